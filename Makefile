@@ -1,0 +1,48 @@
+# Bare make lists the targets. Everything they need is installed into .venv on first use.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+READY := .venv/ready
+TASKS := $(PYTHON) -m app.dev
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(READY) ## serve on 127.0.0.1:8000, on an embedded PostgreSQL where no DATABASE_URL is set
+	@$(TASKS) run
+
+token: $(READY) ## print a token: make token AS=alice
+	@$(TASKS) token
+
+psql: $(READY) ## psql as one user: make psql AS=alice
+	@$(TASKS) psql
+
+migrate: $(READY) ## apply the migrations that are not applied yet, on MIGRATION_DATABASE_URL
+	@$(TASKS) migrate
+
+rollback: $(READY) ## undo the newest applied migration
+	@$(TASKS) rollback
+
+migrations: $(READY) ## list the migrations, applied or pending
+	@$(TASKS) migrations
+
+test: $(READY) ## run the tests on real PostgreSQL
+	@$(PYTHON) -m pytest
+
+check: $(READY) ## formatting, lint, types, then the tests
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m pytest
+
+lock: $(READY) ## renew requirements.txt from pyproject.toml
+	@$(PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --group dev \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.txt pyproject.toml
+
+$(READY): requirements.txt
+	@test -x $(PYTHON) || python3 -m venv .venv
+	@$(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet --disable-pip-version-check uv
+	@$(PYTHON) -m uv pip sync --quiet requirements.txt
+	@touch $@
+
+.PHONY: help run token psql migrate rollback migrations test check lock
