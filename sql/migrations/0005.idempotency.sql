@@ -45,6 +45,49 @@ comment on policy delete_expired on app.idempotency_keys is 'Users'' own keys go
 -- user_id and created_at are withheld: the database decides them.
 grant select, delete, insert (key, task) on app.idempotency_keys to tasks_api;
 
+-- A key that is known answers with what it created. One that another transaction keeps meanwhile runs
+-- into the primary key: nothing of this one remains, not even a used id, and a second call finds it.
+-- The count makes sure that the expired go before the new one comes, which may be the same key.
+create function app.create_task_once(
+  wanted_key text, wanted_title text, wanted_description text, wanted_completed boolean
+)
+returns table (task json, version integer, id bigint, replayed boolean, same boolean)
+language sql volatile
+as $$
+  with expired as (
+    delete from app.idempotency_keys
+    where user_id = app.current_user_id() and created_at < now() - interval '24 hours'
+    returning key
+  ), known as (
+    select k.task
+    from app.idempotency_keys as k
+    where k.user_id = app.current_user_id() and k.key = wanted_key
+      and k.created_at >= now() - interval '24 hours'
+  ), created as (
+    insert into app.tasks (title, description, completed)
+    select app.trimmed(wanted_title), wanted_description, wanted_completed
+    where not exists (select from known)
+    returning id, user_id, title, description, completed, version, created_at, updated_at
+  ), kept as (
+    insert into app.idempotency_keys (key, task)
+    select wanted_key, to_json(created)
+    from created, (select count(key) from expired) as swept
+  )
+  select to_json(created), created.version, created.id, false, true
+  from created
+  union all
+  select known.task, 1, (known.task->>'id')::bigint, true,
+    (known.task->>'title', known.task->>'description', (known.task->>'completed')::boolean)
+      is not distinct from (app.trimmed(wanted_title), wanted_description, wanted_completed)
+  from known
+$$;
+
+comment on function app.create_task_once(text, text, text, boolean) is
+  'Creates a task, or answers what the same key created in the last 24 hours, and whether it asked for the same.';
+
+revoke execute on function app.create_task_once(text, text, text, boolean) from public;
+grant execute on function app.create_task_once(text, text, text, boolean) to tasks_api;
+
 create or replace function app.schema_version() returns integer
 language sql immutable parallel safe
 return 5;

@@ -1,0 +1,74 @@
+"""What every answer carries, errors and preflights too: a request id, nosniff, CORS (Fetch standard, 3.3)."""
+
+import re
+from urllib.parse import unquote
+from uuid import uuid4
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+SLASH = "\udc2f"  # a slash within a segment; no other decoding yields it
+
+ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
+ALLOWED = [(b"access-control-allow-credentials", b"true")]
+EXPOSED = [
+    (
+        b"access-control-expose-headers",
+        b"ETag, Link, Location, Retry-After, X-Request-ID, Idempotency-Replayed",
+    )
+]
+PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-ID",
+    ),
+    (b"access-control-max-age", b"600"),
+]
+
+
+class Headers:
+    """The one ASGI wrapper, around everything."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, its path split before it is decoded, and complete the answer's headers."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+
+        given: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = given.get(b"x-request-id", b"")
+        if not REQUEST_ID.fullmatch(request_id):
+            request_id = uuid4().hex.encode()
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id.decode()
+        added = [(b"x-request-id", request_id), *ALWAYS]
+        origin = given.get(b"origin")
+        allowed = origin is not None and origin.decode("latin-1") in state.get("origins", ())
+        if origin is not None and allowed:
+            added += [(b"access-control-allow-origin", origin), *ALLOWED]
+
+        if scope["method"] == "OPTIONS" and origin is not None and b"access-control-request-method" in given:
+            added += PREFLIGHT if allowed else []
+            await send({"type": "http.response.start", "status": 204, "headers": added})
+            return await send({"type": "http.response.body"})
+
+        async def complete(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *added, *(EXPOSED if allowed else ())]
+            await send(message)
+
+        if b"%" in scope["raw_path"]:
+            scope["path"] = "/".join(map(_encoded, scope["raw_path"].decode("ascii").split("/")))
+        return await self.app(scope, receive, complete)
+
+
+def _encoded(segment: str) -> str:
+    return unquote(segment, errors="surrogateescape").replace("/", SLASH)
+
+
+def decoded(segment: str) -> str:
+    """Return the text of a path parameter, slashes and all."""
+    return segment.replace(SLASH, "/")

@@ -1,0 +1,24 @@
+"""Whether the process lives, and whether it should get requests."""
+
+from fastapi import APIRouter, Request
+
+from app.database import Unready
+from app.problems import Problem
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health", operation_id="get_health", summary="Does the process live?")
+async def health() -> dict[str, str]:
+    """Asks neither the database nor for a token."""
+    return {"status": "healthy"}
+
+
+@router.get("/ready", operation_id="get_ready", summary="Should it get requests?")
+async def ready(request: Request) -> dict[str, str]:
+    """Asks whether the database answers, is migrated, and keeps row security active for this API."""
+    try:
+        await request.state.database.check()
+    except Unready as reason:
+        raise Problem(503, str(reason), {"Retry-After": "5"}) from None
+    return {"status": "ready"}

@@ -1,0 +1,152 @@
+"""The task endpoints: each runs one statement."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Security
+from starlette.responses import Response
+
+from app.auth import Bearer
+from app.conditions import etags, field_value, found, rendered, task_id, unchanged
+from app.database import Session
+from app.listing import listing, next_page, read_page
+from app.models import CHANGES, COMPLETION, CREATE, read_body
+from app.problems import Invalid
+
+CREATE_TASK = """
+with created as (
+  insert into app.tasks (title, description, completed)
+  values (app.trimmed(%(title)s), %(description)s, %(completed)s)
+  returning id, user_id, title, description, completed, version, created_at, updated_at
+)
+select to_json(created), version, id, false, true
+from created
+"""
+
+CREATE_TASK_ONCE = """
+select task, version, id, replayed, same
+from app.create_task_once(%(key)s, %(title)s, %(description)s, %(completed)s)
+"""
+
+GET_TASK = """
+select to_json(task), version
+from (
+  select id, user_id, title, description, completed, version, created_at, updated_at
+  from app.tasks
+  where user_id = %(user_id)s and id = %(id)s
+) as task
+"""
+
+# No row: there is no such task. A row of nulls: there is, but If-Match names other versions.
+CHANGE_TASK = """
+with changed as (
+  update app.tasks
+  set title = coalesce(app.trimmed(%(title)s), title),
+    description = case when %(describe)s then %(description)s else description end,
+    completed = case when %(toggle)s then not completed else coalesce(%(completed)s, completed) end
+  where user_id = %(user_id)s and id = %(id)s
+    and (%(etags)s::text[] is null or '"' || version || '"' = any(%(etags)s))
+  returning id, user_id, title, description, completed, version, created_at, updated_at
+)
+select to_json(changed), version from changed
+union all
+select null, null from app.tasks
+where user_id = %(user_id)s and id = %(id)s
+  and %(etags)s::text[] is not null and not exists (select from changed)
+"""
+
+DELETE_TASK = """
+with deleted as (
+  delete from app.tasks
+  where user_id = %(user_id)s and id = %(id)s
+    and (%(etags)s::text[] is null or '"' || version || '"' = any(%(etags)s))
+  returning id, version
+)
+select id, version from deleted
+union all
+select null, null from app.tasks
+where user_id = %(user_id)s and id = %(id)s
+  and %(etags)s::text[] is not null and not exists (select from deleted)
+"""
+
+router = APIRouter(prefix="/api/{user_id}/tasks", tags=["tasks"])
+Tasks = Annotated[Session, Security(Bearer())]
+
+
+BLANK_TASK: dict[str, object] = {"description": None, "completed": False}
+KEEP: dict[str, object] = {
+    "title": None,
+    "describe": False,
+    "description": None,
+    "toggle": False,
+    "completed": None,
+}
+
+
+@router.get("", operation_id="list_tasks", summary="List tasks, newest first")
+async def list_tasks(request: Request, tasks: Tasks) -> Response:
+    """Answer one page; where more follow, the `Link` header leads to the next."""
+    page = read_page(request)
+    statement, parameters = listing(page)
+    rows = await tasks.read(statement, **parameters)
+    headers = {}
+    if len(rows) > page.limit:
+        rows.pop()
+        headers["Link"] = next_page(request, tasks.path, page, rows[-1])
+    return rendered(b"[" + b",".join([row[0] for row in rows]) + b"]", headers)
+
+
+@router.post("", operation_id="create_task", summary="Create a task", status_code=201)
+async def create_task(request: Request, tasks: Tasks) -> Response:
+    """With an `Idempotency-Key`, a repeat is answered with what the first request created."""
+    given = await read_body(request, CREATE)
+    task = BLANK_TASK | dict(given)
+    key = field_value(request, "idempotency-key")
+    if key is None:
+        rows = await tasks.write(CREATE_TASK, **task)
+    else:
+        rows = await tasks.write_again(CREATE_TASK_ONCE, key=key, **task)
+    ((json, version, number, replayed, same),) = rows
+    if not same:
+        raise Invalid(("Idempotency-Key", "has been used for another task"))
+    headers = {"Location": f"{tasks.path}/{number}", "ETag": f'"{version}"'}
+    return rendered(json, headers | ({"Idempotency-Replayed": "true"} if replayed else {}), 201)
+
+
+@router.get("/{task_id}", operation_id="get_task", summary="Read a task")
+async def get_task(request: Request, tasks: Tasks) -> Response:
+    """With `If-None-Match`, a version that the client has is not sent again."""
+    json, version = found(await tasks.read(GET_TASK, id=task_id(request)))
+    etag = f'"{version}"'
+    if unchanged(request, etag):
+        return rendered(b"", {"ETag": etag}, 304)
+    return rendered(json, {"ETag": etag})
+
+
+@router.put("/{task_id}", operation_id="replace_task", summary="Change a task")
+@router.patch("/{task_id}", operation_id="update_task", summary="Change a task")
+async def update_task(request: Request, tasks: Tasks) -> Response:
+    """Change the members that are present and keep the rest; `null` clears a description."""
+    changes = await read_body(request, CHANGES)
+    return await _change(request, tasks, {**changes, "describe": "description" in changes})
+
+
+@router.patch("/{task_id}/complete", operation_id="complete_task", summary="Complete a task, or toggle it")
+async def complete_task(request: Request, tasks: Tasks) -> Response:
+    """Set `completed`; without a body, or with an empty one, toggle it."""
+    completion = await read_body(request, COMPLETION, blank=b"{}")
+    return await _change(request, tasks, {**completion, "toggle": not completion})
+
+
+@router.delete("/{task_id}", operation_id="delete_task", summary="Delete a task", status_code=204)
+async def delete_task(request: Request, tasks: Tasks) -> Response:
+    """Its id is never given again."""
+    found(await tasks.write(DELETE_TASK, id=task_id(request), etags=etags(request)))
+    return rendered(b"", {}, 204)
+
+
+async def _change(request: Request, tasks: Session, changes: dict[str, object]) -> Response:
+    parameters = KEEP | changes
+    json, version = found(
+        await tasks.write(CHANGE_TASK, id=task_id(request), etags=etags(request), **parameters)
+    )
+    return rendered(json, {"ETag": f'"{version}"'})
