@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fastapi import Request
 from starlette.responses import Response
 
-from app.database import Row
+from app.connection import Row
 from app.problems import Invalid, Problem
 
 INTEGER = re.compile("-?[0-9]+")
@@ -28,21 +28,26 @@ def field_value(request: Request, name: str) -> str | None:
     return ", ".join(lines) if lines else None
 
 
-def etags(request: Request) -> list[str] | None:
-    """Return the entity tags of If-Match; None where any version will do.
+def etag(version: bytes) -> str:
+    """Return the strong entity tag of a version."""
+    return f'"{version.decode()}"'
+
+
+def etags(request: Request) -> str | None:
+    """Return the entity tags of If-Match, separated by commas alone; None where any version will do.
 
     They are compared as they stand, so that a weak or malformed one matches nothing.
     """
     value = field_value(request, "if-match")
-    return None if value is None or value.strip() == "*" else _members(value)
+    return None if value is None or value.strip() == "*" else ",".join(_members(value))
 
 
-def unchanged(request: Request, etag: str) -> bool:
+def unchanged(request: Request, tag: str) -> bool:
     """Tell whether If-None-Match holds the tag, compared weakly."""
     value = field_value(request, "if-none-match")
     if value is None:
         return False
-    return value.strip() == "*" or etag in (member.removeprefix("W/") for member in _members(value))
+    return value.strip() == "*" or tag in (member.removeprefix("W/") for member in _members(value))
 
 
 def _members(value: str) -> list[str]:

@@ -2,13 +2,13 @@
 
 from base64 import b64decode, urlsafe_b64encode
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from app.database import Row
+from app.connection import Row, Value
 from app.models import NO_NUL, Text
 from app.problems import Invalid, invalid
 
@@ -135,12 +135,12 @@ def read_page(request: Request) -> Page:
         raise invalid(error) from None
 
 
-def listing(page: Page) -> tuple[str, dict[str, Any]]:
+def listing(page: Page) -> tuple[str, dict[str, Value]]:
     """Return the statement for a page and one row more, and its parameters besides the user."""
     cursor = page.after()
     statement = _statement(page.status, page.search is not None, page.ordering, cursor is not None)
-    parameters = {"limit": page.limit + 1, "search": page.search}
-    return statement, parameters | ({"key": cursor.key, "id": cursor.id} if cursor else {})
+    values: dict[str, Value] = {"limit": page.limit + 1, "search": page.search}
+    return statement, values | ({"key": cursor.key, "id": cursor.id} if cursor else {})
 
 
 @cache
@@ -159,7 +159,9 @@ def next_page(request: Request, path: str, page: Page, last: Row) -> str:
     """Make the Link (RFC 8288) to the page after the row `last`, every other parameter kept."""
     _, key, task_id = last
     sort, order = page.ordering
-    cursor = Cursor(sort=sort, order=order, key=key, id=task_id).model_dump_json().encode()
+    cursor = (
+        Cursor(sort=sort, order=order, key=key and key.decode(), id=int(task_id)).model_dump_json().encode()
+    )
     query = [
         (name, value)
         for name, value in parse_qsl(request.url.query, keep_blank_values=True)

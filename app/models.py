@@ -2,17 +2,17 @@
 
 import json
 from datetime import datetime
-from typing import Annotated, NoReturn, NotRequired, TypeVar
+from typing import Annotated, Any, NoReturn, NotRequired
 
 from fastapi import Request
 from pydantic import AfterValidator, Field, StrictBool, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # Pydantic asks for this one before Python 3.12
 
+from app.connection import Value
 from app.problems import Invalid, Problem, invalid
 
 LONGEST_BODY = 65536  # bytes
 BLANK = b" \t\r\n"
-T = TypeVar("T")
 
 # The database trims and measures a title; for OpenAPI this says the same, with Unicode's White_Space.
 SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -86,7 +86,7 @@ CHANGES = TypeAdapter(TaskChanges)
 COMPLETION = TypeAdapter(Completion)
 
 
-async def read_body(request: Request, shape: TypeAdapter[T], *, blank: bytes = b"") -> T:
+async def read_body(request: Request, shape: TypeAdapter[Any], *, blank: bytes = b"") -> dict[str, Value]:
     """Read a JSON body of at most LONGEST_BODY bytes, whatever its Content-Type; `blank` stands in for none.
 
     Read here, since FastAPI would read it before it asks who calls.
@@ -107,9 +107,10 @@ async def read_body(request: Request, shape: TypeAdapter[T], *, blank: bytes = b
     except ValueError:
         raise Problem(400, "The body must be JSON in UTF-8") from None
     try:
-        return shape.validate_python(value)
+        members: dict[str, Value] = shape.validate_python(value)
     except ValidationError as error:
         raise invalid(error) from None
+    return members
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Request, Security
 from starlette.responses import Response
 
 from app.auth import Bearer
-from app.conditions import etags, field_value, found, rendered, task_id, unchanged
+from app.conditions import etag, etags, field_value, found, rendered, task_id, unchanged
+from app.connection import Value
 from app.database import Session
 from app.listing import listing, next_page, read_page
 from app.models import CHANGES, COMPLETION, CREATE, read_body
@@ -44,36 +45,35 @@ with changed as (
     description = case when %(describe)s then %(description)s else description end,
     completed = case when %(toggle)s then not completed else coalesce(%(completed)s, completed) end
   where user_id = %(user_id)s and id = %(id)s
-    and (%(etags)s::text[] is null or '"' || version || '"' = any(%(etags)s))
+    and (%(etags)s::text is null or '"' || version || '"' = any(string_to_array(%(etags)s, ',')))
   returning id, user_id, title, description, completed, version, created_at, updated_at
 )
 select to_json(changed), version from changed
 union all
-select null, null from app.tasks
+select null, null
+from app.tasks
 where user_id = %(user_id)s and id = %(id)s
-  and %(etags)s::text[] is not null and not exists (select from changed)
+  and %(etags)s::text is not null and not exists (select from changed)
 """
 
 DELETE_TASK = """
 with deleted as (
   delete from app.tasks
   where user_id = %(user_id)s and id = %(id)s
-    and (%(etags)s::text[] is null or '"' || version || '"' = any(%(etags)s))
+    and (%(etags)s::text is null or '"' || version || '"' = any(string_to_array(%(etags)s, ',')))
   returning id, version
 )
 select id, version from deleted
 union all
 select null, null from app.tasks
 where user_id = %(user_id)s and id = %(id)s
-  and %(etags)s::text[] is not null and not exists (select from deleted)
+  and %(etags)s::text is not null and not exists (select from deleted)
 """
 
 router = APIRouter(prefix="/api/{user_id}/tasks", tags=["tasks"])
 Tasks = Annotated[Session, Security(Bearer())]
 
-
-BLANK_TASK: dict[str, object] = {"description": None, "completed": False}
-KEEP: dict[str, object] = {
+KEEP: dict[str, Value] = {
     "title": None,
     "describe": False,
     "description": None,
@@ -86,40 +86,41 @@ KEEP: dict[str, object] = {
 async def list_tasks(request: Request, tasks: Tasks) -> Response:
     """Answer one page; where more follow, the `Link` header leads to the next."""
     page = read_page(request)
-    statement, parameters = listing(page)
-    rows = await tasks.read(statement, **parameters)
+    statement, values = listing(page)
+    rows = await tasks.read(statement, **values)
     headers = {}
     if len(rows) > page.limit:
         rows.pop()
         headers["Link"] = next_page(request, tasks.path, page, rows[-1])
-    return rendered(b"[" + b",".join([row[0] for row in rows]) + b"]", headers)
+    return rendered(b"[%b]" % b",".join([row[0] for row in rows]), headers)
 
 
 @router.post("", operation_id="create_task", summary="Create a task", status_code=201)
 async def create_task(request: Request, tasks: Tasks) -> Response:
     """With an `Idempotency-Key`, a repeat is answered with what the first request created."""
-    given = await read_body(request, CREATE)
-    task = BLANK_TASK | dict(given)
+    task = {"description": None, "completed": False, **await read_body(request, CREATE)}
     key = field_value(request, "idempotency-key")
     if key is None:
         rows = await tasks.write(CREATE_TASK, **task)
     else:
         rows = await tasks.write_again(CREATE_TASK_ONCE, key=key, **task)
-    ((json, version, number, replayed, same),) = rows
-    if not same:
+    json, version, number, replayed, same = rows[0]
+    if same == b"f":
         raise Invalid(("Idempotency-Key", "has been used for another task"))
-    headers = {"Location": f"{tasks.path}/{number}", "ETag": f'"{version}"'}
-    return rendered(json, headers | ({"Idempotency-Replayed": "true"} if replayed else {}), 201)
+    headers = {"Location": f"{tasks.path}/{number.decode()}", "ETag": etag(version)}
+    if replayed == b"t":
+        headers["Idempotency-Replayed"] = "true"
+    return rendered(json, headers, 201)
 
 
 @router.get("/{task_id}", operation_id="get_task", summary="Read a task")
 async def get_task(request: Request, tasks: Tasks) -> Response:
     """With `If-None-Match`, a version that the client has is not sent again."""
     json, version = found(await tasks.read(GET_TASK, id=task_id(request)))
-    etag = f'"{version}"'
-    if unchanged(request, etag):
-        return rendered(b"", {"ETag": etag}, 304)
-    return rendered(json, {"ETag": etag})
+    headers = {"ETag": etag(version)}
+    if unchanged(request, headers["ETag"]):
+        return rendered(b"", headers, 304)
+    return rendered(json, headers)
 
 
 @router.put("/{task_id}", operation_id="replace_task", summary="Change a task")
@@ -127,14 +128,14 @@ async def get_task(request: Request, tasks: Tasks) -> Response:
 async def update_task(request: Request, tasks: Tasks) -> Response:
     """Change the members that are present and keep the rest; `null` clears a description."""
     changes = await read_body(request, CHANGES)
-    return await _change(request, tasks, {**changes, "describe": "description" in changes})
+    return await _change(request, tasks, changes, describe="description" in changes)
 
 
 @router.patch("/{task_id}/complete", operation_id="complete_task", summary="Complete a task, or toggle it")
 async def complete_task(request: Request, tasks: Tasks) -> Response:
     """Set `completed`; without a body, or with an empty one, toggle it."""
     completion = await read_body(request, COMPLETION, blank=b"{}")
-    return await _change(request, tasks, {**completion, "toggle": not completion})
+    return await _change(request, tasks, completion, toggle=not completion)
 
 
 @router.delete("/{task_id}", operation_id="delete_task", summary="Delete a task", status_code=204)
@@ -144,9 +145,7 @@ async def delete_task(request: Request, tasks: Tasks) -> Response:
     return rendered(b"", {}, 204)
 
 
-async def _change(request: Request, tasks: Session, changes: dict[str, object]) -> Response:
-    parameters = KEEP | changes
-    json, version = found(
-        await tasks.write(CHANGE_TASK, id=task_id(request), etags=etags(request), **parameters)
-    )
-    return rendered(json, {"ETag": f'"{version}"'})
+async def _change(request: Request, tasks: Session, changes: dict[str, Value], **how: bool) -> Response:
+    values = KEEP | changes | how | {"id": task_id(request), "etags": etags(request)}
+    json, version = found(await tasks.write(CHANGE_TASK, **values))
+    return rendered(json, {"ETag": etag(version)})

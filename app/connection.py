@@ -1,0 +1,75 @@
+"""Several statements in one round trip and one transaction."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.abc import PQGen
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch_many, send
+from psycopg.pq import ExecStatus
+
+Value = str | int | bool | None
+Row = tuple[Any, ...]  # of bytes or None, as PostgreSQL writes them: its JSON is passed on untouched
+
+PARAMETER = re.compile(r"%\((\w+)\)s")
+
+
+class Connection(AsyncConnection[Any]):
+    """psycopg's connection and its pipeline, without the cursors: at a third of their cost."""
+
+    names: dict[bytes, bytes]  # of the statements prepared on this connection
+    made: int
+
+    def run(self, statements: Sequence[str], values: Mapping[str, Value]) -> PQGen[list[Row]]:
+        """Return the last statement's rows, or raise the first error.
+
+        On an autocommit connection a pipeline is one implicit transaction up to its end (PostgreSQL,
+        55.2.4): all statements are kept, or none.
+        """
+        self.pgconn.enter_pipeline_mode()
+        preparing = [name for statement in statements for name in self._send(*positional(statement), values)]
+        self.pgconn.pipeline_sync()
+        yield from send(self.pgconn)
+        results = []
+        while (result := (yield from fetch_many(self.pgconn))[0]).status != ExecStatus.PIPELINE_SYNC:
+            results.append(result)
+        self.pgconn.exit_pipeline_mode()
+        for result, prepared in zip(results, preparing, strict=True):
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise error_from_result(result)
+            self.names |= prepared
+        columns = range(results[-1].nfields)
+        get = results[-1].get_value
+        return [tuple([get(row, column) for column in columns]) for row in range(results[-1].ntuples)]
+
+    def _send(
+        self, statement: bytes, order: Sequence[str], values: Mapping[str, Value]
+    ) -> list[dict[bytes, bytes]]:
+        """Send a statement, prepared where that is on; return what each of its results has prepared."""
+        wire = [None if values[name] is None else str(values[name]).encode() for name in order]
+        if self.prepare_threshold is None:
+            self.pgconn.send_query_params(statement, wire)
+            return [{}]
+        if name := self.names.get(statement):
+            self.pgconn.send_query_prepared(name, wire)
+            return [{}]
+        self.made += 1  # no name twice: it may be taken although the pipeline failed
+        name = b"s%d" % self.made
+        self.pgconn.send_prepare(name, statement)
+        self.pgconn.send_query_prepared(name, wire)
+        return [{statement: name}, {}]
+
+
+async def configure(connection: Connection) -> None:
+    """Start with nothing prepared."""
+    connection.names, connection.made = {}, 0
+
+
+@cache
+def positional(statement: str) -> tuple[bytes, list[str]]:
+    """Turn each %(name)s into $1, $2...; return the names in that order."""
+    names = list(dict.fromkeys(PARAMETER.findall(statement)))
+    return PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement).encode(), names
