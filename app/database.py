@@ -64,7 +64,7 @@ class Database:
         try:
             await (await AsyncConnection.connect(self.conninfo, **self.options)).close()
         except OperationalError as error:
-            raise Unready(f"DATABASE_URL: {error}") from None
+            raise Unready(f"DATABASE_URL: {' '.join(str(error).split())}") from None
         await self.pool.open()
         try:
             await self.check()
