@@ -6,7 +6,7 @@ READY := .venv/ready
 TASKS := $(PYTHON) -m app.dev
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(READY) ## serve on 127.0.0.1:8000, on an embedded PostgreSQL where no DATABASE_URL is set
 	@$(TASKS) run
