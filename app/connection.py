@@ -1,20 +1,30 @@
 """Several statements in one round trip and one transaction."""
 
 import re
+import select
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, OperationalError
 from psycopg.abc import PQGen
 from psycopg.errors import error_from_result
 from psycopg.generators import fetch_many, send
 from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 
 Value = str | int | bool | None
 Row = tuple[Any, ...]  # of bytes or None, as PostgreSQL writes them: its JSON is passed on untouched
 
 PARAMETER = re.compile(r"%\((\w+)\)s")
+
+
+class Lost(OperationalError):
+    """The connection broke; `began` is false where the server refused before it did anything."""
+
+    def __init__(self, *, began: bool) -> None:
+        super().__init__("the connection is lost")
+        self.began = began
 
 
 class Connection(AsyncConnection[Any]):
@@ -32,10 +42,14 @@ class Connection(AsyncConnection[Any]):
         self.pgconn.enter_pipeline_mode()
         preparing = [name for statement in statements for name in self._send(*positional(statement), values)]
         self.pgconn.pipeline_sync()
-        yield from send(self.pgconn)
-        results = []
-        while (result := (yield from fetch_many(self.pgconn))[0]).status != ExecStatus.PIPELINE_SYNC:
-            results.append(result)
+        results: list[PGresult] = []
+        try:
+            yield from send(self.pgconn)
+            while (result := (yield from fetch_many(self.pgconn))[0]).status != ExecStatus.PIPELINE_SYNC:
+                results.append(result)
+        except OperationalError as error:
+            self.pgconn.finish()
+            raise Lost(began=not (results and results[0].status == ExecStatus.FATAL_ERROR)) from error
         self.pgconn.exit_pipeline_mode()
         for result, prepared in zip(results, preparing, strict=True):
             if result.status == ExecStatus.FATAL_ERROR:
@@ -44,6 +58,15 @@ class Connection(AsyncConnection[Any]):
         columns = range(results[-1].nfields)
         get = results[-1].get_value
         return [tuple([get(row, column) for column in columns]) for row in range(results[-1].ntuples)]
+
+    def stale(self) -> bool:
+        """Tell whether the server has closed the connection while it was idle, without asking it.
+
+        Only then, and rarely for a notice, is there something to read before something is sent.
+        """
+        poll = select.poll()
+        poll.register(self.pgconn.socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _send(
         self, statement: bytes, order: Sequence[str], values: Mapping[str, Value]

@@ -8,11 +8,13 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.errors import InvalidSchemaName, UndefinedFunction, UniqueViolation
 from psycopg_pool import AsyncConnectionPool
 
-from app.connection import Connection, Row, Value, configure
+from app.connection import Connection, Lost, Row, Value, configure
 from app.settings import Settings
 
 SCHEMA_VERSION = 5  # the newest migration this code needs
 POOL_TIMEOUT = 3  # seconds a request waits for a connection
+TIME_LIMIT = 8  # seconds it waits for an answer: the role's own limit is shorter, but a network may hang
+RECONNECT_TIMEOUT = 2  # seconds until the pool gives up on a server, and waits to be asked again
 
 # Transaction-local, so that both end with the transaction (PostgreSQL, 9.28.1).
 ACT_AS = "select set_config('app.user_id', %(user_id)s, true)"
@@ -32,7 +34,7 @@ select app.schema_version(), current_user, app.current_user_id(), (
 """
 
 
-class Unready(Exception):  # noqa: N818 - a state, not a defect
+class Unready(Exception):
     """Why the database is not what this code needs, and what to do."""
 
 
@@ -55,6 +57,7 @@ class Database:
             max_size=settings.pool_size,
             max_waiting=settings.pool_queue,
             timeout=POOL_TIMEOUT,
+            reconnect_timeout=RECONNECT_TIMEOUT,
             configure=configure,
             open=False,
         )
@@ -77,9 +80,24 @@ class Database:
         await self.pool.close()
 
     async def run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
-        """Run a statement as the user in `values`, in a round trip and a transaction of its own."""
-        async with self.pool.connection() as connection:
-            return await connection.wait(connection.run((identity, statement), values))
+        """Run a statement as the user in `values`, in a round trip and a transaction of its own.
+
+        Where the connection breaks, a read is tried once more; a write only if it provably never began.
+        """
+        try:
+            return await self._run(identity, statement, values)
+        except Lost as lost:
+            if lost.began and identity != READ_AS:
+                raise
+        return await self._run(identity, statement, values)
+
+    async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
+        while True:
+            async with self.pool.connection() as connection:
+                if not connection.stale():
+                    run = connection.run((identity, statement), values)
+                    return await connection.wait(run, timeout=TIME_LIMIT)
+                await connection.close()  # and the pool makes another
 
     async def check(self) -> None:
         """Raise Unready unless the migrations are there and row security holds for this very connection."""

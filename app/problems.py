@@ -69,7 +69,7 @@ RULES = {
 }
 
 
-class Problem(Exception):  # noqa: N818 - the name of RFC 9457
+class Problem(Exception):
     """An answer other than the one hoped for."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
