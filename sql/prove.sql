@@ -32,6 +32,8 @@ do $$
 begin
   if pg_is_in_recovery() then
     raise exception 'prove.sql writes and rolls back: run it on the primary, this is a standby';
+  elsif to_regnamespace('app') is null then
+    raise exception 'database % has no schema app: apply the migrations first', current_database();
   end if;
   begin
     -- Nothing of a superuser is left, so that becoming another role is a fair attempt, too.
