@@ -94,7 +94,7 @@ begin
       (alice, 'alice''s tasks are hers, number 1 and 2', 'find 2',
         'select from app.tasks where user_id = {alice} and id in (1, 2) and version = 1'),
       (alice, 'alice changes her task', 'find 1',
-        $$with changed as (update app.tasks set title = 'changed' where id = 1 returning version)
+        $$with changed as (update app.tasks set title = 'changed' where user_id = {alice} and id = 1 returning version)
           select from changed where version = 2$$),
       (alice, 'alice deletes her tasks', 'find 2',
         'delete from app.tasks where user_id = {alice}'),

@@ -293,7 +293,7 @@ def test_no_table_has_a_rule_or_a_child(owner: psycopg.Connection) -> None:
 def test_every_function_runs_as_its_caller_and_leaks_nothing(owner: psycopg.Connection) -> None:
     found = rows(
         owner,
-        "select prosecdef, proleakproof, proconfig from pg_proc where pronamespace = 'app'::regnamespace",
+        "select prosecdef, proleakproof, proconfig::text from pg_proc where pronamespace = 'app'::regnamespace",
     )
     assert set(found) == {(False, False, None)}
 
@@ -316,9 +316,7 @@ def test_the_role_has_no_attribute_but_login(owner: psycopg.Connection) -> None:
 
 
 def test_the_role_is_a_member_of_nothing(owner: psycopg.Connection) -> None:
-    assert not rows(
-        owner, "select roleid::regrole from pg_auth_members where member = 'tasks_api'::regrole"
-    )
+    assert not rows(owner, "select roleid::regrole from pg_auth_members where member = 'tasks_api'::regrole")
 
 
 def test_the_role_owns_nothing(owner: psycopg.Connection) -> None:
