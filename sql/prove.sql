@@ -1,12 +1,12 @@
 -- Proves by trying that users are kept apart: psql -f sql/prove.sql, or make prove.
 --
--- Acts as tasks_api for two invented users and for nobody, and tries what must be refused or find
+-- Acts as tasks_api for invented users and for nobody, and tries what must be refused or find
 -- nothing, and, so that a database in which nothing works proves nothing, what must work.
 -- One line for each attempt; `result` is ok or BROKEN, and the last line counts them.
 --
 -- Safe on a live database: one transaction, rolled back; every attempt but those that must `keep`
--- is undone at once. Writes name an invented user, so that no row of a real one is locked or changed
--- however broken the database is; waits for a lock end after 100 ms; nothing printed holds anybody's
+-- is undone at once. Writes name an invented user or fail at the first row, so that no row of a real
+-- one is locked or changed however broken the database is; waits for a lock end after 100 ms; nothing printed holds anybody's
 -- data; where row security holds no whole table is read, and where it does not, reading ends at the
 -- first row. Only where the role wrongly owns or may empty a table is that table locked for a moment.
 --
@@ -60,6 +60,7 @@ declare
   -- The accent and the capitals are there to be mistaken. Nobody else can have these names.
   alice constant text := 'prove Alice ' || gen_random_uuid();
   bob constant text := 'prove Bób ' || gen_random_uuid();
+  carol constant text := 'prove Carol ' || gen_random_uuid();
   attempt record;
   found_rows bigint;
   happened text;
@@ -127,7 +128,8 @@ begin
            union select t.id, t.user_id from app.tasks as t join walk as w on w.user_id = t.user_id)
          select from walk'),
       (alice, 'alice reads through a lateral join', 'find nothing',
-        'select from app.users as u cross join lateral (select from app.tasks as t where t.user_id <> u.id) as t limit 1'),
+        'select from app.users as u
+         cross join lateral (select from app.tasks as t where t.user_id <> u.id) as t limit 1'),
       (alice, 'alice counts owners through a window', 'find nothing',
         'select from (select dense_rank() over (order by user_id) from app.tasks) as owners (n) where n > 1'),
       (alice, 'alice reads by place in the table (ctid)', 'find nothing',
@@ -184,6 +186,25 @@ begin
       (alice, 'nobody but alice is counted when she makes a task', 'find 1',
         $$with made as (insert into app.tasks (title) values ('hers') returning id) select from made where id = 3$$),
 
+      -- A statement that reads no column is not asked by the select policies. It names no owner either, so
+      -- it fails at the first row it reaches, before that is locked; carol owns none.
+      (carol, 'carol, who has no task, changes all tasks', 'find nothing',
+        $$update app.tasks set title = 'taken' where 1 / (0 * random())::integer = 1$$),
+      (carol, 'carol deletes all tasks', 'find nothing',
+        'delete from app.tasks where 1 / (0 * random())::integer = 1'),
+      (carol, 'carol sets all counters', 'find nothing',
+        'update app.users set last_task_id = 1 where 1 / (0 * random())::integer = 1'),
+      (carol, 'carol deletes all idempotency keys', 'find nothing',
+        'delete from app.idempotency_keys where 1 / (0 * random())::integer = 1'),
+      ('', 'nobody changes all tasks', 'find nothing',
+        $$update app.tasks set title = 'taken' where 1 / (0 * random())::integer = 1$$),
+      ('', 'nobody deletes all tasks', 'find nothing',
+        'delete from app.tasks where 1 / (0 * random())::integer = 1'),
+      ('', 'nobody sets all counters', 'find nothing',
+        'update app.users set last_task_id = 1 where 1 / (0 * random())::integer = 1'),
+      ('', 'nobody deletes all idempotency keys', 'find nothing',
+        'delete from app.idempotency_keys where 1 / (0 * random())::integer = 1'),
+
       -- The counters
       (alice, 'alice sets bob''s counter', 'find nothing',
         'update app.users set last_task_id = last_task_id + 1 where id = {bob}'),
@@ -203,7 +224,8 @@ begin
       (alice, 'alice probes for a user who is there', 'be refused',
         'insert into app.users (id) values ({bob}) on conflict do nothing'),
       (alice, 'alice counts bob up by entering him again', 'be refused',
-        'insert into app.users (id) values ({bob}) on conflict (id) do update set last_task_id = users.last_task_id + 1'),
+        'insert into app.users (id) values ({bob})
+         on conflict (id) do update set last_task_id = users.last_task_id + 1'),
       (alice, 'alice deletes bob and all of his', 'be refused',
         'delete from app.users where id = {bob}'),
       (alice, 'alice deletes herself to be counted anew', 'be refused',

@@ -10,6 +10,8 @@ import pytest
 from conftest import Server
 from psycopg import errors
 
+from app.migrations import DIRECTORY
+
 Rows = list[tuple[Any, ...]]
 AsUser = Callable[..., Rows]
 
@@ -405,6 +407,11 @@ def test_a_known_key_answers_what_its_own_user_made(owner: psycopg.Connection, a
             as_user(None, once, "x")
 
 
+def test_the_role_reads_how_far_the_migrations_have_come(as_user: AsUser, alice: str) -> None:
+    newest = max(DIRECTORY.glob("*.sql")).name.partition(".")[0]
+    assert as_user(alice, "select app.schema_version()") == [(int(newest),)]
+
+
 # Races
 
 
@@ -470,6 +477,18 @@ def test_the_statements_of_the_api_need_no_filter_to_be_safe(as_user: AsUser, al
     )
     assert as_user(alice, "delete from app.tasks where id = 1 returning user_id") == mine
     assert as_user(alice, "select user_id from app.idempotency_keys where key = 'key'") == mine
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_change_that_reads_nothing_finds_the_users_own_rows_only(
+    as_user: AsUser, alice: str, bob: str
+) -> None:
+    for user in (alice, bob):  # the select policies are not asked, and the rows of the other are there
+        assert as_user(user, "update app.users set last_task_id = 2") == [()]
+        assert as_user(user, "update app.tasks set title = 'Mine'") == [()]
+        assert as_user(user, "delete from app.idempotency_keys") == []
+    for user in (alice, bob):
+        assert as_user(user, "delete from app.tasks") == [()]
 
 
 @pytest.mark.usefixtures("both_have_a_task")

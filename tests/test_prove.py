@@ -111,20 +111,20 @@ def test_it_leaves_no_trace(server: Server, clone: str, user: str) -> None:
 
 def test_it_touches_no_real_user_even_where_everything_is_open(server: Server, clone: str) -> None:
     with server.connect(clone) as owner, server.connect(clone) as writer:
-        owner.execute("insert into app.users (id, last_task_id) values ('carol', 3)")
+        owner.execute("insert into app.users (id, last_task_id) values ('dave', 3)")
         owner.execute(
-            "insert into app.tasks (id, user_id, title) select n, 'carol', 'Buy milk' from generate_series(1, 3) as n"
+            "insert into app.tasks (id, user_id, title) select n, 'dave', 'Buy milk' from generate_series(1, 3) as n"
         )
         for table in ("users", "tasks", "idempotency_keys"):
             owner.execute(f"create policy hole on app.{table} using (true) with check (true)".encode())
         with writer.transaction():
             # Whoever tried to change these rows would wait for this lock, and break instead of finding them.
-            writer.execute("select from app.tasks where user_id = 'carol' for update")
-            writer.execute("select from app.users where id = 'carol' for update")
+            writer.execute("select from app.tasks where user_id = 'dave' for update")
+            writer.execute("select from app.users where id = 'dave' for update")
             text, sound = reports.prove(server.conninfo(clone))
         assert not sound
         assert "lock timeout" not in text
-        assert "carol" not in text
+        assert "dave" not in text
 
 
 # What is planted, and an attempt that must get through.
@@ -155,6 +155,10 @@ HOLES = [
     ),
     ("grant update (user_id) on app.tasks to tasks_api; create policy hole on app.tasks for update using (true)",
      "alice takes bob's tasks over"),
+    ("alter policy delete_own on app.tasks using (true)", "carol deletes all tasks"),
+    ("alter policy delete_expired on app.idempotency_keys using (true)", "nobody deletes all idempotency keys"),
+    ("alter policy update_own on app.tasks using (true)", "carol, who has no task, changes all tasks"),
+    ("alter policy update_own on app.users using (true)", "carol sets all counters"),
     ("alter table app.tasks disable row level security", "alice counts all tasks"),
     ("grant truncate on app.tasks to tasks_api", "alice empties app.tasks"),
     ("grant truncate on app.tasks to public", "alice empties app.tasks"),
