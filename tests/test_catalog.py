@@ -270,7 +270,7 @@ def test_these_are_the_rules(owner: psycopg.Connection) -> None:
 
 
 def test_the_user_leads_every_key_and_index(owner: psycopg.Connection) -> None:
-    found = dict(owner.execute(INDEXES_OF.encode()))
+    found: dict[str, list[str]] = dict(owner.execute(INDEXES_OF.encode()))
     assert found == INDEXES
     assert all(columns[0] == "user_id" for name, columns in found.items() if name != "users_pkey")
 
@@ -293,13 +293,14 @@ def test_no_table_has_a_rule_or_a_child(owner: psycopg.Connection) -> None:
 def test_every_function_runs_as_its_caller_and_leaks_nothing(owner: psycopg.Connection) -> None:
     found = rows(
         owner,
-        "select prosecdef, proleakproof, proconfig::text from pg_proc where pronamespace = 'app'::regnamespace",
+        "select prosecdef, proleakproof, proconfig::text from pg_proc "
+        "where pronamespace = 'app'::regnamespace",
     )
     assert set(found) == {(False, False, None)}
 
 
 def test_the_functions_say_how_they_behave(owner: psycopg.Connection) -> None:
-    found = dict(
+    found: dict[str, str] = dict(
         owner.execute("select proname, provolatile from pg_proc where pronamespace = 'app'::regnamespace")
     )
     expected = {"current_user_id": "s", "next_task_id": "v", "schema_version": "i", "trimmed": "i"}
