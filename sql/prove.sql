@@ -178,6 +178,10 @@ begin
         'update app.tasks set id = 30 where user_id = {alice} and id = 1'),
       (alice, 'alice sets a version', 'be refused',
         'update app.tasks set version = 1 where user_id = {alice} and id = 1'),
+      (alice, 'alice makes a task of a version', 'be refused',
+        $$insert into app.tasks (title, version) values ('hers', 7)$$),
+      (alice, 'alice makes a task of long ago', 'be refused',
+        $$insert into app.tasks (title, created_at, updated_at) values ('hers', '2000-01-01', '2000-01-01')$$),
       (alice, 'alice sets a time stamp', 'be refused',
         'update app.tasks set created_at = now(), updated_at = now() where user_id = {alice} and id = 1'),
       (alice, 'what alice makes belongs to somebody else', 'find nothing',
@@ -306,6 +310,8 @@ begin
         'set local session_replication_role = replica'),
       (alice, 'alice empties app.tasks', 'be refused',
         'truncate app.tasks'),
+      (alice, 'alice empties app.idempotency_keys', 'be refused',
+        'truncate app.idempotency_keys'),
       (alice, 'alice empties app.users and all that hangs on it', 'be refused',
         'truncate app.users cascade'),
       (alice, 'alice locks app.users', 'be refused',
@@ -314,8 +320,9 @@ begin
         $$select from unnest(array['app.tasks', 'app.users', 'app.idempotency_keys']) as t
           where has_any_column_privilege(t, 'references') or has_table_privilege(t, 'trigger')$$),
       (alice, 'alice grants everybody her rights', 'find nothing',
-        $$grant select on app.tasks to public;
-          select from pg_class, aclexplode(relacl) as a where oid = 'app.tasks'::regclass and a.grantee = 0$$),
+        $$grant select on app.tasks, app.users, app.idempotency_keys to public;
+          select from pg_class as c cross join aclexplode(c.relacl) as a
+          where c.relnamespace = 'app'::regnamespace and a.grantee = 0$$),
       (alice, 'alice takes app.tasks', 'be refused',
         'alter table app.tasks owner to current_user'),
       (alice, 'alice lifts her role above row security', 'be refused',
