@@ -26,6 +26,15 @@ rollback: $(READY) ## undo the newest applied migration
 migrations: $(READY) ## list the migrations, applied or pending
 	@$(TASKS) migrations
 
+audit: $(READY) ## look for holes between users; fails on one, so that a deploy can gate on it
+	@$(TASKS) audit
+
+prove: $(READY) ## try everything that must be refused between users; fails where anything is not
+	@$(TASKS) prove
+
+policies: $(READY) ## show who may do what, by which policy and in which columns
+	@$(TASKS) policies
+
 test: $(READY) ## run the tests on real PostgreSQL
 	@$(PYTHON) -m pytest
 
@@ -45,4 +54,4 @@ $(READY): requirements.txt
 	@$(PYTHON) -m uv pip sync --quiet requirements.txt
 	@touch $@
 
-.PHONY: help run token psql migrate rollback migrations test check lock
+.PHONY: help run token psql migrate rollback migrations audit prove policies test check lock

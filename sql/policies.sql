@@ -1,0 +1,99 @@
+-- Who may do what in schema app, for people: psql -f sql/policies.sql, or make policies.
+--
+-- One row for each table, command and role that a grant or a policy names, and one for each owner.
+-- `remark` says where the two do not meet: a grant without a policy finds no row, a policy without
+-- a grant is never asked. Any role may run it. Superusers may everything and are not listed.
+with
+-- The tables and views, with the privileges that an untouched one has by default.
+relations as (
+  select c.oid, c.oid::regclass::text as name, c.relowner, c.relkind in ('r', 'p') as is_table,
+    c.relrowsecurity, c.relforcerowsecurity, coalesce(c.relacl, acldefault('r', c.relowner)) as acl
+  from pg_catalog.pg_class as c
+  where c.relnamespace = to_regnamespace('app') and c.relkind in ('r', 'p', 'f', 'v', 'm')
+),
+
+-- What is granted: to the whole relation (columns is null) or to some of its columns.
+grants as (
+  select r.oid, lower(a.privilege_type) as command, a.grantee, null as columns, a.is_grantable
+  from relations as r
+  cross join aclexplode(r.acl) as a
+  where a.grantee <> r.relowner
+  union all
+  select r.oid, lower(a.privilege_type), a.grantee, string_agg(quote_ident(c.attname), ', ' order by c.attnum),
+    bool_or(a.is_grantable)
+  from relations as r
+  join pg_catalog.pg_attribute as c on c.attrelid = r.oid and not c.attisdropped
+  cross join aclexplode(c.attacl) as a
+  where a.grantee <> r.relowner
+  group by r.oid, a.privilege_type, a.grantee
+),
+
+-- One row for each command and role of a policy: `for all` is four commands.
+policies as (
+  select p.polrelid as oid, c.command, g.grantee, p.polname, p.polpermissive,
+    obj_description(p.oid, 'pg_policy') as words,
+    case when c.command <> 'insert' then pg_get_expr(p.polqual, p.polrelid) end as using_sql,
+    case when c.command in ('insert', 'update') then pg_get_expr(coalesce(p.polwithcheck, p.polqual), p.polrelid) end
+      as check_sql
+  from pg_catalog.pg_policy as p
+  cross join unnest(p.polroles) as g (grantee)
+  join (values ('r', 'select'), ('a', 'insert'), ('w', 'update'), ('d', 'delete')) as c (letter, command)
+    on p.polcmd::text in (c.letter, '*')
+),
+
+-- A policy to PUBLIC, or to a role that the grantee is a member of, is asked for the grantee, too.
+asked as (
+  select g.oid, g.command, g.grantee, g.columns, g.is_grantable, true as granted,
+    p.polname, p.polpermissive, p.words, p.using_sql, p.check_sql
+  from grants as g
+  left join policies as p on p.oid = g.oid and p.command = g.command
+    and (p.grantee in (0, g.grantee) or g.grantee <> 0 and pg_has_role(g.grantee, p.grantee, 'usage'))
+  union all
+  select p.oid, p.command, p.grantee, null, false, false,
+    p.polname, p.polpermissive, p.words, p.using_sql, p.check_sql
+  from policies as p
+  join relations as r on r.oid = p.oid
+  where p.grantee <> r.relowner and not exists (
+    select
+    from grants as g
+    where g.oid = p.oid and g.command = p.command
+      and (p.grantee in (0, g.grantee) or g.grantee <> 0 and pg_has_role(g.grantee, p.grantee, 'usage')))
+),
+
+matrix as (
+  select r.name, a.command, coalesce(quote_ident(pg_get_userbyid(nullif(a.grantee, 0))), 'PUBLIC') as role,
+    case when a.granted then coalesce(a.columns, 'all') else 'none' end as columns,
+    a.polname || case when a.polpermissive then '' else ' (restrictive)' end as policy,
+    a.words, a.using_sql, a.check_sql,
+    concat_ws('; ',
+      case when a.is_grantable then 'may be granted on' end,
+      case
+        when not r.is_table then 'no table: has no row security of its own'
+        when not r.relrowsecurity then 'row security is OFF: every row'
+        when b.rolsuper or b.rolbypassrls then 'the role bypasses row security: every row'
+        when not a.granted then 'policy without grant: never asked'
+        when a.command not in ('select', 'insert', 'update', 'delete') then 'row security does not apply'
+        when not coalesce(bool_or(a.polpermissive) over (partition by a.oid, a.command, a.grantee, a.columns), false)
+          then 'granted, but no policy allows it: no row'
+      end) as remark
+  from asked as a
+  join relations as r on r.oid = a.oid
+  left join pg_catalog.pg_roles as b on b.oid = a.grantee
+  union all
+  select r.name, 'owner of it', quote_ident(o.rolname), 'all', null, null, null, null,
+    case
+      when not r.is_table then 'no table: has no row security of its own'
+      when not r.relrowsecurity then 'row security is OFF: every row'
+      when o.rolsuper or o.rolbypassrls then 'the role bypasses row security: every row'
+      when not r.relforcerowsecurity then 'row security is not FORCED: every row'
+      else 'row security is forced: the rows that policies allow, until the owner changes that'
+    end
+  from relations as r
+  join pg_catalog.pg_roles as o on o.oid = r.relowner
+)
+
+select m.name as "table", m.command, m.role, m.columns, m.policy, m.words as "in words",
+  m.using_sql as "sees rows where", m.check_sql as "writes rows where", nullif(m.remark, '') as remark
+from matrix as m
+order by m.name, array_position(array['select', 'insert', 'update', 'delete', 'owner of it'], m.command),
+  m.command, m.role, m.policy;
