@@ -10,7 +10,7 @@ import pytest
 from conftest import Server
 from test_prove import planted
 
-from app import embedded, reports
+from app import dev, embedded, reports
 
 FINDING = """
 select severity, 'some_check' as check_name, 'app.tasks' as object, 'Everybody reads it.' as finding,
@@ -128,8 +128,8 @@ def test_no_password_is_told_where_nothing_answers(capsys: pytest.CaptureFixture
 def test_a_checkout_without_a_database_brings_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(dev, "HOME", tmp_path / "own")
-    monkeypatch.setattr(dev, "DATA", tmp_path / "own" / "data")
+    monkeypatch.setattr(embedded, "HOME", tmp_path / "own")
+    monkeypatch.setattr(embedded, "DATA", tmp_path / "own" / "data")
     assert run(reports.prove) == 0
     assert capsys.readouterr().out.endswith("none BROKEN\n")
 
