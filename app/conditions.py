@@ -11,6 +11,7 @@ from app.problems import Invalid, Problem
 
 INTEGER = re.compile("-?[0-9]+")
 BIGINT = re.compile("[0-9]{1,18}")
+MEMBER = re.compile('(?:W/)?"[^"]*"[^,]*|[^,\\s][^,]*')  # of a list of entity tags, which may hold commas
 PRIVATE = {"Cache-Control": "private, no-cache"}
 
 
@@ -46,7 +47,7 @@ def unchanged(request: Request, etag: str) -> bool:
 
 
 def _members(value: str) -> list[str]:
-    return [member.strip() for member in value.split(",")]
+    return [member.strip() for member in MEMBER.findall(value)]
 
 
 def found(rows: list[Row]) -> Row:
