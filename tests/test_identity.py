@@ -15,8 +15,38 @@ from contract import ask, assert_problem, assert_task, tasks_of
 
 FORBIDDEN = "Not authorized to access this user's tasks"
 ODD_USERS = [
-    *("a/b", "/", "//", "a%2Fb", "a%252Fb", "100%", "%", "a b", " ", "a+b", "a;b=c", "a?b", "a#b", "a\\b", "a:b@c"),
-    *(".", "..", "...", "tasks", "a\nb", "\n", "\r\n", "\t", "\x7f", "'; select 1 --", "$1", "%s", "{user_id}"),
+    *(
+        "a/b",
+        "/",
+        "//",
+        "a%2Fb",
+        "a%252Fb",
+        "100%",
+        "%",
+        "a b",
+        " ",
+        "a+b",
+        "a;b=c",
+        "a?b",
+        "a#b",
+        "a\\b",
+        "a:b@c",
+    ),
+    *(
+        ".",
+        "..",
+        "...",
+        "tasks",
+        "a\nb",
+        "\n",
+        "\r\n",
+        "\t",
+        "\x7f",
+        "'; select 1 --",
+        "$1",
+        "%s",
+        "{user_id}",
+    ),
     *("ü", "u\u0308", "用户", "😀", "\u202e", "\ufeff", "\ufffd", "Alice", "alice", "-0", "007"),
     *("x" * 255, "ü" * 255, "😀" * 255, "/" * 255),
 ]
@@ -55,23 +85,50 @@ def test_percent_encoding_of_the_path_is_free(api: Api, alice: Person) -> None:
 @pytest.mark.parametrize(
     ("user", "segment"),
     [
-        *(("alice", "bob"), ("alice", "Alice"), ("alice", "alice%20"), ("alice", "alice;x"), ("alice", "alic")),
-        *(("alice", "alice%00"), ("alice", "%00alice"), ("alice", "alice%0A"), ("alice", "alice%2F"), ("x", "%00")),
+        *(
+            ("alice", "bob"),
+            ("alice", "Alice"),
+            ("alice", "alice%20"),
+            ("alice", "alice;x"),
+            ("alice", "alic"),
+        ),
+        *(
+            ("alice", "alice%00"),
+            ("alice", "%00alice"),
+            ("alice", "alice%0A"),
+            ("alice", "alice%2F"),
+            ("x", "%00"),
+        ),
         *(("a/b", "a%252Fb"), ("a%2Fb", "a%2Fb"), ("a b", "a+b"), ("a+b", "a%20b"), ("a/b", "a%5Cb")),
-        *(("ü", "u%CC%88"), ("ü", "%FC"), ("\ufffd", "%FF"), ("\ufffd", "%ED%A0%80"), ("?", "%FF"), ("x", "%FF")),
+        *(
+            ("ü", "u%CC%88"),
+            ("ü", "%FC"),
+            ("\ufffd", "%FF"),
+            ("\ufffd", "%ED%A0%80"),
+            ("?", "%FF"),
+            ("x", "%FF"),
+        ),
         *(("a/b", "a%ED%B0%AFb"), ("..", "."), ("x" * 255, "x" * 256), ("42", "%D9%A4%D9%A2"), ("a", "a,b")),
         *(("alice", "%25"), ("alice", "*"), ("alice", "undefined"), ("alice", "null"), ("/", "%C0%AF")),
     ],
 )
 def test_the_path_of_somebody_else_is_forbidden(api: Api, user: str, segment: str) -> None:
     token = api.token(user)
-    for method, path in (("GET", ""), ("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete"), ("DELETE", "/x")):
+    for method, path in (
+        ("GET", ""),
+        ("POST", ""),
+        ("PUT", "/1"),
+        ("PATCH", "/1/complete"),
+        ("DELETE", "/x"),
+    ):
         answer = ask(api, method, f"/api/{segment}/tasks{path}", token=token)
         assert_problem(answer, 403, FORBIDDEN)
         assert "www-authenticate" not in answer.headers
 
 
-@pytest.mark.parametrize("path", ["/api/a/b/tasks", "/api//tasks", "/api/a/../a/b/tasks", "/api/./a%2Fb/tasks"])
+@pytest.mark.parametrize(
+    "path", ["/api/a/b/tasks", "/api//tasks", "/api/a/../a/b/tasks", "/api/./a%2Fb/tasks"]
+)
 def test_a_slash_in_a_user_id_must_be_encoded(api: Api, path: str) -> None:
     assert_problem(ask(api, "GET", path, token=api.token("a/b")), 404, "not found")
 
@@ -91,8 +148,12 @@ def claims(**changes: object) -> bytes:
     return json.dumps({name: value for name, value in given.items() if value is not ...}).encode()
 
 
-def encoded(key: str | None, algorithm: str) -> str:
+def encoded(key: str, algorithm: str) -> str:
     return jwt.encode({"sub": "alice", "exp": int(time.time()) + 600}, key, algorithm)
+
+
+def signed_by_nobody() -> str:
+    return jwt.encode({"sub": "alice", "exp": int(time.time()) + 600}, None, "none")  # type: ignore[arg-type]
 
 
 def altered(token: str, part: int, old: str, new: str) -> str:
@@ -118,7 +179,7 @@ BAD_TOKENS: dict[str, Callable[[Api], str]] = {
     "two parts": lambda api: api.token("alice").rpartition(".")[0],
     "too long": lambda api: signed(api, claims(more="x" * 50_000)),
     "another secret": lambda _: encoded("x" * 64, "HS256"),
-    "no algorithm": lambda _: encoded(None, "none"),
+    "no algorithm": lambda _: signed_by_nobody(),
     "algorithm taken away": lambda api: altered(api.token("alice"), 0, "HS256", "none"),
     "HS384": lambda api: encoded(api.secret, "HS384"),
     "HS512": lambda api: encoded(api.secret, "HS512"),
@@ -187,7 +248,19 @@ def test_a_bad_token_is_refused(api: Api, kind: str) -> None:
         assert 'error="invalid_token"' in challenge
 
 
-NO_TOKENS = ["", "Bearer", "Bearer  ", "Basic YWxpY2U6YWxpY2U=", "Token x", "Digest", "x", "Bearertoken", "é", '"Bearer" x', "Bearer,x"]
+NO_TOKENS = [
+    "",
+    "Bearer",
+    "Bearer  ",
+    "Basic YWxpY2U6YWxpY2U=",
+    "Token x",
+    "Digest",
+    "x",
+    "Bearertoken",
+    "é",
+    '"Bearer" x',
+    "Bearer,x",
+]
 
 
 @pytest.mark.parametrize("given", [None, *NO_TOKENS])
@@ -265,7 +338,9 @@ def test_identity_comes_before_every_other_error(api: Api, path: str) -> None:
     assert_problem(ask(api, "GET", path, token=api.token("bob")), 403, FORBIDDEN)
     too_long = b"x" * 70_000
     assert_problem(ask(api, "POST", "/api/alice/tasks", body=too_long), 401, "token")
-    assert_problem(ask(api, "POST", "/api/alice/tasks", body=too_long, token=api.token("bob")), 403, FORBIDDEN)
+    assert_problem(
+        ask(api, "POST", "/api/alice/tasks", body=too_long, token=api.token("bob")), 403, FORBIDDEN
+    )
 
 
 def test_a_refusal_repeats_no_token(api: Api) -> None:

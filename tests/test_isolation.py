@@ -12,7 +12,7 @@ NEVER = 900_000
 SECRET = "Rob the bank at noon"
 
 # Every way to reach for one task: the method, the rest of the path, headers, the body.
-REACHES = [
+REACHES: list[tuple[str, str, dict[str, str], str | None]] = [
     ("GET", "", {}, None),
     ("GET", "", {"If-None-Match": '"1"'}, None),
     ("GET", "", {"If-None-Match": "*"}, None),
@@ -48,38 +48,36 @@ def secret(alice: Person, bob: Person) -> Any:
     return bob.create(SECRET, description=SECRET)
 
 
-@pytest.mark.parametrize(("method", "rest", "headers", "body"), REACHES)
-def test_a_task_of_someone_else_is_like_one_that_never_was(
-    alice: Person, bob: Person, secret: Any, method: str, rest: str, headers: dict[str, str], body: str | None
-) -> None:
+def test_a_task_of_someone_else_is_like_one_that_never_was(alice: Person, bob: Person, secret: Any) -> None:
     mine = tasks(alice)
-    his, never = (
-        alice.client.request(method, f"/tasks/{number}{rest}", headers=headers, content=body)
-        for number in (secret["id"], NEVER)
-    )
-    assert_problem(his, 404, "not found")
-    assert told(his) == told(never)
+    for method, rest, headers, body in REACHES:
+        his, never = (
+            alice.client.request(method, f"/tasks/{number}{rest}", headers=headers, content=body)
+            for number in (secret["id"], NEVER)
+        )
+        assert_problem(his, 404, "not found")
+        assert told(his) == told(never)
     assert tasks(bob)[0] == secret
     assert tasks(alice) == mine
 
 
-@pytest.mark.parametrize(("method", "rest", "headers", "body"), REACHES[:9])
-def test_the_path_of_someone_else_tells_nothing(
-    api: Api, alice: Person, bob: Person, secret: Any, method: str, rest: str, headers: dict[str, str], body: str | None
-) -> None:
-    answers = [
-        ask(
-            api,
-            method,
-            f"{tasks_of(user)}/{number}{rest}",
-            token=alice.token,
-            headers=headers.items(),
-            body=body and body.encode(),
+def test_the_path_of_someone_else_tells_nothing(api: Api, alice: Person, bob: Person, secret: Any) -> None:
+    targets = [(bob.name, secret["id"]), (bob.name, NEVER), ("nobody at all", 1)]
+    for method, rest, headers, text in REACHES:
+        body = None if text is None else text.encode()
+        his, never, nobodys = (
+            ask(
+                api,
+                method,
+                f"{tasks_of(user)}/{number}{rest}",
+                token=alice.token,
+                headers=headers.items(),
+                body=body,
+            )
+            for user, number in targets
         )
-        for user, number in ((bob.name, secret["id"]), (bob.name, NEVER), ("nobody at all", 1))
-    ]
-    assert_problem(answers[0], 403, FORBIDDEN)
-    assert told(answers[0]) == told(answers[1]) == told(answers[2])
+        assert_problem(his, 403, FORBIDDEN)
+        assert told(his) == told(never) == told(nobodys)
     assert tasks(bob)[0] == secret
 
 
@@ -98,16 +96,17 @@ def test_the_path_of_someone_else_tells_nothing(
         {"search": "' or true --"},
     ],
 )
-def test_a_list_holds_the_own_tasks_alone(
-    alice: Person, bob: Person, secret: Any, query: dict[str, str]
-) -> None:
+@pytest.mark.usefixtures("secret")
+def test_a_list_holds_the_own_tasks_alone(alice: Person, bob: Person, query: dict[str, str]) -> None:
     assert {task["user_id"] for task in tasks(alice, **query)} <= {alice.name}
     named = query | ({"user_id": bob.name} if "user_id" in query else {})
     assert SECRET not in alice.client.get("/tasks", params=named).text
 
 
 @pytest.mark.parametrize("sort", ["created", "updated", "title"])
-def test_the_cursor_of_someone_else_leads_through_the_own_tasks(alice: Person, bob: Person, sort: str) -> None:
+def test_the_cursor_of_someone_else_leads_through_the_own_tasks(
+    alice: Person, bob: Person, sort: str
+) -> None:
     for person in (alice, bob):
         for title in "abc":
             person.create(title)
@@ -121,7 +120,9 @@ def test_the_key_of_someone_else_is_free(alice: Person, bob: Person) -> None:
     key = {"Idempotency-Key": f"key of {alice.name}"}
     his = bob.client.post("/tasks", json={"title": SECRET}, headers=key)
     hers = alice.client.post("/tasks", json={"title": SECRET}, headers=key)
-    other = alice.client.post("/tasks", json={"title": "Another"}, headers={"Idempotency-Key": f"{alice.name} 2"})
+    other = alice.client.post(
+        "/tasks", json={"title": "Another"}, headers={"Idempotency-Key": f"{alice.name} 2"}
+    )
     assert [assert_task(answer, 201)["id"] for answer in (his, hers, other)] == [1, 1, 2]
     assert "idempotency-replayed" not in hers.headers
     assert hers.json()["user_id"] == alice.name

@@ -4,8 +4,9 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import httpx
 import pytest
@@ -103,7 +104,7 @@ def test_pages_make_up_the_list(api: Api, carol: Person, sort: str, order: str, 
     pages = list(walk(api, carol, sort=sort, order=order, limit=str(limit)))
     assert [len(page) for page in pages[:-1]] == [limit] * (len(pages) - 1)
     assert pages[-1]
-    assert sum(pages, []) == expected(tasks(carol), sort, order)
+    assert list(chain.from_iterable(pages)) == expected(tasks(carol), sort, order)
 
 
 def test_a_link_is_there_only_where_more_rows_follow(carol: Person) -> None:
@@ -111,7 +112,6 @@ def test_a_link_is_there_only_where_more_rows_follow(carol: Person) -> None:
         limit: "link" in carol.client.get("/tasks", params={"limit": limit}).headers for limit in (6, 7, 8)
     }
     assert links == {6: True, 7: False, 8: False}
-    assert "link" in carol.client.get("/tasks?limit=3&status=pending&search=b").headers or True
 
 
 def test_a_page_has_a_hundred_tasks_where_nothing_is_said(api: Api, alice: Person) -> None:
@@ -126,7 +126,7 @@ def test_a_link_keeps_every_other_parameter(carol: Person) -> None:
     given = [("limit", "1"), ("search", "a&b=c ü+%/#"), ("status", "all"), ("theirs", ""), ("theirs", "2")]
     carol.create("x a&b=c ü+%/#")
     carol.create("y a&b=c ü+%/#")
-    answer = carol.client.get("/tasks", params=given)
+    answer = carol.client.get(f"/tasks?{urlencode(given)}")
     target = follow(answer)
     assert target
     assert urlsplit(target).path == tasks_of(carol.name)
@@ -149,7 +149,7 @@ def test_a_link_leads_on_whatever_the_user_is_called(api: Api, user: str) -> Non
 def test_filters_hold_on_every_page(api: Api, carol: Person, sort: str, order: str) -> None:
     for status, completed in (("pending", False), ("completed", True)):
         query = {"sort": sort, "order": order, "status": status, "search": "ABOUT"}
-        found = sum(walk(api, carol, limit="1", **query), [])
+        found = list(chain.from_iterable(walk(api, carol, limit="1", **query)))
         everything = expected(tasks(carol), sort, order)
         assert found == [task for task in everything if task["completed"] is completed]
 

@@ -156,7 +156,7 @@ def age(server: Server, database: str, person: Person, key: str, hours: float) -
         assert changed.rowcount == 1
 
 
-def kept(server: Server, database: str, person: Person) -> list[object]:
+def kept(server: Server, database: str, person: Person) -> list[str]:
     with server.connect(database) as connection:
         rows = connection.execute("select key from app.idempotency_keys where user_id = %s", (person.name,))
         return sorted(str(key) for (key,) in rows)

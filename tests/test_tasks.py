@@ -12,7 +12,9 @@ from contract import ask, assert_invalid, assert_problem, assert_task, tasks, ta
 
 MEMBERS = ["id", "user_id", "title", "description", "completed", "version", "created_at", "updated_at"]
 # Unicode's White_Space property, from PropList.txt.
-WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+WHITE_SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00")
 
 
@@ -100,7 +102,7 @@ def test_lengths_count_code_points(alice: Person, character: str) -> None:
 
 def test_text_comes_back_as_it_was_sent(alice: Person) -> None:
     for form in ("NFC", "NFD"):
-        text = unicodedata.normalize(form, "é \"quoted\" \\ \u2028 \x01 \x7f </script> 😀 %s %(title)s {0} $1")
+        text = unicodedata.normalize(form, 'é "quoted" \\ \u2028 \x01 \x7f </script> 😀 %s %(title)s {0} $1')
         task = alice.create(text, description=text)
         assert (task["title"], task["description"]) == (text, text)
         assert tasks(alice)[0] == task
@@ -137,9 +139,17 @@ def test_if_none_match_does_not_hide_a_missing_task(alice: Person) -> None:
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 @pytest.mark.parametrize(
     "change",
-    [{"title": "Bread"}, {"description": "White"}, {"description": None}, {"completed": True}, {"description": ""}],
+    [
+        {"title": "Bread"},
+        {"description": "White"},
+        {"description": None},
+        {"completed": True},
+        {"description": ""},
+    ],
 )
-def test_a_change_keeps_the_members_it_does_not_name(alice: Person, method: str, change: dict[str, object]) -> None:
+def test_a_change_keeps_the_members_it_does_not_name(
+    alice: Person, method: str, change: dict[str, object]
+) -> None:
     task = alice.create("Milk", description="Whole")
     changed = assert_task(alice.client.request(method, "/tasks/1", json=change))
     assert changed == task | change | {"version": 2, "updated_at": changed["updated_at"]}
@@ -150,9 +160,17 @@ def test_a_change_keeps_the_members_it_does_not_name(alice: Person, method: str,
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 @pytest.mark.parametrize(
     "same",
-    [{}, {"title": "Milk"}, {"title": " Milk\n"}, {"description": None, "completed": False}, {"color": "red"}],
+    [
+        {},
+        {"title": "Milk"},
+        {"title": " Milk\n"},
+        {"description": None, "completed": False},
+        {"color": "red"},
+    ],
 )
-def test_what_changes_nothing_makes_no_new_version(alice: Person, method: str, same: dict[str, object]) -> None:
+def test_what_changes_nothing_makes_no_new_version(
+    alice: Person, method: str, same: dict[str, object]
+) -> None:
     task = alice.create("Milk")
     assert assert_task(alice.client.request(method, "/tasks/1", json=same)) == task
 
@@ -216,7 +234,15 @@ def test_a_deleted_task_is_gone(alice: Person) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    [None, "", "text/plain", "application/json; charset=latin-1", "application/x-www-form-urlencoded", "x", "a/b"],
+    [
+        None,
+        "",
+        "text/plain",
+        "application/json; charset=latin-1",
+        "application/x-www-form-urlencoded",
+        "x",
+        "a/b",
+    ],
 )
 def test_bodies_are_json_in_utf_8_whatever_the_content_type_says(
     api: Api, alice: Person, content_type: str | None
