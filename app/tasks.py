@@ -37,6 +37,7 @@ from (
 """
 
 # No row: there is no such task. A row of nulls: there is, but If-Match names other versions.
+# The lock asks for the task as it is by now: the snapshot still shows one that was deleted meanwhile.
 CHANGE_TASK = """
 with changed as (
   update app.tasks
@@ -49,9 +50,9 @@ with changed as (
 )
 select to_json(changed), version from changed
 union all
-select null, null from app.tasks
-where user_id = %(user_id)s and id = %(id)s
-  and %(etags)s::text[] is not null and not exists (select from changed)
+select null, null
+from (select from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
+where %(etags)s::text[] is not null and not exists (select from changed)
 """
 
 DELETE_TASK = """
@@ -63,9 +64,9 @@ with deleted as (
 )
 select id, version from deleted
 union all
-select null, null from app.tasks
-where user_id = %(user_id)s and id = %(id)s
-  and %(etags)s::text[] is not null and not exists (select from deleted)
+select null, null
+from (select from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
+where %(etags)s::text[] is not null and not exists (select from deleted)
 """
 
 router = APIRouter(prefix="/api/{user_id}/tasks", tags=["tasks"])

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -141,6 +142,53 @@ class Api:
 
     def token(self, user: object, **claims: object) -> str:
         return jwt.encode({"sub": user, "exp": int(time.time()) + 600} | claims, self.secret, "HS256")
+
+
+@dataclass(frozen=True)
+class Ward:
+    """A database that tests may break, and an API on it with a single connection and a queue of one."""
+
+    server: Server
+    database: str
+    api: Api
+
+    def run(self, *statements: str) -> None:
+        with self.server.connect(self.database) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    @contextmanager
+    def broken(self, by: str, repaired_by: str) -> Iterator[None]:
+        try:
+            self.run(by)
+            yield
+        finally:
+            self.run(repaired_by)
+
+    def disconnect(self) -> None:
+        """End the API's connections, and wait until they are gone."""
+        with self.server.connect("postgres") as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+                " where usename = 'tasks_api' and datname = %s",
+                (self.database,),
+            )
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.api.token('alice')}"} | more.pop("headers", {})
+        return httpx.request(
+            method, f"{self.api.url}{path}", headers=headers, timeout=20, verify=NO_TLS, **more
+        )
+
+
+@pytest.fixture(scope="session")
+def ward(server: Server, template: str) -> Iterator[Ward]:
+    """A database to break; who breaks it repairs it."""
+    with (
+        server.database(template) as name,
+        serving(server.conninfo(name, "tasks_api"), POOL_SIZE="1", POOL_QUEUE="1") as api,
+    ):
+        yield Ward(server, name, api)
 
 
 @dataclass(frozen=True)

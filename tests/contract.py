@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
-from conftest import Api, Person
+from conftest import Api, Database, Person
 
 TITLES = {
     400: "Bad Request",
@@ -104,3 +104,12 @@ def tasks(person: Person, **query: str) -> Any:
     answer = person.client.get("/tasks", params=query)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def until_blocked(connection: Database) -> None:
+    """Wait until somebody waits for what the connection has locked."""
+    waiting = (
+        "select count(*) from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
+    )
+    while connection.execute(waiting).fetchone() == (0,):
+        connection.execute("select pg_sleep(0.005)")
