@@ -28,7 +28,8 @@ select app.schema_version(), current_user::text, app.current_user_id(), (
   from pg_class
   where relkind in ('r', 'p', 'f', 'm')
     and relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
-    and has_any_column_privilege(oid, 'select, insert, update, references')
+    and (has_any_column_privilege(oid, 'select, insert, update, references')
+      or has_table_privilege(oid, 'delete, truncate, trigger'))
     and not row_security_active(oid)
 )
 """
