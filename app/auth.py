@@ -72,5 +72,4 @@ class Bearer(SecurityBase):
 
 def unauthorized(detail: str) -> Problem:
     """Make the 401 for a token that was sent (RFC 6750, section 3)."""
-    challenge = f'Bearer error="invalid_token", error_description="{detail}"'
-    return Problem(401, detail, {"WWW-Authenticate": challenge})
+    return Problem(401, detail, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
