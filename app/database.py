@@ -57,6 +57,10 @@ class Database:
             max_size=settings.pool_size,
             max_waiting=settings.pool_queue,
             timeout=POOL_TIMEOUT,
+            # Left alone it waits twice as long after each failure, then gives up; and a queue full of
+            # requests that went away keeps it from ever trying again.
+            reconnect_timeout=POOL_TIMEOUT,
+            reconnect_failed=AsyncConnectionPool.check,
             configure=_configure,
             open=False,
         )
@@ -66,7 +70,7 @@ class Database:
         try:
             await (await AsyncConnection.connect(self.conninfo, **self.options)).close()
         except psycopg.OperationalError as error:
-            raise Unready(f"DATABASE_URL: {error}") from None
+            raise Unready(f"DATABASE_URL: {' '.join(str(error).split())}") from None
         await self.pool.open()
         try:
             await self.check()
