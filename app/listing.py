@@ -109,7 +109,7 @@ class Page(BaseModel):
     order: Annotated[
         Order | None, Field(description="The direction; desc, or asc for titles, where it is not given.")
     ] = None
-    limit: Annotated[int, BeforeValidator(_digits), Field(description="How many at most.", ge=1, le=1000)] = (
+    limit: Annotated[int, Field(description="How many at most.", ge=1, le=1000), BeforeValidator(_digits)] = (
         100
     )
     cursor: Annotated[
