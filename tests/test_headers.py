@@ -175,3 +175,11 @@ def test_options_that_is_no_preflight_is_just_another_method(
     given = ask(api, "OPTIONS", "/api/alice/tasks", headers=headers)
     assert_problem(given, 405)
     assert items(given.headers["allow"]) == {"get", "post"}
+
+
+@pytest.mark.parametrize("protocol", ["websocket", "h2c"])
+def test_an_upgrade_that_nobody_offers_is_ignored(api: Api, protocol: str) -> None:
+    wanted = [("Connection", "Upgrade"), ("Upgrade", protocol), ("Sec-WebSocket-Version", "13")]
+    wanted.append(("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="))
+    assert ask(api, "GET", "/health", headers=wanted).json() == {"status": "healthy"}
+    assert_problem(ask(api, "GET", "/api/alice/tasks", headers=wanted), 401)
