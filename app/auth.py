@@ -62,7 +62,7 @@ class Bearer(SecurityBase):
     async def __call__(self, request: Request) -> Session:
         """Verify the token, then the path: before the body is read and the database is asked."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
+        if scheme.lower() != "bearer" or not token.strip():
             raise Problem(401, "A bearer token is needed", {"WWW-Authenticate": "Bearer"})
         user = request.state.tokens.user(token.strip())
         if user != decoded(request.path_params["user_id"]):
@@ -72,5 +72,4 @@ class Bearer(SecurityBase):
 
 def unauthorized(detail: str) -> Problem:
     """Make the 401 for a token that was sent (RFC 6750, section 3)."""
-    challenge = f'Bearer error="invalid_token", error_description="{detail}"'
-    return Problem(401, detail, {"WWW-Authenticate": challenge})
+    return Problem(401, detail, {"WWW-Authenticate": 'Bearer error="invalid_token"'})

@@ -11,6 +11,7 @@ from app.problems import Invalid, Problem
 
 INTEGER = re.compile("-?[0-9]+")
 BIGINT = re.compile("[0-9]{1,18}")
+MEMBER = re.compile('(?:W/)?"[^"]*"[^,]*|[^,\\s][^,]*')  # of a list of entity tags, which may hold commas
 PRIVATE = {"Cache-Control": "private, no-cache"}
 
 
@@ -34,12 +35,12 @@ def etag(version: bytes) -> str:
 
 
 def etags(request: Request) -> str | None:
-    """Return the entity tags of If-Match, separated by commas alone; None where any version will do.
+    """Return the entity tags of If-Match, a line each; None where any version will do.
 
     They are compared as they stand, so that a weak or malformed one matches nothing.
     """
     value = field_value(request, "if-match")
-    return None if value is None or value.strip() == "*" else ",".join(_members(value))
+    return None if value is None or value.strip() == "*" else "\n".join(_members(value))
 
 
 def unchanged(request: Request, tag: str) -> bool:
@@ -51,7 +52,7 @@ def unchanged(request: Request, tag: str) -> bool:
 
 
 def _members(value: str) -> list[str]:
-    return [member.strip() for member in value.split(",")]
+    return [member.strip() for member in MEMBER.findall(value)]
 
 
 def found(rows: list[Row]) -> Row:

@@ -14,7 +14,7 @@ from app.settings import Settings
 SCHEMA_VERSION = 5  # the newest migration this code needs
 POOL_TIMEOUT = 3  # seconds a request waits for a connection
 TIME_LIMIT = 8  # seconds it waits for an answer: the role's own limit is shorter, but a network may hang
-RECONNECT_TIMEOUT = 2  # seconds until the pool gives up on a server, and waits to be asked again
+RECONNECT_TIMEOUT = 2  # seconds after which the pool begins its attempts anew: they come ever more rarely
 
 # Transaction-local, so that both end with the transaction (PostgreSQL, 9.28.1).
 ACT_AS = "select set_config('app.user_id', %(user_id)s, true)"
@@ -28,8 +28,12 @@ select app.schema_version(), current_user, app.current_user_id(), (
   from pg_class
   where relkind in ('r', 'p', 'f', 'm')
     and relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
-    and has_any_column_privilege(oid, 'select, insert, update, references')
+    and (has_any_column_privilege(oid, 'select, insert, update, references')
+      or has_table_privilege(oid, 'delete, truncate, trigger'))
     and not row_security_active(oid)
+    and not exists (  -- what an extension brings along holds no user's rows
+      select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'e'
+    )
 )
 """
 
@@ -57,7 +61,10 @@ class Database:
             max_size=settings.pool_size,
             max_waiting=settings.pool_queue,
             timeout=POOL_TIMEOUT,
+            # Left alone it gives up in the end; and a queue full of requests that went away keeps it
+            # from ever trying again.
             reconnect_timeout=RECONNECT_TIMEOUT,
+            reconnect_failed=AsyncConnectionPool.check,
             configure=configure,
             open=False,
         )
@@ -106,10 +113,10 @@ class Database:
         except (InvalidSchemaName, UndefinedFunction):
             version, role, user, exposed = b"0", b"tasks_api", b"somebody", None
         if role != b"tasks_api":
-            raise Unready("DATABASE_URL: log in as tasks_api: another role's rights were not looked at")
-        if int(version or 0) < SCHEMA_VERSION:
+            raise Unready(f"The role {role.decode()} is not tasks_api: put tasks_api and its password in DATABASE_URL")
+        if int(version) < SCHEMA_VERSION:
             raise Unready(
-                f"The database lacks migration {SCHEMA_VERSION}, which this code needs: run make migrate"
+                f"The database is at migration {int(version)}, this code needs {SCHEMA_VERSION}: run make migrate"
             )
         if user != b"somebody":
             raise Unready("The identity does not reach the statement: the pooler takes a pipeline apart")

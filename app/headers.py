@@ -7,7 +7,11 @@ from uuid import uuid4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-SLASH = "\udc2f"  # a slash within a segment; no other decoding yields it
+# Within a segment a slash is no end of it, nor is a line feed one of the path, as to Starlette's patterns;
+# no other decoding yields these stand-ins.
+STAND_INS = {"/": "\udc2f", "\n": "\udc0a"}
+HIDE = str.maketrans(STAND_INS)
+SHOW = str.maketrans({stand_in: character for character, stand_in in STAND_INS.items()})
 
 ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
 ALLOWED = [(b"access-control-allow-credentials", b"true")]
@@ -66,9 +70,9 @@ class Headers:
 
 
 def _encoded(segment: str) -> str:
-    return unquote(segment, errors="surrogateescape").replace("/", SLASH)
+    return unquote(segment, errors="surrogateescape").translate(HIDE)
 
 
 def decoded(segment: str) -> str:
     """Return the text of a path parameter, slashes and all."""
-    return segment.replace(SLASH, "/")
+    return segment.translate(SHOW)

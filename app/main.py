@@ -73,7 +73,14 @@ problems.install(app)
 def serve() -> None:
     """Serve as the settings say; WEB_CONCURRENCY sets the number of processes."""
     settings = load(Settings)
-    uvicorn.run("app.main:app", host=settings.host, port=settings.port, access_log=False, server_header=False)
+    uvicorn.run(
+        "app.main:app",
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        server_header=False,
+        ws="none",  # an upgrade nobody offers is ignored (RFC 9110, 7.8)
+    )
 
 
 if __name__ == "__main__":

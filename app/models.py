@@ -1,6 +1,7 @@
 """What goes in and out as JSON. Types are checked here; which values are allowed, the database decides."""
 
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any, NoReturn, NotRequired
 
@@ -13,6 +14,7 @@ from app.problems import Invalid, Problem, invalid
 
 LONGEST_BODY = 65536  # bytes
 BLANK = b" \t\r\n"
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 # The database trims and measures a title; for OpenAPI this says the same, with Unicode's White_Space.
 SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -21,8 +23,8 @@ NO_NUL = r"^[^\u0000]*$"
 
 
 def _storable(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("must not contain U+0000")
+    if UNSTORABLE.search(value):
+        raise ValueError("must not contain U+0000 or a lone surrogate")
     return value
 
 

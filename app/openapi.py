@@ -117,6 +117,10 @@ def _problem(status: int) -> Json:
 
 def _query() -> list[Json]:
     properties = Page.model_json_schema()["properties"]
+    for schema in properties.values():
+        if "anyOf" in schema:  # or null, which a query cannot say
+            del schema["default"]
+            schema.update(schema.pop("anyOf")[0])
     return [
         _parameter(name, "query", schema.pop("description"), schema) for name, schema in properties.items()
     ]

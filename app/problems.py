@@ -87,7 +87,12 @@ class Invalid(Problem):
 
 def invalid(error: ValidationError | RequestValidationError, whole: str = "body") -> Invalid:
     """Name the fields that Pydantic refused, or the `whole`."""
-    return Invalid(*((str(e["loc"][-1]) if e["loc"] else whole, e["msg"]) for e in error.errors()))
+    return Invalid(
+        *(
+            (str(e["loc"][-1]) if e["loc"] else whole, e["msg"].removeprefix("Value error, "))
+            for e in error.errors()
+        )
+    )
 
 
 async def on_problem(_: Request, problem: Problem) -> Response:

@@ -97,4 +97,4 @@ def load(kind: type[S]) -> S:
 def _explain(location: str, kind: str, message: str) -> str:
     name = location.upper()
     wrong = "is missing" if kind == "missing" else message.removeprefix("Value error, ")
-    return f"{name}{' ' if wrong.startswith('is ') else ': '}{wrong}; {HINTS.get(name, 'see .env.example')}"
+    return f"{name}: {wrong}; {HINTS.get(name, 'see .env.example')}"

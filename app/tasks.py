@@ -38,6 +38,7 @@ from (
 """
 
 # No row: there is no such task. A row of nulls: there is, but If-Match names other versions.
+# The lock asks for the task as it is by now: the snapshot still shows one that was deleted meanwhile.
 CHANGE_TASK = """
 with changed as (
   update app.tasks
@@ -45,29 +46,28 @@ with changed as (
     description = case when %(describe)s then %(description)s else description end,
     completed = case when %(toggle)s then not completed else coalesce(%(completed)s, completed) end
   where user_id = %(user_id)s and id = %(id)s
-    and (%(etags)s::text is null or '"' || version || '"' = any(string_to_array(%(etags)s, ',')))
+    and (%(etags)s::text is null or '"' || version || '"' = any(string_to_array(%(etags)s, chr(10))))
   returning id, user_id, title, description, completed, version, created_at, updated_at
 )
 select to_json(changed), version from changed
 union all
 select null, null
-from app.tasks
-where user_id = %(user_id)s and id = %(id)s
-  and %(etags)s::text is not null and not exists (select from changed)
+from (select from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
+where %(etags)s::text is not null and not exists (select from changed)
 """
 
 DELETE_TASK = """
 with deleted as (
   delete from app.tasks
   where user_id = %(user_id)s and id = %(id)s
-    and (%(etags)s::text is null or '"' || version || '"' = any(string_to_array(%(etags)s, ',')))
+    and (%(etags)s::text is null or '"' || version || '"' = any(string_to_array(%(etags)s, chr(10))))
   returning id, version
 )
 select id, version from deleted
 union all
-select null, null from app.tasks
-where user_id = %(user_id)s and id = %(id)s
-  and %(etags)s::text is not null and not exists (select from deleted)
+select null, null
+from (select from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
+where %(etags)s::text is not null and not exists (select from deleted)
 """
 
 router = APIRouter(prefix="/api/{user_id}/tasks", tags=["tasks"])

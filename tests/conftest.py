@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -27,6 +29,7 @@ from app import migrations
 
 ROOT = Path(__file__).parent.parent
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates costs more than most tests
 Database = psycopg.Connection[tuple[object, ...]]
 
 
@@ -142,6 +145,53 @@ class Api:
 
 
 @dataclass(frozen=True)
+class Ward:
+    """A database that tests may break, and an API on it with a single connection and a queue of one."""
+
+    server: Server
+    database: str
+    api: Api
+
+    def run(self, *statements: str) -> None:
+        with self.server.connect(self.database) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    @contextmanager
+    def broken(self, by: str, repaired_by: str) -> Iterator[None]:
+        try:
+            self.run(by)
+            yield
+        finally:
+            self.run(repaired_by)
+
+    def disconnect(self) -> None:
+        """End the API's connections, and wait until they are gone."""
+        with self.server.connect("postgres") as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+                " where usename = 'tasks_api' and datname = %s",
+                (self.database,),
+            )
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.api.token('alice')}"} | more.pop("headers", {})
+        return httpx.request(
+            method, f"{self.api.url}{path}", headers=headers, timeout=20, verify=NO_TLS, **more
+        )
+
+
+@pytest.fixture(scope="session")
+def ward(server: Server, template: str) -> Iterator[Ward]:
+    """A database to break; who breaks it repairs it."""
+    with (
+        server.database(template) as name,
+        serving(server.conninfo(name, "tasks_api"), POOL_SIZE="1", POOL_QUEUE="1") as api,
+    ):
+        yield Ward(server, name, api)
+
+
+@dataclass(frozen=True)
 class Person:
     """A user with a token, and a client that stands at /api/{user}."""
 
@@ -197,7 +247,7 @@ def serving(conninfo: str, **settings: str) -> Iterator[Api]:
 def await_health(api: Api) -> None:
     for _ in range(200):
         try:
-            httpx.get(f"{api.url}/health").raise_for_status()
+            httpx.get(f"{api.url}/health", verify=NO_TLS).raise_for_status()
         except httpx.TransportError:
             assert api.process.poll() is None, api.log.read_text()
             time.sleep(0.05)
@@ -222,7 +272,8 @@ def person(api: Api) -> Iterator[Callable[[str], Person]]:
         user = f"{name}-{uuid4().hex[:12]}"
         token = api.token(user)
         base = f"{api.url}/api/{quote(user, safe='')}"
-        clients.append(httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=20))
+        headers = {"Authorization": f"Bearer {token}"}
+        clients.append(httpx.Client(base_url=base, headers=headers, timeout=20, verify=NO_TLS))
         return Person(user, token, clients[-1])
 
     yield make

@@ -134,9 +134,9 @@ def test_a_deploy_that_names_no_database_fails(tmp_path: Path) -> None:
     for name in ("migrate", "rollback", "migrations"):
         answer = command(fresh, name)
         assert answer.returncode != 0
-        assert "MIGRATION_DATABASE_URL is missing" in answer.stderr
+        assert "MIGRATION_DATABASE_URL: is missing" in answer.stderr
     answer = command(fresh, "migrate", DATABASE_URL="postgresql://tasks_api@127.0.0.1/tasks")
-    assert "MIGRATION_DATABASE_URL is missing" in answer.stderr
+    assert "MIGRATION_DATABASE_URL: is missing" in answer.stderr
     assert not (fresh / ".postgres").exists()
 
 

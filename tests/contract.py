@@ -1,0 +1,115 @@
+"""What the contract promises of every answer, and a client that sends a path as it stands."""
+
+import http.client
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+from conftest import Api, Database, Person
+
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    422: "Unprocessable Content",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+SECRETS = ("psycopg", "postgres", "sql", "select ", "app.", "Traceback", "127.0.0.1", "/tmp/", "eyJ")
+
+
+def ask(  # noqa: PLR0913 - one for each part of a request
+    api: Api,
+    method: str,
+    target: str,
+    *,
+    token: str | None = None,
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes | None = None,
+) -> httpx.Response:
+    """Send one request whose target and header lines go out as they stand."""
+    connection = http.client.HTTPConnection(urlsplit(api.url).netloc, timeout=20)
+    try:
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in headers:
+            connection.putheader(name, value.encode("latin-1"))
+        if token is not None:
+            connection.putheader("Authorization", f"Bearer {token}")
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+    finally:
+        connection.close()
+
+
+def tasks_of(user: str) -> str:
+    """Return the path of a user's tasks."""
+    return f"/api/{quote(user, safe='')}/tasks"
+
+
+def assert_headers(answer: httpx.Response) -> None:
+    """Hold an answer against what the contract promises of all of them."""
+    assert answer.headers["x-request-id"]
+    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+    assert answer.headers.get_list("vary") == ["Origin"]
+
+
+def assert_problem(answer: httpx.Response, status: int, *said: str) -> Any:
+    """Hold an answer against the form of a problem; return it."""
+    assert answer.status_code == status, (answer.status_code, answer.text)
+    assert_headers(answer)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers.get_list("cache-control") == ["no-store"]
+    problem = answer.json()
+    assert set(problem) - {"errors"} == {"type", "title", "status", "detail"}
+    assert (problem["type"], problem["title"], problem["status"]) == ("about:blank", TITLES[status], status)
+    assert isinstance(problem["detail"], str)
+    assert problem["detail"]
+    assert "errors" not in problem or status == 422
+    for word in said:
+        assert word in problem["detail"]
+    for secret in SECRETS:
+        assert secret not in answer.text
+    return problem
+
+
+def assert_invalid(answer: httpx.Response, *fields: str) -> Any:
+    """Hold an answer against the form of a refused value, which names exactly these fields."""
+    problem = assert_problem(answer, 422, *fields)
+    assert [error["field"] for error in problem["errors"]] == list(fields)
+    assert all(error["message"] and set(error) == {"field", "message"} for error in problem["errors"])
+    return problem
+
+
+def assert_task(answer: httpx.Response, status: int = 200) -> Any:
+    """Hold an answer against the form of one task; return it."""
+    assert answer.status_code == status, answer.text
+    assert_headers(answer)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers.get_list("cache-control") == ["private, no-cache"]
+    task = answer.json()
+    assert answer.headers["etag"] == f'"{task["version"] if status == 200 else 1}"'
+    return task
+
+
+def tasks(person: Person, **query: str) -> Any:
+    """Return what a person's list says."""
+    answer = person.client.get("/tasks", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def until_blocked(connection: Database) -> None:
+    """Wait until somebody waits for what the connection has locked."""
+    waiting = (
+        "select count(*) from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
+    )
+    while connection.execute(waiting).fetchone() == (0,):
+        connection.execute("select pg_sleep(0.005)")
