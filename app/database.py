@@ -113,11 +113,12 @@ class Database:
         except (InvalidSchemaName, UndefinedFunction):
             version, role, user, exposed = b"0", b"tasks_api", b"somebody", None
         if role != b"tasks_api":
-            raise Unready(f"The role {role.decode()} is not tasks_api: put tasks_api and its password in DATABASE_URL")
-        if int(version) < SCHEMA_VERSION:
             raise Unready(
-                f"The database is at migration {int(version)}, this code needs {SCHEMA_VERSION}: run make migrate"
+                f"The role {role.decode()} is not tasks_api: put tasks_api and its password in DATABASE_URL"
             )
+        if int(version) < SCHEMA_VERSION:
+            known = f"The database is at migration {int(version)}"
+            raise Unready(f"{known}, this code needs {SCHEMA_VERSION}: run make migrate")
         if user != b"somebody":
             raise Unready("The identity does not reach the statement: the pooler takes a pipeline apart")
         if exposed:

@@ -79,7 +79,7 @@ def serve() -> None:
         port=settings.port,
         access_log=False,
         server_header=False,
-        ws="none",  # an upgrade nobody offers is ignored (RFC 9110, 7.8)
+        ws="none",  # an upgrade that nobody offers is ignored (RFC 9110, 7.8)
     )
 
 
