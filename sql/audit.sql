@@ -312,57 +312,68 @@ touched as (
   join pg_catalog.pg_inherits i on i.inhparent = t.oid
 ),
 
--- What a view reads, all the way down.
+-- What a view reads, all the way down, and which view on the way reads it: by its parsed definition, since
+-- pg_depend keeps nothing about PostgreSQL's own catalogs.
 view_reads as (
-  select r.oid as view, r.oid as via
+  select r.oid as view, null::pg_catalog.oid as reader, r.oid
   from reached r
   where r.relkind = 'v'
   union
-  select v.view, d.refobjid
+  select v.view, v.oid, m.relid[1]::pg_catalog.oid
   from view_reads v
-  join pg_catalog.pg_rewrite w on w.ev_class = v.via
-  join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and d.objid = w.oid
-  where d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-    and d.refobjid <> v.via
-    and d.deptype = 'n'
+  join pg_catalog.pg_rewrite w on w.ev_class = v.oid and w.rulename = '_RETURN'
+  join pg_catalog.pg_class c on c.oid = v.oid and c.relkind = 'v'
+  cross join lateral pg_catalog.regexp_matches(w.ev_action::pg_catalog.text, ':relid ([1-9][0-9]*)', 'g') as m (relid)
+  where m.relid[1]::pg_catalog.oid <> v.oid
 ),
 
-view_source as materialized (
-  select v.view, c.oid, c.relkind, pg_catalog.format('%I.%I', n.nspname, c.relname) as name,
-    c.relkind = 'v' and not coalesce(
+view_as_owner as materialized (
+  select c.oid
+  from pg_catalog.pg_class c
+  where c.relkind = 'v'
+    and c.oid in (select oid from view_reads)
+    and not coalesce(
       (
         select o.option_value::boolean
         from pg_catalog.pg_options_to_table(c.reloptions) o
         where o.option_name = 'security_invoker'
       ),
       false
-    ) as as_owner,
+    )
+),
+
+view_source as materialized (
+  select v.view, v.reader, c.oid, c.relkind, pg_catalog.format('%I.%I', n.nspname, c.relname) as name,
+    v.reader in (select oid from view_as_owner) as as_owner,
     -- Rows: of anybody's table, or of a system catalog that the API may not read itself.
     case when c.oid >= 16384 then c.relkind in ('r', 'p', 'f', 'm')
       else c.relkind in ('r', 'm') and not pg_catalog.has_table_privilege(api.oid, c.oid, 'select')
+        and v.reader >= 16384
     end as has_rows
   from view_reads v
   cross join api
-  join pg_catalog.pg_class c on c.oid = v.via
+  join pg_catalog.pg_class c on c.oid = v.oid
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where v.reader is not null
 ),
 
 -- What the API may do with a table: by grant on it, or on any of its columns.
 right_on as materialized (
-  select distinct objid as oid, privilege
+  select objid as oid, privilege, pg_catalog.string_agg(distinct grantee_name, ', ') as grantees
   from granted
   where classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+  group by objid, privilege
 ),
 
 -- 5. Owners: the column that says whose a row is -------------------------------------------------------------
 
--- Policies are judged by their parsed form, where every name is resolved. Here what names the user in them,
+-- Expressions are judged by their parsed form, where every name is resolved. Here what names the user in them,
 -- app.current_user_id() or its body spelled out, becomes the word <me>. Escapes go first: no name can forge one.
-policy_clause as materialized (
-  select p.oid, p.polname, p.polrelid, p.polcmd, p.polpermissive, c.clause, c.tree is not null as is_given,
+expression as materialized (
+  select e.kind, e.oid, e.clause,
     pg_catalog.regexp_replace(
       pg_catalog.regexp_replace(
-        pg_catalog.regexp_replace(c.tree::pg_catalog.text, E'\\\\.', '_', 'g'),
+        pg_catalog.regexp_replace(e.tree, E'\\\\.', '_', 'g'),
         pg_catalog.format('[{]FUNCEXPR :funcid %s :[^{}]*:args <> [^{}]*[}]', coalesce(f.oid, 0)),
         '<me>', 'g'),
       '[{]NULLIFEXPR :opno 98 [^{}]*:args [(]'
@@ -372,15 +383,32 @@ policy_clause as materialized (
         '( [{]CONST :consttype 16 [^{}]*[}])?[)] [^{}]*[}]'
         ' [{]CONST :consttype 25 [^{}]*:constvalue 4 [[][^{}]*[}][)] [^{}]*[}]', -- ''
       '<me>', 'g') as tree
-  from reached r
-  join pg_catalog.pg_policy p on p.polrelid = r.oid
-  left join identity_function f on true
-  cross join lateral (values
-    ('using', case when p.polcmd <> 'a' then p.polqual end),
-    ('with check', case when p.polcmd in ('a', 'w', '*') then coalesce(p.polwithcheck, p.polqual) end)
-  ) as c (clause, tree)
-  where p.polroles && array(select oid from grantee)
-    and (c.tree is not null or c.clause = 'using')
+  from (
+    select 'policy' as kind, p.oid, c.clause, c.tree::pg_catalog.text as tree
+    from reached r
+    join pg_catalog.pg_policy p on p.polrelid = r.oid
+    cross join lateral (values
+      ('using', case when p.polcmd <> 'a' then p.polqual end),
+      ('with check', case when p.polcmd in ('a', 'w', '*') then coalesce(p.polwithcheck, p.polqual) end)
+    ) as c (clause, tree)
+    where p.polroles && array(select oid from grantee) and c.tree is not null
+    union all
+    select 'default', d.oid, null, d.adbin::pg_catalog.text
+    from reached r
+    join pg_catalog.pg_attrdef d on d.adrelid = r.oid
+    union all
+    select 'body', p.oid, null, p.prosqlbody::pg_catalog.text
+    from pg_catalog.pg_proc p
+    join identity_function i on i.oid = p.oid
+  ) e
+  left join identity_function f on e.kind <> 'body'
+),
+
+policy_clause as materialized (
+  select p.oid, p.polname, p.polrelid, p.polcmd, p.polpermissive, e.clause, e.tree
+  from expression e
+  join pg_catalog.pg_policy p on p.oid = e.oid
+  where e.kind = 'policy'
 ),
 
 -- By its name; else by its key to app.users; else by its default; else by the policies themselves.
@@ -447,7 +475,6 @@ reduction as (
       ':inputcollid loose ', 'g') as tree
   from policy_clause c
   left join owner_column o on o.table_oid = c.polrelid
-  where c.is_given
   union all
   select r.oid, r.clause, r.step + 1,
     case when n.tree <> r.tree then n.tree
@@ -485,7 +512,7 @@ reduction as (
 ),
 
 judged as materialized (
-  select c.oid, c.polname, c.polrelid, c.polcmd, c.polpermissive, c.clause, c.is_given,
+  select c.oid, c.polname, c.polrelid, c.polcmd, c.polpermissive, c.clause,
     exists (select from reduction d where d.oid = c.oid and d.clause = c.clause and d.tree = '<identity>') as is_identity
   from policy_clause c
 ),
@@ -756,23 +783,21 @@ role_finding (severity, check_name, object, finding, remedy) as (
   union all
   select 'warning', 'role_limit', 'tasks_api',
     pg_catalog.format('the API role has no %s: %s', l.name, l.danger),
-    pg_catalog.format('alter role tasks_api set %s = %L;', l.name, l.value)
+    pg_catalog.format('alter %s set %s = %L;', case when e.place like 'role tasks_api%' then e.place else 'role tasks_api' end, l.name, l.value)
   from (values
     ('statement_timeout', '5s', 'one statement can keep a connection, and everybody who waits for it, busy for ever'),
     ('lock_timeout', '2s', 'requests queue without end behind somebody''s lock'),
     ('idle_in_transaction_session_timeout', '10s', 'a client that stalls in a transaction keeps its locks for ever')
   ) as l (name, value, danger)
   cross join api
-  where not coalesce(
-    (
-      select s.value !~ '^0*[a-z]*$'
-      from role_setting s
-      where s.name = l.name
-      order by s.rank desc
-      limit 1
-    ),
-    false
-  )
+  left join lateral (
+    select s.place, s.value
+    from role_setting s
+    where s.name = l.name
+    order by s.rank desc
+    limit 1
+  ) e on true
+  where e.value is null or e.value ~ '^0*[a-z]*$'
 ),
 
 reach_finding (severity, check_name, object, finding, remedy) as (
@@ -808,31 +833,35 @@ reach_finding (severity, check_name, object, finding, remedy) as (
   where r.relkind = 'm'
   union all
   select 'hole', 'view', r.name,
-    pg_catalog.format('this view runs as its owner, not as whoever asks: through it the API role reaches what the owner sees of %s', s.names),
+    case when r.oid = v.reader then pg_catalog.format('this view runs as its owner, not as whoever asks: through it the API role reaches what the owner sees of %s', v.names)
+      else pg_catalog.format('this view runs as its invoker, but reads %s through %s, which runs as its owner: the API role reaches what that owner sees', v.names, v.reader_name)
+    end,
+    pg_catalog.format('alter view %s set (security_invoker = true);', v.reader_name)
+  from reached r
+  join (
+    select v.view, v.reader, pg_catalog.string_agg(distinct v.name, ', ') as names,
+      pg_catalog.format('%I.%I', n.nspname, c.relname) as reader_name
+    from view_source v
+    join pg_catalog.pg_class c on c.oid = v.reader
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where v.as_owner and v.has_rows
+    group by v.view, v.reader, n.nspname, c.relname
+  ) v on v.view = r.oid
+  union all
+  select 'warning', 'view', r.name,
+    'this view runs as its owner, not as whoever asks: only the views that it reads keep users apart',
     pg_catalog.format('alter view %s set (security_invoker = true);', r.name)
   from reached r
-  cross join lateral (
-    select pg_catalog.string_agg(distinct v.name, ', ') as names
-    from view_source v
-    where v.view = r.oid and v.has_rows
-  ) s
-  where s.names is not null and r.oid in (select oid from view_source where as_owner)
+  where r.oid in (select oid from view_as_owner)
+    and r.oid in (select view from view_source where has_rows)
+    and r.oid not in (select view from view_source where has_rows and as_owner)
   union all
   select 'hole', 'view', r.name,
-    pg_catalog.format('this view runs as its invoker but reads %s, which %s: through it the API role can reach every user''s rows', v.name,
-      case v.relkind when 'm' then 'is a copy without row security' else 'runs as its owner' end),
-    case v.relkind
-      when 'm' then pg_catalog.format('revoke all on %s from tasks_api, public;', r.name)
-      else pg_catalog.format('alter view %s set (security_invoker = true);', v.name)
-    end
+    pg_catalog.format('this view reads %s, a copy of rows without row security: through it the API role can reach every user''s', v.name),
+    pg_catalog.format('drop view %s;', r.name)
   from reached r
   join view_source v on v.view = r.oid
-  where v.oid <> r.oid
-    and (
-      v.as_owner and exists (select from view_source u where u.view = r.oid and u.has_rows)
-      or v.relkind = 'm' and v.oid >= 16384
-    )
-    and r.oid not in (select oid from view_source where as_owner)
+  where v.relkind = 'm' and not v.as_owner and v.oid >= 16384
   union all
   select 'hole', 'rule', pg_catalog.format('%I on %s', w.rulename, r.name),
     'a rule rewrites what is done with this relation, and what it adds runs as the relation''s owner: rows can be copied or changed past the policies',
@@ -875,30 +904,35 @@ policy_finding (severity, check_name, object, finding, remedy) as (
   join reached r on r.oid = j.polrelid
   join pg_catalog.pg_policy p on p.oid = j.oid
   left join owner_column o on o.table_oid = j.polrelid and o.root = j.polrelid
-  where j.polpermissive and j.is_given and not j.is_identity
+  where j.polpermissive and not j.is_identity
   group by j.polname, j.polcmd, r.name, r.is_known, o.attname
   union all
   select 'warning', 'policy_missing', r.name,
-    pg_catalog.format('the API role may %s here, but no policy says which rows: none today, all of them the day row security is switched off', m.privileges),
+    pg_catalog.format('%s is granted here, but no policy says on which rows: none while row security is on, all of them the day it is off', m.privileges),
     pg_catalog.string_agg(
-      pg_catalog.format('create policy %s_own on %s for %s to tasks_api %s (%I = app.current_user_id());',
-        pg_catalog.lower(m.privilege), r.name, pg_catalog.lower(m.privilege),
-        case m.privilege when 'INSERT' then 'with check' else 'using' end, coalesce(o.attname, 'user_id')),
-      ' ')
+      case
+        when o.attname is null then pg_catalog.format('revoke %s on %s from %s;', m.privilege, r.name, m.grantees)
+        when q.polname is not null then pg_catalog.format('alter policy %I on %s to tasks_api;', q.polname, r.name)
+        else pg_catalog.format('create policy %s_own on %s for %s to tasks_api %s (%I = app.current_user_id());',
+          m.privilege, r.name, m.privilege, case m.privilege when 'insert' then 'with check' else 'using' end, o.attname)
+      end,
+      ' ' order by m.privilege)
   from reached r
   cross join lateral (
-    select u.privilege, pg_catalog.string_agg(u.privilege, ', ') over () as privileges
+    select pg_catalog.lower(u.privilege) as privilege, c.polcmd, u.grantees,
+      pg_catalog.string_agg(u.privilege, ', ') over () as privileges
     from right_on u
     join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as c (privilege, polcmd) using (privilege)
     where u.oid = r.oid
       and not exists (
         select
         from judged j
-        where j.polrelid = r.oid and j.polpermissive and j.is_given and j.polcmd in ('*', c.polcmd::"char")
+        where j.polrelid = r.oid and j.polpermissive and j.polcmd in ('*', c.polcmd::"char")
       )
   ) m
   left join owner_column o on o.table_oid = r.oid and o.root = r.oid
-  where r.relkind in ('r', 'p') and r.relrowsecurity
+  left join pg_catalog.pg_policy q on q.polrelid = r.oid and q.polname = m.privilege || '_own'
+  where r.relkind in ('r', 'p')
   group by r.name, m.privileges
   union all
   select 'hole', 'owner_column', pg_catalog.format('%s.%I', r.name, o.attname),
@@ -907,6 +941,12 @@ policy_finding (severity, check_name, object, finding, remedy) as (
   from reached r
   join owner_column o on o.table_oid = r.oid and o.root = r.oid
   join pg_catalog.pg_type t on t.oid = o.atttypid
+  cross join lateral (
+    -- A column's type can't change under its policies.
+    select coalesce(pg_catalog.string_agg(pg_catalog.format('drop policy %I on %s;', p.polname, r.name), ' '), '') as drops
+    from pg_catalog.pg_policy p
+    where p.polrelid = r.oid
+  ) d
   cross join lateral (values
     (
       not o.attnotnull,
@@ -917,12 +957,12 @@ policy_finding (severity, check_name, object, finding, remedy) as (
       coalesce(nullif(t.typbasetype, 0), t.oid) not in (25, 1043), -- text, varchar
       pg_catalog.format('its type %s does not compare every character of a user id: different users can count as one',
         pg_catalog.format_type(o.atttypid, null)),
-      pg_catalog.format('alter table %s alter column %I type text collate "C";', r.name, o.attname)
+      pg_catalog.format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, o.attname)
     ),
     (
       exists (select from pg_catalog.pg_collation l where l.oid = o.attcollation and not l.collisdeterministic),
       'its collation takes different strings for equal: a user whose id only looks like another''s reads their rows',
-      pg_catalog.format('alter table %s alter column %I type text collate "C"; -- drop its policies before, create them after', r.name, o.attname)
+      pg_catalog.format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, o.attname)
     )
   ) as w (is_wrong, wrong, remedy)
   where r.relkind in ('r', 'p') and w.is_wrong
@@ -937,10 +977,10 @@ policy_finding (severity, check_name, object, finding, remedy) as (
   where r.relkind in ('r', 'p')
     and not exists (
       select
-      from identity_function f
-      where d.adbin::pg_catalog.text ~ ('^([{]RELABELTYPE :arg )?[{]FUNCEXPR :funcid ' || f.oid || ' ')
+      from expression e
+      where e.kind = 'default' and e.oid = d.oid
+        and e.tree ~ '^([{]FUNCEXPR :funcid 669 [^{}]*:args [(])?([{]RELABELTYPE :arg )?<me>' -- 669: length of varchar
     )
-    and d.adbin::pg_catalog.text !~ '^[{]NULLIFEXPR [^{}]*[{]FUNCEXPR :funcid (2077|3294) [^{}]*[{]CONST [^{}]* 97 112 112 46 117 115 101 114 95 105 100 []]'
   union all
   select 'warning', 'owner_default', pg_catalog.format('%s.%I', r.name, o.attname),
     'this column says whose a row is, has no default and may not be filled by the API: no user can make a row',
@@ -1208,13 +1248,15 @@ code_finding (severity, check_name, object, finding, remedy) as (
     select
       p.prorettype = 25 and c.lanname = 'sql'
       and (
-        -- Its body is nullif(current_setting('app.user_id', true), ''), and nothing else
-        p.prosqlbody::pg_catalog.text ~ (
-          '^[(]*[{]QUERY :commandType 1 [^{}]*:cteList <> :rtable <> [^{}]*:jointree [{]FROMEXPR :fromlist <> :quals <>[}] [^{}]*'
-          ':targetList [(][{]TARGETENTRY :expr [{]NULLIFEXPR :opno 98 [^{}]*:args [(]'
-          '[{]FUNCEXPR :funcid 3294 [^{}]*:args [(][{]CONST :consttype 25 [^{}]*:constvalue 15 [[]( [0-9-]+){4}'
-          ' 97 112 112 46 117 115 101 114 95 105 100 []][}] [{]CONST :consttype 16 [^{}]*[}][)] [^{}]*[}]'
-          ' [{]CONST :consttype 25 [^{}]*:constvalue 4 [[][^{}]*[}][)] [^{}]*[}] [^{}]*[}][)] [^{}]*[}][)]*$')
+        exists (
+          select
+          from expression e
+          where e.kind = 'body' and e.oid = p.oid
+            and e.tree ~ (
+              '^[(]*[{]QUERY :commandType 1 [^{}]*:cteList <> :rtable <> [^{}]*'
+              ':jointree [{]FROMEXPR :fromlist <> :quals <>[}] [^{}]*'
+              ':targetList [(][{]TARGETENTRY :expr <me> [^{}]*[}][)] [^{}]*[}][)]*$')
+        )
         or p.prosqlbody is null
           and pg_catalog.regexp_replace(pg_catalog.lower(p.prosrc), '(pg_catalog[.]|::text|::pg_catalog[.]text|[[:space:];])', '', 'g')
             = 'selectnullif(current_setting(''app.user_id'',true),'''')'
