@@ -943,7 +943,7 @@ policy_finding (severity, check_name, object, finding, remedy) as (
   join pg_catalog.pg_type t on t.oid = o.atttypid
   cross join lateral (
     -- A column's type can't change under its policies.
-    select coalesce(pg_catalog.string_agg(pg_catalog.format('drop policy %I on %s;', p.polname, r.name), ' '), '') as drops
+    select coalesce(pg_catalog.string_agg(pg_catalog.format('drop policy if exists %I on %s;', p.polname, r.name), ' '), '') as drops
     from pg_catalog.pg_policy p
     where p.polrelid = r.oid
   ) d
