@@ -94,17 +94,21 @@ becomes as (
 
 -- The API role and what it can become, each by its shortest way.
 self as materialized (
-  select distinct on (b.oid)
-    b.oid, r.rolname, b.path, b.oid = api.oid as is_api,
+  select r.oid, r.rolname, b.path, r.oid = b.path[1] as is_api,
     (
       select pg_catalog.string_agg(pg_catalog.quote_ident(s.rolname), ' -> ' order by p.step)
       from pg_catalog.unnest(b.path) with ordinality as p (oid, step)
       join pg_catalog.pg_roles s on s.oid = p.oid
     ) as way
-  from becomes b
-  cross join api
-  join pg_catalog.pg_roles r on r.oid = b.oid
-  order by b.oid, pg_catalog.cardinality(b.path)
+  from pg_catalog.pg_roles r
+  cross join lateral (
+    select w.path
+    from becomes w
+    where w.oid = r.oid
+    order by pg_catalog.cardinality(w.path), w.path
+    limit 1
+  ) b
+  where r.oid = any (array(select oid from becomes))
 ),
 
 -- Whose grants the API enjoys: its own, those of what it can become, and everybody's (0 is PUBLIC).
@@ -134,6 +138,9 @@ impersonator as (
 
 -- 3. Grants: whatever was ever granted to the API, to what it can become or to PUBLIC ------------------------
 
+-- `= any (array(...))` here and below: few are picked from many, by index, and the planner knows it. It would
+-- otherwise expect millions of rows and compile the audit to machine code for longer than it runs.
+
 grants as materialized (
   select 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid as classid, c.oid as objid, 0 as subid,
     c.relkind::pg_catalog.text as kind,
@@ -143,7 +150,14 @@ grants as materialized (
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   cross join lateral pg_catalog.aclexplode(c.relacl) a
-  where a.grantee in (select oid from grantee) and c.relpersistence <> 't'
+  join grantee e on e.oid = a.grantee
+  where c.oid = any (array(
+    select x.oid
+    from pg_catalog.pg_class x
+    cross join lateral pg_catalog.aclexplode(x.relacl) y
+    where y.grantee = any (array(select oid from grantee))
+  ))
+    and c.relpersistence <> 't'
   union all
   select 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, t.attnum,
     'column',
@@ -154,7 +168,11 @@ grants as materialized (
   join pg_catalog.pg_class c on c.oid = t.attrelid
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   cross join lateral pg_catalog.aclexplode(t.attacl) a
-  where a.grantee in (select oid from grantee) and c.relpersistence <> 't' and not t.attisdropped
+  join grantee e on e.oid = a.grantee
+  where t.attrelid = any (array(select x.attrelid from pg_catalog.pg_attribute x where x.attacl is not null))
+    and t.attacl is not null
+    and not t.attisdropped
+    and c.relpersistence <> 't'
   union all
   select 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0,
     'function',
@@ -164,21 +182,23 @@ grants as materialized (
   from pg_catalog.pg_proc p
   join pg_catalog.pg_namespace n on n.oid = p.pronamespace
   cross join lateral pg_catalog.aclexplode(p.proacl) a
-  where a.grantee in (select oid from grantee)
+  join grantee e on e.oid = a.grantee
+  where p.oid = any (array(select x.oid from pg_catalog.pg_proc x where x.proacl is not null))
   union all
   select 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, 0,
     'schema', pg_catalog.quote_ident(n.nspname), pg_catalog.format('schema %I', n.nspname),
     a.grantee, a.privilege_type, a.is_grantable, null
   from pg_catalog.pg_namespace n
   cross join lateral pg_catalog.aclexplode(n.nspacl) a
-  where a.grantee in (select oid from grantee)
+  join grantee e on e.oid = a.grantee
   union all
   select 'pg_catalog.pg_database'::pg_catalog.regclass, d.oid, 0,
     'database', pg_catalog.quote_ident(d.datname), pg_catalog.format('database %I', d.datname),
     a.grantee, a.privilege_type, a.is_grantable, null
   from pg_catalog.pg_database d
   cross join lateral pg_catalog.aclexplode(d.datacl) a
-  where d.datname = pg_catalog.current_database() and a.grantee in (select oid from grantee)
+  join grantee e on e.oid = a.grantee
+  where d.datname = pg_catalog.current_database()
   union all
   select 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, 0,
     'type', pg_catalog.format('%I.%I', n.nspname, t.typname), pg_catalog.format('type %I.%I', n.nspname, t.typname),
@@ -186,49 +206,50 @@ grants as materialized (
   from pg_catalog.pg_type t
   join pg_catalog.pg_namespace n on n.oid = t.typnamespace
   cross join lateral pg_catalog.aclexplode(t.typacl) a
-  where a.grantee in (select oid from grantee)
+  join grantee e on e.oid = a.grantee
+  where t.oid = any (array(select x.oid from pg_catalog.pg_type x where x.typacl is not null))
   union all
   select 'pg_catalog.pg_language'::pg_catalog.regclass, l.oid, 0,
     'language', pg_catalog.quote_ident(l.lanname), pg_catalog.format('language %I', l.lanname),
     a.grantee, a.privilege_type, a.is_grantable, null
   from pg_catalog.pg_language l
   cross join lateral pg_catalog.aclexplode(l.lanacl) a
-  where a.grantee in (select oid from grantee)
+  join grantee e on e.oid = a.grantee
   union all
   select 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, w.oid, 0,
     'foreign data wrapper', pg_catalog.quote_ident(w.fdwname), pg_catalog.format('foreign data wrapper %I', w.fdwname),
     a.grantee, a.privilege_type, a.is_grantable, null
   from pg_catalog.pg_foreign_data_wrapper w
   cross join lateral pg_catalog.aclexplode(w.fdwacl) a
-  where a.grantee in (select oid from grantee)
+  join grantee e on e.oid = a.grantee
   union all
   select 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, s.oid, 0,
     'foreign server', pg_catalog.quote_ident(s.srvname), pg_catalog.format('foreign server %I', s.srvname),
     a.grantee, a.privilege_type, a.is_grantable, null
   from pg_catalog.pg_foreign_server s
   cross join lateral pg_catalog.aclexplode(s.srvacl) a
-  where a.grantee in (select oid from grantee)
+  join grantee e on e.oid = a.grantee
   union all
   select 'pg_catalog.pg_tablespace'::pg_catalog.regclass, s.oid, 0,
     'tablespace', pg_catalog.quote_ident(s.spcname), pg_catalog.format('tablespace %I', s.spcname),
     a.grantee, a.privilege_type, a.is_grantable, null
   from pg_catalog.pg_tablespace s
   cross join lateral pg_catalog.aclexplode(s.spcacl) a
-  where a.grantee in (select oid from grantee)
+  join grantee e on e.oid = a.grantee
   union all
   select 'pg_catalog.pg_largeobject_metadata'::pg_catalog.regclass, l.oid, 0,
     'large object', l.oid::pg_catalog.text, pg_catalog.format('large object %s', l.oid),
     a.grantee, a.privilege_type, a.is_grantable, null
   from pg_catalog.pg_largeobject_metadata l
   cross join lateral pg_catalog.aclexplode(l.lomacl) a
-  where a.grantee in (select oid from grantee)
+  join grantee e on e.oid = a.grantee
   union all
   select 'pg_catalog.pg_parameter_acl'::pg_catalog.regclass, p.oid, 0,
     'parameter', p.parname, pg_catalog.format('parameter %s', p.parname),
     a.grantee, a.privilege_type, a.is_grantable, null
   from pg_catalog.pg_parameter_acl p
   cross join lateral pg_catalog.aclexplode(p.paracl) a
-  where a.grantee in (select oid from grantee)
+  join grantee e on e.oid = a.grantee
 ),
 
 -- PostgreSQL's own objects and extensions' come with grants: those recorded at their making, or the default.
@@ -236,16 +257,15 @@ granted as materialized (
   select g.classid, g.objid, g.subid, g.kind, g.object, g.target, g.grantee, g.privilege, g.is_grantable, g.column_name,
     e.name as grantee_name, e.is_api,
     g.objid < 16384 or m.objid is not null as is_foreign,
-    exists (
-      select
+    (g.classid, g.objid, g.subid, g.privilege) in (
+      select i.classoid, i.objoid, i.objsubid, a.privilege_type
       from pg_catalog.pg_init_privs i
       cross join lateral pg_catalog.aclexplode(i.initprivs) a
-      where i.classoid = g.classid and i.objoid = g.objid and i.objsubid = g.subid
-        and a.grantee in (0, g.grantee) and a.privilege_type = g.privilege
+      join grantee e on e.oid = a.grantee
     )
     or (
       g.kind in ('function', 'type', 'language')
-      and not exists (select from pg_catalog.pg_init_privs i where i.classoid = g.classid and i.objoid = g.objid)
+      and (g.classid, g.objid) not in (select i.classoid, i.objoid from pg_catalog.pg_init_privs i)
     )
     -- initdb records those of information_schema nowhere.
     or g.grantee = 0 and g.privilege = 'SELECT' and g.object like 'information\_schema.%' as is_initial,
@@ -286,20 +306,26 @@ reached as materialized (
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   left join known k on k.oid = c.oid
-  where k.oid is not null
-    or (
-      c.relnamespace in (select oid from usable)
-      and c.relkind in ('r', 'p', 'f', 'v', 'm')
-      and c.relpersistence <> 't'
-      and (
-        c.oid in (
-          select objid
-          from granted
-          where classid = 'pg_catalog.pg_class'::pg_catalog.regclass and not is_foreign
-        )
-        or c.oid >= 16384 and c.relowner in (select oid from self)
-      )
-    )
+  where c.oid = any (array(
+    select oid
+    from known
+    union all
+    select g.objid
+    from granted g
+    join pg_catalog.pg_class x on x.oid = g.objid
+    where g.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+      and not g.is_foreign
+      and x.relkind in ('r', 'p', 'f', 'v', 'm')
+      and x.relnamespace in (select oid from usable)
+    union all
+    select x.oid
+    from pg_catalog.pg_class x
+    where x.oid >= 16384
+      and x.relowner = any (array(select oid from self))
+      and x.relpersistence <> 't'
+      and x.relkind in ('r', 'p', 'f', 'v', 'm')
+      and x.relnamespace in (select oid from usable)
+  ))
 ),
 
 -- Rows are also written to, and collide in, the partitions and children of a table.
@@ -593,6 +619,18 @@ called as materialized (
 
 -- 8. Settings: by role, database, function, server or file ---------------------------------------------------
 
+watched (name, sound, danger) as materialized (
+  values
+    ('app.user_id', '', 'a request that names no user acts as this one, and sees their rows'),
+    ('role', 'none', 'what runs under it has another role''s grants and policies'),
+    ('session_authorization', 'default', 'what runs under it has another role''s grants and policies'),
+    ('row_security', 'on', 'whoever may bypass row security does so without notice'),
+    ('session_replication_role', 'origin', 'triggers and foreign keys are switched off'),
+    ('lo_compat_privileges', 'off', 'the privileges of large objects are not checked: every user reads every one'),
+    ('transform_null_equals', 'off', 'a comparison with null becomes a test for null: a missing user id matches rows'),
+    ('search_path', null, null) -- judged by its schemas
+),
+
 -- A role's setting for this database goes before the role's own, that before the database's, that before all's.
 role_setting as materialized (
   select pg_catalog.lower(pg_catalog.split_part(c.entry, '=', 1)) as name,
@@ -623,6 +661,7 @@ file_setting as materialized (
                   where name is not null and error is null order by name, seqno desc) newest'
     end
   ) f
+  where pg_catalog.lower(pg_catalog.split_part(f.word, '=', 1)) in (select name from watched)
 ),
 
 setting as materialized (
@@ -646,7 +685,8 @@ setting as materialized (
   select s.name, s.reset_val, pg_catalog.format('server: %s', s.name),
     pg_catalog.format('alter system reset %s; select pg_catalog.pg_reload_conf(); -- or take it from where the server is started', s.name), null
   from pg_catalog.pg_settings s
-  where s.source in ('configuration file', 'command line', 'environment variable')
+  where s.name in (select name from watched)
+    and s.source in ('configuration file', 'command line', 'environment variable')
     and s.name not in (select name from file_setting)
 ),
 
@@ -654,7 +694,7 @@ searched as (
   select s.object, s.remedy, s.value, s.function, pg_catalog.btrim(p.part, ' "') as schema,
     p.step = pg_catalog.count(*) over (partition by s.object) as is_last
   from setting s
-  cross join lateral pg_catalog.regexp_split_to_table(s.value, ',') with ordinality as p (part, step)
+  cross join lateral pg_catalog.unnest(pg_catalog.string_to_array(s.value, ',')) with ordinality as p (part, step)
   where s.name = 'search_path'
 ),
 
@@ -1430,16 +1470,9 @@ setting_finding (severity, check_name, object, finding, remedy) as (
     pg_catalog.format('%s = %s is set here: %s', s.name, s.value, w.danger),
     s.remedy
   from setting s
-  join (values
-    ('app.user_id', '', 'a request that names no user acts as this one, and sees their rows'),
-    ('role', 'none', 'what runs under it has another role''s grants and policies'),
-    ('session_authorization', 'default', 'what runs under it has another role''s grants and policies'),
-    ('row_security', 'on', 'whoever may bypass row security does so without notice'),
-    ('session_replication_role', 'origin', 'triggers and foreign keys are switched off'),
-    ('lo_compat_privileges', 'off', 'the privileges of large objects are not checked: every user reads every one'),
-    ('transform_null_equals', 'off', 'a comparison with null becomes a test for null: a missing user id matches rows')
-  ) as w (name, sound, danger) on w.name = s.name
-  where pg_catalog.lower(s.value) <> w.sound
+  join watched w on w.name = s.name
+  where w.sound is not null
+    and pg_catalog.lower(s.value) <> w.sound
     and not (w.sound = 'on' and pg_catalog.lower(s.value) ~ '^(on|t|tr|tru|true|y|ye|yes|1)$')
     and not (w.sound = 'off' and pg_catalog.lower(s.value) ~ '^(of|off|f|fa|fal|fals|false|n|no|0)$')
   union all

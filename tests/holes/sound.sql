@@ -232,14 +232,12 @@ create trigger tidies before insert or update on app.tasks for each row execute 
 create trigger same before update on app.tasks for each row execute function suppress_redundant_updates_trigger();
 
 -- definer that the role can't call
-create function app.report() returns setof app.tasks language sql stable security definer begin atomic select id, user_id, title, description, completed, version, created_at, updated_at from app.tasks;
-end;
+create function app.report() returns setof text language sql stable security definer return (select max(title) from app.tasks);
 revoke execute on function app.report() from public;
 
 -- definer out of reach
 create schema vault;
-create function vault.report() returns setof app.tasks language sql stable security definer begin atomic select id, user_id, title, description, completed, version, created_at, updated_at from app.tasks;
-end;
+create function vault.report() returns setof text language sql stable security definer return (select max(title) from app.tasks);
 
 -- plain functions
 create function app.twice(n int) returns int language sql immutable return n * 2;
