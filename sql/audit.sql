@@ -547,7 +547,7 @@ judged as materialized (
 
 code as materialized (
   select p.oid, p.prosecdef, p.proconfig, p.proleakproof, p.proowner, p.provolatile, p.prolang, p.prorettype,
-    p.prosrc || coalesce(p.prosqlbody::pg_catalog.text, '') as body,
+    p.prosrc || coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), '') as body,
     l.lanname, l.lanpltrusted,
     pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)) as name,
     n.oid in (select oid from usable)
@@ -932,13 +932,13 @@ policy_finding (severity, check_name, object, finding, remedy) as (
           pg_catalog.pg_get_expr(case j.clause when 'using' then p.polqual else coalesce(p.polwithcheck, p.polqual) end, p.polrelid, false),
           'nothing')),
         ' and ' order by j.clause)),
-    case when o.attname is null then pg_catalog.format('drop policy %I on %s;', j.polname, r.name)
+    case when o.attname is null then pg_catalog.format('drop policy if exists %I on %s;', j.polname, r.name)
       when r.is_known and j.polname in ('select_own', 'insert_own', 'update_own', 'delete_own') then
         pg_catalog.format('alter policy %I on %s', j.polname, r.name)
         || case when j.polcmd <> 'a' then pg_catalog.format(' using (%I = app.current_user_id())', o.attname) else '' end
         || case when j.polcmd in ('a', 'w', '*') then pg_catalog.format(' with check (%I = app.current_user_id())', o.attname) else '' end
         || ';'
-      else pg_catalog.format('drop policy %I on %s;', j.polname, r.name)
+      else pg_catalog.format('drop policy if exists %I on %s;', j.polname, r.name)
     end
   from judged j
   join reached r on r.oid = j.polrelid
@@ -1020,19 +1020,6 @@ policy_finding (severity, check_name, object, finding, remedy) as (
       from expression e
       where e.kind = 'default' and e.oid = d.oid
         and e.tree ~ '^([{]FUNCEXPR :funcid 669 [^{}]*:args [(])?([{]RELABELTYPE :arg )?<me>' -- 669: length of varchar
-    )
-  union all
-  select 'warning', 'owner_default', pg_catalog.format('%s.%I', r.name, o.attname),
-    'this column says whose a row is, has no default and may not be filled by the API: no user can make a row',
-    pg_catalog.format('alter table %s alter column %I set default app.current_user_id();', r.name, o.attname)
-  from reached r
-  join owner_column o on o.table_oid = r.oid and o.root = r.oid
-  where r.is_known
-    and not exists (select from pg_catalog.pg_attrdef d where d.adrelid = r.oid and d.adnum = o.attnum)
-    and not exists (
-      select
-      from granted g
-      where g.objid = r.oid and g.privilege = 'INSERT' and g.subid in (0, o.attnum)
     )
   union all
   select 'hole', 'shared_counter', pg_catalog.format('%s.%I', r.name, a.attname),
@@ -1215,7 +1202,7 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
       case g.kind when 'function' then 'function' when 'column' then 'column' else 'object' end),
     g.revoke
   from granted g
-  where g.is_foreign and not g.is_initial
+  where (g.is_foreign and not g.is_initial or g.kind = 't') -- t: where long values of a table are kept
     and g.kind not in ('schema', 'database', 'language', 'foreign data wrapper', 'foreign server', 'tablespace', 'large object', 'parameter', 'type')
   union all
   select 'hole', 'large_object', g.object,
@@ -1321,6 +1308,32 @@ code_finding (severity, check_name, object, finding, remedy) as (
   ) as w (is_wrong, wrong, remedy)
   where w.is_wrong
   union all
+  select 'warning', 'identity_function', c.name,
+    'every policy asks this function who the user is, and since it is marked volatile it is asked for every row: whoever changes app.user_id within a statement sees rows of both users',
+    'alter function app.current_user_id() stable;'
+  from identity_function f
+  join pg_catalog.pg_proc p on p.oid = f.oid
+  join code c on c.oid = f.oid
+  where p.provolatile = 'v'
+  union all
+  select 'warning', 'identity_change', c.name,
+    'the API role may call this function, which sets app.user_id: any statement that calls it goes on as somebody else',
+    pg_catalog.format('revoke execute on routine %s from public, tasks_api;', c.name)
+  from code c
+  where c.is_callable
+    and c.body ~* 'app[.]user_id'
+    and c.body ~* 'set_config|\yset\y'
+  union all
+  select 'warning', 'public_grant', g.object,
+    'everybody who can connect may call this function of the API, through PUBLIC: the migrations withhold that',
+    g.revoke
+  from granted g
+  join pg_catalog.pg_proc p on p.oid = g.objid
+  cross join home
+  where g.kind = 'function' and g.grantee = 0
+    and p.pronamespace = home.oid
+    and p.proname in ('current_user_id', 'next_task_id', 'trimmed', 'schema_version', 'refuse_recount', 'stamp_task', 'touch_task')
+  union all
   select 'hole', 'security_definer', c.name,
     pg_catalog.format('this function runs with the rights of its owner %I and the API role may call it%s: whatever it reads or writes is not held to the policies of the user%s',
       o.rolname, case when p.proacl is null then ' (like everybody, by default)' else '' end,
@@ -1388,23 +1401,6 @@ code_finding (severity, check_name, object, finding, remedy) as (
   join pg_catalog.pg_class c on c.oid = k.oid
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where t.tgenabled in ('D', 'R') and t.tgparentid = 0
-  union all
-  select 'warning', 'trigger_missing', pg_catalog.format('%I on app.%I', w.tgname, w.relname),
-    'this trigger of the migrations is gone: numbers may be given twice, or versions stand still',
-    pg_catalog.format('create trigger %I before %s on app.%I for each row when (%s) execute function app.%I();', w.tgname, w.event, w.relname, w.condition, w.function)
-  from home
-  cross join (values
-    ('users', 'users_last_task_id_counts', 'update', 'new.last_task_id is distinct from old.last_task_id + 1', 'refuse_recount'),
-    ('tasks', 'tasks_stamp', 'insert', 'new.updated_at is null', 'stamp_task'),
-    ('tasks', 'tasks_touch', 'update', 'old.* is distinct from new.*', 'touch_task')
-  ) as w (relname, tgname, event, condition, function)
-  join pg_catalog.pg_class c on c.relnamespace = home.oid and c.relname = w.relname
-  where not exists (
-    select
-    from pg_catalog.pg_trigger t
-    join pg_catalog.pg_proc p on p.oid = t.tgfoid
-    where t.tgrelid = c.oid and p.pronamespace = home.oid and p.proname = w.function
-  )
   union all
   select 'hole', 'untrusted_language', c.name,
     pg_catalog.format('the API role may call this function, which is written in %I: it runs past all of PostgreSQL''s checks', c.lanname),

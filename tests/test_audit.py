@@ -146,6 +146,8 @@ class Stage:
         """Paste the remedies, and those of what is then left: some uncover one more."""
         left = self.audit()
         for _ in range(3):
+            if not left:
+                break
             for finding in left:
                 try:
                     with self.connection.transaction():

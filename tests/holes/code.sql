@@ -71,13 +71,6 @@ create trigger guests before insert on app.tasks for each row execute function a
 -- trigger off: warning trigger_disabled tasks_touch on app.tasks
 alter table app.tasks disable trigger tasks_touch;
 
--- trigger gone: warning trigger_missing users_last_task_id_counts on app.users
-drop trigger users_last_task_id_counts on app.users;
--- exploit
-select set_config('app.user_id', 'alice', true);
-update app.users set last_task_id = 0;
-select true;
-
 -- keys off: warning trigger_disabled on app.idempotency_keys
 alter table app.idempotency_keys disable trigger all;
 
@@ -188,3 +181,15 @@ create role passer;
 create function public.rude() returns event_trigger language plpgsql as $$ begin end $$;
 alter function public.rude() owner to passer;
 create event trigger rude on ddl_command_end execute function public.rude();
+
+-- identity volatile: warning identity_function app.current_user_id() | alone
+alter function app.current_user_id() volatile;
+
+-- function that changes the user: warning identity_change app.become(text)
+create function app.become(text) returns text language sql return set_config('app.user_id', $1, true);
+-- exploit
+select app.become('alice');
+select attack.sees('app.tasks');
+
+-- functions for everybody: warning public_grant app.next_task_id()
+grant execute on function app.next_task_id() to public;

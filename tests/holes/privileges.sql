@@ -215,3 +215,10 @@ grant create on tablespace pg_default to tasks_api;
 
 -- trusted c: hole language c
 update pg_catalog.pg_language set lanpltrusted = true where lanname = 'c';
+
+-- long values: hole system_privilege pg_toast.pg_toast_
+do $$ begin execute format('grant select on %s to tasks_api', (select reltoastrelid::regclass from pg_class where oid = 'app.tasks'::regclass)); end $$;
+
+-- extension's function: hole system_privilege dblink_connect_u(text)
+create extension dblink;
+grant execute on function dblink_connect_u(text) to tasks_api;
