@@ -1332,7 +1332,7 @@ code_finding (severity, check_name, object, finding, remedy) as (
   cross join home
   where g.kind = 'function' and g.grantee = 0
     and p.pronamespace = home.oid
-    and p.proname in ('current_user_id', 'next_task_id', 'trimmed', 'schema_version', 'refuse_recount', 'stamp_task', 'touch_task')
+    and p.proname in ('current_user_id', 'next_task_id', 'trimmed', 'schema_version', 'create_task_once', 'refuse_recount', 'stamp_task', 'touch_task')
   union all
   select 'hole', 'security_definer', c.name,
     pg_catalog.format('this function runs with the rights of its owner %I and the API role may call it%s: whatever it reads or writes is not held to the policies of the user%s',

@@ -294,3 +294,19 @@ create rule quiet as on insert to public.inbox do instead nothing;
 -- system views
 grant select on pg_catalog.pg_class to tasks_api;
 grant execute on function pg_catalog.lower(text) to tasks_api;
+
+-- the tasks themselves, partitioned by hash | alone
+create table app.tasks_p (like app.tasks including all) partition by hash (user_id);
+create table app.tasks_p0 partition of app.tasks_p for values with (modulus 2, remainder 0);
+create table app.tasks_p1 partition of app.tasks_p for values with (modulus 2, remainder 1);
+drop table app.tasks;
+alter table app.tasks_p rename to tasks;
+alter table app.tasks add foreign key (user_id) references app.users on delete cascade;
+alter table app.tasks enable row level security;
+alter table app.tasks force row level security;
+create policy select_own on app.tasks for select to tasks_api using (user_id = app.current_user_id());
+create policy insert_own on app.tasks for insert to tasks_api with check (user_id = app.current_user_id());
+create policy update_own on app.tasks for update to tasks_api using (user_id = app.current_user_id());
+create policy delete_own on app.tasks for delete to tasks_api using (user_id = app.current_user_id());
+grant select, delete, insert (title, description, completed), update (title, description, completed) on app.tasks to tasks_api;
+create trigger tasks_touch before update on app.tasks for each row execute function app.touch_task();
