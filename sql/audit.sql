@@ -703,7 +703,7 @@ searched as (
 role_finding (severity, check_name, object, finding, remedy) as (
   select 'hole', 'missing', m.object,
     pg_catalog.format('%s does not exist: this is no database of the tasks API, or its migrations were not applied', m.object),
-    'make migrate'
+    '-- make migrate'
   from (
     select 'role tasks_api' as object
     where not exists (select from api)
@@ -1049,7 +1049,7 @@ key_finding (severity, check_name, object, finding, remedy) as (
       case when o.attname is null then '' else pg_catalog.format(', since it does not compare %I for equality', o.attname) end),
     case when k.conname is null then pg_catalog.format('drop index %I.%I;', n.nspname, i.relname)
       else pg_catalog.format('alter table %I.%I drop constraint %I;', n.nspname, c.relname, k.conname)
-    end || coalesce(pg_catalog.format(' -- and make it again with %I first', o.attname), '')
+    end || case when o.attname is null then '' else pg_catalog.format(' -- and make it again with %I first', o.attname) end
   from (select oid, pg_catalog.min(root) as root from touched group by oid) t
   join pg_catalog.pg_class c on c.oid = t.oid
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -1059,6 +1059,7 @@ key_finding (severity, check_name, object, finding, remedy) as (
   left join owner_column o on o.table_oid = t.oid and o.root = t.root
   where (x.indisunique or x.indisexclusion)
     and c.relkind in ('r', 'p')
+    and t.root in (select oid from right_on where privilege in ('INSERT', 'UPDATE')) -- else nobody can try
     -- Of a partitioned index only the top is named.
     and not exists (select from pg_catalog.pg_inherits h where h.inhrelid = i.oid)
     and not exists (
@@ -1096,7 +1097,8 @@ key_finding (severity, check_name, object, finding, remedy) as (
   join pg_catalog.pg_namespace rn on rn.oid = rc.relnamespace
   left join owner_column o on o.table_oid = f.conrelid and o.root = t.root
   left join owner_column ro on ro.table_oid = f.confrelid and ro.root = f.confrelid
-  where (ro.attnum is not null or rc.relrowsecurity)
+  where t.root in (select oid from right_on where privilege in ('INSERT', 'UPDATE'))
+    and (ro.attnum is not null or rc.relrowsecurity)
     and not exists (
       select
       from pg_catalog.generate_subscripts(f.conkey, 1) as k (place)
@@ -1189,6 +1191,17 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
     g.revoke
   from granted g
   where g.privilege = 'CREATE' and g.kind in ('schema', 'database', 'tablespace')
+  union all
+  select 'warning', 'create', 'app',
+    pg_catalog.format('%I, who is not the API, may create objects in schema app: a function or operator there can stand in for the real one', r.rolname),
+    pg_catalog.format('revoke create on schema app from %I;', r.rolname)
+  from pg_catalog.pg_namespace n
+  join home on home.oid = n.oid
+  cross join lateral pg_catalog.aclexplode(n.nspacl) a
+  join pg_catalog.pg_roles r on r.oid = a.grantee
+  where a.privilege_type = 'CREATE'
+    and a.grantee not in (select oid from trusted)
+    and a.grantee not in (select oid from grantee)
   union all
   select 'hole', 'temp', g.object,
     pg_catalog.format('%s was granted TEMP on this database: a temporary table stands in front of the real one of its name, and keeps rows from one user''s request to the next''s', g.grantee_name),

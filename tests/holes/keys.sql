@@ -75,3 +75,10 @@ alter table app.tasks alter id set default nextval('app.task_ids');
 
 -- identity over all: hole shared_counter app.tasks.id | alone | unmended
 alter table app.tasks alter id drop default, alter id add generated always as identity;
+
+-- key of a table without owners: hole unique_key words_pkey on app.words
+create table app.words (word text primary key);
+insert into app.words values ('secret');
+grant insert on app.words to tasks_api;
+-- exploit
+select attack.learns('23505', $$ insert into app.words values ('secret') $$);

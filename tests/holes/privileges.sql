@@ -222,3 +222,7 @@ do $$ begin execute format('grant select on %s to tasks_api', (select reltoastre
 -- extension's function: hole system_privilege dblink_connect_u(text)
 create extension dblink;
 grant execute on function dblink_connect_u(text) to tasks_api;
+
+-- create for somebody else: warning create app
+create role tenant login;
+grant create on schema app to tenant;
