@@ -304,6 +304,13 @@ def test_names_of_the_session_do_not_mislead_it(stage: Stage) -> None:
         assert [f.check_name for f in stage.audit()] == ["row_security"]
 
 
+def test_the_planner_expects_little_of_it(stage: Stage) -> None:
+    """Above this estimate the server compiles a statement, which here takes twenty seconds."""
+    [(plan,)] = stage.connection.execute(f"explain (format json) {AUDIT}").fetchall()
+    [(limit,)] = stage.connection.execute("select current_setting('jit_above_cost')::float").fetchall()
+    assert plan[0]["Plan"]["Total Cost"] < limit / 2
+
+
 def test_psql_runs_it(server: Server, database: str) -> None:
     psql = shutil.which("psql") or str(POSTGRES_BIN_PATH / "psql")
     command = [psql, "-XAt", "-v", "ON_ERROR_STOP=1", "-d", server.conninfo(database), "-f", "sql/audit.sql"]
