@@ -1,0 +1,195 @@
+-- Code: that runs with other rights, names the user, or tells of rows.
+
+-- definer: hole security_definer app.leak()
+create function app.leak() returns setof app.tasks language sql stable security definer begin atomic select id, user_id, title, description, completed, version, created_at, updated_at from app.tasks;
+end;
+-- exploit
+select attack.sees('app.leak()');
+
+-- definer granted: hole security_definer app.leak(integer)
+create function app.leak(n int) returns setof app.tasks language sql stable security definer begin atomic select id, user_id, title, description, completed, version, created_at, updated_at from app.tasks;
+end;
+revoke execute on function app.leak(int) from public;
+grant execute on function app.leak(int) to tasks_api;
+-- exploit
+select attack.sees('app.leak(1)');
+
+-- definer in public: hole security_definer public.leak()
+create function public.leak() returns setof app.tasks language sql stable security definer begin atomic select id, user_id, title, description, completed, version, created_at, updated_at from app.tasks;
+end;
+-- exploit
+select attack.sees('public.leak()');
+
+-- definer procedure: hole security_definer app.wipe()
+create procedure app.wipe() language sql security definer as 'delete from app.tasks';
+-- exploit
+call app.wipe();
+select true;
+
+-- definer with search path: hole security_definer app.pathed()
+create function app.pathed() returns bigint language sql security definer set search_path = app, pg_temp as 'select count(*) from tasks';
+-- exploit
+select app.pathed() > 0;
+
+-- definer next id: hole security_definer app.next_task_id() | alone
+alter function app.next_task_id() security definer;
+
+-- definer in a default: hole security_definer app.hidden()
+create function app.hidden() returns text language sql security definer as 'select max(title) from app.tasks';
+revoke execute on function app.hidden() from public;
+alter table app.tasks alter description set default app.hidden();
+
+-- definer in a check: hole security_definer app.taken(text)
+create function app.taken(text) returns boolean language sql security definer as 'select not exists (select from app.tasks where title = $1)';
+alter table app.idempotency_keys add constraint free check (app.taken(key));
+-- exploit
+select attack.learns('23514', $$ insert into app.idempotency_keys (key, task) values ('secret', '{}') $$);
+
+-- definer trigger: hole trigger app.copy_title() by trigger copies on app.tasks
+create table public.copies (title text);
+create function app.copy_title() returns trigger language plpgsql security definer as $$ begin insert into public.copies values (new.title); return new; end $$;
+create trigger copies after insert on app.tasks for each row execute function app.copy_title();
+
+-- trigger that renames: hole trigger app.rename() by trigger renames on app.tasks
+create function app.rename() returns trigger language plpgsql as $$ begin perform set_config('app.user_id', 'alice', true); return new; end $$;
+create trigger renames after update on app.tasks for each row execute function app.rename();
+
+-- trigger that notifies: hole trigger app.tell() by trigger tells on app.tasks
+create function app.tell() returns trigger language plpgsql as $$ begin perform pg_notify('tasks', new.title); return new; end $$;
+create trigger tells after insert on app.tasks for each row execute function app.tell();
+
+-- trigger that writes elsewhere: warning trigger app.note_it() by trigger notes on app.tasks
+create function app.note_it() returns trigger language plpgsql as $$ begin insert into public.log values (new.title); return new; end $$;
+create trigger notes after insert on app.tasks for each row execute function app.note_it();
+
+-- trigger of a stranger: hole untrusted_owner app.guest_touch()
+create role guest;
+create function app.guest_touch() returns trigger language plpgsql as $$ begin return new; end $$;
+alter function app.guest_touch() owner to guest;
+create trigger guests before insert on app.tasks for each row execute function app.guest_touch();
+
+-- trigger off: warning trigger_disabled tasks_touch on app.tasks
+alter table app.tasks disable trigger tasks_touch;
+
+-- keys off: warning trigger_disabled on app.idempotency_keys
+alter table app.idempotency_keys disable trigger all;
+
+-- identity of a constant: hole identity_function app.current_user_id() | alone
+create or replace function app.current_user_id() returns text language sql stable return 'alice';
+-- exploit
+select attack.sees('app.tasks');
+
+-- identity with a default: hole identity_function app.current_user_id() | alone
+create or replace function app.current_user_id() returns text language sql stable return coalesce(nullif(current_setting('app.user_id', true), ''), 'alice');
+-- exploit
+select set_config('app.user_id', '', true);
+select attack.sees('app.tasks');
+
+-- identity of another setting: hole identity_function app.current_user_id() | alone
+create or replace function app.current_user_id() returns text language sql stable return nullif(current_setting('app.tenants', true), '');
+-- exploit
+select set_config('app.tenants', 'alice', true);
+select attack.sees('app.tasks');
+
+-- identity without nullif: hole identity_function app.current_user_id() | alone
+create or replace function app.current_user_id() returns text language sql stable return current_setting('app.user_id', true);
+
+-- identity in plpgsql: hole identity_function app.current_user_id() | alone
+create or replace function app.current_user_id() returns text language plpgsql stable as $$ begin return 'alice'; end $$;
+-- exploit
+select attack.sees('app.tasks');
+
+-- identity in lower case: hole identity_function app.current_user_id() | alone
+create or replace function app.current_user_id() returns text language sql stable return lower(nullif(current_setting('app.user_id', true), ''));
+-- exploit
+select set_config('app.user_id', 'ALICE', true);
+select attack.sees('app.tasks');
+
+-- identity immutable: hole identity_function app.current_user_id() | alone
+alter function app.current_user_id() immutable;
+-- exploit
+prepare mine as select user_id from app.tasks;
+set local plan_cache_mode = force_generic_plan;
+execute mine;
+select set_config('app.user_id', 'alice', true);
+select set_config('app.user_id', 'alice', true) = 'alice';
+
+-- identity definer: hole identity_function app.current_user_id() | alone
+alter function app.current_user_id() security definer;
+
+-- identity of a stranger: hole untrusted_owner app.current_user_id() | alone
+create role thief login;
+alter function app.current_user_id() owner to thief;
+
+-- identity with a setting: hole function_setting app.current_user_id() set app.user_id | alone
+alter function app.current_user_id() set app.user_id = 'alice';
+-- exploit
+select attack.sees('app.tasks');
+
+-- function that names a user: hole function_setting app.as_alice() set app.user_id
+create function app.as_alice() returns bigint language sql set app.user_id = 'alice' as 'select count(*) from app.tasks';
+-- exploit
+select app.as_alice() > 0;
+
+-- function without row security: hole function_setting app.unseen() set row_security
+create function app.unseen() returns bigint language sql set row_security = off as 'select count(*) from app.tasks';
+
+-- function of another role: hole function_setting app.as_boss() set role
+create function app.as_boss() returns bigint language sql set role = 'postgres' as 'select count(*) from app.tasks';
+
+-- function that searches temp: hole search_path app.shadowed() set search_path
+create function app.shadowed() returns bigint language sql set search_path = pg_temp, app as 'select count(*) from app.tasks';
+
+-- system function with a setting: hole function_setting pg_catalog.lower(text) set app.user_id | alone
+alter function pg_catalog.lower(text) set app.user_id = 'alice';
+
+-- leakproof: hole leakproof app.shout(text)
+create function app.shout(text) returns boolean language plpgsql leakproof cost 0.0001 as $$ begin if $1 = 'secret' then raise exception using errcode = 'P0007'; end if; return true; end $$;
+-- exploit
+set local enable_indexscan = off;
+set local enable_bitmapscan = off;
+select attack.learns('P0007', $$ select from app.tasks where app.shout(title) $$);
+
+-- leakproof of postgresql: hole leakproof pg_catalog.textlike(text, text)
+alter function pg_catalog.textlike(text, text) leakproof;
+
+-- internal language: hole untrusted_language app.read_all(text)
+create function app.read_all(text) returns text language internal as 'pg_read_file_all';
+-- exploit
+select true;
+
+-- cast: hole cast text as integer
+create function app.to_int(text) returns int language sql immutable return 1;
+create cast (text as integer) with function app.to_int(text) as implicit;
+
+-- cast inout: hole cast text as bigint
+create cast (text as bigint) with inout as implicit;
+
+-- operator: hole operator public.=(text, text)
+create function public.same(text, text) returns boolean language sql immutable return true;
+create operator public.= (leftarg = text, rightarg = text, function = public.same);
+-- exploit
+set local search_path = public, pg_catalog;
+select 'alice' = 'mallory'::text;
+
+-- event trigger: hole event_trigger watch
+create function public.watch() returns event_trigger language plpgsql as $$ begin perform set_config('app.user_id', 'alice', false); end $$;
+create event trigger watch on ddl_command_end execute function public.watch();
+
+-- event trigger of a stranger: hole event_trigger rude
+create role passer;
+create function public.rude() returns event_trigger language plpgsql as $$ begin end $$;
+alter function public.rude() owner to passer;
+create event trigger rude on ddl_command_end execute function public.rude();
+
+-- identity volatile: warning identity_function app.current_user_id() | alone
+alter function app.current_user_id() volatile;
+
+-- function that changes the user: warning identity_change app.become(text)
+create function app.become(text) returns text language sql return set_config('app.user_id', $1, true);
+-- exploit
+select app.become('alice');
+select attack.sees('app.tasks');
+
+-- functions for everybody: warning public_grant app.next_task_id()
+grant execute on function app.next_task_id() to public;

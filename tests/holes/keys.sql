@@ -1,0 +1,84 @@
+-- Keys: whose errors tell one user of another's rows.
+
+-- title unique over all: hole unique_key one_title on app.tasks
+create unique index one_title on app.tasks (title);
+-- exploit
+select attack.learns('23505', $$ insert into app.tasks (title) values ('secret') $$);
+
+-- constraint over all: hole unique_key titles on app.tasks
+alter table app.tasks add constraint titles unique (title);
+-- exploit
+select attack.learns('23505', $$ insert into app.tasks (title) values ('secret') $$);
+
+-- part unique over all: hole unique_key one_open on app.tasks
+create unique index one_open on app.tasks (title) where not completed;
+-- exploit
+select attack.learns('23505', $$ insert into app.tasks (title) values ('secret') $$);
+
+-- owner only included: hole unique_key with_owner on app.tasks
+create unique index with_owner on app.tasks (title) include (user_id);
+-- exploit
+select attack.learns('23505', $$ insert into app.tasks (title) values ('secret') $$);
+
+-- owner in an expression: hole unique_key by_lower on app.tasks
+create unique index by_lower on app.tasks (lower(user_id), title);
+
+-- owner collated loosely: hole unique_key loosely on app.tasks | icu
+create collation app.looser (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+create unique index loosely on app.tasks (user_id collate app.looser, title);
+-- exploit
+select set_config('app.user_id', 'ALICE', true);
+select attack.learns('23505', $$ insert into app.tasks (title) values ('secret') $$);
+
+-- excluded over all: hole unique_key no_two on app.tasks
+alter table app.tasks add constraint no_two exclude using hash (title with =);
+-- exploit
+select attack.learns('23P01', $$ insert into app.tasks (title) values ('secret') $$);
+
+-- key of a child: hole unique_key child_title on app.old_tasks
+create table app.old_tasks () inherits (app.tasks);
+create unique index child_title on app.old_tasks (title);
+
+-- key of a new table: hole unique_key tags_pkey on app.tags
+create table app.tags (
+  id bigint not null default app.next_task_id(),
+  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  name text,
+  primary key (name));
+call attack.protect('app.tags');
+insert into app.tags values (1, 'alice', 'secret');
+-- exploit
+select attack.learns('23505', $$ insert into app.tags (name) values ('secret') $$);
+
+-- reference to anybodys task: hole foreign_key parent on app.tasks
+create unique index task_ids on app.tasks (id);
+alter table app.tasks add column parent_id bigint constraint parent references app.tasks (id);
+grant insert (parent_id) on app.tasks to tasks_api;
+-- exploit
+insert into app.tasks (title, parent_id) values ('mine', 77);
+select true;
+
+-- reference to anybody: hole foreign_key assigned on app.jobs
+create table app.jobs (
+  id bigint not null default app.next_task_id(),
+  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  assignee text collate "C" constraint assigned references app.users on update cascade,
+  primary key (user_id, id));
+call attack.protect('app.jobs');
+-- exploit
+insert into app.jobs (assignee) values ('alice');
+select true;
+
+-- counted over all: hole shared_counter app.tasks.id | alone
+create sequence app.task_ids;
+alter table app.tasks alter id set default nextval('app.task_ids');
+
+-- identity over all: hole shared_counter app.tasks.id | alone | unmended
+alter table app.tasks alter id drop default, alter id add generated always as identity;
+
+-- key of a table without owners: hole unique_key words_pkey on app.words
+create table app.words (word text primary key);
+insert into app.words values ('secret');
+grant insert on app.words to tasks_api;
+-- exploit
+select attack.learns('23505', $$ insert into app.words values ('secret') $$);

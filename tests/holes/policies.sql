@@ -1,0 +1,306 @@
+-- Policies: that apply to the API role and are not the identity test, and the columns they stand on.
+
+-- everybody: hole policy everybody on app.tasks
+create policy everybody on app.tasks for select to tasks_api using (true);
+-- exploit
+select attack.sees('app.tasks');
+
+-- one more: hole policy one_more on app.tasks
+create policy one_more on app.tasks for select to tasks_api using (completed or not completed);
+-- exploit
+select attack.sees('app.tasks');
+
+-- by or: hole policy by_or on app.tasks
+create policy by_or on app.tasks for select to tasks_api using (user_id = app.current_user_id() or completed = false);
+-- exploit
+select attack.sees('app.tasks');
+
+-- by or inside: hole policy by_or_inside on app.tasks
+create policy by_or_inside on app.tasks for select to tasks_api using ((user_id = app.current_user_id() or title <> '') and version > 0);
+-- exploit
+select attack.sees('app.tasks');
+
+-- by not: hole policy by_not on app.tasks
+create policy by_not on app.tasks for select to tasks_api using (not (user_id = app.current_user_id()));
+-- exploit
+select attack.sees('app.tasks');
+
+-- by different: hole policy by_different on app.tasks
+create policy by_different on app.tasks for select to tasks_api using (user_id <> app.current_user_id());
+-- exploit
+select attack.sees('app.tasks');
+
+-- by order: hole policy by_order on app.tasks
+create policy by_order on app.tasks for select to tasks_api using (user_id <= app.current_user_id());
+-- exploit
+select attack.sees('app.tasks');
+
+-- by coalesce: hole policy by_coalesce on app.tasks
+create policy by_coalesce on app.tasks for select to tasks_api using (user_id = coalesce(nullif(app.current_user_id(), 'mallory'), user_id));
+-- exploit
+select attack.sees('app.tasks');
+
+-- by coalesce around: hole policy by_coalesce_around on app.tasks
+create policy by_coalesce_around on app.tasks for select to tasks_api using (coalesce(nullif(user_id = app.current_user_id(), false), true));
+-- exploit
+select attack.sees('app.tasks');
+
+-- where nobody is named: hole policy where_nobody_is_named on app.tasks
+create policy where_nobody_is_named on app.tasks for select to tasks_api using (app.current_user_id() is null or user_id = app.current_user_id());
+-- exploit
+select set_config('app.user_id', '', true);
+select attack.sees('app.tasks');
+
+-- by distinct: hole policy by_distinct on app.tasks
+create policy by_distinct on app.tasks for select to tasks_api using (not user_id is distinct from coalesce(app.current_user_id(), 'alice'));
+-- exploit
+select set_config('app.user_id', '', true);
+select attack.sees('app.tasks');
+
+-- by another setting: hole policy by_another_setting on app.tasks
+create policy by_another_setting on app.tasks for select to tasks_api using (user_id = current_setting('app.tenant', true));
+-- exploit
+select set_config('app.tenant', 'alice', true);
+select attack.sees('app.tasks');
+
+-- by prefix: hole policy by_prefix on app.tasks
+create policy by_prefix on app.tasks for select to tasks_api using (starts_with(user_id, left(app.current_user_id(), 0)));
+-- exploit
+select attack.sees('app.tasks');
+
+-- by like: hole policy by_like on app.tasks
+create policy by_like on app.tasks for select to tasks_api using (user_id like app.current_user_id());
+-- exploit
+select set_config('app.user_id', 'al%', true);
+select attack.sees('app.tasks');
+
+-- by pattern: hole policy by_pattern on app.tasks
+create policy by_pattern on app.tasks for select to tasks_api using (user_id ~ app.current_user_id());
+-- exploit
+select set_config('app.user_id', '.', true);
+select attack.sees('app.tasks');
+
+-- by case: hole policy by_case on app.tasks
+create policy by_case on app.tasks for select to tasks_api using (lower(user_id) = lower(app.current_user_id()));
+-- exploit
+select set_config('app.user_id', 'ALICE', true);
+select attack.sees('app.tasks');
+
+-- by length: hole policy by_length on app.tasks
+create policy by_length on app.tasks for select to tasks_api using (length(user_id) = length(app.current_user_id()));
+-- exploit
+select set_config('app.user_id', 'carol', true);
+select attack.sees('app.tasks');
+
+-- by hash: hole policy by_hash on app.tasks
+create policy by_hash on app.tasks for select to tasks_api using (hashtext(user_id) % 1 = hashtext(app.current_user_id()) % 1);
+-- exploit
+select attack.sees('app.tasks');
+
+-- by part: hole policy by_part on app.tasks
+create policy by_part on app.tasks for select to tasks_api using (left(user_id, 1) = left(app.current_user_id(), 1));
+-- exploit
+select set_config('app.user_id', 'anton', true);
+select attack.sees('app.tasks');
+
+-- by blank padding: hole policy by_blank_padding on app.tasks
+create policy by_blank_padding on app.tasks for select to tasks_api using (user_id::char(10) = app.current_user_id()::char(10));
+-- exploit
+select set_config('app.user_id', 'alice  ', true);
+select attack.sees('app.tasks');
+
+-- by cut name: hole policy by_cut_name on app.tasks
+create policy by_cut_name on app.tasks for select to tasks_api using (user_id::name = app.current_user_id()::name);
+
+-- by another column: hole policy by_another_column on app.tasks
+create policy by_another_column on app.tasks for select to tasks_api using (title = app.current_user_id());
+-- exploit
+select set_config('app.user_id', 'secret', true);
+select attack.sees('app.tasks');
+
+-- by itself: hole policy by_itself on app.tasks
+create policy by_itself on app.tasks for select to tasks_api using (user_id = user_id and app.current_user_id() = app.current_user_id());
+-- exploit
+select attack.sees('app.tasks');
+
+-- by database user: hole policy by_database_user on app.tasks
+create policy by_database_user on app.tasks for select to tasks_api using (current_user = 'tasks_api');
+-- exploit
+select attack.sees('app.tasks');
+
+-- by session user: hole policy by_session_user on app.tasks
+create policy by_session_user on app.tasks for select to tasks_api using (session_user <> user_id);
+-- exploit
+select attack.sees('app.tasks');
+
+-- by list: hole policy by_list on app.tasks
+create policy by_list on app.tasks for select to tasks_api using (user_id = any (string_to_array(app.current_user_id(), ',')));
+-- exploit
+select set_config('app.user_id', 'x,alice', true);
+select attack.sees('app.tasks');
+
+-- by constant: hole policy by_constant on app.tasks
+create policy by_constant on app.tasks for select to tasks_api using (user_id = app.current_user_id() or user_id = 'alice');
+-- exploit
+select attack.sees('app.tasks');
+
+-- by case when: hole policy by_case_when on app.tasks
+create policy by_case_when on app.tasks for select to tasks_api using (case when user_id = app.current_user_id() then true else version > 0 end);
+-- exploit
+select attack.sees('app.tasks');
+
+-- by looser collation: hole policy by_looser_collation on app.tasks | icu
+create collation app.loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+create policy by_looser_collation on app.tasks for select to tasks_api using (user_id = app.current_user_id() collate app.loose);
+-- exploit
+select set_config('app.user_id', 'ALICE', true);
+select attack.sees('app.tasks');
+
+-- by another function: hole policy by_another_function on app.tasks
+create function app.whoever() returns text language sql stable return 'alice';
+create policy by_another_function on app.tasks for select to tasks_api using (user_id = app.whoever());
+-- exploit
+select attack.sees('app.tasks');
+
+-- by function of its name: hole policy by_function_of_its_name on app.tasks
+create function public.current_user_id() returns text language sql stable return 'alice';
+create policy by_function_of_its_name on app.tasks for select to tasks_api using (user_id = public.current_user_id());
+-- exploit
+select attack.sees('app.tasks');
+
+-- by function of a row: hole policy by_function_of_a_row on app.tasks
+create function app.may_see(text, text) returns boolean language sql stable return true;
+create policy by_function_of_a_row on app.tasks for select to tasks_api using (app.may_see(user_id, app.current_user_id()));
+-- exploit
+select attack.sees('app.tasks');
+
+-- by own operator: hole policy by_own_operator on app.tasks
+create function app.always(text, text) returns boolean language sql immutable return true;
+create operator app.= (leftarg = text, rightarg = text, function = app.always);
+create policy by_own_operator on app.tasks for select to tasks_api using (user_id operator(app.=) app.current_user_id());
+-- exploit
+select attack.sees('app.tasks');
+
+-- by lookup: hole policy by_lookup on app.tasks
+create table app.shares (user_id text, with_user text);
+grant select, insert on app.shares to tasks_api;
+create policy by_lookup on app.tasks for select to tasks_api using (exists (select from app.shares s where s.user_id = tasks.user_id and s.with_user = app.current_user_id()));
+-- exploit
+insert into app.shares values ('alice', 'mallory');
+select attack.sees('app.tasks');
+
+-- by membership: hole policy by_membership on app.tasks
+create policy by_membership on app.tasks for select to tasks_api using (user_id in (select id from app.users));
+
+-- by sub select of all: hole policy by_sub_select_of_all on app.tasks
+create policy by_sub_select_of_all on app.tasks for select to tasks_api using (user_id = (select user_id from app.idempotency_keys limit 1) or true);
+-- exploit
+select attack.sees('app.tasks');
+
+-- for public: hole policy for_public on app.tasks
+create policy for_public on app.tasks for select to public using (true);
+-- exploit
+select attack.sees('app.tasks');
+
+-- for a role of its: hole policy for_a_role_of_its on app.tasks
+create role readers;
+grant readers to tasks_api;
+create policy for_a_role_of_its on app.tasks for select to readers using (true);
+-- exploit
+select attack.sees('app.tasks');
+
+-- for all: hole policy for_all on app.idempotency_keys
+create policy for_all on app.idempotency_keys for all to tasks_api using (true);
+-- exploit
+select exists (select from app.idempotency_keys);
+
+-- change all: hole policy change_all on app.tasks
+create policy change_all on app.tasks for update to tasks_api using (true);
+create policy see_all on app.tasks for select to tasks_api using (true);
+-- exploit
+with u as (update app.tasks set title = 'x' where user_id = 'alice' returning 1) select count(*) > 0 from u;
+
+-- delete all: hole policy delete_all on app.tasks
+create policy delete_all on app.tasks for delete to tasks_api using (true);
+-- exploit
+delete from app.tasks;
+select true;
+
+-- insert for anybody: hole policy insert_for_anybody on app.users
+create policy insert_for_anybody on app.users for insert to tasks_api with check (true);
+-- exploit
+insert into app.users (id) values ('victim');
+select true;
+
+-- check weaker than using: hole policy update_own on app.tasks | alone
+alter policy update_own on app.tasks using (user_id = app.current_user_id()) with check (true);
+grant update (user_id) on app.tasks to tasks_api;
+-- exploit
+select set_config('app.user_id', 'alice', true);
+update app.tasks set user_id = 'mallory', title = 'mine';
+select true;
+
+-- check gone: hole policy insert_own on app.tasks | alone
+alter policy insert_own on app.tasks with check (true);
+
+-- altered: hole policy select_own on app.tasks | alone
+alter policy select_own on app.tasks using (true);
+-- exploit
+select attack.sees('app.tasks');
+
+-- no policy for delete: warning policy_missing app.tasks | alone
+drop policy delete_own on app.tasks;
+
+-- policy for somebody else: warning policy_missing app.users | alone
+create role other;
+alter policy select_own on app.users to other;
+
+-- new table without policy: warning policy_missing app.bare
+create table app.bare (user_id text collate "C" not null);
+alter table app.bare enable row level security;
+alter table app.bare force row level security;
+grant select on app.bare to tasks_api;
+
+-- new table for all to see: hole policy own on app.board
+create table app.board (
+  id bigint not null default app.next_task_id(),
+  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  primary key (user_id, id));
+call attack.protect('app.board');
+alter policy own on app.board using (true);
+-- exploit
+select true or exists (select from app.board where user_id = 'alice' or true);
+
+-- owner may be null: hole owner_column app.tasks.user_id | alone
+alter table app.tasks drop constraint tasks_pkey;
+alter table app.tasks alter user_id drop not null;
+create unique index on app.tasks (user_id, id);
+
+-- owner compares loosely: hole owner_column app.blurred.user_id | icu
+create collation app.blurry (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+create table app.blurred (id int, user_id text collate app.blurry not null, unique (user_id, id));
+insert into app.blurred values (1, 'alice');
+alter table app.blurred enable row level security;
+alter table app.blurred force row level security;
+create policy own on app.blurred to tasks_api using (user_id = app.current_user_id());
+grant select on app.blurred to tasks_api;
+-- exploit
+select set_config('app.user_id', 'ALICE', true);
+select exists (select from app.blurred);
+
+-- owner is padded: hole owner_column app.padded.user_id
+create table app.padded (id int, user_id char(10) not null, unique (user_id, id));
+insert into app.padded values (1, 'alice');
+alter table app.padded enable row level security;
+alter table app.padded force row level security;
+create policy own on app.padded to tasks_api using (user_id = app.current_user_id()::char(10));
+grant select on app.padded to tasks_api;
+-- exploit
+select set_config('app.user_id', 'alice  ', true);
+select exists (select from app.padded);
+
+-- owner by default somebody: hole owner_default app.tasks.user_id | alone
+alter table app.tasks alter user_id set default 'alice';
+
+-- owner by default coalesced: hole owner_default app.idempotency_keys.user_id | alone
+alter table app.idempotency_keys alter user_id set default coalesce(app.current_user_id(), 'anonymous');

@@ -1,0 +1,20 @@
+-- Replication: rows that leave, or come in, past every policy.
+
+-- publication of all: hole publication everything
+create publication everything for all tables;
+
+-- publication of tasks: hole publication tasks_feed
+create publication tasks_feed for table app.tasks;
+
+-- publication of a row: hole publication filtered
+create publication filtered for table app.users where (id = 'alice') with (publish = 'insert');
+
+-- publication of a schema: hole publication schema_wide
+create publication schema_wide for tables in schema app;
+
+-- subscription: warning unknown feed
+create subscription feed connection 'dbname=nowhere' publication p with (connect = false, slot_name = none, enabled = false, create_slot = false);
+
+-- subscription to tasks: hole subscription inflow | unmended
+create subscription inflow connection 'dbname=nowhere' publication p with (connect = false, slot_name = none, enabled = false, create_slot = false);
+insert into pg_subscription_rel (srsubid, srrelid, srsubstate) select oid, 'app.tasks'::regclass, 'i' from pg_subscription where subname = 'inflow';

@@ -1,0 +1,312 @@
+-- Sound variations: whatever of these a database has, the audit says nothing.
+
+-- invoker view
+create view app.mine with (security_invoker = true) as select id, title from app.tasks;
+grant select on app.mine to tasks_api;
+
+-- invoker view on an invoker view
+create view app.in1 with (security_invoker = on) as select id from app.tasks;
+create view app.in2 with (security_invoker = 1) as select id from app.in1;
+grant select on app.in1, app.in2 to tasks_api;
+
+-- view of no table
+create view app.clock as select now() as now;
+grant select on app.clock to tasks_api;
+
+-- view of the catalog
+create view app.catalog as select relname from pg_class;
+grant select on app.catalog to tasks_api;
+
+-- view that the role can't reach
+create view app.for_dba as select user_id, title from app.tasks;
+create materialized view app.dba_copy as select user_id from app.tasks;
+
+-- table that the role can't reach
+create table public.yoyo (id int);
+create table app.audit_log (user_id text, at timestamptz);
+create sequence app.audit_ids;
+
+-- table in a schema without usage
+create schema private;
+create table private.stock (id int);
+grant select on private.stock to public;
+
+-- protected table
+create table app.notes (
+  id bigint not null default app.next_task_id(),
+  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  body text,
+  primary key (user_id, id));
+call attack.protect('app.notes');
+
+-- protected table in its own schema
+create schema more;
+grant usage on schema more to tasks_api;
+create table more.notes (
+  id bigint not null default app.next_task_id(),
+  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  body text,
+  primary key (user_id, id));
+call attack.protect('more.notes');
+
+-- protected table by column
+create table app.labels (
+  id bigint not null default app.next_task_id(),
+  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  name text,
+  primary key (user_id, name));
+call attack.protect('app.labels', rights => 'select, delete, insert (name), update (name)');
+
+-- protected table with policies by command
+create table app.lists (
+  id bigint not null default app.next_task_id(),
+  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  name text,
+  primary key (user_id, id));
+call attack.protect('app.lists', rights => 'select, insert (name), update (name), delete');
+drop policy own on app.lists;
+create policy s on app.lists for select to tasks_api using (user_id = app.current_user_id());
+create policy i on app.lists for insert to tasks_api with check (user_id = app.current_user_id());
+create policy u on app.lists for update to tasks_api using (user_id = app.current_user_id());
+create policy d on app.lists for delete to tasks_api using (user_id = app.current_user_id());
+
+-- protected table with a varchar owner
+create table app.short (
+  id bigint not null default app.next_task_id(),
+  user_id varchar(255) collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  primary key (user_id, id));
+call attack.protect('app.short');
+
+-- protected table with another owner's name
+create table app.named (
+  id bigint not null default app.next_task_id(),
+  owner text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  primary key (owner, id));
+call attack.protect('app.named', test => 'owner = app.current_user_id()');
+
+-- protected table with identity and uuid
+create table app.numbered (
+  id bigint generated always as identity,
+  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  body text,
+  primary key (id));
+call attack.protect('app.numbered', rights => 'select, insert (body)');
+create table app.uuids (
+  id uuid not null default gen_random_uuid(),
+  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  body text,
+  primary key (user_id, id));
+call attack.protect('app.uuids', rights => 'select, insert (body)');
+
+-- partitioned table
+create table app.parts (
+  id bigint not null default app.next_task_id(),
+  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  primary key (user_id, id)) partition by hash (user_id);
+call attack.protect('app.parts');
+create table app.parts_0 partition of app.parts for values with (modulus 2, remainder 0);
+create table app.parts_1 partition of app.parts for values with (modulus 2, remainder 1);
+
+-- key within the owner
+create table app.replies (
+  id bigint not null default app.next_task_id(),
+  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  task_id bigint, foreign key (user_id, task_id) references app.tasks (user_id, id) on delete cascade,
+  primary key (user_id, id));
+call attack.protect('app.replies');
+
+-- key to a lookup table
+create table app.colours (name text primary key);
+create table app.coloured (
+  id bigint not null default app.next_task_id(),
+  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  colour text references app.colours,
+  primary key (user_id, id));
+call attack.protect('app.coloured');
+
+-- identity test turned round
+create table app.turned (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.turned', test => 'app.current_user_id() = user_id');
+
+-- identity test in a sub-select
+create table app.selected (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.selected', test => 'user_id = (select app.current_user_id())');
+
+-- identity test spelled out
+create table app.spelled (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.spelled', test => 'user_id = nullif(current_setting(''app.user_id'', true), '''')');
+
+-- identity test and more
+create table app.strict (id bigint, open boolean, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.strict', test => 'open and (user_id = app.current_user_id() and (id > 0 or open))');
+
+-- identity test among its kind
+create table app.kin (id bigint, open boolean, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.kin', test => '(user_id = app.current_user_id() and open) or (user_id = app.current_user_id() and id > 0)');
+
+-- identity test, and somebody is named
+create table app.sure (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.sure', test => 'app.current_user_id() is not null and user_id = app.current_user_id() and exists (select from app.users where id = user_id)');
+
+-- identity test with casts
+create table app.casting (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.casting', test => '(user_id::varchar)::text = app.current_user_id()::text');
+
+-- restrictive policy
+create policy only_open on app.tasks as restrictive for update to tasks_api using (not completed or true);
+
+-- restrictive policy for everybody
+create policy not_at_night on app.tasks as restrictive using (current_setting('app.user_id', true) <> 'root');
+
+-- policy of an unrelated role
+create role support;
+create policy support_sees on app.tasks for select to support using (true);
+grant select on app.tasks to support;
+grant usage on schema app to support;
+
+-- unrelated roles
+create role dba superuser login;
+create role analyst bypassrls login;
+create role maker createrole createdb;
+create role streamer replication;
+create role crew;
+grant crew to analyst;
+grant pg_monitor to crew;
+grant select on all tables in schema app to analyst;
+grant usage on schema app to analyst;
+
+-- default privileges of an unrelated role
+create role press;
+alter default privileges for role press grant select on tables to press;
+alter default privileges in schema app grant select on tables to press;
+
+-- table of an unrelated role
+create role shop;
+create schema shop authorization shop;
+create table shop.orders (user_id text);
+alter table shop.orders owner to shop;
+grant select on shop.orders to public;
+
+-- login for the role
+alter role tasks_api login connection limit 10 valid until 'infinity';
+
+-- other limits for the role
+alter role tasks_api set statement_timeout = '3s';
+alter role tasks_api set work_mem = '8MB';
+alter role tasks_api set search_path = app, public, pg_temp;
+alter role tasks_api set row_security = on;
+
+-- settings of unrelated roles
+create role batch;
+alter role batch set app.user_id = 'batch';
+alter role batch set row_security = off;
+
+-- settings of the database
+alter database {database} set work_mem = '8MB';
+alter database {database} set search_path = "$user", public;
+alter database {database} set timezone = 'UTC';
+
+-- the creator's grant | from 16
+create role cloud createrole;
+grant tasks_api to cloud with admin true, inherit false, set false;
+
+-- more indexes
+create index on app.tasks (user_id, title);
+create unique index on app.tasks (user_id, title, id);
+create unique index on app.tasks (id, user_id);
+create index on app.tasks (created_at);
+
+-- exclusion within the owner
+alter table app.tasks add constraint apart exclude using btree (user_id with =, id with =);
+
+-- more columns
+alter table app.tasks add column due date, add column priority int not null default 0;
+grant insert (due, priority), update (due, priority) on app.tasks to tasks_api;
+
+-- renamed constraints
+alter table app.tasks rename constraint tasks_pkey to tasks_key;
+
+-- harmless trigger
+create function app.tidy() returns trigger language plpgsql as $$ begin new.description := nullif(new.description, ''); return new; end $$;
+create trigger tidies before insert or update on app.tasks for each row execute function app.tidy();
+create trigger same before update on app.tasks for each row execute function suppress_redundant_updates_trigger();
+
+-- definer that the role can't call
+create function app.report() returns setof text language sql stable security definer return (select max(title) from app.tasks);
+revoke execute on function app.report() from public;
+
+-- definer out of reach
+create schema vault;
+create function vault.report() returns setof text language sql stable security definer return (select max(title) from app.tasks);
+
+-- plain functions
+create function app.twice(n int) returns int language sql immutable return n * 2;
+create function public.mine() returns bigint language sql stable as 'select count(*) from app.tasks';
+create function app.fixed() returns int language sql set search_path = app, pg_catalog as 'select 1';
+grant execute on function app.twice(int) to tasks_api;
+
+-- leakproof out of reach
+create schema lab;
+create function lab.fast(text) returns boolean language sql leakproof return true;
+
+-- identity function as a string
+create or replace function app.current_user_id() returns text language sql stable as $$ select nullif(pg_catalog.current_setting('app.user_id', true), ''); $$;
+
+-- types and casts
+create type app.state as enum ('open', 'shut');
+create domain app.short_text as text check (length(value) < 9);
+create cast (varchar as app.state) with inout as implicit;
+
+-- policy on a table out of reach
+create table public.far (a int);
+create policy any_row on public.far using (true);
+
+-- publication of another table
+create table public.news (id int primary key);
+create publication newsfeed for table public.news;
+
+-- event trigger
+create function public.log_ddl() returns event_trigger language plpgsql as $$ begin raise log 'ddl'; end $$;
+create event trigger ddl_logged on ddl_command_end execute function public.log_ddl();
+
+-- large object of the owner
+select lo_create(99);
+
+-- foreign server of others
+create role remote;
+create foreign data wrapper fdw1;
+create server srv1 foreign data wrapper fdw1;
+create user mapping for remote server srv1;
+grant usage on foreign server srv1 to remote;
+create foreign table public.remote_t (a int) server srv1;
+
+-- comment and statistics
+create statistics app.by_state on user_id, completed from app.tasks;
+comment on table app.tasks is 'x';
+
+-- no TEMP for PUBLIC
+revoke temporary on database {database} from public;
+
+-- rule on a table out of reach
+create table public.inbox (a int);
+create rule quiet as on insert to public.inbox do instead nothing;
+
+-- system views
+grant select on pg_catalog.pg_class to tasks_api;
+grant execute on function pg_catalog.lower(text) to tasks_api;
+
+-- the tasks themselves, partitioned by hash | alone
+create table app.tasks_p (like app.tasks including all) partition by hash (user_id);
+create table app.tasks_p0 partition of app.tasks_p for values with (modulus 2, remainder 0);
+create table app.tasks_p1 partition of app.tasks_p for values with (modulus 2, remainder 1);
+drop table app.tasks;
+alter table app.tasks_p rename to tasks;
+alter table app.tasks add foreign key (user_id) references app.users on delete cascade;
+alter table app.tasks enable row level security;
+alter table app.tasks force row level security;
+create policy select_own on app.tasks for select to tasks_api using (user_id = app.current_user_id());
+create policy insert_own on app.tasks for insert to tasks_api with check (user_id = app.current_user_id());
+create policy update_own on app.tasks for update to tasks_api using (user_id = app.current_user_id());
+create policy delete_own on app.tasks for delete to tasks_api using (user_id = app.current_user_id());
+grant select, delete, insert (title, description, completed), update (title, description, completed) on app.tasks to tasks_api;
+create trigger tasks_touch before update on app.tasks for each row execute function app.touch_task();
