@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request
 
-from app.database import Unready
+from app import safety
 from app.problems import Problem
 
 router = APIRouter(tags=["health"])
@@ -18,7 +18,7 @@ async def health() -> dict[str, str]:
 async def ready(request: Request) -> dict[str, str]:
     """Asks whether the database answers, is migrated, and keeps row security active for this API."""
     try:
-        await request.state.database.check()
-    except Unready as reason:
+        await safety.check(request.state.database)
+    except safety.Unready as reason:
         raise Problem(503, str(reason), {"Retry-After": "5"}) from None
     return {"status": "ready"}

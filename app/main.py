@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import psycopg
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import health, openapi, problems, tasks
+from app import health, openapi, problems, safety, tasks
 from app.auth import Tokens
-from app.database import Database, Unready
+from app.database import Database
 from app.headers import Headers
 from app.settings import Settings, load
 
@@ -45,16 +46,20 @@ class API(FastAPI):
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
-    """Refuse to start on a setting that is wrong or a database that is unsafe."""
+    """Refuse to start on a setting that is wrong or a database that is away or unsafe."""
     settings = load(Settings)
     try:
         async with Database(settings) as database:
+            await safety.check(database)
+            await safety.audit(database, settings.on_hole)
             yield {
                 "database": database,
                 "tokens": Tokens(settings),
                 "origins": frozenset(settings.cors_origins),
             }
-    except Unready as reason:
+    except psycopg.Error as error:
+        raise SystemExit(f"DATABASE_URL: {' '.join(str(error).split())}") from None
+    except safety.Unready as reason:
         raise SystemExit(str(reason)) from None
 
 

@@ -1,6 +1,6 @@
 """What a deploy decides, from the environment or .env; a wrong value stops the start with one line."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -82,6 +82,7 @@ class Settings(DatabaseSettings, TokenSettings):
     pool_size: Annotated[int, Field(ge=1)] = 10
     pool_queue: Annotated[int, Field(ge=1)] = 200
     prepared_statements: bool = True
+    on_hole: Literal["refuse", "warn"] = "refuse"
 
 
 def load(kind: type[S]) -> S:

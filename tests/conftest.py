@@ -94,6 +94,17 @@ def postgres_15(folder: Path) -> Iterator[Server]:
         run("pg_ctl", "stop", "-w", "-m", "immediate")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all tests on one server in one process, beside those on the other."""
+    for item in items:
+        version = (
+            item.callspec.params.get("server", "")
+            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+            else ""
+        )
+        item.add_marker(pytest.mark.xdist_group(version or item.path.stem))
+
+
 @pytest.fixture(scope="session", params=["18", "15"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Each PostgreSQL that the project is tested on, one after the other."""

