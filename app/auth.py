@@ -1,25 +1,59 @@
 """A bearer token (RFC 6750, RFC 7519) says who calls; the path must say the same."""
 
+import time
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any
+
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
-from jwt import PyJWT, PyJWTError
+from jwt import (
+    ExpiredSignatureError,
+    ImmatureSignatureError,
+    InvalidAudienceError,
+    InvalidIssuerError,
+    InvalidSignatureError,
+    MissingRequiredClaimError,
+    PyJWK,
+    PyJWT,
+    PyJWTError,
+    get_unverified_header,
+)
 from starlette.requests import Request
 
 from app.database import Session
 from app.headers import decoded
+from app.keys import Keys
 from app.problems import Problem
 from app.settings import TokenSettings
 
 LEEWAY = 10  # seconds, for clocks that differ
 LONGEST_TOKEN = 8192  # bytes
 LONGEST_USER = 255  # characters
+REMEMBERED = 4096  # tokens
+TYPES = {
+    "jwt",
+    "at+jwt",
+}  # RFC 7519, RFC 9068: a logout token, a proof of possession and so on is no access token
+
+INVALID = "The token is invalid or has expired"
+ELSEWHERE = "The token was issued by someone else, or for another service"
+
+# Only told where the signature holds: whoever made the token up learns nothing.
+REASONS: dict[type[Exception], str] = {
+    ExpiredSignatureError: "The token has expired; get a new one",
+    ImmatureSignatureError: "The token is not valid yet",
+    InvalidAudienceError: ELSEWHERE,
+    InvalidIssuerError: ELSEWHERE,
+    MissingRequiredClaimError: "The token lacks a claim that is needed here",
+}
 
 
 class Tokens:
     """Verifies tokens as the settings say."""
 
-    def __init__(self, settings: TokenSettings) -> None:
-        self.key = settings.jwt_secret.get_secret_value()
+    def __init__(self, settings: TokenSettings, keys: Keys) -> None:
+        self.keys = keys
         self.audience = settings.jwt_audience or None
         self.issuer = settings.jwt_issuer or None
         self.claim = settings.jwt_user_claim
@@ -31,17 +65,50 @@ class Tokens:
             "verify_jti": False,  # not used
         })  # fmt: skip
 
-    def user(self, token: str) -> str:
-        """Return the user that a valid token names; raise Problem 401 for any other."""
+    async def user(self, token: str) -> str:
+        """Return the user that a valid token names; raise Problem 401 for any other.
+
+        What was verified is remembered until it expires or the keys are fetched again.
+        """
         if len(token) > LONGEST_TOKEN:
             raise unauthorized("The token is too long")
+        digest = sha256(token.encode()).digest()
+        user, until = self.keys.verified.get(digest, ("", 0.0))
+        if until <= time.time():
+            claims = await self.claims(token)
+            user = self.name(claims.get(self.claim))
+            self.remember(digest, user, int(claims["exp"]) + LEEWAY)
+        return user
+
+    def remember(self, digest: bytes, user: str, until: float) -> None:
+        """Keep the newest; only valid tokens get here, so nobody else can drive them out."""
+        verified = self.keys.verified
+        if len(verified) >= REMEMBERED:
+            del verified[next(iter(verified))]
+        verified[digest] = user, until
+
+    async def claims(self, token: str) -> dict[str, Any]:
+        """Return what a valid token says; raise Problem 401 for any other."""
+        reason = INVALID
         try:
-            claims = self.jwt.decode(
-                token, self.key, ["HS256"], audience=self.audience, issuer=self.issuer, leeway=LEEWAY
-            )
-        except (PyJWTError, ArithmeticError, RecursionError, TypeError, ValueError):
-            raise unauthorized("The token is invalid or has expired") from None
-        return self.name(claims.get(self.claim))
+            header = get_unverified_header(token)  # picks the key, which then decides how to verify
+            for key in await self.keys.find(header.get("alg"), header.get("kid")):
+                with suppress(InvalidSignatureError):
+                    return self.verified(token, key)
+        except (PyJWTError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
+            reason = REASONS.get(type(error), INVALID)
+        raise unauthorized(reason)
+
+    def verified(self, token: str, key: PyJWK) -> dict[str, Any]:
+        """Return the claims of a token that this key signed, for us, as an access token (RFC 8725, 3.11)."""
+        whole = self.jwt.decode_complete(
+            token, key, audience=self.audience, issuer=self.issuer, leeway=LEEWAY
+        )
+        kind = whole["header"].get("typ", "jwt")
+        if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in TYPES:
+            raise PyJWTError
+        claims: dict[str, Any] = whole["payload"]
+        return claims
 
     def name(self, claim: object) -> str:
         """Return the claim as a user id, which PostgreSQL must be able to hold."""
@@ -64,7 +131,7 @@ class Bearer(SecurityBase):
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Problem(401, "A bearer token is needed", {"WWW-Authenticate": "Bearer"})
-        user = request.state.tokens.user(token.strip())
+        user = await request.state.tokens.user(token.strip())
         if user != decoded(request.path_params["user_id"]):
             raise Problem(403, "Not authorized to access this user's tasks")
         return Session(request.state.database, user)

@@ -17,6 +17,7 @@ from psycopg.pq import Conninfo
 from app import main, migrations, reports
 from app.embedded import DATA, Given, embedded, ensure_secret, migrated, psql_program
 from app.settings import (
+    HMAC,
     DatabaseSettings,
     MigrationSettings,
     Settings,
@@ -52,11 +53,14 @@ def token() -> None:
 
 def make_token(user: str, settings: TokenSettings) -> str:
     """Make a token that the API accepts for a day."""
+    if not settings.jwt_secret:
+        sys.exit("JWT_SECRET: is missing; only the issuer at JWT_JWKS_URL can make a token")
     now = int(time.time())
     claims: dict[str, object] = {settings.jwt_user_claim: user, "iat": now, "exp": now + 24 * 60 * 60}
     claims |= {"aud": settings.jwt_audience} if settings.jwt_audience else {}
     claims |= {"iss": settings.jwt_issuer[0]} if settings.jwt_issuer else {}
-    return jwt.encode(claims, settings.jwt_secret.get_secret_value(), "HS256")
+    algorithm = next(filter(HMAC.__contains__, settings.jwt_algorithms), "HS256")
+    return jwt.encode(claims, settings.jwt_secret.get_secret_value(), algorithm)
 
 
 def psql() -> None:

@@ -8,12 +8,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 
 import psycopg
 
 from app import migrations
-from app.settings import SECRET, Base, DatabaseUrl, JwtSecret, load
+from app.settings import Base, DatabaseUrl, JwtSecret, load
 
 HOME = Path(__file__).parent.parent / ".postgres"
 DATA = HOME / "data"
@@ -30,7 +29,7 @@ class Given(Base):
 
     database_url: DatabaseUrl | None = None
     migration_database_url: DatabaseUrl | None = None
-    jwt_secret: Annotated[JwtSecret | None, SECRET] = None
+    jwt_secret: JwtSecret = None
 
 
 @contextmanager

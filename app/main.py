@@ -13,6 +13,7 @@ from app import health, openapi, problems, safety, tasks
 from app.auth import Tokens
 from app.database import Database
 from app.headers import Headers
+from app.keys import Keys
 from app.settings import Settings, load
 
 DESCRIPTION = """Tasks of many users, kept apart by PostgreSQL's row security.
@@ -52,11 +53,12 @@ async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         async with Database(settings) as database:
             await safety.check(database)
             await safety.audit(database, settings.on_hole)
-            yield {
-                "database": database,
-                "tokens": Tokens(settings),
-                "origins": frozenset(settings.cors_origins),
-            }
+            async with Keys(settings) as keys:
+                yield {
+                    "database": database,
+                    "tokens": Tokens(settings, keys),
+                    "origins": frozenset(settings.cors_origins),
+                }
     except psycopg.Error as error:
         raise SystemExit(f"DATABASE_URL: {' '.join(str(error).split())}") from None
     except safety.Unready as reason:

@@ -1,10 +1,20 @@
 """What a deploy decides, from the environment or .env; a wrong value stops the start with one line."""
 
-from typing import Annotated, Literal, TypeVar
+from ipaddress import ip_address
+from typing import Annotated, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 HINTS = {
@@ -13,8 +23,16 @@ HINTS = {
     "MIGRATION_DATABASE_URL": "set it to the direct address of the database as its owner, "
     "like postgresql://OWNER:PASSWORD@HOST/DATABASE",
     "JWT_SECRET": "set it (or BETTER_AUTH_SECRET) to the secret your tokens are signed with, "
-    "at least 32 bytes, like the output of: openssl rand -hex 32",
+    "at least 32 bytes, like the output of: openssl rand -hex 32; "
+    "or set JWT_JWKS_URL to where their issuer publishes its keys",
+    "JWT_JWKS_URL": "set it to where the issuer publishes its keys, like https://HOST/api/auth/jwks",
 }
+
+Hmac = Literal["HS256", "HS384", "HS512"]
+Published = Literal[
+    "EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"
+]  # fmt: skip
+HMAC = frozenset(get_args(Hmac))
 
 
 def _conninfo(value: SecretStr) -> SecretStr:
@@ -26,21 +44,50 @@ def _conninfo(value: SecretStr) -> SecretStr:
     return value
 
 
-def _long_enough(value: SecretStr) -> SecretStr:
+def _long_enough(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
     """RFC 7518, section 3.2: a key of the size of the hash output or larger."""
-    if len(value.get_secret_value().encode()) < 32:  # noqa: PLR2004 - HS256
-        raise ValueError("is shorter than 32 bytes")
+    if value is None:
+        if info.data.get("jwt_jwks_url", "") is None:
+            raise ValueError("is missing")
+        return None
+    bits = max(
+        (int(name[2:]) for name in HMAC.intersection(info.data.get("jwt_algorithms", ()))), default=256
+    )
+    if len(value.get_secret_value().encode()) * 8 < bits:
+        raise ValueError(f"is shorter than {bits // 8} bytes")
     return value
+
+
+def _trustworthy(value: str | None) -> str | None:
+    """Keys that somebody on the way could exchange verify nothing."""
+    if value is None:
+        return None
+    url = urlsplit(value)
+    if not (url.scheme == "https" or (url.scheme == "http" and _loopback(url.hostname or ""))):
+        raise ValueError("is no https address (http is for localhost only)")
+    if not url.hostname or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("is no address")
+    if "@" in url.netloc or url.fragment or url.port == 0:
+        raise ValueError("is not just host, port, path and query")
+    return value
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-JwtSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
-SECRET = Field(validation_alias=AliasChoices("JWT_SECRET", "BETTER_AUTH_SECRET"))
+SECRET = Field(validation_alias=AliasChoices("JWT_SECRET", "BETTER_AUTH_SECRET"), validate_default=True)
+JwtSecret = Annotated[SecretStr | None, SECRET, AfterValidator(_long_enough)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_conninfo)]
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Algorithms = Annotated[list[Hmac | Published], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 S = TypeVar("S", bound="Base")
 
 
@@ -61,7 +108,9 @@ class MigrationSettings(Base):
 class TokenSettings(Base):
     """What a token is checked, or made, with."""
 
-    jwt_secret: Annotated[JwtSecret, SECRET]
+    jwt_algorithms: Algorithms = ["HS256", "EdDSA", "ES256", "RS256", "PS256"]
+    jwt_jwks_url: Annotated[str | None, AfterValidator(_trustworthy)] = None
+    jwt_secret: JwtSecret = None  # after what it depends on
     jwt_audience: Names = []
     jwt_issuer: Names = []
     jwt_user_claim: Annotated[str, Field(min_length=1)] = "sub"
