@@ -44,6 +44,10 @@ check: $(READY) ## formatting, lint, types, then the tests
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m pytest
 
+e2e: $(READY) ## the API with the real Better Auth and a real browser; needs Node
+	@tests/e2e/prepare
+	@$(PYTHON) -m pytest tests/e2e/better_auth.py
+
 lock: $(READY) ## renew requirements.txt from pyproject.toml
 	@$(PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --group dev \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.txt pyproject.toml
@@ -54,4 +58,4 @@ $(READY): requirements.txt
 	@$(PYTHON) -m uv pip sync --quiet requirements.txt
 	@touch $@
 
-.PHONY: help run token psql migrate rollback migrations audit prove policies test check lock
+.PHONY: help run token psql migrate rollback migrations audit prove policies test check e2e lock
