@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Self
 
@@ -115,7 +115,7 @@ class Keys:
             self.current = False
             log.warning("JWT_JWKS_URL: the keys could not be fetched: %s %s", type(error).__name__, error)
             return
-        self.published = [key for jwk in document["keys"][:MOST] for key in usable(jwk, self.allowed)]
+        self.published = [key for jwk in document["keys"][:MOST] for key in usable(jwk)]
         self.verified = {}
         self.current = True
         if not self.published:
@@ -135,13 +135,13 @@ def _shared(settings: TokenSettings) -> Iterator[PyJWK]:
             yield PyJWK({"kty": "oct", "k": k}, algorithm)
 
 
-def usable(jwk: Any, allowed: Collection[str]) -> Iterator[PyJWK]:  # noqa: ANN401 - JSON is Any
-    """Yield the key, once for each algorithm that its kind, its issuer and the settings let it verify."""
+def usable(jwk: Any) -> Iterator[PyJWK]:  # noqa: ANN401 - JSON is Any
+    """Yield the key, once for each algorithm that its kind and its issuer let it verify."""
     with suppress(*UNUSABLE):
         if "d" in jwk or jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ("verify",)):
             return  # private, so anybody's; or not for signatures
         for algorithm in KINDS.get((jwk["kty"], jwk.get("crv")), ()):
-            if algorithm in allowed and jwk.get("alg", algorithm) == algorithm:
+            if jwk.get("alg", algorithm) == algorithm:
                 key = PyJWK(jwk, algorithm)
                 if algorithm not in RSA or key.key.key_size in RSA_BITS:
                     yield key

@@ -61,8 +61,9 @@ class Handler(BaseHTTPRequestHandler):
 class Issuer:
     """Publishes the public halves of its keys at `url`, and signs."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/jwks"
+    def __init__(self, server: ThreadingHTTPServer) -> None:
+        self.server = server
+        self.url = f"http://127.0.0.1:{server.server_port}/jwks"
         self.keys: dict[str, tuple[str, Any]] = {}
         self.published: list[object] = []
         self.fetches = 0
@@ -107,7 +108,7 @@ def issuing() -> Iterator[Issuer]:
         pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Here) as server:
-        Here.issuer = issuer = Issuer(server.server_port)
+        Here.issuer = issuer = Issuer(server)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

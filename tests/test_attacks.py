@@ -280,8 +280,14 @@ MISUSES: dict[str, Callable[[World], str]] = {
     "the token of a mail to confirm an address": lambda w: jwt.encode(
         {"email": "alice@example.com", "iat": NOW, "exp": NOW + 3600}, w.secret
     ),
+    "the cookie of a session": lambda w: jwt.encode(
+        {"session": {"userId": "alice"}, "user": {"id": "alice"}, "iat": NOW, "exp": NOW + 300}, w.secret
+    ),
     # RFC 7519, sections 4.1.4 to 4.1.6
-    "no end": lambda w: w.signed(exp=None),
+    "no end": lambda w: jwt.encode(
+        {"sub": "alice", "iss": w.issuer.url, "aud": ME}, w.issuer.keys["ed"][1], "EdDSA", {"kid": "ed"}
+    ),
+    "no end, null": lambda w: w.signed(exp=None),
     "an end in the past": lambda w: w.signed(exp=NOW - 60),
     "an end at the beginning of time": lambda w: w.signed(exp=0),
     "an end before time": lambda w: w.signed(exp=-(10**30)),

@@ -4,9 +4,11 @@ import asyncio
 import json
 import logging
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,10 @@ import httpx
 import jwt
 import pytest
 from conftest import Server, free_port, serving
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from issuers import ME, Handler, Issuer, Verifier, as_jwk, issuing, new_key, usual, verifying
 
 from app import auth, fetch, keys
@@ -410,7 +416,10 @@ def test_the_old_keys_work_while_the_issuer_is_down(
 
 
 @pytest.mark.usefixtures("soon")
-def test_where_no_key_was_ever_fetched_the_answer_is_try_again(verify: Verify, issuer: Issuer) -> None:
+def test_where_no_key_was_ever_fetched_the_answer_is_try_again(
+    verify: Verify, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "REFRESH", 60)
     issuer.add("a").break_down()
     verifier = verify(JWT_JWKS_URL=issuer.url, JWT_SECRET=SECRET)
     with pytest.raises(Problem) as problem:
@@ -597,6 +606,42 @@ def test_a_fetch_never_blocks_those_whose_key_is_known(verify: Verify, issuer: I
     assert verifier.run(beside()) < 0.2
 
 
+def test_over_https_only_a_trusted_certificate_of_that_name_is_believed(
+    verify: Verify, issuer: Issuer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    issuer.server.socket = context.wrap_socket(issuer.server.socket, server_side=True)
+    token, url = issuer.add("a").sign("a"), issuer.url.replace("http:", "https:")
+    named = url.replace("127.0.0.1", "localhost")
+
+    fetch.trust.cache_clear()
+    assert verify(JWT_JWKS_URL=named).answer(token) == 503
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    fetch.trust.cache_clear()
+    assert verify(JWT_JWKS_URL=named).user(token) == "alice"
+    assert verify(JWT_JWKS_URL=url).answer(token) == 503
+    fetch.trust.cache_clear()
+
+
+def certificate(folder: Path) -> Path:
+    """One for localhost, and its key, in a file."""
+    private, name = new_key("ES256"), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = folder / "certificate.pem"
+    file.write_bytes(pem + signed.public_bytes(Encoding.PEM))
+    return file
+
+
 def test_chunked_and_long_key_sets_are_read(verify: Verify, issuer: Issuer) -> None:
     body = json.dumps({"keys": issuer.add("a").published}).encode().ljust(200_000)
 
@@ -654,25 +699,26 @@ def test_refusals_are_not_remembered(verify: Verify) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "EdDSA", "RS256", "ES256", "PS256"])
-def test_a_verification_costs_less_than_a_fifth_of_a_millisecond(
+def test_a_verification_is_cheap_and_a_remembered_one_next_to_free(
     algorithm: str, verify: Verify, issuer: Issuer
 ) -> None:
-    """Without what is remembered; the best of many, since the machine does other things, too."""
-    verifier = verify(
-        JWT_SECRET=SECRET, JWT_JWKS_URL=issuer.add("a", "RS256" if algorithm == "HS256" else algorithm).url
-    )
+    """Measured: under 0.2 ms and 0.002 ms; here, five times that on whatever machine this is."""
+    published = "RS256" if algorithm == "HS256" else algorithm
+    verifier = verify(JWT_SECRET=SECRET, JWT_JWKS_URL=issuer.add("a", published).url)
     token = shared() if algorithm == "HS256" else issuer.sign("a")
 
-    async def cheapest() -> float:
+    async def cheapest(*, forget: bool) -> float:
         best = 1.0
         for _ in range(300):
-            verifier.tokens.keys.verified.clear()
+            if forget:
+                verifier.tokens.keys.verified.clear()
             start = time.process_time()
             await verifier.tokens.user(token)
             best = min(best, time.process_time() - start)
         return best
 
-    assert verifier.run(cheapest()) < 0.0002
+    assert verifier.run(cheapest(forget=True)) < 0.001
+    assert verifier.run(cheapest(forget=False)) < 0.00001
 
 
 # Over HTTP
