@@ -87,7 +87,7 @@ SECRET = Field(validation_alias=AliasChoices("JWT_SECRET", "BETTER_AUTH_SECRET")
 JwtSecret = Annotated[SecretStr | None, SECRET, AfterValidator(_long_enough)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_conninfo)]
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
-Algorithms = Annotated[list[Hmac | Published], NoDecode, BeforeValidator(_split), Field(min_length=1)]
+Algorithms = Annotated[list[Literal[Hmac, Published]], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 S = TypeVar("S", bound="Base")
 
 

@@ -139,6 +139,7 @@ def test_an_algorithm_that_is_unsafe_or_unknown_cannot_be_set(
     monkeypatch.setenv("JWT_SECRET", SECRET)
     monkeypatch.setenv("JWT_ALGORITHMS", algorithms)
     assert refused().startswith("JWT_ALGORITHMS: ")
+    assert "\n" not in refused()
 
 
 @pytest.mark.parametrize(("algorithm", "size"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
