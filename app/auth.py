@@ -115,7 +115,7 @@ class Tokens:
         """Return the claim as a user id, which PostgreSQL must be able to hold."""
         user = str(claim) if isinstance(claim, str | int) and not isinstance(claim, bool) else ""
         if not 0 < len(user) <= LONGEST_USER or "\0" in user or any("\ud800" <= c <= "\udfff" for c in user):
-            raise unauthorized(f"The token's claim {self.claim} names no user")
+            raise unauthorized("The token names no user", f" in its claim {self.claim}")
         return user
 
 
@@ -138,6 +138,7 @@ class Bearer(SecurityBase):
         return Session(request.state.database, user)
 
 
-def unauthorized(detail: str) -> Problem:
-    """Make the 401 for a token that was sent (RFC 6750, section 3)."""
-    return Problem(401, detail, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+def unauthorized(reason: str, more: str = "") -> Problem:
+    """Make the 401 for a token that was sent (RFC 6750, section 3); `more` may not fit into a header."""
+    challenge = f'Bearer error="invalid_token", error_description="{reason}"'
+    return Problem(401, reason + more, {"WWW-Authenticate": challenge})

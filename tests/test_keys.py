@@ -341,7 +341,7 @@ def test_the_user_is_the_claim_that_the_setting_names(verify: Verify) -> None:
         ({"iss": "z"}, "issued by someone else"),
         ({"aud": "z"}, "for another service"),
         ({"exp": None}, "lacks a claim"),
-        ({"sub": None}, "sub names no user"),
+        ({"sub": None}, "names no user in its claim sub"),
     ],
 )
 def test_whoever_holds_a_true_token_is_told_what_to_do(
