@@ -71,9 +71,8 @@ app = API(
     description=DESCRIPTION,
     lifespan=lifespan,
     redirect_slashes=False,
+    routes=[*tasks.router.routes, *health.router.routes],  # include_router would match each request twice
 )
-app.include_router(tasks.router)
-app.include_router(health.router)
 problems.install(app)
 
 
