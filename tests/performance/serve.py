@@ -6,4 +6,10 @@ import sys
 import uvicorn
 
 if __name__ == "__main__":
-    uvicorn.run(sys.argv[1], port=int(os.environ["PORT"]), access_log=False, server_header=False)
+    uvicorn.run(
+        sys.argv[1],
+        port=int(os.environ["PORT"]),
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+    )
