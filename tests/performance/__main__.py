@@ -72,9 +72,9 @@ def many(server: Server) -> dict[str, Any]:
     """7: connections, and users who think."""
     conninfo = server.conninfo("tasks", "tasks_api")
     results = concurrency.measure(conninfo, 2 if QUICK else 5, 15 if QUICK else 60)
-    names = {"users": "10,000 who think for 10 s"}
+    names = {"users": f"10,000 who think for 10 s, {concurrency.PROCESSES} processes"}
     rows = [(names.get(name, name), *measured.values()) for name, measured in results.items()]
-    header = ("connections", "req/s", "p50", "p95", "p99", "refused", "broken", "MB")
+    header = ("connections", "req/s", "p50", "p95", "p99", "refused", "broken", "MB a process")
     table("Concurrency: latency in ms", header, rows)
     return results
 

@@ -10,6 +10,7 @@ from performance.traffic import own_id, requests
 
 CONNECTIONS = (1, 16, 256, 1000)
 USERS = 10_000
+PROCESSES = 4  # for them: an idle connection takes 6 kB of one
 THINK = 10_000  # ms on average between two requests of a user
 
 # What front ends do: mostly look.
@@ -33,7 +34,7 @@ def measure(conninfo: str, seconds: float, users_seconds: float) -> dict[str, An
         with services.api(conninfo, POOL_QUEUE="1000") as api:
             wrk.run(api.url, islice(stream, 5000), connections=min(connections, 64), seconds=1)
             results[str(connections)] = _load(api, islice(stream, 20_000), connections, seconds)
-    with services.api(conninfo) as api:
+    with services.api(conninfo, WEB_CONCURRENCY=str(PROCESSES)) as api:
         results["users"] = _load(api, islice(stream, 20_000), USERS, users_seconds, THINK)
     return results
 

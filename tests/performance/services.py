@@ -39,12 +39,16 @@ class Service:
 
     @property
     def memory(self) -> float:
-        """Resident megabytes."""
-        line = next(line for line in self._proc("status").splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) / 1024
+        """Resident megabytes, of the largest process where there are several."""
+        workers = self._proc(f"task/{self.process.pid}/children").split()
+        return max(map(self._resident, [self.process.pid, *map(int, workers)]))
 
-    def _proc(self, name: str) -> str:
-        return Path(f"/proc/{self.process.pid}/{name}").read_text()
+    def _resident(self, pid: int) -> float:
+        lines = self._proc("status", pid).splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) / 1024
+
+    def _proc(self, name: str, pid: int | None = None) -> str:
+        return Path(f"/proc/{pid or self.process.pid}/{name}").read_text()
 
 
 @contextmanager
