@@ -49,7 +49,7 @@ e2e: $(READY) ## the API with the real Better Auth and a real browser; needs Nod
 	@$(PYTHON) -m pytest tests/e2e/better_auth.py
 
 bench: $(READY) .venv/bench/ready ## measure, beside others, in ten minutes; QUICK=1: in two; BASE=file: against an earlier run
-	@PYTHONPATH=tests $(PYTHON) -m performance
+	@PYTHONPATH=tests $(PYTHON) -W ignore -m performance
 
 lock: $(READY) ## renew requirements.txt from pyproject.toml
 	@$(PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --group dev \

@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,6 @@ def checks(_: Server) -> dict[str, Any]:
 
 def main() -> None:
     """Run all, or those named by the arguments."""
-    warnings.simplefilter("ignore")
     wrk.ensure()
     parts = (side_by_side, slow_network, many, growing, checks)
     begun = time.monotonic()
