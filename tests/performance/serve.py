@@ -11,5 +11,6 @@ if __name__ == "__main__":
         port=int(os.environ["PORT"]),
         access_log=False,
         server_header=False,
+        ws="none",
         timeout_keep_alive=75,
     )
