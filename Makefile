@@ -48,9 +48,20 @@ e2e: $(READY) ## the API with the real Better Auth and a real browser; needs Nod
 	@tests/e2e/prepare
 	@$(PYTHON) -m pytest tests/e2e/better_auth.py
 
+bench: $(READY) .venv/bench/ready ## measure, beside others, in ten minutes; QUICK=1: in two; BASE=file: against an earlier run
+	@PYTHONPATH=tests $(PYTHON) -W ignore -m performance
+
 lock: $(READY) ## renew requirements.txt from pyproject.toml
 	@$(PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --group dev \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.txt pyproject.toml
+	@$(PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --group bench \
+	  --constraint requirements.txt --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  -o tests/performance/requirements.txt
+
+# Apart from the rest, which checks the same types and runs the same tests with or without it.
+.venv/bench/ready: tests/performance/requirements.txt $(READY)
+	@$(PYTHON) -m uv pip install --quiet --target .venv/bench -r tests/performance/requirements.txt
+	@touch $@
 
 $(READY): requirements.txt
 	@test -x $(PYTHON) || python3 -m venv .venv
@@ -58,4 +69,4 @@ $(READY): requirements.txt
 	@$(PYTHON) -m uv pip sync --quiet requirements.txt
 	@touch $@
 
-.PHONY: help run token psql migrate rollback migrations audit prove policies test check e2e lock
+.PHONY: help run token psql migrate rollback migrations audit prove policies test check e2e bench lock

@@ -1,5 +1,6 @@
 """Pages of tasks by keyset: each starts after the row that the one before it ended with."""
 
+import json
 import re
 from base64 import b64decode, urlsafe_b64encode
 from functools import cache
@@ -14,7 +15,7 @@ from app.models import NO_NUL, Text
 from app.problems import Invalid, invalid
 
 LIST_TASKS = """
-select to_json(task), {key}, id
+select to_json(task)
 from (
   select id, user_id, title, description, completed, version, created_at, updated_at
   from app.tasks
@@ -32,37 +33,32 @@ SEARCH = """and (strpos(lower(title), lower(%(search)s::text)) > 0
 
 
 class Ordering(NamedTuple):
-    """The key of a row, the condition of those after it, and their order."""
+    """The condition of the rows after one, and their order."""
 
-    key: str
     after: str
     order: str
 
 
 # By created means by id: ids are given in the order of creation, and the primary key serves them.
 ORDERINGS = {
-    ("created", "desc"): Ordering("null", "and id < %(id)s", "id desc"),
-    ("created", "asc"): Ordering("null", "and id > %(id)s", "id"),
+    ("created", "desc"): Ordering("and id < %(id)s", "id desc"),
+    ("created", "asc"): Ordering("and id > %(id)s", "id"),
     ("updated", "desc"): Ordering(
-        "to_json(updated_at) #>> '{}'",
         "and (updated_at, id) < (%(key)s::timestamptz, %(id)s)",
         "updated_at desc, id desc",
     ),
-    ("updated", "asc"): Ordering(
-        "to_json(updated_at) #>> '{}'",
-        "and (updated_at, id) > (%(key)s::timestamptz, %(id)s)",
-        "updated_at, id",
-    ),
+    ("updated", "asc"): Ordering("and (updated_at, id) > (%(key)s::timestamptz, %(id)s)", "updated_at, id"),
     ("title", "desc"): Ordering(
-        "title", 'and (title collate "C", id) < (%(key)s, %(id)s)', 'title collate "C" desc, id desc'
+        'and (title collate "C", id) < (%(key)s, %(id)s)', 'title collate "C" desc, id desc'
     ),
-    ("title", "asc"): Ordering(
-        "title", 'and (title collate "C", id) > (%(key)s, %(id)s)', 'title collate "C", id'
-    ),
+    ("title", "asc"): Ordering('and (title collate "C", id) > (%(key)s, %(id)s)', 'title collate "C", id'),
 }
 
 # As to_json writes it. PostgreSQL would take much more for a time: now, infinity, any zone.
 STAMP = re.compile(r"[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?\+00:00")
+
+# The member of a task that it is sorted by, besides its id.
+KEYS = {"created": None, "updated": "updated_at", "title": "title"}
 
 Sort = Literal["created", "updated", "title"]
 Order = Literal["asc", "desc"]
@@ -158,9 +154,8 @@ def listing(page: Page) -> tuple[str, dict[str, Value]]:
 
 @cache
 def _statement(status: str, search: bool, ordering: tuple[Sort, Order], after: bool) -> str:
-    key, beyond, order = ORDERINGS[ordering]
+    beyond, order = ORDERINGS[ordering]
     return LIST_TASKS.format(
-        key=key,
         status=STATUS[status],
         search=SEARCH if search else "",
         after=beyond if after else "",
@@ -170,15 +165,13 @@ def _statement(status: str, search: bool, ordering: tuple[Sort, Order], after: b
 
 def next_page(request: Request, path: str, page: Page, last: Row) -> str:
     """Make the Link (RFC 8288) to the page after the row `last`, every other parameter kept."""
-    _, key, task_id = last
+    task = json.loads(last[0])
     sort, order = page.ordering
-    cursor = (
-        Cursor(sort=sort, order=order, key=key and key.decode(), id=int(task_id)).model_dump_json().encode()
-    )
+    cursor = Cursor(sort=sort, order=order, key=KEYS[sort] and task[KEYS[sort]], id=task["id"])
     query = [
         (name, value)
         for name, value in parse_qsl(request.url.query, keep_blank_values=True)
         if name != "cursor"
     ]
-    query.append(("cursor", urlsafe_b64encode(cursor).decode()))
+    query.append(("cursor", urlsafe_b64encode(cursor.model_dump_json().encode()).decode()))
     return f'<{path}?{urlencode(query)}>; rel="next"'

@@ -16,6 +16,10 @@ from app.headers import Headers
 from app.keys import Keys
 from app.settings import Settings, load
 
+# Seconds: longer than a load balancer keeps a connection (60, mostly), which would else send a request
+# into one that is just being closed; and longer than a person thinks.
+KEEP_ALIVE = 75
+
 DESCRIPTION = """Tasks of many users, kept apart by PostgreSQL's row security.
 
 Every task endpoint needs a bearer token whose user claim (`sub`) equals `{user_id}` in the path.
@@ -71,9 +75,8 @@ app = API(
     description=DESCRIPTION,
     lifespan=lifespan,
     redirect_slashes=False,
+    routes=[*tasks.router.routes, *health.router.routes],  # include_router would match each request twice
 )
-app.include_router(tasks.router)
-app.include_router(health.router)
 problems.install(app)
 
 
@@ -87,6 +90,7 @@ def serve() -> None:
         access_log=False,
         server_header=False,
         ws="none",  # an upgrade that nobody offers is ignored (RFC 9110, 7.8)
+        timeout_keep_alive=KEEP_ALIVE,
     )
 
 

@@ -1,0 +1,1 @@
+"""What `make bench` runs: each module is one measurement."""

@@ -1,0 +1,114 @@
+"""Measure everything, print the tables, keep the JSON: `make bench`, shorter with QUICK=1."""
+
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from conftest import ROOT, Server
+
+from performance import compare, concurrency, database, growth, roundtrips, tokens, wrk
+from performance.report import compare as compare_with
+from performance.report import table
+from performance.traffic import OPERATIONS
+
+FOLDER = ROOT / ".bench"
+QUICK = bool(os.environ.get("QUICK"))
+SIZES = {"1 thousand rows": 1000, "1 million rows": 1_000_000, "10 million rows": 10_000_000}
+
+
+def side_by_side(server: Server) -> dict[str, Any]:
+    """1, 2, 3 and 4: one worker each, 16 connections, 10 to the database."""
+    with compare.contenders(server) as running:
+        results = compare.measure(server, running, rounds=2 if QUICK else 5, seconds=1)
+    rows = []
+    for operation in OPERATIONS:
+        measured = results[operation]
+        api, floor, limit = measured["api"], measured["floor"], measured["database"]
+        peer = measured.get("peer", {})
+        rows.append((
+            operation, *api.values(), floor["cpu"], api["cpu"] / floor["cpu"],
+            peer.get("rate"), peer.get("cpu"), api["rate"] / peer["rate"] if peer else None,
+            limit["rate"],
+        ))  # fmt: skip
+    table(
+        "One worker each: requests a second, latency in ms, CPU of the process in microseconds a request",
+        ("operation", "req/s", "p50", "p95", "p99", "CPU", "floor's CPU", "x floor",
+         "peer's req/s", "peer's CPU", "x peer", "database's limit"),
+        rows,
+    )  # fmt: skip
+    table(
+        "Processes",
+        ("", *results["memory"]),
+        [("MB after it", *results["memory"].values()), ("seconds to start", *results["started"].values())],
+    )
+    return results
+
+
+def slow_network(server: Server) -> dict[str, Any]:
+    """5: on the same data."""
+    results = roundtrips.measure(server, 1 if QUICK else 3)
+    rows = [(operation, trips["api"], trips["peer"]) for operation, trips in results.items()]
+    table("Round trips to the database a request", ("operation", "API", "peer"), rows)
+    return results
+
+
+def growing(server: Server) -> dict[str, Any]:
+    """6: on databases of its own."""
+    sizes = dict(list(SIZES.items())[: 2 if QUICK else 3])
+    results = growth.measure(server, sizes, rounds=1 if QUICK else 3)
+    columns = list(results["latencies"]["list"])
+    rows = [(query, *(times.get(c) for c in columns)) for query, times in results["latencies"].items()]
+    table("Growth: median latency in ms of one request at a time", ("request", *columns), rows)
+    for query, plan in results["plans"].items():
+        print(f"\n{query}, for the user with the most tasks:\n", *plan, sep="\n  ")
+    return results
+
+
+def many(server: Server) -> dict[str, Any]:
+    """7: connections, and users who think."""
+    conninfo = server.conninfo("tasks", "tasks_api")
+    results = concurrency.measure(conninfo, 2 if QUICK else 5, 15 if QUICK else 60)
+    names = {"users": f"10,000 who think for 10 s, {concurrency.PROCESSES} processes"}
+    rows = [(names.get(name, name), *measured.values()) for name, measured in results.items()]
+    header = ("connections", "req/s", "p50", "p95", "p99", "refused", "broken", "MB a process")
+    table("Concurrency: latency in ms", header, rows)
+    return results
+
+
+def checks(_: Server) -> dict[str, Any]:
+    """8: no database at all."""
+    results = tokens.measure()
+    table("The token check alone, in microseconds", list(results), [list(results.values())])
+    return results
+
+
+def main() -> None:
+    """Run all, or those named by the arguments."""
+    wrk.ensure()
+    parts = (side_by_side, slow_network, many, growing, checks)
+    begun = time.monotonic()
+    results: dict[str, Any] = {}
+    print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    with database.postgres() as server:
+        for part in parts:
+            results[part.__name__] = part(server)
+    print(f"\nIn {time.monotonic() - begun:,.0f} seconds.")
+    keep(results)
+
+
+def keep(results: dict[str, Any]) -> None:
+    """Write the JSON; compare with BASE, or with the run before."""
+    FOLDER.mkdir(exist_ok=True)
+    latest = FOLDER / ("quick.json" if QUICK else "full.json")
+    base = Path(os.environ.get("BASE") or latest)
+    if base.exists():
+        compare_with(results, base)
+    latest.write_text(json.dumps(results, indent=1))
+    print(f"\nKept in {latest.relative_to(ROOT)}; copy it and name it by BASE to compare later runs with it.")
+
+
+if __name__ == "__main__":
+    main()

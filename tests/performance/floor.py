@@ -1,0 +1,32 @@
+"""The floor: empty FastAPI routes that answer as many bytes as the API does, without asking anyone."""
+
+from fastapi import FastAPI, Response
+
+app = FastAPI()
+TASK = (
+    b'{"id":7,"user_id":"1234","title":"Task 7 of 1234","description":null,"completed":false,"version":1,'
+    b'"created_at":"2026-11-20T09:30:00.123456+00:00","updated_at":"2026-11-20T09:30:00.123456+00:00"}'
+)
+TASKS = b"[" + b",".join([TASK] * 50) + b"]"
+
+
+@app.get("/api/{user_id}/tasks")
+async def list_tasks() -> Response:
+    return Response(TASKS, media_type="application/json")
+
+
+@app.get("/api/{user_id}/tasks/{task_id}")
+@app.put("/api/{user_id}/tasks/{task_id}")
+@app.patch("/api/{user_id}/tasks/{task_id}/complete")
+async def task() -> Response:
+    return Response(TASK, media_type="application/json")
+
+
+@app.post("/api/{user_id}/tasks")
+async def create_task() -> Response:
+    return Response(TASK, 201, media_type="application/json")
+
+
+@app.delete("/api/{user_id}/tasks/{task_id}")
+async def delete_task() -> Response:
+    return Response(status_code=204)

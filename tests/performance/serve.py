@@ -1,0 +1,16 @@
+"""Serve another contender exactly as the API is served."""
+
+import os
+import sys
+
+import uvicorn
+
+if __name__ == "__main__":
+    uvicorn.run(
+        sys.argv[1],
+        port=int(os.environ["PORT"]),
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=75,
+    )

@@ -1,0 +1,108 @@
+"""The contenders: processes whose CPU time and memory are read from /proc."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import jwt
+from conftest import ROOT, free_port
+
+TICK = os.sysconf("SC_CLK_TCK")
+SECRET = secrets.token_hex(32)  # of all contenders, so that they check the same tokens
+PACKAGES = ROOT / ".venv" / "bench"  # the peer's
+POOL = 10  # connections each
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process that serves HTTP, and the seconds it took to start."""
+
+    name: str
+    url: str
+    process: subprocess.Popen[bytes]
+    started: float
+
+    @property
+    def cpu(self) -> float:
+        """Microseconds of CPU so far."""
+        fields = self._proc("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * 1e6 / TICK
+
+    @property
+    def memory(self) -> float:
+        """Resident megabytes, of the largest process where there are several."""
+        workers = self._proc(f"task/{self.process.pid}/children").split()
+        return max(map(self._resident, [self.process.pid, *map(int, workers)]))
+
+    def _resident(self, pid: int) -> float:
+        lines = self._proc("status", pid).splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) / 1024
+
+    def _proc(self, name: str, pid: int | None = None) -> str:
+        return Path(f"/proc/{pid or self.process.pid}/{name}").read_text()
+
+
+@contextmanager
+def serving(*command: str, **environment: str) -> Iterator[Service]:
+    """Run a Python module that serves on PORT."""
+    port = free_port()
+    given = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{PACKAGES}",
+        "PORT": str(port),
+        "JWT_SECRET": SECRET,
+    }
+    folder = Path(tempfile.mkdtemp(prefix="tasks"))  # no .env there
+    log = folder / "log"
+    begun = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=folder,
+            env=given | environment,
+            stdout=output,
+            stderr=output,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _await(url, process, command[-1], log)
+        yield Service(command[-1], url, process, time.monotonic() - begun)
+    finally:
+        process.terminate()
+        process.wait(20)
+        shutil.rmtree(folder)
+
+
+def _await(url: str, process: subprocess.Popen[bytes], name: str, log: Path) -> None:
+    while process.poll() is None:
+        try:
+            httpx.get(f"{url}/health")  # any answer will do
+        except httpx.TransportError:
+            time.sleep(0.01)
+        else:
+            return
+    raise SystemExit(f"{name} did not start:\n{log.read_text()}")
+
+
+def api(conninfo: str, **settings: str) -> AbstractContextManager[Service]:
+    """Run this project's API."""
+    return serving("app.main", **{"DATABASE_URL": conninfo, "POOL_SIZE": str(POOL)} | settings)
+
+
+def other(app: str, **settings: str) -> AbstractContextManager[Service]:
+    """Run another ASGI application in the same way."""
+    return serving("performance.serve", app, **{"POOL_SIZE": str(POOL)} | settings)
+
+
+def token(user: str) -> str:
+    """Make a token that every contender accepts."""
+    return jwt.encode({"sub": user, "iat": int(time.time()), "exp": int(time.time()) + 7200}, SECRET, "HS256")

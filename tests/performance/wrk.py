@@ -1,0 +1,62 @@
+"""Load by wrk: it needs a tenth of the CPU of what it measures."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPT = Path(__file__).with_name("load.lua")
+INSTALL = ["apt-get", "install", "--yes", "--quiet", "wrk"]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came of a load: latencies in ms; refused are answers of 400 and above, broken are lost ones."""
+
+    requests: int
+    seconds: float
+    p50: float
+    p95: float
+    p99: float
+    refused: int
+    broken: int
+
+    @property
+    def rate(self) -> float:
+        """Good answers a second."""
+        return (self.requests - self.refused) / self.seconds
+
+    @property
+    def errors(self) -> int:
+        return self.refused + self.broken
+
+
+def ensure() -> None:
+    """Have wrk, or say how to get it."""
+    if not shutil.which("wrk") and os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(INSTALL, check=False, stdout=subprocess.DEVNULL)
+    if not shutil.which("wrk"):
+        sys.exit("wrk is missing: apt-get install wrk (Debian, Ubuntu), dnf install wrk, brew install wrk")
+
+
+def run(
+    url: str, requests: Iterable[bytes], *, connections: int = 16, seconds: float = 2, think: int = 0
+) -> Load:
+    """Send the requests over so many keep-alive connections; each thinks so many ms before each request."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.writelines(b"%d\n%b\n" % (len(request), request) for request in requests)
+        file.flush()
+        timing = [f"-d{max(1, round(seconds))}s", "--timeout", "20s", "-t1", f"-c{connections}"]
+        output = subprocess.run(
+            ["wrk", *timing, "-s", SCRIPT, url, "--", file.name],
+            env=os.environ | {"THINK": str(think)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    return Load(**json.loads(output.splitlines()[-1]))
