@@ -30,7 +30,7 @@ from app.settings import TokenSettings
 LEEWAY = 10  # seconds, for clocks that differ
 LONGEST_TOKEN = 8192  # bytes
 LONGEST_USER = 255  # characters
-REMEMBERED = 4096  # tokens
+REMEMBERED = 16384  # tokens, of some 300 bytes each
 TYPES = {
     "jwt",
     "at+jwt",
