@@ -1,10 +1,15 @@
 """What every answer carries, errors and preflights too: a request id, nosniff, CORS (Fetch standard, 3.3)."""
 
 import re
+from asyncio import CancelledError
+from time import perf_counter
 from urllib.parse import unquote
 from uuid import uuid4
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.problems import STOPPING, Problem, on_problem
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # Within a segment a slash is no end of it, nor is a line feed one of the path, as to Starlette's patterns;
@@ -40,7 +45,8 @@ class Headers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, its path split before it is decoded, and complete the answer's headers."""
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
 
         given: dict[bytes, bytes] = dict(scope["headers"])
         request_id = given.get(b"x-request-id", b"")
@@ -57,16 +63,28 @@ class Headers:
         if scope["method"] == "OPTIONS" and origin is not None and b"access-control-request-method" in given:
             added += PREFLIGHT if allowed else []
             await send({"type": "http.response.start", "status": 204, "headers": added})
-            return await send({"type": "http.response.body"})
+            await send({"type": "http.response.body"})
+            return
+
+        began, status = perf_counter(), 500
 
         async def complete(message: Message) -> None:
             if message["type"] == "http.response.start":
+                nonlocal status
+                status = message["status"]
                 message["headers"] = [*message["headers"], *added, *(EXPOSED if allowed else ())]
             await send(message)
 
         if b"%" in scope["raw_path"]:
             scope["path"] = "/".join(map(_encoded, scope["raw_path"].decode("ascii").split("/")))
-        return await self.app(scope, receive, complete)
+        try:
+            await self.app(scope, receive, complete)
+        except CancelledError:  # a stop that can wait no longer
+            answer = await on_problem(Request(scope), Problem(503, STOPPING, {"Retry-After": "1"}))
+            await answer(scope, receive, complete)
+        finally:
+            for observe in state.get("observers", ()):
+                observe(scope, status, perf_counter() - began)
 
 
 def _encoded(segment: str) -> str:

@@ -1,19 +1,31 @@
 """The application, put together."""
 
+import asyncio
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
-from app import health, openapi, problems, safety, tasks
+from app import health, log, openapi, problems, safety, tasks
 from app.auth import Tokens
 from app.database import Database
 from app.headers import Headers
+from app.log import RequestLog
+from app.metrics import Metrics
+from app.protocol import Protocol
 from app.settings import Settings, load
+
+GRACE = 15  # seconds to finish what was accepted: more than a request may wait for the database
 
 DESCRIPTION = """Tasks of many users, kept apart by PostgreSQL's row security.
 
@@ -48,15 +60,22 @@ class API(FastAPI):
 async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
     """Refuse to start on a setting that is wrong or a database that is away or unsafe."""
     settings = load(Settings)
+    metrics = Metrics() if settings.metrics else None
     try:
         async with Database(settings) as database:
             await safety.check(database)
+            await safety.check_prepared(database)
             await safety.audit(database, settings.on_hole)
+            watch = asyncio.create_task(metrics.watch(database.pool)) if metrics else None
             yield {
                 "database": database,
                 "tokens": Tokens(settings),
                 "origins": frozenset(settings.cors_origins),
+                "metrics": metrics,
+                "observers": [RequestLog(settings), *([metrics] if metrics else [])],
             }
+            if watch:
+                watch.cancel()
     except psycopg.Error as error:
         raise SystemExit(f"DATABASE_URL: {' '.join(str(error).split())}") from None
     except safety.Unready as reason:
@@ -76,16 +95,41 @@ problems.install(app)
 
 
 def serve() -> None:
-    """Serve as the settings say; WEB_CONCURRENCY sets the number of processes."""
+    """Serve as the settings say until SIGTERM; then finish what was accepted, and end with status 0."""
     settings = load(Settings)
-    uvicorn.run(
+    config = uvicorn.Config(
         "app.main:app",
         host=settings.host,
         port=settings.port,
+        workers=settings.web_concurrency,
+        http=Protocol,
+        ws="none",  # an upgrade that nobody offers is ignored (RFC 9110, 7.8)
+        log_config=log.config(settings),
         access_log=False,
         server_header=False,
-        ws="none",  # an upgrade that nobody offers is ignored (RFC 9110, 7.8)
+        timeout_graceful_shutdown=GRACE,
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it again when it is done
+    with suppress(KeyboardInterrupt):
+        sys.exit(several(config, settings) if config.workers > 1 else one(config))
+
+
+def one(config: uvicorn.Config) -> int:
+    """Serve in this process; return its exit status."""
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else STARTUP_FAILURE
+
+
+def several(config: uvicorn.Config, settings: Settings) -> int:
+    """Serve in processes of their own; where one is refused its start, end them all."""
+    with TemporaryDirectory() as folder:
+        if settings.metrics:
+            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
+        supervisor = Multiprocess(config, [config.bind_socket()])
+        supervisor.run()
+    refused = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
+    return STARTUP_FAILURE if refused else 0
 
 
 if __name__ == "__main__":

@@ -235,17 +235,17 @@ def serving(conninfo: str, **settings: str) -> Iterator[Api]:
         "DATABASE_URL": conninfo,
         "JWT_SECRET": secret,
         "PORT": str(port),
-    }
+    } | settings
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "app.main"],
             cwd=folder,
-            env=environment | settings,
+            env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    api = Api(f"http://127.0.0.1:{port}", secret, process, log)
+    api = Api(f"http://127.0.0.1:{environment['PORT']}", environment["JWT_SECRET"], process, log)
     try:
         await_health(api)
         yield api
