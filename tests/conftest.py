@@ -227,7 +227,8 @@ def free_port() -> int:
 @contextmanager
 def serving(conninfo: str, **settings: str) -> Iterator[Api]:
     """Run the API as a deploy does: a process of its own, settings from the environment alone."""
-    secret, port = secrets.token_hex(32), free_port()
+    secret = settings.get("JWT_SECRET") or secrets.token_hex(32)
+    port = settings.get("PORT") or free_port()
     folder = Path(tempfile.mkdtemp(prefix="tasks"))  # no .env there
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment |= {
@@ -235,17 +236,17 @@ def serving(conninfo: str, **settings: str) -> Iterator[Api]:
         "DATABASE_URL": conninfo,
         "JWT_SECRET": secret,
         "PORT": str(port),
-    } | settings
+    }
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "app.main"],
             cwd=folder,
-            env=environment,
+            env=environment | settings,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    api = Api(f"http://127.0.0.1:{environment['PORT']}", environment["JWT_SECRET"], process, log)
+    api = Api(f"http://127.0.0.1:{port}", secret, process, log)
     try:
         await_health(api)
         yield api
