@@ -22,6 +22,9 @@ INPUTS = 6_000 if QUICK else 110_000
 PROCESSES, CONNECTIONS = 2, 12
 ALLOWED = {200, 201, 204, 304, 400, 401, 403, 404, 405, 412, 413, 422, 503}
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "PURGE"]
+# What is right by the document may still be refused, by If-Match or a key that was used.
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance"
+CHECKS += ",response_schema_conformance,unsupported_method,ignored_auth,use_after_free"
 HEADERS = ["If-Match", "If-None-Match", "Idempotency-Key", "X-Request-ID", "Origin", "Content-Type", "Expect"]
 HEADERS += ["Authorization", "Cookie", "Upgrade", "Connection", "Accept", "Access-Control-Request-Method"]
 VALUES = ['"1"', "*", 'W/"1"', "k", "\x7f", "\xff", "", " ", "a" * 300, '"' * 50, ",,,", "websocket", "close"]
@@ -139,7 +142,9 @@ async def one(client: Client, seen: Counter[str]) -> None:
 def make(token: str) -> tuple[str, bytes]:
     """Make a request that is right in most places, so that it gets far."""
     method = random.choice(METHODS[:5]) if random.random() < 0.9 else random.choice(METHODS)
-    path = random.choice([b"", b"/1", b"/2/complete", b"/" + some(NUMBERS).encode()])
+    number = random.choice([b"1", b"2", b"3", some(NUMBERS).encode()])
+    paths = {"POST": b"", "PATCH": random.choice([b"/" + number, b"/" + number + b"/complete"])}
+    path = paths.get(method, b"/" + number) if random.random() < 0.8 else random.choice([b"", b"/complete"])
     target = b"/api/fuzz/tasks" + path
     headers = {b"Host": b"x", b"Authorization": b"Bearer " + token.encode()}
     body = random.choice(BODIES)() if method in {"POST", "PUT", "PATCH"} else b""
@@ -243,11 +248,11 @@ def schemas(report: Report, api: Api) -> None:
     folder = api.log.parent
     (folder / "schemathesis.toml").write_text('[parameters]\n"path.user_id" = "fuzz"\n')
     command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{api.url}/openapi.json"]
-    command += ["--header", f"Authorization: Bearer {api.token('fuzz')}", "--workers", "2", "--no-color"]
+    command += ["--header", f"Authorization: Bearer {api.token('fuzz')}", "--workers", "1", "--no-color"]
     command += ["--max-examples", "15" if QUICK else "200", "--exclude-path", "/ready", "--phases"]
     command += ["examples,coverage,fuzzing" if QUICK else "examples,coverage,fuzzing,stateful"]
-    command += ["--suppress-health-check", "all"]
+    command += ["--suppress-health-check", "all", "--checks", CHECKS]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
-    lines = [line.strip() for line in ended.stdout.splitlines() if "generated" in line or "passed" in line]
+    lines = [line.strip() for line in ended.stdout.splitlines() if "generated," in line]
     report.expect(ended.returncode == 0, f"schemathesis: {ended.stdout[-3000:]}{ended.stderr[-500:]}")
     report.say("schemathesis", "; ".join(lines))

@@ -78,6 +78,8 @@ class Client:
 
     async def _answer(self, reader: asyncio.StreamReader, method: str, began: float) -> Answer:
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        if lines[0].startswith("HTTP/1.1 100"):  # go on, as was asked for
+            return await self._answer(reader, method, began)
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:-2])}
         status = int(lines[0].split()[1])
         if "transfer-encoding" in headers:
