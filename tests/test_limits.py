@@ -1,0 +1,170 @@
+"""What one connection may take, of the service and of the database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+import pytest
+import uvicorn
+from conftest import Server
+from psycopg.pq import TransactionStatus
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from app import pool, protocol
+from app.database import ACT_AS, READ_AS, Database
+from app.pool import Busy
+from app.settings import Settings, load
+
+PID = "select pg_backend_pid()"
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def slow_app(_: Scope, __: Receive, send: Send) -> None:
+    """Answers later than any client may take."""
+    await asyncio.sleep(0.6)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9000000")]})
+    await send({"type": "http.response.body", "body": b"x" * 9_000_000})
+
+
+async def seconds_until_closed(first: bytes, more: bytes = b"", *, read: bool = True) -> float:
+    """Talk to the protocol; return when it closed the connection, or 2 seconds."""
+    config = uvicorn.Config(slow_app, lifespan="off", log_config=None)
+    config.load()
+    loop, began = asyncio.get_running_loop(), monotonic()
+    made: list[protocol.Protocol] = []
+
+    def make() -> protocol.Protocol:
+        made.append(protocol.Protocol(config, ServerState(), {}))
+        return made[0]
+
+    async with await loop.create_server(make, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024)
+        writer.write(first)
+        if read:
+            reading = asyncio.create_task(drained(reader))
+        while not (made and made[0].transport.is_closing()) and monotonic() < began + 2:
+            writer.write(more)
+            await asyncio.sleep(0.05)
+        if read:
+            reading.cancel()
+        writer.transport.abort()
+        await asyncio.sleep(0.05)
+    return monotonic() - began
+
+
+async def drained(reader: asyncio.StreamReader) -> None:
+    while await reader.read(65536):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (b"", b""),
+        (b"GET / HTTP/1.1\r\nX: ", b"x"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b"x"),
+        (REQUEST + b"GET / HTTP/1.1\r\nX: ", b"x"),
+    ],
+    ids=["nothing", "a slow head", "a slow body", "a slow second head"],
+)
+def test_a_client_that_does_not_finish_its_request_is_left(
+    first: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "SLOWEST", 0.3)
+    assert asyncio.run(seconds_until_closed(first, more)) < 1.5
+
+
+def test_a_client_that_does_not_read_its_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "SLOWEST", 0.3)
+    assert 0.8 < asyncio.run(seconds_until_closed(REQUEST, read=False)) < 1.8
+
+
+def test_a_client_may_wait_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "SLOWEST", 0.3)
+    assert asyncio.run(seconds_until_closed(REQUEST)) > 1.8
+
+
+@pytest.fixture
+def with_database(
+    server: Server, database: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[Database], Awaitable[None]]], None]:
+    """Run something on a database of two connections and a queue of one."""
+    monkeypatch.setenv("DATABASE_URL", server.conninfo(database, "tasks_api"))
+    monkeypatch.setenv("JWT_SECRET", "x" * 32)
+    monkeypatch.setenv("POOL_SIZE", "2")
+    monkeypatch.setenv("POOL_QUEUE", "1")
+
+    async def opened(work: Callable[[Database], Awaitable[None]]) -> None:
+        async with Database(load(Settings)) as opened:
+            await work(opened)
+            assert (opened.pool.used, opened.pool.waiting) == (0, 0)
+
+    return lambda work: asyncio.run(opened(work))
+
+
+async def pid(database: Database) -> bytes:
+    ((number,),) = await database.run(READ_AS, PID, {"user_id": "alice"})
+    assert isinstance(number, bytes)
+    return number
+
+
+Run = Callable[[Callable[[Database], Awaitable[None]]], None]
+
+
+def test_a_connection_is_used_again_until_it_is_old(
+    with_database: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(database: Database) -> None:
+        first = await pid(database)
+        assert await pid(database) == first
+        monkeypatch.setattr(pool, "LIFETIME", 0)
+        assert await pid(database) == first
+        assert await pid(database) != first
+
+    with_database(work)
+
+
+def test_a_connection_that_nobody_needs_is_closed(
+    with_database: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(database: Database) -> None:
+        await asyncio.gather(pid(database), pid(database))
+        assert len(database.pool.idle) == 2
+        monkeypatch.setattr(pool, "IDLE", -1)
+        await pid(database)
+        assert len(database.pool.idle) == 1
+
+    with_database(work)
+
+
+def test_whoever_gives_up_leaves_the_queue(with_database: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "WAIT", 0.1)
+
+    async def work(database: Database) -> None:
+        async with database.pool.connection(), database.pool.connection():
+            for _ in range(3):  # a queue of one: the second would be refused at once
+                began = monotonic()
+                with pytest.raises(Busy, match="in time"):
+                    await pid(database)
+                assert monotonic() - began >= 0.1
+        await pid(database)
+
+    with_database(work)
+
+
+def test_a_cancelled_query_gives_its_connection_back_without_an_identity(with_database: Run) -> None:
+    async def work(database: Database) -> None:
+        for statement in ("select pg_sleep(10)", "select count(*) from generate_series(1, 1e8)"):
+            task = asyncio.create_task(database.run(ACT_AS, statement, {"user_id": "alice"}))
+            await asyncio.sleep(0.1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            async with database.pool.connection() as connection:
+                assert connection.pgconn.transaction_status == TransactionStatus.IDLE
+                left = await connection.execute("select nullif(current_setting('app.user_id', true), '')")
+                assert await left.fetchone() == (None,)
+        assert len(database.pool.idle) == 1
+
+    with_database(work)
