@@ -8,11 +8,12 @@ import pytest
 import uvicorn
 from conftest import Server
 from psycopg.pq import TransactionStatus
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from app import pool, protocol
 from app.database import ACT_AS, READ_AS, Database
+from app.headers import Headers
 from app.pool import Busy
 from app.settings import Settings, load
 
@@ -168,3 +169,30 @@ def test_a_cancelled_query_gives_its_connection_back_without_an_identity(with_da
         assert len(database.pool.idle) == 1
 
     with_database(work)
+
+
+def test_a_stop_that_cannot_wait_longer_says_503() -> None:
+    async def endless(_: Scope, __: Receive, ___: Send) -> None:
+        await asyncio.sleep(60)
+
+    async def stopped() -> list[Message]:
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope: Scope = {"type": "http", "method": "GET", "raw_path": b"/", "headers": [], "state": {}}
+        task = asyncio.create_task(Headers(endless)(scope, never, send))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await task
+        return sent
+
+    async def never() -> Message:
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    start, body = asyncio.run(stopped())
+    assert start["status"] == 503
+    assert {b"retry-after", b"x-request-id"} <= {name for name, _ in start["headers"]}
+    assert b"restarting" in body["body"]
