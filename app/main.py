@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -26,6 +27,11 @@ from app.protocol import Protocol
 from app.settings import Settings, load
 
 GRACE = 15  # seconds to finish what was accepted: more than a request may wait for the database
+
+# A file that is there as soon as one of several processes serves. Another that finds the database away then
+# has not been started wrongly: it ends with a status that makes the parent start it again.
+SERVED = "TASKS_SERVED"
+AGAIN = 75  # EX_TEMPFAIL; uvicorn's STARTUP_FAILURE would end them all
 
 DESCRIPTION = """Tasks of many users, kept apart by PostgreSQL's row security.
 
@@ -56,6 +62,17 @@ class API(FastAPI):
         return self.openapi_schema
 
 
+def tell_the_others() -> None:
+    """Note that one of several processes serves."""
+    if SERVED in os.environ:
+        Path(os.environ[SERVED]).touch()
+
+
+def another_serves() -> bool:
+    """Tell whether one of several processes has served already."""
+    return SERVED in os.environ and Path(os.environ[SERVED]).exists()
+
+
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
     """Refuse to start on a setting that is wrong or a database that is away or unsafe."""
@@ -66,6 +83,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
             await safety.check(database)
             await safety.check_prepared(database)
             await safety.audit(database, settings.on_hole)
+            tell_the_others()
             watch = asyncio.create_task(metrics.watch(database.pool)) if metrics else None
             yield {
                 "database": database,
@@ -77,6 +95,9 @@ async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
             if watch:
                 watch.cancel()
     except psycopg.Error as error:
+        if another_serves():
+            await asyncio.sleep(1)
+            os._exit(AGAIN)
         raise SystemExit(f"DATABASE_URL: {' '.join(str(error).split())}") from None
     except safety.Unready as reason:
         raise SystemExit(str(reason)) from None
@@ -126,6 +147,7 @@ def several(config: uvicorn.Config, settings: Settings) -> int:
     with TemporaryDirectory() as folder:
         if settings.metrics:
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
+        os.environ[SERVED] = f"{folder}/served"
         supervisor = Multiprocess(config, [config.bind_socket()])
         supervisor.run()
     refused = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)

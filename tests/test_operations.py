@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -181,3 +182,20 @@ def test_a_head_without_end_is_cut_off(api: Api) -> None:
     with socket.create_connection((host, int(port)), timeout=10) as client, pytest.raises(OSError):
         client.sendall(b"GET /health HTTP/1.1\r\nX: " + b"x" * 64 * 1024 * 1024)
     assert httpx.get(f"{api.url}/health").status_code == 200
+
+
+def test_a_process_that_starts_while_the_database_is_away_waits_for_it(server: Server, clone: str) -> None:
+    with (
+        serving(server.conninfo(clone, "tasks_api"), WEB_CONCURRENCY="2") as api,
+        server.connect("postgres") as owner,
+    ):
+        eventually(lambda: api.log.read_text().count("Application startup complete") == 2)
+        owner.execute(f"alter database {clone} connection limit 0")
+        first = int(re.findall(r"Started server process \[(\d+)\]", api.log.read_text())[0])
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: api.log.read_text().count("Started server process") >= 4, 20)
+        assert httpx.get(f"{api.url}/health").status_code == 200
+        owner.execute(f"alter database {clone} connection limit -1")
+        eventually(lambda: api.log.read_text().count("Application startup complete") == 3, 20)
+        api.process.terminate()
+        assert api.process.wait(15) == 0

@@ -153,8 +153,11 @@ async def shot(client: Client, user: str, seen: Counter[str]) -> None:
                 answer = await client.ask(method, path, value)
         else:
             answer = await client.ask(method, path, value)
-    except (OSError, TimeoutError):
-        client.close()
+    except TimeoutError:
+        return
+    except OSError as error:
+        seen[f"wrong {type(error).__name__} {error}"] += 1
+        await asyncio.sleep(0.1)
         return
     seen[str(answer.status)] += 1
     if not answer.sound:
