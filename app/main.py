@@ -1,21 +1,16 @@
 """The application, put together."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from app import health, log, openapi, problems, safety, tasks
 from app.auth import Tokens
@@ -23,15 +18,11 @@ from app.database import Database
 from app.headers import Headers
 from app.log import RequestLog
 from app.metrics import Metrics
+from app.processes import another_serves, one, several, start_again, tell_the_others
 from app.protocol import Protocol
 from app.settings import Settings, load
 
 GRACE = 15  # seconds to finish what was accepted: more than a request may wait for the database
-
-# A file that is there as soon as one of several processes serves. Another that finds the database away then
-# has not been started wrongly: it ends with a status that makes the parent start it again.
-SERVED = "TASKS_SERVED"
-AGAIN = 75  # EX_TEMPFAIL; uvicorn's STARTUP_FAILURE would end them all
 
 DESCRIPTION = """Tasks of many users, kept apart by PostgreSQL's row security.
 
@@ -62,17 +53,6 @@ class API(FastAPI):
         return self.openapi_schema
 
 
-def tell_the_others() -> None:
-    """Note that one of several processes serves."""
-    if SERVED in os.environ:
-        Path(os.environ[SERVED]).touch()
-
-
-def another_serves() -> bool:
-    """Tell whether one of several processes has served already."""
-    return SERVED in os.environ and Path(os.environ[SERVED]).exists()
-
-
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
     """Refuse to start on a setting that is wrong or a database that is away or unsafe."""
@@ -96,8 +76,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
                 watch.cancel()
     except psycopg.Error as error:
         if another_serves():
-            await asyncio.sleep(1)
-            os._exit(AGAIN)
+            await start_again()
         raise SystemExit(f"DATABASE_URL: {' '.join(str(error).split())}") from None
     except safety.Unready as reason:
         raise SystemExit(str(reason)) from None
@@ -133,25 +112,6 @@ def serve() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it again when it is done
     with suppress(KeyboardInterrupt):
         sys.exit(several(config, settings) if config.workers > 1 else one(config))
-
-
-def one(config: uvicorn.Config) -> int:
-    """Serve in this process; return its exit status."""
-    server = uvicorn.Server(config)
-    server.run()
-    return 0 if server.started else STARTUP_FAILURE
-
-
-def several(config: uvicorn.Config, settings: Settings) -> int:
-    """Serve in processes of their own; where one is refused its start, end them all."""
-    with TemporaryDirectory() as folder:
-        if settings.metrics:
-            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
-        os.environ[SERVED] = f"{folder}/served"
-        supervisor = Multiprocess(config, [config.bind_socket()])
-        supervisor.run()
-    refused = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
-    return STARTUP_FAILURE if refused else 0
 
 
 if __name__ == "__main__":
