@@ -38,6 +38,9 @@ policies: $(READY) ## show who may do what, by which policy and in which columns
 test: $(READY) ## run the tests on real PostgreSQL
 	@$(PYTHON) -m pytest
 
+chaos: $(READY) ## break everything for ten minutes and show what was seen; QUICK=1 takes three
+	@PYTHONPATH=tests:. QUICK=$(QUICK) $(PYTHON) -W ignore tests/chaos/run.py $(ONLY)
+
 check: $(READY) ## formatting, lint, types, then the tests
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
@@ -69,4 +72,4 @@ $(READY): requirements.txt
 	@$(PYTHON) -m uv pip sync --quiet requirements.txt
 	@touch $@
 
-.PHONY: help run token psql migrate rollback migrations audit prove policies test check e2e bench lock
+.PHONY: help run token psql migrate rollback migrations audit prove policies test check e2e bench chaos lock

@@ -4,6 +4,7 @@ import re
 import select
 from collections.abc import Mapping, Sequence
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 from psycopg import AsyncConnection, OperationalError
@@ -79,8 +80,10 @@ class Connection(AsyncConnection[Any]):
         if name := self.names.get(statement):
             self.pgconn.send_query_prepared(name, wire)
             return [{}]
-        self.made += 1  # no name twice: it may be taken although the pipeline failed
-        name = b"s%d" % self.made
+        # No name twice, it may be taken although the pipeline failed; and none for two statements, lest a
+        # pooler that mixes connections up runs another one.
+        self.made += 1
+        name = b"s%d_%s" % (self.made, sha256(statement).hexdigest()[:16].encode())
         self.pgconn.send_prepare(name, statement)
         self.pgconn.send_query_prepared(name, wire)
         return [{statement: name}, {}]

@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
-from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 from psycopg_pool import AsyncConnectionPool
+from starlette.types import Receive
 
+from app.attention import Attended
 from app.connection import Connection, Lost, Row, Value, configure
 from app.settings import Settings
 
-POOL_TIMEOUT = 3  # seconds a request waits for a connection
 TIME_LIMIT = 8  # seconds it waits for an answer: the role's own limit is shorter, but a network may hang
+POOL_TIMEOUT = 3  # seconds a request waits for a connection
 RECONNECT_TIMEOUT = 2  # seconds after which the pool begins its attempts anew: they come ever more rarely
+CONNECT_TIMEOUT = 3  # seconds until a server that does not answer counts as away
 
 # Transaction-local, so that both end with the transaction (PostgreSQL, 9.28.1).
 ACT_AS = "select set_config('app.user_id', %(user_id)s, true)"
@@ -30,7 +32,7 @@ class Database:
         self.options: dict[str, Any] = {
             "autocommit": True,
             "application_name": "tasks api",
-            "connect_timeout": 5,
+            "connect_timeout": CONNECT_TIMEOUT,
             "prepare_threshold": 1 if settings.prepared_statements else None,
         }
         self.pool = AsyncConnectionPool(
@@ -41,8 +43,7 @@ class Database:
             max_size=settings.pool_size,
             max_waiting=settings.pool_queue,
             timeout=POOL_TIMEOUT,
-            # Left alone it gives up in the end; and a queue full of requests that went away keeps it
-            # from ever trying again.
+            # Left alone it tries ever more rarely, and gives up in the end.
             reconnect_timeout=RECONNECT_TIMEOUT,
             reconnect_failed=AsyncConnectionPool.check,
             configure=configure,
@@ -51,12 +52,18 @@ class Database:
 
     async def __aenter__(self) -> Self:
         """Open the pool, after one connection of its own has shown that there is a database."""
-        await (await AsyncConnection.connect(self.conninfo, **self.options)).close()
+        await (await self.connect()).close()
         await self.pool.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.pool.close()
+
+    async def connect(self) -> Connection:
+        """Make a connection beside the pool."""
+        connection = await Connection.connect(self.conninfo, **self.options)
+        await configure(connection)
+        return connection
 
     async def run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
         """Run a statement as the user in `values`, in a round trip and a transaction of its own.
@@ -84,6 +91,7 @@ class Session(NamedTuple):
 
     database: Database
     user: str
+    receive: Receive
 
     @property
     def path(self) -> str:
@@ -92,11 +100,11 @@ class Session(NamedTuple):
 
     async def read(self, statement: str, **values: Value) -> list[Row]:
         """Run a statement that changes nothing."""
-        return await self.database.run(READ_AS, statement, {"user_id": self.user, **values})
+        return await self._run(READ_AS, statement, values)
 
     async def write(self, statement: str, **values: Value) -> list[Row]:
         """Run a statement that may change this user's rows."""
-        return await self.database.run(ACT_AS, statement, {"user_id": self.user, **values})
+        return await self._run(ACT_AS, statement, values)
 
     async def write_again(self, statement: str, **values: Value) -> list[Row]:
         """Do so, and once more where a concurrent request was first with a unique key: now it is visible."""
@@ -104,3 +112,7 @@ class Session(NamedTuple):
             return await self.write(statement, **values)
         except UniqueViolation:
             return await self.write(statement, **values)
+
+    async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
+        with Attended(self.receive):
+            return await self.database.run(identity, statement, {"user_id": self.user, **values})

@@ -66,7 +66,7 @@ def make_token(user: str, settings: TokenSettings) -> str:
 def psql() -> None:
     """Start psql as the API's role, acting for the user named by AS."""
     user = _whom()
-    with nullcontext() if load(Given).database_url else embedded():
+    with nullcontext() if load(Given).database_url else migrated():
         conninfo = conninfo_to_dict(load(DatabaseSettings).database_url.get_secret_value())
         # Arguments are seen by every process of the machine, the environment is not.
         variable = {o.keyword.decode(): o.envvar.decode() for o in Conninfo.get_defaults() if o.envvar}

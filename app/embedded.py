@@ -4,9 +4,10 @@ import json
 import os
 import secrets
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import psycopg
@@ -80,7 +81,8 @@ def migrated() -> Iterator[str]:
     """Run the embedded PostgreSQL, ready to serve from, and yield its owner's address."""
     with embedded():
         conninfo = os.environ["MIGRATION_DATABASE_URL"]
-        migrations.migrate(conninfo)
+        with redirect_stdout(sys.stderr):
+            migrations.migrate(conninfo)
         with psycopg.connect(conninfo) as connection:
             connection.execute("alter role tasks_api login")
         yield conninfo

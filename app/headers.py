@@ -1,10 +1,16 @@
 """What every answer carries, errors and preflights too: a request id, nosniff, CORS (Fetch standard, 3.3)."""
 
 import re
+from asyncio import CancelledError
+from time import perf_counter
 from urllib.parse import unquote
 from uuid import uuid4
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.problems import STOPPING, Problem, on_problem
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # Within a segment a slash is no end of it, nor is a line feed one of the path, as to Starlette's patterns;
@@ -21,14 +27,12 @@ EXPOSED = [
         b"ETag, Link, Location, Retry-After, X-Request-ID, Idempotency-Replayed",
     )
 ]
-PREFLIGHT = [
-    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
-    (
-        b"access-control-allow-headers",
-        b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-ID",
-    ),
-    (b"access-control-max-age", b"600"),
-]
+PREFLIGHT = {
+    "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
+    "access-control-allow-headers": "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, "
+    "X-Request-ID",
+    "access-control-max-age": "600",
+}
 
 
 class Headers:
@@ -40,12 +44,11 @@ class Headers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, its path split before it is decoded, and complete the answer's headers."""
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
 
         given: dict[bytes, bytes] = dict(scope["headers"])
-        request_id = given.get(b"x-request-id", b"")
-        if not REQUEST_ID.fullmatch(request_id):
-            request_id = uuid4().hex.encode()
+        request_id = _request_id(given)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id.decode()
         added = [(b"x-request-id", request_id), *ALWAYS]
@@ -54,19 +57,37 @@ class Headers:
         if origin is not None and allowed:
             added += [(b"access-control-allow-origin", origin), *ALLOWED]
 
-        if scope["method"] == "OPTIONS" and origin is not None and b"access-control-request-method" in given:
-            added += PREFLIGHT if allowed else []
-            await send({"type": "http.response.start", "status": 204, "headers": added})
-            return await send({"type": "http.response.body"})
+        began, status = perf_counter(), 0
 
         async def complete(message: Message) -> None:
             if message["type"] == "http.response.start":
+                nonlocal status
+                status = message["status"]
                 message["headers"] = [*message["headers"], *added, *(EXPOSED if allowed else ())]
             await send(message)
 
         if b"%" in scope["raw_path"]:
             scope["path"] = "/".join(map(_encoded, scope["raw_path"].decode("ascii").split("/")))
-        return await self.app(scope, receive, complete)
+        try:
+            if scope["method"] == "OPTIONS" and origin and b"access-control-request-method" in given:
+                await Response(status_code=204, headers=PREFLIGHT if allowed else None)(
+                    scope, receive, complete
+                )
+            else:
+                await self.app(scope, receive, complete)
+        except CancelledError:  # a stop that can wait no longer
+            if status:
+                raise
+            answer = await on_problem(Request(scope), Problem(503, STOPPING, {"Retry-After": "1"}))
+            await answer(scope, receive, complete)
+        finally:
+            for observe in state.get("observers", ()):
+                observe(scope, status or 500, perf_counter() - began)
+
+
+def _request_id(given: dict[bytes, bytes]) -> bytes:
+    request_id = given.get(b"x-request-id", b"")
+    return request_id if REQUEST_ID.fullmatch(request_id) else uuid4().hex.encode()
 
 
 def _encoded(segment: str) -> str:

@@ -1,6 +1,8 @@
 """Whether the process lives, and whether it should get requests."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import Response
 
 from app import safety
 from app.problems import Problem
@@ -22,3 +24,11 @@ async def ready(request: Request) -> dict[str, str]:
     except safety.Unready as reason:
         raise Problem(503, str(reason), {"Retry-After": "5"}) from None
     return {"status": "ready"}
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request) -> Response:
+    """Answers Prometheus, where METRICS is on."""
+    if not request.state.metrics:
+        raise HTTPException(404)
+    return Response(request.state.metrics.render(request.state.database.pool), media_type=CONTENT_TYPE_LATEST)

@@ -37,6 +37,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 AWAY = "The database is not available at the moment; try again"
 BUSY = "Too many requests are waiting for the database; try again"
 SLOW = "The database took too long; try again"
+STOPPING = "The service is restarting; try again"
 UNFIT = "The database is not in the state that this service needs"
 
 # SQLSTATE, or its class, to the detail of a 503 (PostgreSQL, appendix A). What is not here is a defect: 500.
@@ -44,6 +45,7 @@ SQLSTATES = {
     "08": AWAY,  # the connection failed or broke
     "25006": AWAY,  # read-only
     "25P03": SLOW,  # idle in a transaction
+    "26000": UNFIT,  # a prepared statement is missing: the pooler's doing
     "28": AWAY,  # the role may not log in
     "3D": AWAY,  # no such database
     "3F": UNFIT,  # no such schema
@@ -52,11 +54,13 @@ SQLSTATES = {
     "42703": UNFIT,  # a column is missing
     "42883": UNFIT,  # a function is missing
     "42P01": UNFIT,  # a table is missing
+    "42P05": UNFIT,  # a prepared statement is there already: the pooler's doing
     "53": AWAY,  # out of connections, disk or memory
     "55P03": SLOW,  # a lock was not to be had in time
     "57": AWAY,  # shutting down or starting up
     "57014": SLOW,  # the role's time limit
     "58": AWAY,  # the system below failed
+    "XX": AWAY,  # or the server itself
 }
 
 # The constraint, or the SQLSTATE, to the field and what it must be.
@@ -112,10 +116,12 @@ async def on_database_error(request: Request, error: psycopg.Error) -> Response:
     if rule:
         return await on_problem(request, Invalid(rule))
     busy = isinstance(error, PoolTimeout | TooManyRequests)
+    if request.state.metrics:
+        request.state.metrics.fail(state, busy)
+    log.warning("request %s: %s %s", request.state.request_id, type(error).__name__, state)
     detail = BUSY if busy else SQLSTATES.get(state) or SQLSTATES.get(state[:2])
     if not detail:
         raise error
-    log.warning("request %s: %s %s", request.state.request_id, type(error).__name__, state)
     return await on_problem(request, Problem(503, detail, {"Retry-After": "1"}))
 
 
@@ -139,8 +145,8 @@ async def on_defect(request: Request, _: Exception) -> Response:
 
 
 async def on_disconnect(_: Request, __: Exception) -> Response:
-    """The client went away while it was sending: nobody reads this."""
-    return Response(status_code=400)
+    """The client went away while it was sending or waiting: nobody reads this but the log."""
+    return Response(status_code=499)
 
 
 def install(app: FastAPI) -> None:

@@ -1,10 +1,17 @@
 """Refusing to run unsafe: what must hold of the database before it is served from, and while it is."""
 
 import logging
+from contextlib import suppress
 
-from psycopg.errors import InvalidSchemaName, UndefinedFunction
+from psycopg.errors import (
+    DuplicatePreparedStatement,
+    InvalidSchemaName,
+    InvalidSqlStatementName,
+    UndefinedFunction,
+)
 
-from app.database import READ_AS, Database
+from app.connection import Value
+from app.database import READ_AS, TIME_LIMIT, Database
 from app.reports import SQL, describe
 
 SCHEMA_VERSION = 5  # the newest migration this code needs
@@ -23,8 +30,9 @@ select app.schema_version(), current_user, app.current_user_id(), (
     and not exists (  -- what an extension brings along holds no user's rows
       select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'e'
     )
-)
+), pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean
 """
+NOBODY: dict[str, Value] = {"user_id": "somebody"}
 
 PRESET = "select nullif(current_setting('app.user_id', true), '')"
 
@@ -36,9 +44,10 @@ class Unready(Exception):
 async def check(database: Database) -> None:
     """Raise Unready unless the migrations are there and row security holds for this very connection."""
     try:
-        ((version, role, user, exposed),) = await database.run(READ_AS, CHECK, {"user_id": "somebody"})
+        (row,) = await database.run(READ_AS, CHECK, NOBODY)
     except (InvalidSchemaName, UndefinedFunction):
-        version, role, user, exposed = b"0", b"tasks_api", b"somebody", None
+        row = (b"0", b"tasks_api", b"somebody", None, b"f")
+    version, role, user, exposed, read_only = row
     if role != b"tasks_api":
         raise Unready(f"The role {role.decode()} is not tasks_api, as DATABASE_URL must make it")
     if int(version) < SCHEMA_VERSION:
@@ -48,6 +57,23 @@ async def check(database: Database) -> None:
         raise Unready("The identity does not reach the statement: the pooler takes a pipeline apart")
     if exposed:
         raise Unready(f"Row security is not active for tasks_api on {exposed.decode()}: enable and force it")
+    if read_only == b"t":
+        raise Unready("The database is read-only: a standby, or one that is set so")
+
+
+async def check_prepared(database: Database) -> None:
+    """Raise Unready where one connection finds what another prepared: the pooler mixes them up."""
+    if database.options["prepare_threshold"] is None:
+        return
+    async with database.pool.connection() as connection, await database.connect() as another:
+        with suppress(DuplicatePreparedStatement):
+            await connection.wait(connection.run((READ_AS, CHECK), NOBODY), timeout=TIME_LIMIT)
+            another.names = dict(connection.names)
+            try:
+                await another.wait(another.run((READ_AS, CHECK), NOBODY), timeout=TIME_LIMIT)
+            except InvalidSqlStatementName:
+                return
+    raise Unready("The pooler does not keep prepared statements apart: set PREPARED_STATEMENTS=false")
 
 
 async def audit(database: Database, on_hole: str) -> None:

@@ -132,6 +132,10 @@ class Settings(DatabaseSettings, TokenSettings):
     pool_queue: Annotated[int, Field(ge=1)] = 200
     prepared_statements: bool = True
     on_hole: Literal["refuse", "warn"] = "refuse"
+    web_concurrency: Annotated[int, Field(ge=1)] = 1
+    log_format: Literal["plain", "json"] = "plain"
+    log_users: Literal["hash", "id", "none"] = "hash"
+    metrics: bool = False
 
 
 def load(kind: type[S]) -> S:

@@ -227,7 +227,8 @@ def free_port() -> int:
 @contextmanager
 def serving(conninfo: str, **settings: str) -> Iterator[Api]:
     """Run the API as a deploy does: a process of its own, settings from the environment alone."""
-    secret, port = secrets.token_hex(32), free_port()
+    secret = settings.get("JWT_SECRET") or secrets.token_hex(32)
+    port = settings.get("PORT") or free_port()
     folder = Path(tempfile.mkdtemp(prefix="tasks"))  # no .env there
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment |= {

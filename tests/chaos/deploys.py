@@ -1,0 +1,217 @@
+"""Hurried deploys: rolling restarts, migrations under load, two at once, killed ones, and other versions."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+from conftest import ROOT, Api, free_port, serving
+from faults import Cluster, cluster
+from load import QUICK, Answer, Client, Report, port_of
+
+ADD = """-- Notes: a column that the running code does not know.
+set local lock_timeout = '1s';
+alter table app.tasks add column note text;
+create or replace function app.schema_version() returns integer language sql immutable parallel safe return 6;
+"""
+REMOVE = """set local lock_timeout = '1s';
+alter table app.tasks drop column note;
+create or replace function app.schema_version() returns integer language sql immutable parallel safe return 5;
+"""
+SLOW = ADD.replace("alter table", "select pg_sleep(3);\nalter table")
+
+
+class Checkout:
+    """A copy of the project with one migration more."""
+
+    def __init__(self, folder: Path, postgres: Cluster, migration: str) -> None:
+        for name in ("app", "sql"):
+            shutil.copytree(ROOT / name, folder / name)
+        (folder / "sql/migrations/0006.notes.sql").write_text(migration)
+        (folder / "sql/migrations/0006.notes.rollback.sql").write_text(REMOVE)
+        self.folder = folder
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "MIGRATION_DATABASE_URL": postgres.conninfo("tasks"),
+        }
+
+    def start(self, command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "app.dev", command],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def do(self, command: str) -> tuple[int, str]:
+        process = self.start(command)
+        text, _ = process.communicate(timeout=90)
+        return process.returncode, text.strip()
+
+
+def run(report: Report) -> None:
+    with cluster("18") as postgres, tempfile.TemporaryDirectory() as folder:
+        postgres.start(fsync="off")
+        postgres.migrated()
+        address = postgres.conninfo("tasks", "tasks_api")
+        asyncio.run(rolling(report, address))
+        slow = Checkout(Path(folder) / "slow", postgres, SLOW)
+        quick = Checkout(Path(folder) / "quick", postgres, ADD)
+        with serving(address, POOL_SIZE="4") as api:
+            asyncio.run(migrating(report, postgres, api, slow, quick))
+        versions(report, postgres, quick)
+
+
+async def rolling(report: Report, address: str) -> None:
+    """Restart one of two processes after the other; clients try the other where one refuses."""
+    port, other = free_port(), free_port()
+    with ExitStack() as stack:
+        started = {p: start(stack, address, p) for p in (port, other)}
+        stop, seen, tries = asyncio.Event(), Counter[str](), Counter[str]()
+        jobs = [asyncio.create_task(customer(started, stop, seen, tries, n)) for n in range(16)]
+        for p in (port, other, port, other)[: 2 if QUICK else 4]:
+            await asyncio.sleep(0.7)
+            old = started[p]
+            old.process.send_signal(signal.SIGTERM)
+            status = await asyncio.to_thread(old.process.wait, 20)
+            report.expect(status == 0, f"exit status {status} after SIGTERM")
+            started[p] = await asyncio.to_thread(start, stack, address, p, old.secret)
+        await asyncio.sleep(0.7)
+        stop.set()
+        await asyncio.gather(*jobs)
+        clients = [
+            Client(p, f"customer-{n}", started[p].token(f"customer-{n}")) for n in range(16) for p in (port,)
+        ]
+        there = 0
+        for client in clients:
+            answer = await client.ask("GET", "?limit=1000&search=rolling")
+            there += answer.body.count(b'"id"')
+    report.total["lost"] += max(seen["201"] - there, 0)
+    report.total["acknowledged writes"] += seen["201"]
+    failed = {key: n for key, n in seen.items() if key != "201"}
+    report.expect(not failed, f"rolling restart: {failed}")
+    report.expect(there == seen["201"], f"rolling restart: {there} of {seen['201']} tasks")
+    report.say(
+        "rolling restart of two processes under load",
+        f"{seen['201']} creates, {there} there, failed {sum(failed.values())}; "
+        f"tried again {dict(tries)}; exit 0",
+    )
+
+
+def start(stack: ExitStack, address: str, port: int, secret: str = "x" * 40) -> Api:
+    return stack.enter_context(serving(address, PORT=str(port), JWT_SECRET=secret, POOL_SIZE="4"))
+
+
+async def customer(
+    started: dict[int, Api], stop: asyncio.Event, seen: Counter[str], tries: Counter[str], number: int
+) -> None:
+    """Create with a key; where the connection is refused or breaks, ask the other process."""
+    user, ports, count = f"customer-{number}", list(started), 0
+    token = started[ports[0]].token(user)
+    clients = [Client(port, user, token) for port in ports]
+    while not stop.is_set():
+        count += 1
+        for attempt in range(20):
+            client = clients[(number + attempt) % 2]
+            try:
+                answer = await client.ask("POST", "", {"title": "rolling"}, Idempotency_Key=f"{count}")
+            except ConnectionRefusedError:
+                tries["refused"] += 1
+            except OSError:
+                tries["reset"] += 1
+            else:
+                seen[str(answer.status)] += 1
+                break
+            await asyncio.sleep(0.02)
+        else:
+            seen["gave up"] += 1
+
+
+async def migrating(report: Report, postgres: Cluster, api: Api, slow: Checkout, quick: Checkout) -> None:
+    stop, answers = asyncio.Event(), list[Answer]()
+    jobs = [asyncio.create_task(traffic(api, stop, answers, number)) for number in range(8)]
+
+    async def during(name: str, *commands: tuple[Checkout, str]) -> None:
+        answers.clear()
+        results = await asyncio.gather(*(asyncio.to_thread(c.do, command) for c, command in commands))
+        for answer in answers:
+            report.count(answer, name)
+        slowest = max((a.seconds for a in answers), default=0)
+        kinds = dict(Counter(a.status for a in answers))
+        ends = [f"{status}: {text.splitlines()[-1][:60]}" for status, text in results]
+        report.expect(slowest < 5, f"{name}: an answer took {slowest:.1f} s")
+        report.say(name, f"{'; '.join(ends)}; answers {kinds}, slowest {slowest:.2f} s")
+
+    await during("make migrate under load", (quick, "migrate"))
+    await during("rollback under load", (quick, "rollback"))
+    await during("two deploys at once", (quick, "migrate"), (quick, "migrate"))
+    await during("rollback under load, again", (quick, "rollback"))
+    with psycopg.connect(postgres.conninfo("tasks")) as reader:
+        reader.execute("select count(*) from app.tasks")
+        await during("migrate while somebody holds the table", (quick, "migrate"))
+    process = slow.start("migrate")
+    await asyncio.sleep(2)
+    process.kill()
+    await asyncio.to_thread(process.communicate)
+    await during("the next deploy after one killed in the middle", (quick, "migrate"))
+    with postgres.connect("tasks") as owner:
+        ((version,),) = owner.execute("select app.schema_version()").fetchall()
+        report.expect(version == 6, f"schema version {version} after the deploys")
+    await during("old code on a newer schema: rollback again", (quick, "rollback"))
+    stop.set()
+    await asyncio.gather(*jobs)
+
+
+async def traffic(api: Api, stop: asyncio.Event, answers: list[Answer], number: int) -> None:
+    user = f"traffic-{number}"
+    client = Client(port_of(api), user, api.token(user))
+    while not stop.is_set():
+        answers.append(await client.ask("POST", "", {"title": "x"}))
+        answers.append(await client.ask("GET", "?limit=5"))
+
+
+def versions(report: Report, postgres: Cluster, checkout: Checkout) -> None:
+    """New code on an old schema."""
+    address = postgres.conninfo("tasks", "tasks_api")
+    with serving(address) as api:
+        status, text = checkout.do("rollback")  # 0005, which this code needs
+        seen = asyncio.run(on_old_schema(report, api))
+        report.say("the schema falls behind running code", f"{text.splitlines()[-1]}; {seen}")
+    try:
+        with serving(address):
+            report.expect(False, "new code started on an old schema")
+    except AssertionError as refused:
+        line = next(line for line in str(refused).splitlines() if "ERROR" in line)
+        report.say("new code starts on an old schema", f"refused: {line[30:120]}")
+    del status
+    (checkout.folder / "sql/migrations/0006.notes.sql").unlink()
+    status, _ = checkout.do("migrate")
+    began = time.monotonic()
+    with serving(address) as api:
+        ready = asyncio.run(Client(port_of(api)).send(Client(0).head("GET", "/ready", 0))).status
+        report.expect((status, ready) == (0, 200), "ready after the next migrate")
+        report.say("and after make migrate", f"ready {ready} after {time.monotonic() - began:.1f} s")
+
+
+async def on_old_schema(report: Report, api: Api) -> dict[str, int]:
+    client = Client(port_of(api), "old", api.token("old"))
+    seen = {
+        "ready": await client.send(client.head("GET", "/ready", 0)),
+        "list": await client.ask("GET"),
+        "create": await client.ask("POST", "", {"title": "x"}),
+        "create with a key": await client.ask("POST", "", {"title": "x"}, Idempotency_Key="k"),
+    }
+    for name, answer in seen.items():
+        report.count(answer, name)
+    report.expect(seen["ready"].status == 503, "unready on an old schema")
+    return {name: answer.status for name, answer in seen.items()}
