@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, OperationalError
 from psycopg.abc import PQGen
-from psycopg.errors import error_from_result
+from psycopg.errors import FeatureNotSupported, InvalidSqlStatementName, error_from_result
 from psycopg.generators import fetch_many, send
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
@@ -18,6 +18,10 @@ Value = str | int | bool | None
 Row = tuple[Any, ...]  # of bytes or None, as PostgreSQL writes them: its JSON is passed on untouched
 
 PARAMETER = re.compile(r"%\((\w+)\)s")
+
+
+# A prepared statement does not fit the tables any more, or is gone. Nothing of the transaction was kept.
+Outdated = (FeatureNotSupported, InvalidSqlStatementName)
 
 
 class Lost(OperationalError):
@@ -54,7 +58,10 @@ class Connection(AsyncConnection[Any]):
         self.pgconn.exit_pipeline_mode()
         for result, prepared in zip(results, preparing, strict=True):
             if result.status == ExecStatus.FATAL_ERROR:
-                raise error_from_result(result)
+                refusal = error_from_result(result)
+                if isinstance(refusal, Outdated):
+                    self.names.clear()
+                raise refusal
             self.names |= prepared
         columns = range(results[-1].nfields)
         get = results[-1].get_value

@@ -9,7 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 from starlette.types import Receive
 
 from app.attention import Attended
-from app.connection import Connection, Lost, Row, Value, configure
+from app.connection import Connection, Lost, Outdated, Row, Value, configure
 from app.settings import Settings
 
 TIME_LIMIT = 8  # seconds it waits for an answer: the role's own limit is shorter, but a network may hang
@@ -68,10 +68,13 @@ class Database:
     async def run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
         """Run a statement as the user in `values`, in a round trip and a transaction of its own.
 
-        Where the connection breaks, a read is tried once more; a write only if it provably never began.
+        Where a prepared statement is outdated, it is tried once more; where the connection breaks, a read is,
+        and a write only if it provably never began.
         """
         try:
             return await self._run(identity, statement, values)
+        except Outdated:
+            pass
         except Lost as lost:
             if lost.began and identity != READ_AS:
                 raise

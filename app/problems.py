@@ -43,6 +43,7 @@ UNFIT = "The database is not in the state that this service needs"
 # SQLSTATE, or its class, to the detail of a 503 (PostgreSQL, appendix A). What is not here is a defect: 500.
 SQLSTATES = {
     "08": AWAY,  # the connection failed or broke
+    "0A000": UNFIT,  # a column has changed its type
     "25006": AWAY,  # read-only
     "25P03": SLOW,  # idle in a transaction
     "26000": UNFIT,  # a prepared statement is missing: the pooler's doing
