@@ -431,7 +431,7 @@ expression as materialized (
 ),
 
 policy_clause as materialized (
-  select p.oid, p.polname, p.polrelid, p.polcmd, p.polpermissive, e.clause, e.tree
+  select p.oid, p.polname, p.polrelid, p.polcmd, p.polpermissive, p.polroles, e.clause, e.tree
   from expression e
   join pg_catalog.pg_policy p on p.oid = e.oid
   where e.kind = 'policy'
@@ -538,26 +538,44 @@ reduction as (
 ),
 
 judged as materialized (
-  select c.oid, c.polname, c.polrelid, c.polcmd, c.polpermissive, c.clause,
+  select c.oid, c.polname, c.polrelid, c.polcmd, c.polpermissive, c.polroles, c.clause,
     exists (select from reduction d where d.oid = c.oid and d.clause = c.clause and d.tree = '<identity>') as is_identity
   from policy_clause c
 ),
 
 -- 7. Code that runs when the API works with a table, or that it can call -------------------------------------
 
+-- A schema hides a function from who would name it, but not from who uses a cast, an operator, a domain, an
+-- aggregate or another function that was made of it.
+wrapped as materialized (
+  select d.refobjid as function
+  from pg_catalog.pg_depend d
+  left join pg_catalog.pg_operator o on d.classid = 'pg_catalog.pg_operator'::pg_catalog.regclass and o.oid = d.objid
+  left join pg_catalog.pg_proc p on d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and p.oid = d.objid
+  left join pg_catalog.pg_constraint k on d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and k.oid = d.objid
+  left join pg_catalog.pg_type t on t.oid = k.contypid
+  where d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    and d.refobjid = any (array(select oid from pg_catalog.pg_proc where prosecdef or proleakproof and oid >= 16384))
+    and (
+      d.classid = 'pg_catalog.pg_cast'::pg_catalog.regclass
+      or coalesce(o.oprnamespace, p.pronamespace, t.typnamespace) in (select oid from usable)
+    )
+),
+
 code as materialized (
   select p.oid, p.prosecdef, p.proconfig, p.proleakproof, p.proowner, p.provolatile, p.prolang, p.prorettype,
     p.prosrc || coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), '') as body,
     l.lanname, l.lanpltrusted,
     pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)) as name,
-    n.oid in (select oid from usable)
+    (
+      n.oid in (select oid from usable)
+      or p.oid in (select function from wrapped)
+    )
     and p.prorettype not in ('pg_catalog.trigger'::pg_catalog.regtype, 'pg_catalog.event_trigger'::pg_catalog.regtype)
     and (
       p.proowner in (select oid from self)
       or p.proacl is null
-      or exists (
-        select from grants g where g.kind = 'function' and g.objid = p.oid
-      )
+      or p.oid in (select objid from grants where kind = 'function')
     ) as is_callable
   from pg_catalog.pg_proc p
   join pg_catalog.pg_namespace n on n.oid = p.pronamespace
@@ -945,6 +963,15 @@ policy_finding (severity, check_name, object, finding, remedy) as (
   join pg_catalog.pg_policy p on p.oid = j.oid
   left join owner_column o on o.table_oid = j.polrelid and o.root = j.polrelid
   where j.polpermissive and not j.is_identity
+    -- Whatever it lets through, a restrictive identity test may hold back.
+    and not exists (
+      select
+      from judged g
+      cross join api
+      where g.polrelid = j.polrelid and g.clause = j.clause and g.polcmd in ('*', j.polcmd)
+        and not g.polpermissive and g.is_identity
+        and (0 = any (g.polroles) or api.oid = any (g.polroles))
+    )
   group by j.polname, j.polcmd, r.name, r.is_known, o.attname
   union all
   select 'warning', 'policy_missing', r.name,
@@ -989,7 +1016,11 @@ policy_finding (severity, check_name, object, finding, remedy) as (
   ) d
   cross join lateral (values
     (
-      not o.attnotnull,
+      not o.attnotnull or exists (
+        select
+        from pg_catalog.pg_constraint n
+        where n.conrelid = o.table_oid and n.contype = 'n' and n.conkey = array[o.attnum] and not n.convalidated -- 18
+      ),
       'may be null: such rows belong to nobody, and any test for null hands them to everybody',
       pg_catalog.format('alter table %s alter column %I set not null;', r.name, o.attname)
     ),
@@ -1019,7 +1050,7 @@ policy_finding (severity, check_name, object, finding, remedy) as (
       select
       from expression e
       where e.kind = 'default' and e.oid = d.oid
-        and e.tree ~ '^([{]FUNCEXPR :funcid 669 [^{}]*:args [(])?([{]RELABELTYPE :arg )?<me>' -- 669: length of varchar
+        and e.tree ~ '^([{]COERCETODOMAIN :arg )?([{]FUNCEXPR :funcid 669 [^{}]*:args [(])?([{]RELABELTYPE :arg )?<me>' -- 669: length of varchar
     )
   union all
   select 'hole', 'shared_counter', pg_catalog.format('%s.%I', r.name, a.attname),
@@ -1067,8 +1098,9 @@ key_finding (severity, check_name, object, finding, remedy) as (
       from pg_catalog.generate_series(0, x.indnkeyatts - 1) as p (place)
       where x.indkey[p.place] = o.attnum
         and not exists (select from pg_catalog.pg_collation l where l.oid = x.indcollation[p.place] and not l.collisdeterministic)
-        and x.indclass[p.place] < 16384
-        and (not x.indisexclusion or k.conexclop[p.place + 1] = 98) -- = of text
+        and case when x.indisexclusion then k.conexclop[p.place + 1] = 98 -- = of text
+          else x.indclass[p.place] < 16384
+        end
     )
     -- A key that nobody can choose can't be probed: identity, sequence or random.
     and not exists (
@@ -1119,8 +1151,8 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   from granted g
   join reached r on r.oid = g.objid
   where g.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-    and r.relkind in ('r', 'p', 'f')
-    and g.privilege in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
+    and (r.relkind in ('r', 'p', 'f') and g.privilege in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
+      or r.relkind = 'v' and g.privilege = 'TRIGGER')
   union all
   select 'hole', 'owner_column_grant', pg_catalog.format('%s.%I', r.name, o.attname),
     pg_catalog.format('%s may %s the column that says whose a row is: only one policy then stands between a mistake and a row in another user''s name',
@@ -1321,6 +1353,14 @@ code_finding (severity, check_name, object, finding, remedy) as (
   ) as w (is_wrong, wrong, remedy)
   where w.is_wrong
   union all
+  select 'hole', 'identity_function', pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)),
+    'the identity test is made of this function of PostgreSQL, but somebody replaced it: it can name somebody else, or take every user for equal',
+    '-- restore the database into a new one; PostgreSQL''s own functions can''t be made again'
+  from pg_catalog.pg_proc p
+  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  where p.oid in (67, 2077, 3294) -- texteq, current_setting
+    and p.prosrc not in ('texteq', 'show_config_by_name', 'show_config_by_name_missing_ok')
+  union all
   select 'warning', 'identity_function', c.name,
     'every policy asks this function who the user is, and since it is marked volatile it is asked for every row: whoever changes app.user_id within a statement sees rows of both users',
     'alter function app.current_user_id() stable;'
@@ -1426,9 +1466,10 @@ code_finding (severity, check_name, object, finding, remedy) as (
     pg_catalog.format('alter function %I.%I(%s) not leakproof;', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes))
   from pg_catalog.pg_proc p
   join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-  left join code c on c.oid = p.oid
   where p.proleakproof
-    and case when p.oid >= 16384 then c.is_callable
+    and case when p.oid >= 16384 then
+        (p.pronamespace in (select oid from usable) or p.oid in (select function from wrapped))
+        and (p.proacl is null or p.oid in (select objid from grants where kind = 'function'))
       -- PostgreSQL's own are comparisons, hashes and casts that can't fail
       else p.proname !~ '(eq|ne|lt|le|gt|ge|cmp|hash|larger|smaller|extended)$'
         and p.proname !~ '^(name|text)(eq|ne|lt|le|gt|ge)(text|name)$|^xid(eq|neq)int4$|^(sha(224|256|384|512)|md5|crc32c?|uuid_extract_(timestamp|version)|gen_random_uuid|starts_with)$'
@@ -1466,6 +1507,7 @@ code_finding (severity, check_name, object, finding, remedy) as (
   join pg_catalog.pg_namespace n on n.oid = p.pronamespace
   cross join lateral (values
     (p.proowner not in (select oid from trusted), 'somebody who is not trusted can replace: it then runs with the rights of whoever deploys'),
+    (p.prosecdef, 'runs with the rights of its owner whenever somebody changes the schema: the API role does by making a temporary table'),
     (p.prosrc ~* 'set_config|app[.]user_id|row_security|disable\s+row|grant\s', 'sets who the user is, or weakens row security or grants')
   ) as w (is_wrong, wrong)
   where e.evtenabled <> 'D' and w.is_wrong
