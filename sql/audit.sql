@@ -371,9 +371,9 @@ view_as_owner as materialized (
 view_source as materialized (
   select v.view, v.reader, c.oid, c.relkind, pg_catalog.format('%I.%I', n.nspname, c.relname) as name,
     v.reader in (select oid from view_as_owner) as as_owner,
-    -- Rows: of anybody's table, or of a system catalog that the API may not read itself.
+    -- Rows: of anybody's table, or of a system catalog or view that the API may not read itself.
     case when c.oid >= 16384 then c.relkind in ('r', 'p', 'f', 'm')
-      else c.relkind in ('r', 'm') and not pg_catalog.has_table_privilege(api.oid, c.oid, 'select')
+      else not pg_catalog.has_table_privilege(api.oid, c.oid, 'select')
         and v.reader >= 16384
     end as has_rows
   from view_reads v
@@ -515,12 +515,19 @@ reduction as (
       pg_catalog.regexp_replace(
       pg_catalog.regexp_replace(
       pg_catalog.regexp_replace(
+      pg_catalog.regexp_replace(
         r.tree,
         -- (select <me>)
         '[{]SUBLINK :subLinkType 4 [^{}]*:subselect [{]QUERY [^{}]*:rtable <> [^{}]*'
           ':jointree [{]FROMEXPR :fromlist <> :quals <>[}] [^{}]*'
           ':targetList [(][{]TARGETENTRY :expr <me> [^{}]*[}][)] [^{}]*[}] [^{}]*[}]',
         '<me>', 'g'),
+        -- <owner> in (select <me>)
+        '[{]SUBLINK :subLinkType 2 [^{}]*:testexpr [{]OPEXPR :opno 98 [^{}]*:inputcollid [0-9]+ '
+          ':args [(]<owner> [{]PARAM :paramkind 2 [^{}]*[}][)] [^{}]*[}] [^{}]*:subselect [{]QUERY [^{}]*:rtable <> [^{}]*'
+          ':jointree [{]FROMEXPR :fromlist <> :quals <>[}] [^{}]*'
+          ':targetList [(][{]TARGETENTRY :expr <me> [^{}]*[}][)] [^{}]*[}] [^{}]*[}]',
+        '<identity>', 'g'),
         -- casts between varchar and text, and collate: they keep the bytes
         '[{](RELABELTYPE|COLLATEEXPR) :arg (<me>|<owner>) [^{}]*[}]', E'\\2', 'g'),
         -- <owner> = <me>

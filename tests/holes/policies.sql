@@ -322,6 +322,20 @@ create policy narrow on app.lax_role as restrictive to bystander using (user_id 
 -- exploit
 select attack.sees('app.lax_role');
 
+-- not in the list of one: hole policy own on app.unlisted
+create table app.unlisted (id bigint, user_id text collate "C" not null default app.current_user_id());
+insert into app.unlisted values (1, 'alice');
+call attack.protect('app.unlisted', test => 'user_id not in (select app.current_user_id())');
+-- exploit
+select attack.sees('app.unlisted');
+
+-- greater than the list of one: hole policy own on app.above
+create table app.above (id bigint, user_id text collate "C" not null default app.current_user_id());
+insert into app.above values (1, 'alice');
+call attack.protect('app.above', test => 'user_id <= any (select app.current_user_id())');
+-- exploit
+select attack.sees('app.above');
+
 -- owner by default somebody: hole owner_default app.tasks.user_id | alone
 alter table app.tasks alter user_id set default 'alice';
 

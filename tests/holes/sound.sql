@@ -132,6 +132,10 @@ call attack.protect('app.turned', test => 'app.current_user_id() = user_id');
 create table app.selected (id bigint, user_id text collate "C" not null default app.current_user_id());
 call attack.protect('app.selected', test => 'user_id = (select app.current_user_id())');
 
+-- identity test in a list of one
+create table app.listed (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.listed', test => 'user_id in (select app.current_user_id())');
+
 -- identity test spelled out
 create table app.spelled (id bigint, user_id text collate "C" not null default app.current_user_id());
 call attack.protect('app.spelled', test => 'user_id = nullif(current_setting(''app.user_id'', true), '''')');
