@@ -142,120 +142,94 @@ impersonator as (
 -- otherwise expect millions of rows and compile the audit to machine code for longer than it runs.
 
 grants as materialized (
-  select 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid as classid, c.oid as objid, 0 as subid,
-    c.relkind::pg_catalog.text as kind,
-    pg_catalog.format('%I.%I', n.nspname, c.relname) as object,
-    pg_catalog.format('%s %I.%I', case c.relkind when 'S' then 'sequence' else 'table' end, n.nspname, c.relname) as target,
-    a.grantee, a.privilege_type as privilege, a.is_grantable, null::pg_catalog.name as column_name
-  from pg_catalog.pg_class c
-  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  cross join lateral pg_catalog.aclexplode(c.relacl) a
-  join grantee e on e.oid = a.grantee
-  where c.oid = any (array(
-    select x.oid
-    from pg_catalog.pg_class x
-    cross join lateral pg_catalog.aclexplode(x.relacl) y
-    where y.grantee = any (array(select oid from grantee))
-  ))
-    and c.relpersistence <> 't'
-  union all
-  select 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, t.attnum,
-    'column',
-    pg_catalog.format('%I.%I.%I', n.nspname, c.relname, t.attname),
-    pg_catalog.format('table %I.%I', n.nspname, c.relname),
-    a.grantee, a.privilege_type, a.is_grantable, t.attname
-  from pg_catalog.pg_attribute t
-  join pg_catalog.pg_class c on c.oid = t.attrelid
-  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  cross join lateral pg_catalog.aclexplode(t.attacl) a
-  join grantee e on e.oid = a.grantee
-  where t.attrelid = any (array(select x.attrelid from pg_catalog.pg_attribute x where x.attacl is not null))
-    and t.attacl is not null
-    and not t.attisdropped
-    and c.relpersistence <> 't'
-  union all
-  select 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0,
-    'function',
-    pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)),
-    pg_catalog.format('routine %I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_proc p
-  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-  cross join lateral pg_catalog.aclexplode(p.proacl) a
-  join grantee e on e.oid = a.grantee
-  where p.oid = any (array(select x.oid from pg_catalog.pg_proc x where x.proacl is not null))
-  union all
-  select 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, 0,
-    'schema', pg_catalog.quote_ident(n.nspname), pg_catalog.format('schema %I', n.nspname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_namespace n
-  cross join lateral pg_catalog.aclexplode(n.nspacl) a
-  join grantee e on e.oid = a.grantee
-  union all
-  select 'pg_catalog.pg_database'::pg_catalog.regclass, d.oid, 0,
-    'database', pg_catalog.quote_ident(d.datname), pg_catalog.format('database %I', d.datname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_database d
-  cross join lateral pg_catalog.aclexplode(d.datacl) a
-  join grantee e on e.oid = a.grantee
-  where d.datname = pg_catalog.current_database()
-  union all
-  select 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, 0,
-    'type', pg_catalog.format('%I.%I', n.nspname, t.typname), pg_catalog.format('type %I.%I', n.nspname, t.typname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_type t
-  join pg_catalog.pg_namespace n on n.oid = t.typnamespace
-  cross join lateral pg_catalog.aclexplode(t.typacl) a
-  join grantee e on e.oid = a.grantee
-  where t.oid = any (array(select x.oid from pg_catalog.pg_type x where x.typacl is not null))
-  union all
-  select 'pg_catalog.pg_language'::pg_catalog.regclass, l.oid, 0,
-    'language', pg_catalog.quote_ident(l.lanname), pg_catalog.format('language %I', l.lanname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_language l
-  cross join lateral pg_catalog.aclexplode(l.lanacl) a
-  join grantee e on e.oid = a.grantee
-  union all
-  select 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, w.oid, 0,
-    'foreign data wrapper', pg_catalog.quote_ident(w.fdwname), pg_catalog.format('foreign data wrapper %I', w.fdwname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_foreign_data_wrapper w
-  cross join lateral pg_catalog.aclexplode(w.fdwacl) a
-  join grantee e on e.oid = a.grantee
-  union all
-  select 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, s.oid, 0,
-    'foreign server', pg_catalog.quote_ident(s.srvname), pg_catalog.format('foreign server %I', s.srvname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_foreign_server s
-  cross join lateral pg_catalog.aclexplode(s.srvacl) a
-  join grantee e on e.oid = a.grantee
-  union all
-  select 'pg_catalog.pg_tablespace'::pg_catalog.regclass, s.oid, 0,
-    'tablespace', pg_catalog.quote_ident(s.spcname), pg_catalog.format('tablespace %I', s.spcname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_tablespace s
-  cross join lateral pg_catalog.aclexplode(s.spcacl) a
-  join grantee e on e.oid = a.grantee
-  union all
-  select 'pg_catalog.pg_largeobject_metadata'::pg_catalog.regclass, l.oid, 0,
-    'large object', l.oid::pg_catalog.text, pg_catalog.format('large object %s', l.oid),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_largeobject_metadata l
-  cross join lateral pg_catalog.aclexplode(l.lomacl) a
-  join grantee e on e.oid = a.grantee
-  union all
-  select 'pg_catalog.pg_parameter_acl'::pg_catalog.regclass, p.oid, 0,
-    'parameter', p.parname, pg_catalog.format('parameter %s', p.parname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_parameter_acl p
-  cross join lateral pg_catalog.aclexplode(p.paracl) a
+  select o.classid, o.objid, o.subid, o.kind, o.object,
+    coalesce(o.target, pg_catalog.format('%s %s', o.kind, o.object)) as target,
+    a.grantee, a.privilege_type as privilege, a.is_grantable, o.column_name
+  from (
+    select 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid as classid, c.oid as objid, 0 as subid,
+      c.relkind::pg_catalog.text as kind,
+      pg_catalog.format('%I.%I', n.nspname, c.relname) as object,
+      pg_catalog.format('%s %I.%I', case c.relkind when 'S' then 'sequence' else 'table' end, n.nspname, c.relname) as target,
+      null::pg_catalog.name as column_name, c.relacl as acl
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.oid = any (array(
+      select x.oid
+      from pg_catalog.pg_class x
+      cross join lateral pg_catalog.aclexplode(x.relacl) y
+      where y.grantee = any (array(select oid from grantee))
+    ))
+      and c.relpersistence <> 't'
+    union all
+    select 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, t.attnum,
+      'column',
+      pg_catalog.format('%I.%I.%I', n.nspname, c.relname, t.attname),
+      pg_catalog.format('table %I.%I', n.nspname, c.relname),
+      t.attname, t.attacl
+    from pg_catalog.pg_attribute t
+    join pg_catalog.pg_class c on c.oid = t.attrelid
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where t.attrelid = any (array(select x.attrelid from pg_catalog.pg_attribute x where x.attacl is not null))
+      and t.attacl is not null
+      and not t.attisdropped
+      and c.relpersistence <> 't'
+    union all
+    select 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0,
+      'function',
+      pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)),
+      pg_catalog.format('routine %I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)),
+      null, p.proacl
+    from pg_catalog.pg_proc p
+    join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    where p.oid = any (array(select x.oid from pg_catalog.pg_proc x where x.proacl is not null))
+    union all
+    select 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, 0,
+      'type', pg_catalog.format('%I.%I', n.nspname, t.typname), null, null, t.typacl
+    from pg_catalog.pg_type t
+    join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+    where t.oid = any (array(select x.oid from pg_catalog.pg_type x where x.typacl is not null))
+    union all
+    select 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid, 0,
+      'schema', pg_catalog.quote_ident(nspname), null, null, nspacl
+    from pg_catalog.pg_namespace
+    union all
+    select 'pg_catalog.pg_database'::pg_catalog.regclass, oid, 0,
+      'database', pg_catalog.quote_ident(datname), null, null, datacl
+    from pg_catalog.pg_database
+    where datname = pg_catalog.current_database()
+    union all
+    select 'pg_catalog.pg_language'::pg_catalog.regclass, oid, 0,
+      'language', pg_catalog.quote_ident(lanname), null, null, lanacl
+    from pg_catalog.pg_language
+    union all
+    select 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, oid, 0,
+      'foreign data wrapper', pg_catalog.quote_ident(fdwname), null, null, fdwacl
+    from pg_catalog.pg_foreign_data_wrapper
+    union all
+    select 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, oid, 0,
+      'foreign server', pg_catalog.quote_ident(srvname), null, null, srvacl
+    from pg_catalog.pg_foreign_server
+    union all
+    select 'pg_catalog.pg_tablespace'::pg_catalog.regclass, oid, 0,
+      'tablespace', pg_catalog.quote_ident(spcname), null, null, spcacl
+    from pg_catalog.pg_tablespace
+    union all
+    select 'pg_catalog.pg_largeobject_metadata'::pg_catalog.regclass, oid, 0,
+      'large object', oid::pg_catalog.text, null, null, lomacl
+    from pg_catalog.pg_largeobject_metadata
+    union all
+    select 'pg_catalog.pg_parameter_acl'::pg_catalog.regclass, oid, 0,
+      'parameter', parname, null, null, paracl
+    from pg_catalog.pg_parameter_acl
+  ) o
+  cross join lateral pg_catalog.aclexplode(o.acl) a
   join grantee e on e.oid = a.grantee
 ),
 
 -- PostgreSQL's own objects and extensions' come with grants: those recorded at their making, or the default.
 granted as materialized (
   select g.classid, g.objid, g.subid, g.kind, g.object, g.target, g.grantee, g.privilege, g.is_grantable, g.column_name,
-    e.name as grantee_name, e.is_api,
+    e.name as grantee_name, case g.grantee when 0 then 'everybody' else e.name end as who,
     g.objid < 16384 or m.objid is not null as is_foreign,
     (g.classid, g.objid, g.subid, g.privilege) in (
       select i.classoid, i.objoid, i.objsubid, a.privilege_type
@@ -1147,7 +1121,7 @@ key_finding (severity, check_name, object, finding, remedy) as (
 
 privilege_finding (severity, check_name, object, finding, remedy) as (
   select 'hole', 'privilege', g.object,
-    pg_catalog.format('%s may %s here: %s', case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege,
+    pg_catalog.format('%s may %s here: %s', g.who, g.privilege,
       case g.privilege
         when 'TRUNCATE' then 'row security does not apply to it, so one statement deletes every user''s rows'
         when 'REFERENCES' then 'a foreign key to it tells whether another user''s row exists'
@@ -1163,7 +1137,7 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   union all
   select 'hole', 'owner_column_grant', pg_catalog.format('%s.%I', r.name, o.attname),
     pg_catalog.format('%s may %s the column that says whose a row is: only one policy then stands between a mistake and a row in another user''s name',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege),
+      g.who, g.privilege),
     g.revoke || case
       when r.name = 'app.tasks' and g.subid = 0 then pg_catalog.format(' grant %s (title, description, completed) on app.tasks to tasks_api;', pg_catalog.lower(g.privilege))
       when r.name = 'app.users' and g.privilege = 'UPDATE' then ' grant update (last_task_id) on app.users to tasks_api;'
@@ -1181,7 +1155,7 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   union all
   select 'warning', 'decided_column_grant', g.object,
     pg_catalog.format('%s may %s this column, which the database decides: a version, number or time could be forged, and an update lost',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege),
+      g.who, g.privilege),
     g.revoke
   from granted g
   join known k on k.oid = g.objid
@@ -1218,7 +1192,7 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   union all
   select 'hole', 'sequence', g.object,
     pg_catalog.format('%s may %s this sequence: its numbers tell how much all users do, or can be advanced for them',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege),
+      g.who, g.privilege),
     g.revoke
   from granted g
   join pg_catalog.pg_class c on c.oid = g.objid
@@ -1226,7 +1200,7 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   union all
   select 'hole', 'create', g.object,
     pg_catalog.format('%s may create objects in this %s: one that stands in front of another, or that others call, runs with their rights',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.kind),
+      g.who, g.kind),
     g.revoke
   from granted g
   where g.privilege = 'CREATE' and g.kind in ('schema', 'database', 'tablespace')
@@ -1250,7 +1224,7 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   union all
   select 'hole', 'system_privilege', g.object,
     pg_catalog.format('%s was granted %s on this %s of PostgreSQL or an extension, which is withheld by default because it reaches past tables and policies',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege,
+      g.who, g.privilege,
       case g.kind when 'function' then 'function' when 'column' then 'column' else 'object' end),
     g.revoke
   from granted g
@@ -1259,20 +1233,20 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   union all
   select 'hole', 'large_object', g.object,
     pg_catalog.format('%s may %s this large object: large objects have no policies, every user shares them',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege),
+      g.who, g.privilege),
     g.revoke
   from granted g
   where g.kind = 'large object'
   union all
   select 'hole', 'parameter', g.object,
     pg_catalog.format('%s may %s this parameter, which is kept for superusers: session_replication_role, for one, switches triggers and keys off',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege),
+      g.who, g.privilege),
     g.revoke
   from granted g
   where g.kind = 'parameter'
   union all
   select 'hole', 'foreign_server', g.object,
-    pg_catalog.format('%s may use this %s: it can reach another server, or this one as somebody else', case g.grantee when 0 then 'everybody' else g.grantee_name end, g.kind),
+    pg_catalog.format('%s may use this %s: it can reach another server, or this one as somebody else', g.who, g.kind),
     g.revoke
   from granted g
   where g.kind in ('foreign server', 'foreign data wrapper')
