@@ -142,120 +142,94 @@ impersonator as (
 -- otherwise expect millions of rows and compile the audit to machine code for longer than it runs.
 
 grants as materialized (
-  select 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid as classid, c.oid as objid, 0 as subid,
-    c.relkind::pg_catalog.text as kind,
-    pg_catalog.format('%I.%I', n.nspname, c.relname) as object,
-    pg_catalog.format('%s %I.%I', case c.relkind when 'S' then 'sequence' else 'table' end, n.nspname, c.relname) as target,
-    a.grantee, a.privilege_type as privilege, a.is_grantable, null::pg_catalog.name as column_name
-  from pg_catalog.pg_class c
-  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  cross join lateral pg_catalog.aclexplode(c.relacl) a
-  join grantee e on e.oid = a.grantee
-  where c.oid = any (array(
-    select x.oid
-    from pg_catalog.pg_class x
-    cross join lateral pg_catalog.aclexplode(x.relacl) y
-    where y.grantee = any (array(select oid from grantee))
-  ))
-    and c.relpersistence <> 't'
-  union all
-  select 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, t.attnum,
-    'column',
-    pg_catalog.format('%I.%I.%I', n.nspname, c.relname, t.attname),
-    pg_catalog.format('table %I.%I', n.nspname, c.relname),
-    a.grantee, a.privilege_type, a.is_grantable, t.attname
-  from pg_catalog.pg_attribute t
-  join pg_catalog.pg_class c on c.oid = t.attrelid
-  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  cross join lateral pg_catalog.aclexplode(t.attacl) a
-  join grantee e on e.oid = a.grantee
-  where t.attrelid = any (array(select x.attrelid from pg_catalog.pg_attribute x where x.attacl is not null))
-    and t.attacl is not null
-    and not t.attisdropped
-    and c.relpersistence <> 't'
-  union all
-  select 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0,
-    'function',
-    pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)),
-    pg_catalog.format('routine %I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_proc p
-  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-  cross join lateral pg_catalog.aclexplode(p.proacl) a
-  join grantee e on e.oid = a.grantee
-  where p.oid = any (array(select x.oid from pg_catalog.pg_proc x where x.proacl is not null))
-  union all
-  select 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, 0,
-    'schema', pg_catalog.quote_ident(n.nspname), pg_catalog.format('schema %I', n.nspname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_namespace n
-  cross join lateral pg_catalog.aclexplode(n.nspacl) a
-  join grantee e on e.oid = a.grantee
-  union all
-  select 'pg_catalog.pg_database'::pg_catalog.regclass, d.oid, 0,
-    'database', pg_catalog.quote_ident(d.datname), pg_catalog.format('database %I', d.datname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_database d
-  cross join lateral pg_catalog.aclexplode(d.datacl) a
-  join grantee e on e.oid = a.grantee
-  where d.datname = pg_catalog.current_database()
-  union all
-  select 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, 0,
-    'type', pg_catalog.format('%I.%I', n.nspname, t.typname), pg_catalog.format('type %I.%I', n.nspname, t.typname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_type t
-  join pg_catalog.pg_namespace n on n.oid = t.typnamespace
-  cross join lateral pg_catalog.aclexplode(t.typacl) a
-  join grantee e on e.oid = a.grantee
-  where t.oid = any (array(select x.oid from pg_catalog.pg_type x where x.typacl is not null))
-  union all
-  select 'pg_catalog.pg_language'::pg_catalog.regclass, l.oid, 0,
-    'language', pg_catalog.quote_ident(l.lanname), pg_catalog.format('language %I', l.lanname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_language l
-  cross join lateral pg_catalog.aclexplode(l.lanacl) a
-  join grantee e on e.oid = a.grantee
-  union all
-  select 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, w.oid, 0,
-    'foreign data wrapper', pg_catalog.quote_ident(w.fdwname), pg_catalog.format('foreign data wrapper %I', w.fdwname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_foreign_data_wrapper w
-  cross join lateral pg_catalog.aclexplode(w.fdwacl) a
-  join grantee e on e.oid = a.grantee
-  union all
-  select 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, s.oid, 0,
-    'foreign server', pg_catalog.quote_ident(s.srvname), pg_catalog.format('foreign server %I', s.srvname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_foreign_server s
-  cross join lateral pg_catalog.aclexplode(s.srvacl) a
-  join grantee e on e.oid = a.grantee
-  union all
-  select 'pg_catalog.pg_tablespace'::pg_catalog.regclass, s.oid, 0,
-    'tablespace', pg_catalog.quote_ident(s.spcname), pg_catalog.format('tablespace %I', s.spcname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_tablespace s
-  cross join lateral pg_catalog.aclexplode(s.spcacl) a
-  join grantee e on e.oid = a.grantee
-  union all
-  select 'pg_catalog.pg_largeobject_metadata'::pg_catalog.regclass, l.oid, 0,
-    'large object', l.oid::pg_catalog.text, pg_catalog.format('large object %s', l.oid),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_largeobject_metadata l
-  cross join lateral pg_catalog.aclexplode(l.lomacl) a
-  join grantee e on e.oid = a.grantee
-  union all
-  select 'pg_catalog.pg_parameter_acl'::pg_catalog.regclass, p.oid, 0,
-    'parameter', p.parname, pg_catalog.format('parameter %s', p.parname),
-    a.grantee, a.privilege_type, a.is_grantable, null
-  from pg_catalog.pg_parameter_acl p
-  cross join lateral pg_catalog.aclexplode(p.paracl) a
+  select o.classid, o.objid, o.subid, o.kind, o.object,
+    coalesce(o.target, pg_catalog.format('%s %s', o.kind, o.object)) as target,
+    a.grantee, a.privilege_type as privilege, a.is_grantable, o.column_name
+  from (
+    select 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid as classid, c.oid as objid, 0 as subid,
+      c.relkind::pg_catalog.text as kind,
+      pg_catalog.format('%I.%I', n.nspname, c.relname) as object,
+      pg_catalog.format('%s %I.%I', case c.relkind when 'S' then 'sequence' else 'table' end, n.nspname, c.relname) as target,
+      null::pg_catalog.name as column_name, c.relacl as acl
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.oid = any (array(
+      select x.oid
+      from pg_catalog.pg_class x
+      cross join lateral pg_catalog.aclexplode(x.relacl) y
+      where y.grantee = any (array(select oid from grantee))
+    ))
+      and c.relpersistence <> 't'
+    union all
+    select 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, t.attnum,
+      'column',
+      pg_catalog.format('%I.%I.%I', n.nspname, c.relname, t.attname),
+      pg_catalog.format('table %I.%I', n.nspname, c.relname),
+      t.attname, t.attacl
+    from pg_catalog.pg_attribute t
+    join pg_catalog.pg_class c on c.oid = t.attrelid
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where t.attrelid = any (array(select x.attrelid from pg_catalog.pg_attribute x where x.attacl is not null))
+      and t.attacl is not null
+      and not t.attisdropped
+      and c.relpersistence <> 't'
+    union all
+    select 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0,
+      'function',
+      pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)),
+      pg_catalog.format('routine %I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)),
+      null, p.proacl
+    from pg_catalog.pg_proc p
+    join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    where p.oid = any (array(select x.oid from pg_catalog.pg_proc x where x.proacl is not null))
+    union all
+    select 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, 0,
+      'type', pg_catalog.format('%I.%I', n.nspname, t.typname), null, null, t.typacl
+    from pg_catalog.pg_type t
+    join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+    where t.oid = any (array(select x.oid from pg_catalog.pg_type x where x.typacl is not null))
+    union all
+    select 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid, 0,
+      'schema', pg_catalog.quote_ident(nspname), null, null, nspacl
+    from pg_catalog.pg_namespace
+    union all
+    select 'pg_catalog.pg_database'::pg_catalog.regclass, oid, 0,
+      'database', pg_catalog.quote_ident(datname), null, null, datacl
+    from pg_catalog.pg_database
+    where datname = pg_catalog.current_database()
+    union all
+    select 'pg_catalog.pg_language'::pg_catalog.regclass, oid, 0,
+      'language', pg_catalog.quote_ident(lanname), null, null, lanacl
+    from pg_catalog.pg_language
+    union all
+    select 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, oid, 0,
+      'foreign data wrapper', pg_catalog.quote_ident(fdwname), null, null, fdwacl
+    from pg_catalog.pg_foreign_data_wrapper
+    union all
+    select 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, oid, 0,
+      'foreign server', pg_catalog.quote_ident(srvname), null, null, srvacl
+    from pg_catalog.pg_foreign_server
+    union all
+    select 'pg_catalog.pg_tablespace'::pg_catalog.regclass, oid, 0,
+      'tablespace', pg_catalog.quote_ident(spcname), null, null, spcacl
+    from pg_catalog.pg_tablespace
+    union all
+    select 'pg_catalog.pg_largeobject_metadata'::pg_catalog.regclass, oid, 0,
+      'large object', oid::pg_catalog.text, null, null, lomacl
+    from pg_catalog.pg_largeobject_metadata
+    union all
+    select 'pg_catalog.pg_parameter_acl'::pg_catalog.regclass, oid, 0,
+      'parameter', parname, null, null, paracl
+    from pg_catalog.pg_parameter_acl
+  ) o
+  cross join lateral pg_catalog.aclexplode(o.acl) a
   join grantee e on e.oid = a.grantee
 ),
 
 -- PostgreSQL's own objects and extensions' come with grants: those recorded at their making, or the default.
 granted as materialized (
   select g.classid, g.objid, g.subid, g.kind, g.object, g.target, g.grantee, g.privilege, g.is_grantable, g.column_name,
-    e.name as grantee_name, e.is_api,
+    e.name as grantee_name, case g.grantee when 0 then 'everybody' else e.name end as who,
     g.objid < 16384 or m.objid is not null as is_foreign,
     (g.classid, g.objid, g.subid, g.privilege) in (
       select i.classoid, i.objoid, i.objsubid, a.privilege_type
@@ -371,9 +345,9 @@ view_as_owner as materialized (
 view_source as materialized (
   select v.view, v.reader, c.oid, c.relkind, pg_catalog.format('%I.%I', n.nspname, c.relname) as name,
     v.reader in (select oid from view_as_owner) as as_owner,
-    -- Rows: of anybody's table, or of a system catalog that the API may not read itself.
+    -- Rows: of anybody's table, or of a system catalog or view that the API may not read itself.
     case when c.oid >= 16384 then c.relkind in ('r', 'p', 'f', 'm')
-      else c.relkind in ('r', 'm') and not pg_catalog.has_table_privilege(api.oid, c.oid, 'select')
+      else not pg_catalog.has_table_privilege(api.oid, c.oid, 'select')
         and v.reader >= 16384
     end as has_rows
   from view_reads v
@@ -431,7 +405,7 @@ expression as materialized (
 ),
 
 policy_clause as materialized (
-  select p.oid, p.polname, p.polrelid, p.polcmd, p.polpermissive, e.clause, e.tree
+  select p.oid, p.polname, p.polrelid, p.polcmd, p.polpermissive, p.polroles, e.clause, e.tree
   from expression e
   join pg_catalog.pg_policy p on p.oid = e.oid
   where e.kind = 'policy'
@@ -515,12 +489,19 @@ reduction as (
       pg_catalog.regexp_replace(
       pg_catalog.regexp_replace(
       pg_catalog.regexp_replace(
+      pg_catalog.regexp_replace(
         r.tree,
         -- (select <me>)
         '[{]SUBLINK :subLinkType 4 [^{}]*:subselect [{]QUERY [^{}]*:rtable <> [^{}]*'
           ':jointree [{]FROMEXPR :fromlist <> :quals <>[}] [^{}]*'
           ':targetList [(][{]TARGETENTRY :expr <me> [^{}]*[}][)] [^{}]*[}] [^{}]*[}]',
         '<me>', 'g'),
+        -- <owner> in (select <me>)
+        '[{]SUBLINK :subLinkType 2 [^{}]*:testexpr [{]OPEXPR :opno 98 [^{}]*:inputcollid [0-9]+ '
+          ':args [(]<owner> [{]PARAM :paramkind 2 [^{}]*[}][)] [^{}]*[}] [^{}]*:subselect [{]QUERY [^{}]*:rtable <> [^{}]*'
+          ':jointree [{]FROMEXPR :fromlist <> :quals <>[}] [^{}]*'
+          ':targetList [(][{]TARGETENTRY :expr <me> [^{}]*[}][)] [^{}]*[}] [^{}]*[}]',
+        '<identity>', 'g'),
         -- casts between varchar and text, and collate: they keep the bytes
         '[{](RELABELTYPE|COLLATEEXPR) :arg (<me>|<owner>) [^{}]*[}]', E'\\2', 'g'),
         -- <owner> = <me>
@@ -538,26 +519,44 @@ reduction as (
 ),
 
 judged as materialized (
-  select c.oid, c.polname, c.polrelid, c.polcmd, c.polpermissive, c.clause,
+  select c.oid, c.polname, c.polrelid, c.polcmd, c.polpermissive, c.polroles, c.clause,
     exists (select from reduction d where d.oid = c.oid and d.clause = c.clause and d.tree = '<identity>') as is_identity
   from policy_clause c
 ),
 
 -- 7. Code that runs when the API works with a table, or that it can call -------------------------------------
 
+-- A schema hides a function from who would name it, but not from who uses a cast, an operator, a domain, an
+-- aggregate or another function that was made of it.
+wrapped as materialized (
+  select d.refobjid as function
+  from pg_catalog.pg_depend d
+  left join pg_catalog.pg_operator o on d.classid = 'pg_catalog.pg_operator'::pg_catalog.regclass and o.oid = d.objid
+  left join pg_catalog.pg_proc p on d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and p.oid = d.objid
+  left join pg_catalog.pg_constraint k on d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and k.oid = d.objid
+  left join pg_catalog.pg_type t on t.oid = k.contypid
+  where d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    and d.refobjid = any (array(select oid from pg_catalog.pg_proc where prosecdef or proleakproof and oid >= 16384))
+    and (
+      d.classid = 'pg_catalog.pg_cast'::pg_catalog.regclass
+      or coalesce(o.oprnamespace, p.pronamespace, t.typnamespace) in (select oid from usable)
+    )
+),
+
 code as materialized (
   select p.oid, p.prosecdef, p.proconfig, p.proleakproof, p.proowner, p.provolatile, p.prolang, p.prorettype,
     p.prosrc || coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), '') as body,
     l.lanname, l.lanpltrusted,
     pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)) as name,
-    n.oid in (select oid from usable)
+    (
+      n.oid in (select oid from usable)
+      or p.oid in (select function from wrapped)
+    )
     and p.prorettype not in ('pg_catalog.trigger'::pg_catalog.regtype, 'pg_catalog.event_trigger'::pg_catalog.regtype)
     and (
       p.proowner in (select oid from self)
       or p.proacl is null
-      or exists (
-        select from grants g where g.kind = 'function' and g.objid = p.oid
-      )
+      or p.oid in (select objid from grants where kind = 'function')
     ) as is_callable
   from pg_catalog.pg_proc p
   join pg_catalog.pg_namespace n on n.oid = p.pronamespace
@@ -945,6 +944,15 @@ policy_finding (severity, check_name, object, finding, remedy) as (
   join pg_catalog.pg_policy p on p.oid = j.oid
   left join owner_column o on o.table_oid = j.polrelid and o.root = j.polrelid
   where j.polpermissive and not j.is_identity
+    -- Whatever it lets through, a restrictive identity test may hold back.
+    and not exists (
+      select
+      from judged g
+      cross join api
+      where g.polrelid = j.polrelid and g.clause = j.clause and g.polcmd in ('*', j.polcmd)
+        and not g.polpermissive and g.is_identity
+        and (0 = any (g.polroles) or api.oid = any (g.polroles))
+    )
   group by j.polname, j.polcmd, r.name, r.is_known, o.attname
   union all
   select 'warning', 'policy_missing', r.name,
@@ -989,7 +997,11 @@ policy_finding (severity, check_name, object, finding, remedy) as (
   ) d
   cross join lateral (values
     (
-      not o.attnotnull,
+      not o.attnotnull or exists (
+        select
+        from pg_catalog.pg_constraint n
+        where n.conrelid = o.table_oid and n.contype = 'n' and n.conkey = array[o.attnum] and not n.convalidated -- 18
+      ),
       'may be null: such rows belong to nobody, and any test for null hands them to everybody',
       pg_catalog.format('alter table %s alter column %I set not null;', r.name, o.attname)
     ),
@@ -1019,7 +1031,7 @@ policy_finding (severity, check_name, object, finding, remedy) as (
       select
       from expression e
       where e.kind = 'default' and e.oid = d.oid
-        and e.tree ~ '^([{]FUNCEXPR :funcid 669 [^{}]*:args [(])?([{]RELABELTYPE :arg )?<me>' -- 669: length of varchar
+        and e.tree ~ '^([{]COERCETODOMAIN :arg )?([{]FUNCEXPR :funcid 669 [^{}]*:args [(])?([{]RELABELTYPE :arg )?<me>' -- 669: length of varchar
     )
   union all
   select 'hole', 'shared_counter', pg_catalog.format('%s.%I', r.name, a.attname),
@@ -1067,8 +1079,9 @@ key_finding (severity, check_name, object, finding, remedy) as (
       from pg_catalog.generate_series(0, x.indnkeyatts - 1) as p (place)
       where x.indkey[p.place] = o.attnum
         and not exists (select from pg_catalog.pg_collation l where l.oid = x.indcollation[p.place] and not l.collisdeterministic)
-        and x.indclass[p.place] < 16384
-        and (not x.indisexclusion or k.conexclop[p.place + 1] = 98) -- = of text
+        and case when x.indisexclusion then k.conexclop[p.place + 1] = 98 -- = of text
+          else x.indclass[p.place] < 16384
+        end
     )
     -- A key that nobody can choose can't be probed: identity, sequence or random.
     and not exists (
@@ -1108,7 +1121,7 @@ key_finding (severity, check_name, object, finding, remedy) as (
 
 privilege_finding (severity, check_name, object, finding, remedy) as (
   select 'hole', 'privilege', g.object,
-    pg_catalog.format('%s may %s here: %s', case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege,
+    pg_catalog.format('%s may %s here: %s', g.who, g.privilege,
       case g.privilege
         when 'TRUNCATE' then 'row security does not apply to it, so one statement deletes every user''s rows'
         when 'REFERENCES' then 'a foreign key to it tells whether another user''s row exists'
@@ -1119,12 +1132,12 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   from granted g
   join reached r on r.oid = g.objid
   where g.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-    and r.relkind in ('r', 'p', 'f')
-    and g.privilege in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
+    and (r.relkind in ('r', 'p', 'f') and g.privilege in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
+      or r.relkind = 'v' and g.privilege = 'TRIGGER')
   union all
   select 'hole', 'owner_column_grant', pg_catalog.format('%s.%I', r.name, o.attname),
     pg_catalog.format('%s may %s the column that says whose a row is: only one policy then stands between a mistake and a row in another user''s name',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege),
+      g.who, g.privilege),
     g.revoke || case
       when r.name = 'app.tasks' and g.subid = 0 then pg_catalog.format(' grant %s (title, description, completed) on app.tasks to tasks_api;', pg_catalog.lower(g.privilege))
       when r.name = 'app.users' and g.privilege = 'UPDATE' then ' grant update (last_task_id) on app.users to tasks_api;'
@@ -1142,7 +1155,7 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   union all
   select 'warning', 'decided_column_grant', g.object,
     pg_catalog.format('%s may %s this column, which the database decides: a version, number or time could be forged, and an update lost',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege),
+      g.who, g.privilege),
     g.revoke
   from granted g
   join known k on k.oid = g.objid
@@ -1179,7 +1192,7 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   union all
   select 'hole', 'sequence', g.object,
     pg_catalog.format('%s may %s this sequence: its numbers tell how much all users do, or can be advanced for them',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege),
+      g.who, g.privilege),
     g.revoke
   from granted g
   join pg_catalog.pg_class c on c.oid = g.objid
@@ -1187,7 +1200,7 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   union all
   select 'hole', 'create', g.object,
     pg_catalog.format('%s may create objects in this %s: one that stands in front of another, or that others call, runs with their rights',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.kind),
+      g.who, g.kind),
     g.revoke
   from granted g
   where g.privilege = 'CREATE' and g.kind in ('schema', 'database', 'tablespace')
@@ -1211,7 +1224,7 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   union all
   select 'hole', 'system_privilege', g.object,
     pg_catalog.format('%s was granted %s on this %s of PostgreSQL or an extension, which is withheld by default because it reaches past tables and policies',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege,
+      g.who, g.privilege,
       case g.kind when 'function' then 'function' when 'column' then 'column' else 'object' end),
     g.revoke
   from granted g
@@ -1220,20 +1233,20 @@ privilege_finding (severity, check_name, object, finding, remedy) as (
   union all
   select 'hole', 'large_object', g.object,
     pg_catalog.format('%s may %s this large object: large objects have no policies, every user shares them',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege),
+      g.who, g.privilege),
     g.revoke
   from granted g
   where g.kind = 'large object'
   union all
   select 'hole', 'parameter', g.object,
     pg_catalog.format('%s may %s this parameter, which is kept for superusers: session_replication_role, for one, switches triggers and keys off',
-      case g.grantee when 0 then 'everybody' else g.grantee_name end, g.privilege),
+      g.who, g.privilege),
     g.revoke
   from granted g
   where g.kind = 'parameter'
   union all
   select 'hole', 'foreign_server', g.object,
-    pg_catalog.format('%s may use this %s: it can reach another server, or this one as somebody else', case g.grantee when 0 then 'everybody' else g.grantee_name end, g.kind),
+    pg_catalog.format('%s may use this %s: it can reach another server, or this one as somebody else', g.who, g.kind),
     g.revoke
   from granted g
   where g.kind in ('foreign server', 'foreign data wrapper')
@@ -1320,6 +1333,14 @@ code_finding (severity, check_name, object, finding, remedy) as (
     )
   ) as w (is_wrong, wrong, remedy)
   where w.is_wrong
+  union all
+  select 'hole', 'identity_function', pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)),
+    'the identity test is made of this function of PostgreSQL, but somebody replaced it: it can name somebody else, or take every user for equal',
+    '-- restore the database into a new one; PostgreSQL''s own functions can''t be made again'
+  from pg_catalog.pg_proc p
+  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  where p.oid in (67, 2077, 3294) -- texteq, current_setting
+    and p.prosrc not in ('texteq', 'show_config_by_name', 'show_config_by_name_missing_ok')
   union all
   select 'warning', 'identity_function', c.name,
     'every policy asks this function who the user is, and since it is marked volatile it is asked for every row: whoever changes app.user_id within a statement sees rows of both users',
@@ -1426,9 +1447,10 @@ code_finding (severity, check_name, object, finding, remedy) as (
     pg_catalog.format('alter function %I.%I(%s) not leakproof;', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes))
   from pg_catalog.pg_proc p
   join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-  left join code c on c.oid = p.oid
   where p.proleakproof
-    and case when p.oid >= 16384 then c.is_callable
+    and case when p.oid >= 16384 then
+        (p.pronamespace in (select oid from usable) or p.oid in (select function from wrapped))
+        and (p.proacl is null or p.oid in (select objid from grants where kind = 'function'))
       -- PostgreSQL's own are comparisons, hashes and casts that can't fail
       else p.proname !~ '(eq|ne|lt|le|gt|ge|cmp|hash|larger|smaller|extended)$'
         and p.proname !~ '^(name|text)(eq|ne|lt|le|gt|ge)(text|name)$|^xid(eq|neq)int4$|^(sha(224|256|384|512)|md5|crc32c?|uuid_extract_(timestamp|version)|gen_random_uuid|starts_with)$'
@@ -1466,6 +1488,7 @@ code_finding (severity, check_name, object, finding, remedy) as (
   join pg_catalog.pg_namespace n on n.oid = p.pronamespace
   cross join lateral (values
     (p.proowner not in (select oid from trusted), 'somebody who is not trusted can replace: it then runs with the rights of whoever deploys'),
+    (p.prosecdef, 'runs with the rights of its owner whenever somebody changes the schema: the API role does by making a temporary table'),
     (p.prosrc ~* 'set_config|app[.]user_id|row_security|disable\s+row|grant\s', 'sets who the user is, or weakens row security or grants')
   ) as w (is_wrong, wrong)
   where e.evtenabled <> 'D' and w.is_wrong

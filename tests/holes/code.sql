@@ -45,6 +45,42 @@ alter table app.idempotency_keys add constraint free check (app.taken(key));
 -- exploit
 select attack.learns('23514', $$ insert into app.idempotency_keys (key, task) values ('secret', '{}') $$);
 
+-- definer behind an operator: hole security_definer cellar.known(text, text)
+create schema if not exists cellar;
+create function cellar.known(text, text) returns boolean language sql security definer as 'select exists (select from app.tasks where title = $1)';
+create operator app.?? (leftarg = text, rightarg = text, function = cellar.known);
+-- exploit
+select 'secret' operator(app.??) '';
+
+-- definer behind a cast: hole security_definer cellar.hint(text)
+create schema if not exists cellar;
+create type app.hint as (title text);
+create function cellar.hint(text) returns app.hint language sql security definer as 'select row(max(title))::app.hint from app.tasks';
+create cast (text as app.hint) with function cellar.hint(text);
+-- exploit
+select ('any'::text::app.hint).title = 'secret';
+
+-- definer behind a domain: hole security_definer cellar.unknown(text)
+create schema if not exists cellar;
+create function cellar.unknown(text) returns boolean language sql security definer as 'select not exists (select from app.tasks where title = $1)';
+create domain app.guess as text check (cellar.unknown(value));
+-- exploit
+select attack.learns('23514', $$ select 'secret'::app.guess $$);
+
+-- definer behind an aggregate: hole security_definer cellar.add(text, text)
+create schema if not exists cellar;
+create function cellar.add(text, text) returns text language sql security definer as 'select max(title) from app.tasks';
+create aggregate app.longest(text) (sfunc = cellar.add, stype = text);
+-- exploit
+select app.longest('any') = 'secret';
+
+-- definer behind a function: hole security_definer cellar.count()
+create schema if not exists cellar;
+create function cellar.count() returns bigint language sql security definer as 'select count(*) from app.tasks';
+create function app.count() returns bigint language sql return cellar.count();
+-- exploit
+select app.count() > 0;
+
 -- definer trigger: hole trigger app.copy_title() by trigger copies on app.tasks
 create table public.copies (title text);
 create function app.copy_title() returns trigger language plpgsql security definer as $$ begin insert into public.copies values (new.title); return new; end $$;
@@ -150,6 +186,19 @@ set local enable_indexscan = off;
 set local enable_bitmapscan = off;
 select attack.learns('P0007', $$ select from app.tasks where app.shout(title) $$);
 
+-- leakproof of an extension: hole leakproof citext_eq(
+create extension if not exists citext schema public;
+alter function public.citext_eq(public.citext, public.citext) leakproof;
+
+-- leakproof behind an operator: hole leakproof cellar.shout(text, text)
+create schema if not exists cellar;
+create function cellar.shout(text, text) returns boolean language plpgsql leakproof cost 0.0001 as $$ begin if $1 = 'secret' then raise exception using errcode = 'P0007'; end if; return true; end $$;
+create operator app.!! (leftarg = text, rightarg = text, function = cellar.shout);
+-- exploit
+set local enable_indexscan = off;
+set local enable_bitmapscan = off;
+select attack.learns('P0007', $$ select from app.tasks where title operator(app.!!) '' $$);
+
 -- leakproof of postgresql: hole leakproof pg_catalog.textlike(text, text)
 alter function pg_catalog.textlike(text, text) leakproof;
 
@@ -176,11 +225,23 @@ select 'alice' = 'mallory'::text;
 create function public.watch() returns event_trigger language plpgsql as $$ begin perform set_config('app.user_id', 'alice', false); end $$;
 create event trigger watch on ddl_command_end execute function public.watch();
 
+-- event trigger with other rights: hole event_trigger runs_as_owner
+create function public.as_owner() returns event_trigger language plpgsql security definer as $$ begin if current_setting('role') = 'tasks_api' and current_user <> 'tasks_api' then raise exception using errcode = 'P0007'; end if; end $$;
+revoke execute on function public.as_owner() from public;
+create event trigger runs_as_owner on ddl_command_end execute function public.as_owner();
+-- exploit
+select attack.learns('P0007', 'create temp table t (a int)');
+
 -- event trigger of a stranger: hole event_trigger rude
 create role passer;
 create function public.rude() returns event_trigger language plpgsql as $$ begin end $$;
 alter function public.rude() owner to passer;
 create event trigger rude on ddl_command_end execute function public.rude();
+
+-- current_setting replaced: hole identity_function pg_catalog.current_setting(text, boolean) | alone
+create or replace function pg_catalog.current_setting(text, boolean) returns text language sql stable as $$ select 'alice' $$;
+-- exploit
+select attack.sees('app.tasks');
 
 -- identity volatile: warning identity_function app.current_user_id() | alone
 alter function app.current_user_id() volatile;

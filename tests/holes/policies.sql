@@ -299,6 +299,43 @@ grant select on app.padded to tasks_api;
 select set_config('app.user_id', 'alice  ', true);
 select exists (select from app.padded);
 
+-- not null not checked: hole owner_column app.halfway.user_id | from 18
+create table app.halfway (user_id text collate "C" default app.current_user_id());
+alter table app.halfway add constraint owned not null user_id not valid;
+call attack.protect('app.halfway', 'select');
+
+-- restrictive for another command: hole policy own on app.lax_delete
+create table app.lax_delete (user_id text collate "C" not null default app.current_user_id());
+insert into app.lax_delete values ('alice');
+call attack.protect('app.lax_delete', 'select, delete', 'true');
+create policy narrow on app.lax_delete as restrictive for select to tasks_api using (user_id = app.current_user_id());
+-- exploit
+do $$ begin delete from app.lax_delete; if not found then raise 'nothing found'; end if; end $$;
+select true;
+
+-- restrictive for another role: hole policy own on app.lax_role
+create role bystander;
+create table app.lax_role (user_id text collate "C" not null default app.current_user_id());
+insert into app.lax_role values ('alice');
+call attack.protect('app.lax_role', 'select', 'true');
+create policy narrow on app.lax_role as restrictive to bystander using (user_id = app.current_user_id());
+-- exploit
+select attack.sees('app.lax_role');
+
+-- not in the list of one: hole policy own on app.unlisted
+create table app.unlisted (id bigint, user_id text collate "C" not null default app.current_user_id());
+insert into app.unlisted values (1, 'alice');
+call attack.protect('app.unlisted', test => 'user_id not in (select app.current_user_id())');
+-- exploit
+select attack.sees('app.unlisted');
+
+-- greater than the list of one: hole policy own on app.above
+create table app.above (id bigint, user_id text collate "C" not null default app.current_user_id());
+insert into app.above values (1, 'alice');
+call attack.protect('app.above', test => 'user_id <= any (select app.current_user_id())');
+-- exploit
+select attack.sees('app.above');
+
 -- owner by default somebody: hole owner_default app.tasks.user_id | alone
 alter table app.tasks alter user_id set default 'alice';
 

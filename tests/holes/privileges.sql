@@ -226,3 +226,11 @@ grant execute on function dblink_connect_u(text) to tasks_api;
 -- create for somebody else: warning create app
 create role tenant login;
 grant create on schema app to tenant;
+
+-- trigger on a view: hole privilege app.seen
+create view app.seen with (security_invoker) as select id, title from app.tasks;
+grant select, delete, trigger on app.seen to tasks_api;
+-- exploit
+create function pg_temp.spy() returns trigger language plpgsql as $$ begin return old; end $$;
+create trigger spies instead of delete on app.seen for each row execute function pg_temp.spy();
+select true;

@@ -195,3 +195,9 @@ alter table app.rented owner to landlord;
 create table public.countries (code text primary key);
 create table public.cities (name text primary key, code text references public.countries);
 grant select on public.countries, public.cities to tasks_api;
+
+-- view of the passwords: hole view app.logins
+create view app.logins as select usename, passwd from pg_catalog.pg_shadow;
+grant select on app.logins to tasks_api;
+-- exploit
+select exists (select passwd from app.logins);

@@ -132,6 +132,10 @@ call attack.protect('app.turned', test => 'app.current_user_id() = user_id');
 create table app.selected (id bigint, user_id text collate "C" not null default app.current_user_id());
 call attack.protect('app.selected', test => 'user_id = (select app.current_user_id())');
 
+-- identity test in a list of one
+create table app.listed (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.listed', test => 'user_id in (select app.current_user_id())');
+
 -- identity test spelled out
 create table app.spelled (id bigint, user_id text collate "C" not null default app.current_user_id());
 call attack.protect('app.spelled', test => 'user_id = nullif(current_setting(''app.user_id'', true), '''')');
@@ -157,6 +161,11 @@ create policy only_open on app.tasks as restrictive for update to tasks_api usin
 
 -- restrictive policy for everybody
 create policy not_at_night on app.tasks as restrictive using (current_setting('app.user_id', true) <> 'root');
+
+-- restrictive identity test under a permissive policy
+create table app.held_back (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.held_back', test => 'true');
+create policy only_own on app.held_back as restrictive using (user_id = app.current_user_id());
 
 -- policy of an unrelated role
 create role support;
@@ -219,6 +228,15 @@ create index on app.tasks (created_at);
 -- exclusion within the owner
 alter table app.tasks add constraint apart exclude using btree (user_id with =, id with =);
 
+-- exclusion within the owner, by an extension
+create extension if not exists btree_gist schema public;
+alter table app.tasks add constraint apart_by_gist exclude using gist (user_id with =, id with =);
+
+-- owner of a domain
+create domain app.user_name as text collate "C" check (value <> 'root');
+create table app.by_domain (id bigint, user_id app.user_name not null default app.current_user_id());
+call attack.protect('app.by_domain');
+
 -- more columns
 alter table app.tasks add column due date, add column priority int not null default 0;
 grant insert (due, priority), update (due, priority) on app.tasks to tasks_api;
@@ -238,6 +256,13 @@ revoke execute on function app.report() from public;
 -- definer out of reach
 create schema vault;
 create function vault.report() returns setof text language sql stable security definer return (select max(title) from app.tasks);
+create function vault.told(text, text) returns boolean language sql security definer return exists (select from app.tasks);
+create operator vault.?? (leftarg = text, rightarg = text, function = vault.told);
+
+-- definer behind an operator, withheld
+create function app.told(text, text) returns boolean language sql security definer return exists (select from app.tasks);
+revoke execute on function app.told(text, text) from public;
+create operator app.<? (leftarg = text, rightarg = text, function = app.told);
 
 -- plain functions
 create function app.twice(n int) returns int language sql immutable return n * 2;
