@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from app.listing import Page
 from app.models import CHANGES, COMPLETION, CREATE, Task
+from app.page import Page
 from app.problems import TITLES
 
 Json = dict[str, Any]
@@ -70,28 +70,23 @@ ANSWERS: dict[str, Json] = {
     "list_tasks": {"200": ("The tasks.", {"type": "array", "items": TASK}, "Link")},
     "create_task": {"201": ("The task.", TASK, "ETag", "Location", "Idempotency-Replayed")},
     "get_task": {"200": ("The task.", TASK, "ETag"), "304": ("The client has it already.", None, "ETag")},
-    "replace_task": {"200": ("The task.", TASK, "ETag")},
-    "update_task": {"200": ("The task.", TASK, "ETag")},
-    "complete_task": {"200": ("The task.", TASK, "ETag")},
+    **{key: {"200": ("The task.", TASK, "ETag")} for key in ("replace_task", "update_task", "complete_task")},
     "delete_task": {"204": ("It is gone.", None)},
 }
 PROBLEMS = {
     "list_tasks": (401, 403, 422, 503),
     "create_task": (400, 401, 403, 413, 422, 503),
     "get_task": (401, 403, 404, 422, 503),
-    "replace_task": (400, 401, 403, 404, 412, 413, 422, 503),
-    "update_task": (400, 401, 403, 404, 412, 413, 422, 503),
-    "complete_task": (400, 401, 403, 404, 412, 413, 422, 503),
+    **dict.fromkeys(
+        ("replace_task", "update_task", "complete_task"), (400, 401, 403, 404, 412, 413, 422, 503)
+    ),
     "delete_task": (401, 403, 404, 412, 422, 503),
     "get_ready": (503,),
 }
 PARAMETERS = {
     "create_task": [KEY],
     "get_task": [IF_NONE_MATCH],
-    "replace_task": [IF_MATCH],
-    "update_task": [IF_MATCH],
-    "complete_task": [IF_MATCH],
-    "delete_task": [IF_MATCH],
+    **{key: [IF_MATCH] for key in ("replace_task", "update_task", "complete_task", "delete_task")},
 }
 BODIES = {
     "create_task": ("TaskCreate", True),

@@ -40,29 +40,17 @@ SLOW = "The database took too long; try again"
 STOPPING = "The service is restarting; try again"
 UNFIT = "The database is not in the state that this service needs"
 
-# SQLSTATE, or its class, to the detail of a 503 (PostgreSQL, appendix A). What is not here is a defect: 500.
-SQLSTATES = {
-    "08": AWAY,  # the connection failed or broke
-    "0A000": UNFIT,  # a column has changed its type
-    "25006": AWAY,  # read-only
-    "25P03": SLOW,  # idle in a transaction
-    "26000": UNFIT,  # a prepared statement is missing: the pooler's doing
-    "28": AWAY,  # the role may not log in
-    "3D": AWAY,  # no such database
-    "3F": UNFIT,  # no such schema
-    "40": SLOW,  # a deadlock
-    "42501": UNFIT,  # a privilege is missing
-    "42703": UNFIT,  # a column is missing
-    "42883": UNFIT,  # a function is missing
-    "42P01": UNFIT,  # a table is missing
-    "42P05": UNFIT,  # a prepared statement is there already: the pooler's doing
-    "53": AWAY,  # out of connections, disk or memory
-    "55P03": SLOW,  # a lock was not to be had in time
-    "57": AWAY,  # shutting down or starting up
-    "57014": SLOW,  # the role's time limit
-    "58": AWAY,  # the system below failed
-    "XX": AWAY,  # or the server itself
+# The detail of a 503 for each SQLSTATE or class of them (PostgreSQL, appendix A); any other is a defect: 500.
+REFUSALS = {
+    # broken, read-only, no login, no such database, out of connections or disk, stopping or starting, failing
+    AWAY: ("08", "25006", "28", "3D", "53", "57", "58", "XX"),
+    # idle in a transaction, deadlock, a lock or a statement over the role's limit
+    SLOW: ("25P03", "40", "55P03", "57014"),
+    # a schema, table, column, function or privilege is missing, a column has another type, and what a pooler
+    # makes of prepared statements: gone, or there already
+    UNFIT: ("3F", "42P01", "42703", "42883", "42501", "0A000", "26000", "42P05"),
 }
+SQLSTATES = {state: detail for detail, states in REFUSALS.items() for state in states}
 
 # The constraint, or the SQLSTATE, to the field and what it must be.
 RULES = {

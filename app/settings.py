@@ -29,9 +29,7 @@ HINTS = {
 }
 
 Hmac = Literal["HS256", "HS384", "HS512"]
-Published = Literal[
-    "EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"
-]  # fmt: skip
+Published = Literal["EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
 HMAC = frozenset(get_args(Hmac))
 
 
@@ -50,9 +48,8 @@ def _long_enough(value: SecretStr | None, info: ValidationInfo) -> SecretStr | N
         if info.data.get("jwt_jwks_url", "") is None:
             raise ValueError("is missing")
         return None
-    bits = max(
-        (int(name[2:]) for name in HMAC.intersection(info.data.get("jwt_algorithms", ()))), default=256
-    )
+    hashes = HMAC.intersection(info.data.get("jwt_algorithms", ()))
+    bits = max((int(name[2:]) for name in hashes), default=256)
     if len(value.get_secret_value().encode()) * 8 < bits:
         raise ValueError(f"is shorter than {bits // 8} bytes")
     return value

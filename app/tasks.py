@@ -1,19 +1,16 @@
 """The task endpoints: each runs one statement."""
 
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
-
-from fastapi import APIRouter, Request, Security
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.auth import Bearer
 from app.conditions import etag, etags, field_value, found, rendered, task_id, unchanged
 from app.connection import Value
 from app.database import Session
-from app.listing import listing, next_page, read_page
+from app.listing import listing, next_page
 from app.models import CHANGES, COMPLETION, CREATE, read_body
+from app.page import read_page
 from app.problems import Invalid
+from app.routing import TaskRoute, Tasks
 
 CREATE_TASK = """
 with created as (
@@ -71,24 +68,6 @@ select null, null
 from (select from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
 where %(etags)s::text is not null and not exists (select from deleted)
 """
-
-bearer = Bearer()
-Tasks = Annotated[Session, Security(bearer)]
-
-
-class TaskRoute(APIRoute):
-    """Hands an endpoint its session itself: FastAPI's solver of any dependencies costs as much again."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Make what runs for a request."""
-        endpoint = self.endpoint
-
-        async def handle(request: Request) -> Response:
-            response: Response = await endpoint(request, await bearer(request))
-            return response
-
-        return handle
-
 
 router = APIRouter(prefix="/api/{user_id}/tasks", tags=["tasks"], route_class=TaskRoute)
 

@@ -11,7 +11,8 @@ import httpx
 from conftest import Server
 
 from app.connection import positional
-from app.listing import Page, listing
+from app.listing import listing
+from app.page import Page
 from app.tasks import GET_TASK
 from performance import database, services, wrk
 from performance.database import TASKS

