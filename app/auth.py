@@ -31,10 +31,8 @@ LEEWAY = 10  # seconds, for clocks that differ
 LONGEST_TOKEN = 8192  # bytes
 LONGEST_USER = 255  # characters
 REMEMBERED = 16384  # tokens, of some 300 bytes each
-TYPES = {
-    "jwt",
-    "at+jwt",
-}  # RFC 7519, RFC 9068: a logout token, a proof of possession and so on is no access token
+# RFC 7519, RFC 9068: a logout token, a proof of possession and so on is no access token.
+TYPES = {"jwt", "at+jwt"}
 
 INVALID = "The token is invalid or has expired"
 ELSEWHERE = "The token was issued by someone else, or for another service"

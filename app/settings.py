@@ -140,9 +140,8 @@ def load(kind: type[S]) -> S:
     try:
         return kind()
     except ValidationError as error:
-        raise SystemExit(
-            "\n".join(_explain(str(e["loc"][0]), e["type"], e["msg"]) for e in error.errors())
-        ) from None
+        lines = [_explain(str(e["loc"][0]), e["type"], e["msg"]) for e in error.errors()]
+        raise SystemExit("\n".join(lines)) from None
 
 
 def _explain(location: str, kind: str, message: str) -> str:
