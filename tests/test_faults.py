@@ -121,6 +121,7 @@ def test_a_full_queue_is_said_at_once(service: Service) -> None:
         assert [future.result().status_code for future in waiting] == [200] * 3
 
 
+@pytest.mark.parametrize("server", ["18"], indirect=True)  # it is the waiting that takes long
 def test_a_database_that_takes_no_connections_is_503_until_it_does(server: Server, service: Service) -> None:
     with server.connect("postgres") as postgres, service.client("waiting") as client:
         postgres.execute(f"alter database {service.database} connection limit 0")

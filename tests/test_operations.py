@@ -25,6 +25,10 @@ CONNECTIONS = "select count(*) from pg_stat_activity where usename = 'tasks_api'
 TEXT = "a text that no log may hold"
 
 
+# What processes do to each other does not depend on the database's version, and takes its time.
+on_18 = pytest.mark.parametrize("server", ["18"], indirect=True)
+
+
 @pytest.fixture(scope="module")
 def watched(server: Server, database: str) -> Iterator[Api]:
     """Two processes that log JSON and count for Prometheus."""
@@ -98,6 +102,7 @@ def test_there_are_no_metrics_unless_they_are_asked_for(api: Api) -> None:
     assert httpx.get(f"{api.url}/metrics").status_code == 404
 
 
+@on_18
 def test_a_defect_is_logged_without_what_was_sent(server: Server, clone: str) -> None:
     with server.connect(clone) as owner:
         owner.execute(
@@ -114,6 +119,7 @@ def test_a_defect_is_logged_without_what_was_sent(server: Server, clone: str) ->
         assert TEXT not in api.log.read_text()
 
 
+@on_18
 def test_a_stop_lets_accepted_requests_finish(server: Server, clone: str) -> None:
     with (
         server.connect(clone) as other,
@@ -148,6 +154,7 @@ def start(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@on_18
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_refused_start_ends_every_process(server: Server, clone: str, tmp_path: Path, workers: str) -> None:
     with server.connect(clone) as owner:
@@ -168,6 +175,7 @@ def test_a_wrong_setting_ends_the_start(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@on_18
 def test_two_processes_stop_together(server: Server, clone: str) -> None:
     with serving(server.conninfo(clone, "tasks_api"), WEB_CONCURRENCY="2") as api:
         assert httpx.get(f"{api.url}/ready").status_code == 200
@@ -184,6 +192,7 @@ def test_a_head_without_end_is_cut_off(api: Api) -> None:
     assert httpx.get(f"{api.url}/health").status_code == 200
 
 
+@on_18
 def test_a_process_that_starts_while_the_database_is_away_waits_for_it(server: Server, clone: str) -> None:
     with (
         serving(server.conninfo(clone, "tasks_api"), WEB_CONCURRENCY="2") as api,
