@@ -19,7 +19,6 @@ Row = tuple[Any, ...]  # of bytes or None, as PostgreSQL writes them: its JSON i
 
 PARAMETER = re.compile(r"%\((\w+)\)s")
 
-
 # A prepared statement does not fit the tables any more, or is gone. Nothing of the transaction was kept.
 Outdated = (FeatureNotSupported, InvalidSqlStatementName)
 
@@ -56,7 +55,9 @@ class Connection(AsyncConnection[Any]):
             self.pgconn.finish()
             raise Lost(began=not (results and results[0].status == ExecStatus.FATAL_ERROR)) from error
         self.pgconn.exit_pipeline_mode()
-        for result, prepared in zip(results, preparing, strict=True):
+        for result, prepared in zip(
+            results, [*preparing, {}], strict=False
+        ):  # one more where the commit fails
             if result.status == ExecStatus.FATAL_ERROR:
                 refusal = error_from_result(result)
                 if isinstance(refusal, Outdated):

@@ -104,6 +104,20 @@ def test_a_read_only_database_refuses_changes_with_503(ward: Ward) -> None:
             assert ask(ward, *request).status_code == 200
 
 
+FAILING_COMMIT = """
+create function app.fail() returns trigger language plpgsql
+as $$ begin raise exception 'no space left' using errcode = '53100'; end $$;
+create constraint trigger late after update on app.tasks deferrable initially deferred
+  for each row execute function app.fail()
+"""
+
+
+def test_a_commit_that_fails_is_503_and_keeps_nothing(ward: Ward) -> None:
+    with ward.broken(FAILING_COMMIT, "drop function app.fail cascade"):
+        assert_unavailable(ask(ward, "PUT", "/1", {"title": "lost"}))
+        assert ask(ward, "GET", "/1").json()["title"] == "Buy milk"
+
+
 def test_a_column_that_changes_its_type_costs_no_request(ward: Ward) -> None:
     assert ask(ward, "GET", "/1").status_code == 200
     with ward.broken(
