@@ -43,13 +43,15 @@ class API(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say why the start is refused in one line instead of a traceback."""
+        if scope["type"] != "lifespan":
+            return await super().__call__(scope, receive, send)
 
         async def briefly(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed":
                 message["message"] = message["message"].rpartition("SystemExit: ")[2].strip()
             await send(message)
 
-        await super().__call__(scope, receive, briefly if scope["type"] == "lifespan" else send)
+        return await super().__call__(scope, receive, briefly)
 
     def openapi(self) -> dict[str, Any]:
         """Tell the whole truth about headers, errors and parameters."""
