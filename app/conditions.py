@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fastapi import Request
 from starlette.responses import Response
 
-from app.connection import Row
+from app.connection import Result, Row, rows
 from app.problems import Invalid, Problem
 
 INTEGER = re.compile("-?[0-9]+")
@@ -55,13 +55,14 @@ def _members(value: str) -> list[str]:
     return [member.strip() for member in MEMBER.findall(value)]
 
 
-def found(rows: list[Row]) -> Row:
+def found(result: Result) -> Row:
     """Return the one row; raise Problem where there is no such task, or only another version of it."""
-    if not rows:
+    if not result.ntuples:
         raise Problem(404, "Task not found")
-    if rows[0][-1] is None:
+    (row,) = rows(result)
+    if row[-1] is None:
         raise Problem(412, "The task has another version than If-Match names")
-    return rows[0]
+    return row
 
 
 def rendered(body: bytes, headers: Mapping[str, str], status: int = 200) -> Response:

@@ -8,11 +8,10 @@ from psycopg.errors import UniqueViolation
 from psycopg_pool import AsyncConnectionPool
 from starlette.types import Receive
 
-from app.attention import Attended
-from app.connection import Connection, Lost, Outdated, Row, Value, configure
+from app.attention import Attended, nobody
+from app.connection import Connection, Lost, Outdated, Result, Value
 from app.settings import Settings
 
-TIME_LIMIT = 8  # seconds it waits for an answer: the role's own limit is shorter, but a network may hang
 POOL_TIMEOUT = 3  # seconds a request waits for a connection
 RECONNECT_TIMEOUT = 2  # seconds after which the pool begins its attempts anew: they come ever more rarely
 CONNECT_TIMEOUT = 3  # seconds until a server that does not answer counts as away
@@ -46,7 +45,6 @@ class Database:
             # Left alone it tries ever more rarely, and gives up in the end.
             reconnect_timeout=RECONNECT_TIMEOUT,
             reconnect_failed=AsyncConnectionPool.check,
-            configure=configure,
             open=False,
         )
 
@@ -61,32 +59,36 @@ class Database:
 
     async def connect(self) -> Connection:
         """Make a connection beside the pool."""
-        connection = await Connection.connect(self.conninfo, **self.options)
-        await configure(connection)
-        return connection
+        return await Connection.connect(self.conninfo, **self.options)
 
-    async def run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
+    async def run(
+        self, identity: str, statement: str, values: Mapping[str, Value], receive: Receive = nobody
+    ) -> Result:
         """Run a statement as the user in `values`, in a round trip and a transaction of its own.
 
         Where a prepared statement is outdated, it is tried once more; where the connection breaks, a read is,
         and a write only if it provably never began.
         """
-        try:
+        with Attended(receive):
+            try:
+                return await self._run(identity, statement, values)
+            except Outdated:
+                pass
+            except Lost as lost:
+                if lost.began and identity != READ_AS:
+                    raise
             return await self._run(identity, statement, values)
-        except Outdated:
-            pass
-        except Lost as lost:
-            if lost.began and identity != READ_AS:
-                raise
-        return await self._run(identity, statement, values)
 
-    async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
+    async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> Result:
         while True:
-            async with self.pool.connection() as connection:
+            # Not pool.connection(), whose commit would cost as much again and has nothing to do.
+            connection = await self.pool.getconn()
+            try:
                 if not connection.stale():
-                    run = connection.run((identity, statement), values)
-                    return await connection.wait(run, timeout=TIME_LIMIT)
+                    return await connection.ask((identity, statement), values)
                 await connection.close()  # and the pool makes another
+            finally:
+                await self.pool.putconn(connection)
 
 
 class Session(NamedTuple):
@@ -101,21 +103,20 @@ class Session(NamedTuple):
         """The path of this user's tasks."""
         return f"/api/{quote(self.user, safe='')}/tasks"
 
-    async def read(self, statement: str, **values: Value) -> list[Row]:
+    async def read(self, statement: str, **values: Value) -> Result:
         """Run a statement that changes nothing."""
         return await self._run(READ_AS, statement, values)
 
-    async def write(self, statement: str, **values: Value) -> list[Row]:
+    async def write(self, statement: str, **values: Value) -> Result:
         """Run a statement that may change this user's rows."""
         return await self._run(ACT_AS, statement, values)
 
-    async def write_again(self, statement: str, **values: Value) -> list[Row]:
+    async def write_again(self, statement: str, **values: Value) -> Result:
         """Do so, and once more where a concurrent request was first with a unique key: now it is visible."""
         try:
             return await self.write(statement, **values)
         except UniqueViolation:
             return await self.write(statement, **values)
 
-    async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
-        with Attended(self.receive):
-            return await self.database.run(identity, statement, {"user_id": self.user, **values})
+    async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> Result:
+        return await self.database.run(identity, statement, {"user_id": self.user, **values}, self.receive)

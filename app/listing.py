@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Request
 
-from app.connection import Row, Value
+from app.connection import Value
 from app.page import Cursor, Order, Page, Sort
 
 LIST_TASKS = """
@@ -74,9 +74,9 @@ def _statement(status: str, search: bool, ordering: tuple[Sort, Order], after: b
     )
 
 
-def next_page(request: Request, path: str, page: Page, last: Row) -> str:
+def next_page(request: Request, path: str, page: Page, last: bytes) -> str:
     """Make the Link (RFC 8288) to the page after the row `last`, every other parameter kept."""
-    task = json.loads(last[0])
+    task = json.loads(last)
     sort, order = page.ordering
     cursor = Cursor(sort=sort, order=order, key=KEYS[sort] and task[KEYS[sort]], id=task["id"])
     query = [

@@ -10,8 +10,9 @@ from psycopg.errors import (
     UndefinedFunction,
 )
 
-from app.connection import Value
-from app.database import READ_AS, TIME_LIMIT, Database
+from app.attention import Attended, nobody
+from app.connection import Value, rows
+from app.database import READ_AS, Database
 from app.reports import SQL, describe
 
 SCHEMA_VERSION = 5  # the newest migration this code needs
@@ -44,7 +45,7 @@ class Unready(Exception):
 async def check(database: Database) -> None:
     """Raise Unready unless the migrations are there and row security holds for this very connection."""
     try:
-        (row,) = await database.run(READ_AS, CHECK, NOBODY)
+        (row,) = rows(await database.run(READ_AS, CHECK, NOBODY))
     except (InvalidSchemaName, UndefinedFunction):
         row = (b"0", b"tasks_api", b"somebody", None, b"f")
     version, role, user, exposed, read_only = row
@@ -66,11 +67,11 @@ async def check_prepared(database: Database) -> None:
     if database.options["prepare_threshold"] is None:
         return
     async with database.pool.connection() as connection, await database.connect() as another:
-        with suppress(DuplicatePreparedStatement):
-            await connection.wait(connection.run((READ_AS, CHECK), NOBODY), timeout=TIME_LIMIT)
+        with suppress(DuplicatePreparedStatement), Attended(nobody):
+            await connection.ask((READ_AS, CHECK), NOBODY)
             another.names = dict(connection.names)
             try:
-                await another.wait(another.run((READ_AS, CHECK), NOBODY), timeout=TIME_LIMIT)
+                await another.ask((READ_AS, CHECK), NOBODY)
             except InvalidSqlStatementName:
                 return
     raise Unready("The pooler does not keep prepared statements apart: set PREPARED_STATEMENTS=false")

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.conditions import etag, etags, field_value, found, rendered, task_id, unchanged
-from app.connection import Value
+from app.connection import Value, column, rows
 from app.database import Session
 from app.listing import listing, next_page
 from app.models import CHANGES, COMPLETION, CREATE, read_body
@@ -85,12 +85,12 @@ async def list_tasks(request: Request, tasks: Tasks) -> Response:
     """Answer one page; where more follow, the `Link` header leads to the next."""
     page = read_page(request)
     statement, values = listing(page)
-    rows = await tasks.read(statement, **values)
+    found = column(await tasks.read(statement, **values))
     headers = {}
-    if len(rows) > page.limit:
-        rows.pop()
-        headers["Link"] = next_page(request, tasks.path, page, rows[-1])
-    return rendered(b"[%b]" % b",".join([row[0] for row in rows]), headers)
+    if len(found) > page.limit:
+        found.pop()
+        headers["Link"] = next_page(request, tasks.path, page, found[-1])
+    return rendered(b"[%b]" % b",".join(found), headers)
 
 
 @router.post("", operation_id="create_task", summary="Create a task", status_code=201)
@@ -99,10 +99,10 @@ async def create_task(request: Request, tasks: Tasks) -> Response:
     task = {"description": None, "completed": False, **await read_body(request, CREATE)}
     key = field_value(request, "idempotency-key")
     if key is None:
-        rows = await tasks.write(CREATE_TASK, **task)
+        created = await tasks.write(CREATE_TASK, **task)
     else:
-        rows = await tasks.write_again(CREATE_TASK_ONCE, key=key, **task)
-    json, version, number, replayed, same = rows[0]
+        created = await tasks.write_again(CREATE_TASK_ONCE, key=key, **task)
+    json, version, number, replayed, same = rows(created)[0]
     if same == b"f":
         raise Invalid(("Idempotency-Key", "has been used for another task"))
     headers = {"Location": f"{tasks.path}/{number.decode()}", "ETag": etag(version)}

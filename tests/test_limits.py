@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from app import protocol
+from app.connection import column
 from app.database import ACT_AS, READ_AS, Database
 from app.headers import Headers
 from app.settings import Settings, load
@@ -105,7 +106,7 @@ def with_database(
 
 
 async def pid(database: Database) -> bytes:
-    ((number,),) = await database.run(READ_AS, PID, {"user_id": "alice"})
+    (number,) = column(await database.run(READ_AS, PID, {"user_id": "alice"}))
     assert isinstance(number, bytes)
     return number
 

@@ -1,0 +1,170 @@
+"""A connection whose socket stays watched: the watch ends with the socket, and answers are never mixed up."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from conftest import Server
+from psycopg import OperationalError
+from psycopg.pq import TransactionStatus
+
+from app import attention
+from app.connection import Connection, Lost, column
+from app.database import ACT_AS, READ_AS
+
+PID = "select pg_backend_pid()"
+SLEEP = "select pg_sleep(10)"
+Connect = Callable[[], Awaitable[Connection]]
+Use = Callable[[Callable[[Connect], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def use(server: Server, database: str) -> Use:
+    """Run something that makes its own connections."""
+    conninfo = server.conninfo(database, "tasks_api")
+
+    async def connect() -> Connection:
+        return await Connection.connect(conninfo, autocommit=True, prepare_threshold=1)
+
+    return lambda work: asyncio.run(asyncio.wait_for(_run(work(connect)), 30))
+
+
+async def _run(work: Awaitable[None]) -> None:
+    await work
+
+
+@pytest.fixture
+def kill(server: Server) -> Callable[[int], None]:
+    """End a server process."""
+
+    def kill(pid: int) -> None:
+        with server.connect("postgres") as connection:
+            connection.execute("select pg_terminate_backend(%s, 5000)", [pid])
+
+    return kill
+
+
+async def ask(connection: Connection, statement: str, identity: str = READ_AS, **values: str) -> bytes:
+    (value,) = column(await connection.ask((identity, statement), {"user_id": "alice", **values}))
+    assert isinstance(value, bytes)
+    return value
+
+
+def test_the_watch_stays_for_the_next_statement_and_ends_where_psycopg_waits(use: Use) -> None:
+    async def work(connect: Connect) -> None:
+        async with await connect() as connection:
+            for _ in range(2):
+                for _ in range(3):
+                    assert int(await ask(connection, PID)) == connection.info.backend_pid
+                    assert connection.watched
+                cursor = await connection.execute("select 1")
+                assert await cursor.fetchone() == (1,)
+                assert not connection.watched
+            await ask(connection, PID)
+        assert not connection.watched
+
+    use(work)
+
+
+def test_a_server_that_closes_an_idle_connection_wakes_nobody_for_ever(
+    use: Use, kill: Callable[[int], None]
+) -> None:
+    async def work(connect: Connect) -> None:
+        connection = await connect()
+        await ask(connection, PID)
+        assert not connection.stale()
+        kill(connection.info.backend_pid)
+        await asyncio.sleep(0.1)
+        assert connection.stale()
+        assert not connection.watched  # or the event loop would turn round it, as fast as it can
+        await connection.close()
+
+    use(work)
+
+
+@pytest.mark.parametrize("when", ["idle", "asked"])
+def test_the_next_connection_with_the_same_socket_number_is_heard(
+    use: Use, kill: Callable[[int], None], when: str
+) -> None:
+    async def work(connect: Connect) -> None:
+        sockets = []
+        for _ in range(5):
+            connection = await connect()
+            sockets.append(connection.socket)
+            await ask(connection, PID)
+            if when == "asked":
+                asked = asyncio.create_task(ask(connection, SLEEP))
+                await asyncio.sleep(0.05)
+                await asyncio.to_thread(kill, connection.info.backend_pid)
+                with pytest.raises(Lost):
+                    await asked
+            else:
+                kill(connection.info.backend_pid)
+            await connection.close()
+        assert len(set(sockets)) < len(sockets)
+
+    use(work)
+
+
+def test_a_statement_larger_than_the_sockets_buffer_is_sent(use: Use) -> None:
+    async def work(connect: Connect) -> None:
+        async with await connect() as connection:
+            size = 30_000_000
+            assert int(await ask(connection, "select length(%(text)s::text)", text="x" * size)) == size
+            assert int(await ask(connection, PID)) == connection.info.backend_pid
+
+    use(work)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 30_000_000], ids=["asked", "being sent"])
+def test_after_a_cancelled_statement_the_next_one_gets_its_own_answer(use: Use, text: str) -> None:
+    async def work(connect: Connect) -> None:
+        async with await connect() as connection:
+            for statement in (SLEEP, "select count(*) from generate_series(1, 1e8)"):
+                asked = asyncio.create_task(ask(connection, statement + " where %(text)s <> ' '", text=text))
+                await asyncio.sleep(0.05)
+                asked.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asked
+                if connection.closed:
+                    assert text  # what was not sent whole cannot be ended
+                    return
+                assert connection.pgconn.transaction_status == TransactionStatus.IDLE
+                assert int(await ask(connection, PID)) == connection.info.backend_pid
+
+    use(work)
+
+
+def test_a_statement_that_ends_before_it_is_cancelled_takes_the_connection_along(
+    use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may hear of it too late, and cancel what comes next."""
+
+    async def late(_: Connection, **__: float) -> None:
+        await asyncio.sleep(0.3)
+
+    async def work(connect: Connect) -> None:
+        connection = await connect()
+        monkeypatch.setattr(Connection, "cancel_safe", late)
+        asked = asyncio.create_task(ask(connection, "select pg_sleep(0.2)"))
+        await asyncio.sleep(0.05)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert connection.closed
+
+    use(work)
+
+
+def test_whoever_waits_too_long_is_told_and_the_statement_cancelled(
+    use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "TIME_LIMIT", 0.4)
+
+    async def work(connect: Connect) -> None:
+        async with await connect() as connection:
+            with pytest.raises(OperationalError, match="in time"), attention.Attended(attention.nobody):
+                await ask(connection, SLEEP, ACT_AS)
+            assert int(await ask(connection, PID)) == connection.info.backend_pid
+
+    use(work)
