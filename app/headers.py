@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.problems import STOPPING, Problem, on_problem
+from app.errors import problem
 
+DEFECT = 500  # which the server logs
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # Within a segment a slash is no end of it, nor is a line feed one of the path, as to Starlette's patterns;
 # no other decoding yields these stand-ins.
@@ -43,10 +44,6 @@ class Headers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, its path split before it is decoded, and complete the answer's headers."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
         given: dict[bytes, bytes] = dict(scope["headers"])
         request_id = _request_id(given)
         state = scope.setdefault("state", {})
@@ -68,18 +65,18 @@ class Headers:
 
         if b"%" in scope["raw_path"]:
             scope["path"] = "/".join(map(_encoded, scope["raw_path"].decode("ascii").split("/")))
+        app = self.app
+        if scope["method"] == "OPTIONS" and origin and b"access-control-request-method" in given:
+            app = Response(status_code=204, headers=PREFLIGHT if allowed else None)
         try:
-            if scope["method"] == "OPTIONS" and origin and b"access-control-request-method" in given:
-                await Response(status_code=204, headers=PREFLIGHT if allowed else None)(
-                    scope, receive, complete
-                )
-            else:
-                await self.app(scope, receive, complete)
-        except CancelledError:  # a stop that can wait no longer
+            await app(scope, receive, complete)
+        except (Exception, CancelledError) as error:
             if status:
                 raise
-            answer = await on_problem(Request(scope), Problem(503, STOPPING, {"Retry-After": "1"}))
-            await answer(scope, receive, complete)
+            found = problem(Request(scope), error)
+            await found.response()(scope, receive, complete)
+            if found.status == DEFECT:
+                raise
         finally:
             for observe in state.get("observers", ()):
                 observe(scope, status or 500, perf_counter() - began)

@@ -2,28 +2,31 @@
 
 from fastapi import APIRouter, HTTPException, Request
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from app import safety
 from app.problems import Problem
+from app.routing import Route
 
-router = APIRouter(tags=["health"])
+Status = dict[str, str]
+
+router = APIRouter(tags=["health"], route_class=Route)
 
 
-@router.get("/health", operation_id="get_health", summary="Does the process live?")
-async def health() -> dict[str, str]:
+@router.get("/health", operation_id="get_health", summary="Does the process live?", response_model=Status)
+async def health(_: Request) -> Response:
     """Asks neither the database nor for a token."""
-    return {"status": "healthy"}
+    return JSONResponse({"status": "healthy"})
 
 
-@router.get("/ready", operation_id="get_ready", summary="Should it get requests?")
-async def ready(request: Request) -> dict[str, str]:
+@router.get("/ready", operation_id="get_ready", summary="Should it get requests?", response_model=Status)
+async def ready(request: Request) -> Response:
     """Asks whether the database answers, is migrated, and keeps row security active for this API."""
     try:
         await safety.check(request.state.database)
     except safety.Unready as reason:
         raise Problem(503, str(reason), {"Retry-After": "5"}) from None
-    return {"status": "ready"}
+    return JSONResponse({"status": "ready"})
 
 
 @router.get("/metrics", include_in_schema=False)

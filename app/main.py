@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import health, log, openapi, problems, safety, tasks
+from app import health, log, openapi, safety, tasks
 from app.auth import Tokens
 from app.database import Database
 from app.headers import Headers
@@ -35,16 +36,18 @@ A task of another user does not exist. Errors are `application/problem+json` (RF
 
 
 class API(FastAPI):
-    """FastAPI with our headers around everything, also around its answer to a defect."""
+    """FastAPI's routes and OpenAPI behind one wrapper, ours: its own ones serve what is not used here."""
 
-    def build_middleware_stack(self) -> ASGIApp:
-        """Wrap what handles defects, too."""
-        return Headers(super().build_middleware_stack())
+    @cached_property
+    def outermost(self) -> ASGIApp:
+        """Have nothing else before the routes."""
+        return Headers(self.router)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Say why the start is refused in one line instead of a traceback."""
-        if scope["type"] != "lifespan":
-            return await super().__call__(scope, receive, send)
+        """Pass requests on; say why the start is refused in one line instead of a traceback."""
+        if scope["type"] == "http":
+            scope["app"] = self
+            return await self.outermost(scope, receive, send)
 
         async def briefly(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed":
@@ -97,7 +100,6 @@ app = API(
     redirect_slashes=False,
     routes=[*tasks.router.routes, *health.router.routes],  # include_router would match each request twice
 )
-problems.install(app)
 
 
 def serve() -> None:
@@ -113,6 +115,7 @@ def serve() -> None:
         log_config=log.config(settings),
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody asks where a client is
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )

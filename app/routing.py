@@ -1,11 +1,11 @@
 """How a request reaches its endpoint, and in whose name."""
 
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Request, Security
 from fastapi.routing import APIRoute
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from app.auth import Bearer
 from app.database import Session
@@ -14,15 +14,29 @@ bearer = Bearer()
 Tasks = Annotated[Session, Security(bearer)]
 
 
-class TaskRoute(APIRoute):
-    """Hands an endpoint its session itself: FastAPI's solver of any dependencies costs as much again."""
+class Route(APIRoute):
+    """Calls its endpoint itself: FastAPI's solver of any dependencies costs as much again."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Make what runs for a request."""
-        endpoint = self.endpoint
+    methods: set[str]
 
-        async def handle(request: Request) -> Response:
-            response: Response = await endpoint(request, await bearer(request))
-            return response
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["method"] not in self.methods:
+            await super().handle(scope, receive, send)
+            return
+        response = await self.answer(Request(scope, receive, send))
+        await response(scope, receive, send)
 
-        return handle
+    async def answer(self, request: Request) -> Response:
+        """Let the endpoint answer."""
+        response: Response = await self.endpoint(request)
+        return response
+
+
+class TaskRoute(Route):
+    """Hands its endpoint the session of the user whom token and path name."""
+
+    async def answer(self, request: Request) -> Response:
+        """Let the endpoint answer."""
+        response: Response = await self.endpoint(request, await bearer(request))
+        return response
