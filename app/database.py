@@ -5,11 +5,11 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 from psycopg.errors import UniqueViolation
-from psycopg_pool import AsyncConnectionPool
 from starlette.types import Receive
 
 from app.attention import Attended, nobody
 from app.connection import Connection, Lost, Outdated, Result, Value
+from app.pool import Pool
 from app.settings import Settings
 
 POOL_TIMEOUT = 3  # seconds a request waits for a connection
@@ -34,17 +34,17 @@ class Database:
             "connect_timeout": CONNECT_TIMEOUT,
             "prepare_threshold": 1 if settings.prepared_statements else None,
         }
-        self.pool = AsyncConnectionPool(
+        self.pool = Pool(
             self.conninfo,
             connection_class=Connection,
             kwargs=self.options,
             min_size=1,
             max_size=settings.pool_size,
-            max_waiting=settings.pool_queue,
+            queue=settings.pool_queue,
             timeout=POOL_TIMEOUT,
             # Left alone it tries ever more rarely, and gives up in the end.
             reconnect_timeout=RECONNECT_TIMEOUT,
-            reconnect_failed=AsyncConnectionPool.check,
+            reconnect_failed=Pool.check,
             open=False,
         )
 

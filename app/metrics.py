@@ -7,13 +7,11 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-from psycopg_pool import AsyncConnectionPool
 from starlette.types import Scope
 
-from app.connection import Connection
 from app.log import template
+from app.pool import Pool
 
-Pool = AsyncConnectionPool[Connection]
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 INTERVAL = 1  # seconds between two looks at the pool: another process may be asked for our numbers
 

@@ -1,0 +1,58 @@
+"""A queue before psycopg's pool: whoever waits in the pool itself makes all others wait for its lock."""
+
+import asyncio
+from typing import Any
+
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+
+from app.connection import Connection
+
+
+class Pool(AsyncConnectionPool[Connection]):
+    """At most `max_size` requests have a turn in the pool, at most `queue` wait for one, in order."""
+
+    def __init__(self, *args: Any, max_size: int, queue: int, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, max_size=max_size, **options)
+        self.turns = asyncio.Semaphore(max_size)
+        self.queue = queue
+        self.queued = 0
+
+    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109 - psycopg's own
+        """Return a connection within so many seconds."""
+        limit = self.timeout if timeout is None else timeout
+        if self.turns.locked():
+            limit = await self._turn(limit)
+        else:
+            await self.turns.acquire()
+        try:
+            return await super().getconn(limit)
+        except BaseException:
+            self.turns.release()
+            raise
+
+    async def putconn(self, conn: Connection) -> None:
+        """Take a connection back."""
+        try:
+            await super().putconn(conn)
+        finally:
+            self.turns.release()
+
+    def get_stats(self) -> dict[str, int]:
+        """Return psycopg's numbers, its queue and ours being one."""
+        stats = super().get_stats()
+        return stats | {"requests_waiting": stats.get("requests_waiting", 0) + self.queued}
+
+    async def _turn(self, limit: float) -> float:
+        """Wait for a turn; return how many of the seconds are left."""
+        if self.queued >= self.queue:
+            raise TooManyRequests("the queue is full")
+        self.queued += 1
+        until = asyncio.get_running_loop().time() + limit
+        try:
+            async with asyncio.timeout_at(until):
+                await self.turns.acquire()
+        except TimeoutError:
+            raise PoolTimeout("no connection in time") from None
+        finally:
+            self.queued -= 1
+        return until - asyncio.get_running_loop().time()
