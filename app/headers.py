@@ -2,9 +2,9 @@
 
 import re
 from asyncio import CancelledError
+from secrets import token_hex
 from time import perf_counter
 from urllib.parse import unquote
-from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -84,7 +84,7 @@ class Headers:
 
 def _request_id(given: dict[bytes, bytes]) -> bytes:
     request_id = given.get(b"x-request-id", b"")
-    return request_id if REQUEST_ID.fullmatch(request_id) else uuid4().hex.encode()
+    return request_id if REQUEST_ID.fullmatch(request_id) else token_hex(16).encode()
 
 
 def _encoded(segment: str) -> str:

@@ -4,6 +4,7 @@ Never a token, a password or a task's text: routes are named by template, users 
 an exception the messages, which may repeat what was sent, are left out.
 """
 
+import asyncio
 import json
 import logging
 import sys
@@ -26,6 +27,7 @@ REQUEST = {
     '"status": %d, "ms": %.2f, "user": %s}\n',
     "plain": "%s %s request %s: %s %s %d in %.2f ms, user %s\n",
 }
+TOGETHER = 8  # some of 4096 bytes (PIPE_BUF)
 UNKNOWN = {401, 403, 405}  # answered before anybody has shown to be the user in the path
 
 
@@ -75,17 +77,23 @@ def hashed(user: str) -> str:
     return sha256(user.encode()).hexdigest()[:16]
 
 
-USERS: dict[str, Callable[[str], str | None]] = {"id": str, "hash": hashed, "none": lambda _: None}
+# As JSON, which a pseudonym is as soon as it is quoted.
+USERS: dict[str, Callable[[str], str]] = {
+    "id": json.dumps,
+    "hash": lambda user: f'"{hashed(user)}"',
+    "none": lambda _: "null",
+}
 
 
 class RequestLog:
-    """Writes the line of a request."""
+    """Writes the lines of the requests that one turn of the event loop answers, all at once."""
 
     def __init__(self, settings: Settings) -> None:
         self.user, self.line = USERS[settings.log_users], REQUEST[settings.log_format]
+        self.lines: list[str] = []
 
     def __call__(self, scope: Scope, status: int, seconds: float) -> None:
-        """Write it when the answer is sent."""
+        """Have it written when the answer is sent."""
         user = None if status in UNKNOWN else scope.get("path_params", {}).get("user_id")
         fields = (
             datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -95,10 +103,19 @@ class RequestLog:
             template(scope),
             status,
             seconds * 1000,
-            json.dumps(user and self.user(decoded(user))),
+            self.user(decoded(user)) if user else "null",
         )
-        with suppress(OSError):  # a full disk is no reason not to answer
-            sys.stderr.write(self.line % fields)
+        if not self.lines:
+            asyncio.get_running_loop().call_soon(self.write)
+        self.lines.append(self.line % fields)
+
+    def write(self) -> None:
+        """Write as many lines at a time as a pipe keeps together when several processes write into it."""
+        while self.lines:
+            some = "".join(self.lines[:TOGETHER])
+            del self.lines[:TOGETHER]
+            with suppress(OSError):  # a full disk is no reason not to answer
+                sys.stderr.write(some)
 
 
 def template(scope: Scope) -> str:
