@@ -1,11 +1,45 @@
 """What one connection may take: a head of 64 KiB, half a minute for a request or to read an answer."""
 
 import asyncio
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LONGEST_HEAD = 65536  # bytes; the parser itself would keep any number
 SLOWEST = 30  # seconds
+
+
+class Gathering:
+    """A transport that sends what one turn of the event loop writes at once: the head and body of an answer.
+
+    uvloop would send each by itself, and sending is the dearest system call of a request.
+    """
+
+    __slots__ = ("loop", "pieces", "transport")  # there is one for each client
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+        self.loop, self.transport = loop, transport
+        self.pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Send it soon."""
+        if not self.pieces:
+            self.loop.call_soon(self.flush)
+        self.pieces.append(data)
+
+    def flush(self) -> None:
+        """Send it now, if there still is a client."""
+        if self.pieces and not self.transport.is_closing():
+            self.transport.write(b"".join(self.pieces))
+        self.pieces.clear()
+
+    def close(self) -> None:
+        """Send what is left, then close."""
+        self.flush()
+        self.transport.close()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the transport's own
+        return getattr(self.transport, name)
 
 
 class Protocol(HttpToolsProtocol):
@@ -17,7 +51,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Give the first request its time."""
-        super().connection_made(transport)
+        super().connection_made(Gathering(self.loop, transport))  # type: ignore[arg-type]  # all that uvicorn uses
         self._limit()
 
     def connection_lost(self, exc: Exception | None) -> None:
