@@ -1,56 +1,60 @@
-"""Whoever waits for the database is looked after: for a time, and while the client is there."""
+"""Whoever waits for the database waits for a time, and only while the client does."""
 
 import asyncio
 from types import TracebackType
 
 from psycopg import OperationalError
 from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive
 
-PATIENCE = 0.2  # seconds until somebody looks: most waits are over sooner, and cost a timer
 TIME_LIMIT = 8  # seconds for all of it: the role's own limits are shorter, but a network may hang
+PATIENCE = 0.2  # seconds: most of what a client leaves behind is done by then, and need not be cancelled
 
 
-async def nobody() -> Message:
-    """Receive nothing, ever."""
-    nothing: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-    return await nothing
+class Client:
+    """The other end of an HTTP connection."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.waiting: set[Attended] = set()
+
+    def leave(self) -> None:
+        """Have cancelled what somebody waits for in its name."""
+        self.gone = True
+        if self.waiting:
+            asyncio.get_running_loop().call_later(PATIENCE, self._forget)
+
+    def _forget(self) -> None:
+        for waiting in tuple(self.waiting):
+            waiting.stop(ClientDisconnect())
 
 
 class Attended:
-    """Cancels what its block waits for when the client goes away (ClientDisconnect) or time is up.
+    """Cancels what its block waits for when the client is gone (ClientDisconnect) or time is up."""
 
-    Whoever waits in the block must not be receiving: the body is read before, or not wanted.
-    """
-
-    def __init__(self, receive: Receive) -> None:
-        self.receive = receive
+    def __init__(self, client: Client) -> None:
+        self.client = client
         self.reason: Exception | None = None
-        self.listening: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
+        if self.client.gone:
+            raise ClientDisconnect
         loop = asyncio.get_running_loop()
         self.task = asyncio.current_task(loop)
-        self.timer = loop.call_later(PATIENCE, self._look)
+        self.timer = loop.call_later(TIME_LIMIT, self._late)
+        self.client.waiting.add(self)
 
     def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
         self.timer.cancel()
-        if self.listening:
-            self.listening.cancel()
+        self.client.waiting.discard(self)
         # Only our own cancellation is taken back; a server that stops has cancelled for itself.
         if self.reason and self.task and not self.task.uncancel() and kind is asyncio.CancelledError:
             raise self.reason
 
-    def _look(self) -> None:
-        self.listening = asyncio.create_task(self._listen())
+    def _late(self) -> None:
+        self.stop(OperationalError("no answer in time"))
 
-    async def _listen(self) -> None:
-        try:
-            async with asyncio.timeout(TIME_LIMIT - PATIENCE):
-                while (await self.receive())["type"] != "http.disconnect":
-                    pass  # the body that a GET or DELETE was sent with
-            self.reason = ClientDisconnect()
-        except TimeoutError:
-            self.reason = OperationalError("no answer in time")
-        if self.task:
+    def stop(self, reason: Exception) -> None:
+        """Cancel it, and have the reason raised."""
+        if not self.reason and self.task:
+            self.reason = reason
             self.task.cancel()

@@ -5,9 +5,8 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 from psycopg.errors import UniqueViolation
-from starlette.types import Receive
 
-from app.attention import Attended, nobody
+from app.attention import Attended, Client
 from app.connection import Connection, Lost, Outdated, Result, Value
 from app.pool import Pool
 from app.settings import Settings
@@ -62,14 +61,14 @@ class Database:
         return await Connection.connect(self.conninfo, **self.options)
 
     async def run(
-        self, identity: str, statement: str, values: Mapping[str, Value], receive: Receive = nobody
+        self, identity: str, statement: str, values: Mapping[str, Value], client: Client | None = None
     ) -> Result:
         """Run a statement as the user in `values`, in a round trip and a transaction of its own.
 
         Where a prepared statement is outdated, it is tried once more; where the connection breaks, a read is,
         and a write only if it provably never began.
         """
-        with Attended(receive):
+        with Attended(client or Client()):
             try:
                 return await self._run(identity, statement, values)
             except Outdated:
@@ -96,7 +95,7 @@ class Session(NamedTuple):
 
     database: Database
     user: str
-    receive: Receive
+    client: Client
 
     @property
     def path(self) -> str:
@@ -119,4 +118,4 @@ class Session(NamedTuple):
             return await self.write(statement, **values)
 
     async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> Result:
-        return await self.database.run(identity, statement, {"user_id": self.user, **values}, self.receive)
+        return await self.database.run(identity, statement, {"user_id": self.user, **values}, self.client)

@@ -5,6 +5,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.attention import Client
+
 LONGEST_HEAD = 65536  # bytes; the parser itself would keep any number
 SLOWEST = 30  # seconds
 
@@ -51,11 +53,13 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Give the first request its time."""
+        self.peer = Client()
         super().connection_made(Gathering(self.loop, transport))  # type: ignore[arg-type]  # all that uvicorn uses
         self._limit()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock."""
+        """Tell those who wait in the client's name, and forget the clock."""
+        self.peer.leave()
         self._unlimit()
         super().connection_lost(exc)
 
@@ -63,6 +67,7 @@ class Protocol(HttpToolsProtocol):
         """Count a head."""
         self.receiving, self.head = True, 1
         super().on_message_begin()
+        self.scope["state"]["client"] = self.peer
 
     def on_headers_complete(self) -> None:
         """Stop counting."""

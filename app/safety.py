@@ -10,7 +10,7 @@ from psycopg.errors import (
     UndefinedFunction,
 )
 
-from app.attention import Attended, nobody
+from app.attention import Attended, Client
 from app.connection import Value, rows
 from app.database import READ_AS, Database
 from app.reports import SQL, describe
@@ -67,7 +67,7 @@ async def check_prepared(database: Database) -> None:
     if database.options["prepare_threshold"] is None:
         return
     async with database.pool.connection() as connection, await database.connect() as another:
-        with suppress(DuplicatePreparedStatement), Attended(nobody):
+        with suppress(DuplicatePreparedStatement), Attended(Client()):
             await connection.ask((READ_AS, CHECK), NOBODY)
             another.names = dict(connection.names)
             try:

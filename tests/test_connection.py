@@ -163,7 +163,7 @@ def test_whoever_waits_too_long_is_told_and_the_statement_cancelled(
 
     async def work(connect: Connect) -> None:
         async with await connect() as connection:
-            with pytest.raises(OperationalError, match="in time"), attention.Attended(attention.nobody):
+            with pytest.raises(OperationalError, match="in time"), attention.Attended(attention.Client()):
                 await ask(connection, SLEEP, ACT_AS)
             assert int(await ask(connection, PID)) == connection.info.backend_pid
 
