@@ -16,14 +16,16 @@ LATE = partial(OperationalError, "no answer in time")
 class Client:
     """The other end of an HTTP connection."""
 
+    __slots__ = ("gone", "waiting")
+
     def __init__(self) -> None:
         self.gone = False
-        self.waiting: set[Attended] = set()
+        self.waiting: Attended | None = None  # one at most: answers come in the order of the requests
 
     def leave(self) -> None:
         """Have cancelled what somebody waits for in its name."""
         self.gone = True
-        for waiting in self.waiting:
+        if waiting := self.waiting:
             waiting.loop.call_at(waiting.since + PATIENCE, waiting.stop, ClientDisconnect)
 
 
@@ -41,17 +43,17 @@ class Attended:
         self.task = asyncio.current_task(self.loop)
         self.since = self.loop.time()
         self.timer = self.loop.call_later(TIME_LIMIT, self.stop, LATE)
-        self.client.waiting.add(self)
+        self.client.waiting = self
 
     def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
         self.timer.cancel()
-        self.client.waiting.discard(self)
+        self.client.waiting = None
         # Only our own cancellation is taken back; a server that stops has cancelled for itself.
         if self.reason and self.task and not self.task.uncancel() and kind is asyncio.CancelledError:
             raise self.reason()  # made only now: kept, it would keep itself by its traceback
 
     def stop(self, reason: Callable[[], Exception]) -> None:
         """Cancel it, and have the reason raised."""
-        if self in self.client.waiting and not self.reason and self.task:
+        if self.client.waiting is self and not self.reason and self.task:
             self.reason = reason
             self.task.cancel()

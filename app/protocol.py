@@ -1,4 +1,7 @@
-"""What one connection may take: a head of 64 KiB, half a minute for a request or to read an answer."""
+"""One HTTP connection: how it is written to, what it keeps, and what a client may take of it.
+
+That is a head of 64 KiB, and half a minute to send a request or to read an answer.
+"""
 
 import asyncio
 from typing import Any
@@ -17,7 +20,7 @@ class Gathering:
     uvloop would send each by itself, and sending is the dearest system call of a request.
     """
 
-    __slots__ = ("loop", "pieces", "transport")  # there is one for each client
+    __slots__ = ("loop", "pieces", "transport")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
         self.loop, self.transport = loop, transport
@@ -47,13 +50,14 @@ class Gathering:
 class Protocol(HttpToolsProtocol):
     """uvicorn's, which waits for ever for a client that is slow, and limits the head only in its h11 one."""
 
-    head = 0  # bytes of a head that is not complete
-    receiving = True
-    deadline: asyncio.TimerHandle | None = None
+    __slots__ = ("deadline", "head", "peer", "receiving")  # beyond 30 attributes an object takes 2 kB
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Give the first request its time."""
         self.peer = Client()
+        self.head = 0  # bytes of a head that is not complete
+        self.receiving = True
+        self.deadline: asyncio.TimerHandle | None = None
         super().connection_made(Gathering(self.loop, transport))  # type: ignore[arg-type]  # all that uvicorn uses
         self._limit()
 
@@ -78,6 +82,12 @@ class Protocol(HttpToolsProtocol):
         """Stop the clock."""
         self.receiving = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Forget the request: most connections are idle most of the time, and it is half of their memory."""
+        super().on_response_complete()
+        if not self.receiving and self.cycle.response_complete:
+            self.cycle = self.scope = self.headers = None  # type: ignore[assignment]  # as uvicorn begins
 
     def data_received(self, data: bytes) -> None:
         """Close the connection of a client that sends too much or too slowly."""
