@@ -133,7 +133,7 @@ class Bearer(SecurityBase):
         user = await request.state.tokens.user(token.strip())
         if user != decoded(request.path_params["user_id"]):
             raise Problem(403, "Not authorized to access this user's tasks")
-        return Session(request.state.database, user, request.state.client)
+        return Session(request.state.database, user, getattr(request.state, "client", None))
 
 
 def unauthorized(reason: str, more: str = "") -> Problem:

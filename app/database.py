@@ -95,7 +95,7 @@ class Session(NamedTuple):
 
     database: Database
     user: str
-    client: Client
+    client: Client | None
 
     @property
     def path(self) -> str:

@@ -87,7 +87,8 @@ class Protocol(HttpToolsProtocol):
         """Forget the request: most connections are idle most of the time, and it is half of their memory."""
         super().on_response_complete()
         if not self.receiving and self.cycle.response_complete:
-            self.cycle = self.scope = self.headers = None  # type: ignore[assignment]  # as uvicorn begins
+            self.cycle = self.scope = None  # type: ignore[assignment]  # as uvicorn begins
+            self.headers = []
 
     def data_received(self, data: bytes) -> None:
         """Close the connection of a client that sends too much or too slowly."""

@@ -85,12 +85,12 @@ async def list_tasks(request: Request, tasks: Tasks) -> Response:
     """Answer one page; where more follow, the `Link` header leads to the next."""
     page = read_page(request)
     statement, values = listing(page)
-    found = column(await tasks.read(statement, **values))
+    listed = column(await tasks.read(statement, **values))
     headers = {}
-    if len(found) > page.limit:
-        found.pop()
-        headers["Link"] = next_page(request, tasks.path, page, found[-1])
-    return rendered(b"[%b]" % b",".join(found), headers)
+    if len(listed) > page.limit:
+        listed.pop()
+        headers["Link"] = next_page(request, tasks.path, page, listed[-1])
+    return rendered(b"[%b]" % b",".join(listed), headers)
 
 
 @router.post("", operation_id="create_task", summary="Create a task", status_code=201)

@@ -105,6 +105,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(version or item.path.stem))
 
 
+# For what takes its time and does not depend on the version.
+on_18 = pytest.mark.parametrize("server", ["18"], indirect=True)
+
+
 @pytest.fixture(scope="session", params=["18", "15"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Each PostgreSQL that the project is tested on, one after the other."""

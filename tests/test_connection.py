@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from conftest import Server
+from conftest import Server, on_18
 from psycopg import OperationalError
 from psycopg.pq import TransactionStatus
 
 from app import attention
 from app.connection import Connection, Lost, column
 from app.database import ACT_AS, READ_AS
+
+pytestmark = on_18
 
 PID = "select pg_backend_pid()"
 SLEEP = "select pg_sleep(10)"

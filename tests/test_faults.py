@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from conftest import Api, Database, Server, serving
+from conftest import Api, Database, Server, on_18, serving
 from faults import PGBOUNCER, Cluster, Splitter, cluster, eventually, network, pgbouncer
 
 from app import safety
@@ -121,7 +121,7 @@ def test_a_full_queue_is_said_at_once(service: Service) -> None:
         assert [future.result().status_code for future in waiting] == [200] * 3
 
 
-@pytest.mark.parametrize("server", ["18"], indirect=True)  # it is the waiting that takes long
+@on_18
 def test_a_database_that_takes_no_connections_is_503_until_it_does(server: Server, service: Service) -> None:
     with server.connect("postgres") as postgres, service.client("waiting") as client:
         postgres.execute(f"alter database {service.database} connection limit 0")
@@ -157,6 +157,7 @@ def postgres(server: Server) -> Iterator[Cluster]:
         yield made
 
 
+@on_18
 def test_every_acknowledged_write_survives_a_killed_server(postgres: Cluster) -> None:
     answers: list[tuple[int, float]] = []
     kept: list[str] = []
@@ -191,6 +192,7 @@ def test_every_acknowledged_write_survives_a_killed_server(postgres: Cluster) ->
     assert len(rows) - len(kept) <= 3  # what was under way, unheard, when the server was killed
 
 
+@on_18
 def test_a_write_of_unknown_outcome_is_not_repeated_without_a_key(postgres: Cluster) -> None:
     with (
         network(postgres.port) as between,

@@ -17,16 +17,12 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import ROOT, Api, Server, free_port, serving
+from conftest import ROOT, Api, Server, free_port, on_18, serving
 from faults import eventually
 from prometheus_client.parser import text_string_to_metric_families
 
 CONNECTIONS = "select count(*) from pg_stat_activity where usename = 'tasks_api' and datname = %s"
 TEXT = "a text that no log may hold"
-
-
-# What processes do to each other does not depend on the database's version, and takes its time.
-on_18 = pytest.mark.parametrize("server", ["18"], indirect=True)
 
 
 @pytest.fixture(scope="module")

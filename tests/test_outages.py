@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Database, Ward
+from conftest import Database, Ward, on_18
 from contract import assert_problem, assert_task, until_blocked
 
 TASKS = "/api/alice/tasks"
@@ -173,7 +173,7 @@ def test_where_the_queue_is_full_too_the_next_is_503(ward: Ward) -> None:
         assert queued.pop().result().status_code == 200
 
 
-@pytest.mark.parametrize("server", ["18"], indirect=True)  # it is the waiting that takes long
+@on_18
 def test_without_a_database_everything_else_still_works(ward: Ward) -> None:
     with ward.server.connect("postgres") as connection:
         connection.execute(f"alter database {ward.database} allow_connections false")

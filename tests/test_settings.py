@@ -1,5 +1,6 @@
 """A wrong setting or an unsafe database ends the start in one line that says so, and no other way."""
 
+import asyncio
 import json
 import os
 import re
@@ -12,8 +13,11 @@ from pathlib import Path
 import httpx
 import jwt
 import pytest
-from conftest import NO_TLS, ROOT, Api, Server, serving
+from conftest import NO_TLS, ROOT, Api, Server, on_18, serving
 from contract import ask, assert_problem
+from starlette.types import Receive, Scope, Send
+
+from app import main
 
 PASSWORD = "a-password-nobody-may-see"
 SECRET = "0123456789abcdef" * 2
@@ -154,3 +158,24 @@ def test_prepared_statements_can_be_done_without(server: Server, database: str) 
         url = f"{api.url}/api/{user}/tasks"
         listed = httpx.get(url, headers={"Authorization": f"Bearer {token}"}, verify=NO_TLS)
         assert len(listed.json()) == 4
+
+
+@on_18
+def test_any_asgi_server_may_serve_it(server: Server, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only ours tells when a client leaves."""
+    monkeypatch.setenv("DATABASE_URL", server.conninfo(database, "tasks_api"))
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    token = jwt.encode({"sub": "walter", "exp": time.time() + 60}, SECRET, "HS256")
+
+    async def served() -> httpx.Response:
+        async with main.lifespan(main.app) as state:
+
+            async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
+                await main.app({**scope, "state": dict(state)}, receive, send)
+
+            transport = httpx.ASGITransport(with_state)
+            async with httpx.AsyncClient(transport=transport, base_url="http://tasks") as client:
+                return await client.get("/api/walter/tasks", headers={"Authorization": f"Bearer {token}"})
+
+    answer = asyncio.run(served())
+    assert (answer.status_code, answer.json()) == (200, [])
