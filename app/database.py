@@ -50,7 +50,7 @@ class Database:
     async def __aenter__(self) -> Self:
         """Open the pool, after one connection of its own has shown that there is a database."""
         await (await self.connect()).close()
-        await self.pool.open()
+        await self.pool.open(wait=True, timeout=POOL_TIMEOUT)  # or the first request would have it grow
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -36,12 +36,18 @@ A task of another user does not exist. Errors are `application/problem+json` (RF
 
 
 class API(FastAPI):
-    """FastAPI's routes and OpenAPI behind one wrapper, ours: its own ones serve what is not used here."""
+    """FastAPI's routes and OpenAPI behind one wrapper, ours: its own ones serve what is not used here.
+
+    Handlers of errors are those of app.errors; middleware that is added runs within the wrapper.
+    """
 
     @cached_property
     def outermost(self) -> ASGIApp:
-        """Have nothing else before the routes."""
-        return Headers(self.router)
+        """What every request passes."""
+        app: ASGIApp = self.router
+        for middleware, arguments, options in reversed(self.user_middleware):
+            app = middleware(app, *arguments, **options)
+        return Headers(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass requests on; say why the start is refused in one line instead of a traceback."""
