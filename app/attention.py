@@ -8,7 +8,7 @@ from types import TracebackType
 from psycopg import OperationalError
 from starlette.requests import ClientDisconnect
 
-TIME_LIMIT = 8  # seconds for all of it: the role's own limits are shorter, but a network may hang
+TIME_LIMIT = 8  # seconds until it is cancelled: the role's own limits are shorter, but a network may hang
 PATIENCE = 0.2  # seconds from its beginning: most is done by then, and need not be cancelled
 LATE = partial(OperationalError, "no answer in time")
 

@@ -133,6 +133,7 @@ class Bearer(SecurityBase):
         user = await request.state.tokens.user(token.strip())
         if user != decoded(request.path_params["user_id"]):
             raise Problem(403, "Not authorized to access this user's tasks")
+        request.state.user = user  # for the log
         return Session(request.state.database, user, getattr(request.state, "client", None))
 
 

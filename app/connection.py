@@ -67,6 +67,8 @@ class Connection(WatchedConnection):
             while True:
                 await self.readable()
                 answer.send(READY_R)
+                while self.something():  # more, or the end: at a reset uvloop ends the watch without a word
+                    answer.send(READY_R)
         except StopIteration as answered:
             result: Result = answered.value
             return result

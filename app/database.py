@@ -83,9 +83,9 @@ class Database:
             # Not pool.connection(), whose commit would cost as much again and has nothing to do.
             connection = await self.pool.getconn()
             try:
-                if not connection.stale():
+                if not connection.something():
                     return await connection.ask((identity, statement), values)
-                await connection.close()  # and the pool makes another
+                await connection.close()  # as the server did meanwhile; the pool makes another
             finally:
                 await self.pool.putconn(connection)
 

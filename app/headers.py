@@ -63,8 +63,9 @@ class Headers:
                 message["headers"] = [*message["headers"], *added, *(EXPOSED if allowed else ())]
             await send(message)
 
-        if b"%" in scope["raw_path"]:
-            scope["path"] = "/".join(map(_encoded, scope["raw_path"].decode("ascii").split("/")))
+        raw = scope.get("raw_path") or b""
+        if b"%" in raw:
+            scope["path"] = "/".join(map(_encoded, raw.decode("ascii").split("/")))
         app = self.app
         if scope["method"] == "OPTIONS" and origin and b"access-control-request-method" in given:
             app = Response(status_code=204, headers=PREFLIGHT if allowed else None)

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
+from select import PIPE_BUF
 from typing import Any
 
 from starlette.types import Scope
 
-from app.headers import decoded
 from app.settings import Settings
 
 # Written without logging's machinery, at a third of its cost. What is filled in needs no escaping: the
@@ -27,8 +27,6 @@ REQUEST = {
     '"status": %d, "ms": %.2f, "user": %s}\n',
     "plain": "%s %s request %s: %s %s %d in %.2f ms, user %s\n",
 }
-TOGETHER = 8  # some of 4096 bytes (PIPE_BUF)
-UNKNOWN = {401, 403, 405}  # answered before anybody has shown to be the user in the path
 
 
 class Line(logging.Formatter):
@@ -94,7 +92,7 @@ class RequestLog:
 
     def __call__(self, scope: Scope, status: int, seconds: float) -> None:
         """Have it written when the answer is sent."""
-        user = None if status in UNKNOWN else scope.get("path_params", {}).get("user_id")
+        user = scope["state"].get("user")  # none before somebody has shown to be it
         fields = (
             datetime.now(UTC).isoformat(timespec="milliseconds"),
             "error" if status == 500 else "info",  # noqa: PLR2004 - a defect
@@ -103,19 +101,22 @@ class RequestLog:
             template(scope),
             status,
             seconds * 1000,
-            self.user(decoded(user)) if user else "null",
+            self.user(user) if user else "null",
         )
         if not self.lines:
             asyncio.get_running_loop().call_soon(self.write)
         self.lines.append(self.line % fields)
 
     def write(self) -> None:
-        """Write as many lines at a time as a pipe keeps together when several processes write into it."""
-        while self.lines:
-            some = "".join(self.lines[:TOGETHER])
-            del self.lines[:TOGETHER]
-            with suppress(OSError):  # a full disk is no reason not to answer
-                sys.stderr.write(some)
+        """Write as much at a time as a pipe keeps together when several processes write into it."""
+        lines, self.lines = self.lines, []
+        some = ""
+        for line in [*lines, ""]:
+            if not line or len(some) + len(line) > PIPE_BUF:
+                with suppress(OSError):  # a full disk is no reason not to answer
+                    sys.stderr.write(some)
+                some = ""
+            some += line
 
 
 def template(scope: Scope) -> str:

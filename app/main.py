@@ -38,7 +38,8 @@ A task of another user does not exist. Errors are `application/problem+json` (RF
 class API(FastAPI):
     """FastAPI's routes and OpenAPI behind one wrapper, ours: its own ones serve what is not used here.
 
-    Handlers of errors are those of app.errors; middleware that is added runs within the wrapper.
+    Routes are those of app.routing, handlers of errors those of app.errors; middleware that is added runs
+    within the wrapper.
     """
 
     @cached_property

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool.pool_async import ReturnConnection
 
 from app.connection import Connection
 
@@ -31,9 +32,12 @@ class Pool(AsyncConnectionPool[Connection]):
             raise
 
     async def putconn(self, conn: Connection) -> None:
-        """Take a connection back."""
+        """Take a connection back, also from somebody who is cancelled while the pool's lock is taken."""
         try:
             await super().putconn(conn)
+        except asyncio.CancelledError:
+            self.run_task(ReturnConnection(self, conn, from_getconn=False))
+            raise
         finally:
             self.turns.release()
 

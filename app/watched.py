@@ -31,10 +31,10 @@ class WatchedConnection(AsyncConnection[Any]):
         finally:
             self.waiting = None
 
-    def stale(self) -> bool:
-        """Tell whether the server has closed the connection while it was idle, without asking it.
+    def something(self) -> bool:
+        """Tell whether there is something to read by now: of an answer, or the end.
 
-        Only then, and rarely for a notice, is there something to read before something is sent.
+        While the connection is idle it is the end, or rarely a notice.
         """
         return bool(self.poll.poll(0))
 

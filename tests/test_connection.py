@@ -1,11 +1,19 @@
 """A connection whose socket stays watched: the watch ends with the socket, and answers are never mixed up."""
 
 import asyncio
+import select
+import socket
+import struct
+import threading
+import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+import uvloop
 from conftest import Server, on_18
 from psycopg import OperationalError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from app import attention
@@ -74,14 +82,57 @@ def test_a_server_that_closes_an_idle_connection_wakes_nobody_for_ever(
     async def work(connect: Connect) -> None:
         connection = await connect()
         await ask(connection, PID)
-        assert not connection.stale()
+        assert not connection.something()
         kill(connection.info.backend_pid)
         await asyncio.sleep(0.1)
-        assert connection.stale()
+        assert connection.something()
         assert not connection.watched  # or the event loop would turn round it, as fast as it can
         await connection.close()
 
     use(work)
+
+
+def cut(listening: socket.socket, server: str, armed: threading.Event) -> None:
+    """Stand between client and server; reset the connection in the middle of an answer."""
+    client, _ = listening.accept()
+    held = b""
+    with client, socket.socket(socket.AF_UNIX) as upstream:
+        upstream.connect(server)
+        while True:
+            for ready in select.select([client, upstream], [], [])[0]:
+                data = ready.recv(65536)
+                if ready is client:
+                    upstream.sendall(data)
+                elif not armed.is_set():
+                    client.sendall(data)
+                elif len(held := held + data) > 20_000:  # more than libpq reads at once
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.sendall(held[:20_000])
+                    return
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_reset_behind_half_an_answer_is_noticed_at_once(
+    server: Server, database: str, run: Callable[[Any], None]
+) -> None:
+    given = conninfo_to_dict(server.conninfo(database, "tasks_api"))
+    path = f"{given['host']}/.s.PGSQL.{given.get('port', 5432)}"
+    armed = threading.Event()
+
+    async def work(port: int) -> None:
+        reached = make_conninfo("", **given | {"host": "127.0.0.1", "port": port})
+        connection = await Connection.connect(reached, autocommit=True, prepare_threshold=1)
+        await ask(connection, PID)
+        armed.set()
+        asyncio.get_running_loop().call_later(0.001, time.sleep, 0.1)  # both are there when the loop looks
+        with pytest.raises(Lost):
+            await asyncio.wait_for(ask(connection, "select repeat('x', 200000)"), 3)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        between = threading.Thread(target=cut, args=(listening, path, armed))
+        between.start()
+        run(work(listening.getsockname()[1]))
+        between.join(5)
 
 
 @pytest.mark.parametrize("when", ["idle", "asked"])

@@ -146,6 +146,23 @@ def test_a_cancelled_query_gives_its_connection_back_without_an_identity(with_da
     with_database(work)
 
 
+def test_a_connection_given_back_by_somebody_who_is_cancelled_is_not_lost(with_database: Run) -> None:
+    async def work(database: Database) -> None:
+        for _ in range(3):
+            connection = await database.pool.getconn()
+            async with database.pool._lock:  # noqa: SLF001 - as where others wait in the pool
+                giving = asyncio.create_task(database.pool.putconn(connection))
+                await asyncio.sleep(0.01)
+                giving.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await giving
+            await asyncio.sleep(0.05)
+            stats = database.pool.get_stats()
+            assert stats["pool_available"] == stats["pool_size"]
+
+    with_database(work)
+
+
 def test_a_stop_that_cannot_wait_longer_says_503() -> None:
     async def endless(_: Scope, __: Receive, ___: Send) -> None:
         await asyncio.sleep(60)
