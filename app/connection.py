@@ -39,7 +39,7 @@ class Lost(OperationalError):
 
 
 class Connection(WatchedConnection):
-    """psycopg's connection and its pipeline, without the cursors: at a fifth of their cost."""
+    """psycopg's connection and its pipeline, without the cursors: at a third of their cost."""
 
     def __init__(self, pgconn: PGconn) -> None:
         super().__init__(pgconn)
