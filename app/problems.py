@@ -47,11 +47,11 @@ class Invalid(Problem):
         self.errors = [{"field": field, "message": message} for field, message in fields]
 
 
-def invalid(error: ValidationError, whole: str = "body") -> Invalid:
-    """Name the fields that Pydantic refused, or the `whole`."""
+def invalid(error: ValidationError) -> Invalid:
+    """Name the fields that Pydantic refused, or the whole body."""
     return Invalid(
         *(
-            (str(e["loc"][-1]) if e["loc"] else whole, e["msg"].removeprefix("Value error, "))
+            (str(e["loc"][-1]) if e["loc"] else "body", e["msg"].removeprefix("Value error, "))
             for e in error.errors()
         )
     )

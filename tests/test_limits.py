@@ -87,6 +87,40 @@ def test_a_client_may_wait_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> No
     assert asyncio.run(seconds_until_closed(REQUEST)) > 1.8
 
 
+class Sent(list[bytes]):
+    """Stands for a transport."""
+
+    closing = False
+
+    def write(self, data: bytes) -> None:
+        assert not self.closing
+        self.append(data)
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+
+def test_what_one_turn_of_the_event_loop_writes_is_sent_at_once_and_before_the_end() -> None:
+    async def work() -> None:
+        sent = Sent()
+        gathering = protocol.Gathering(asyncio.get_running_loop(), sent)  # type: ignore[arg-type]
+        for turn in (b"head", b"body"), (b"next",):
+            for piece in turn:
+                gathering.write(piece)
+            await asyncio.sleep(0)
+        assert sent == [b"headbody", b"next"]
+        gathering.write(b"last")
+        gathering.close()
+        gathering.write(b"to nobody")
+        await asyncio.sleep(0)
+        assert sent == [b"headbody", b"next", b"last"]
+
+    asyncio.run(work())
+
+
 @pytest.fixture
 def with_database(
     server: Server, database: str, monkeypatch: pytest.MonkeyPatch

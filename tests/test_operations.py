@@ -1,5 +1,6 @@
 """What an operator sees, and how the service starts and stops."""
 
+import asyncio
 import json
 import os
 import re
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from select import PIPE_BUF
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -21,8 +24,34 @@ from conftest import ROOT, Api, Server, free_port, on_18, serving
 from faults import eventually
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.log import RequestLog
+from app.settings import Settings, load
+
 CONNECTIONS = "select count(*) from pg_stat_activity where usename = 'tasks_api' and datname = %s"
 TEXT = "a text that no log may hold"
+
+
+def test_lines_are_written_together_as_far_as_a_pipe_keeps_them_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://tasks_api@/tasks")
+    monkeypatch.setenv("JWT_SECRET", "x" * 32)
+    monkeypatch.setenv("LOG_USERS", "id")
+    written: list[str] = []
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=written.append))
+    ids = [f"{number:0128}" for number in range(40)]
+
+    async def log() -> None:
+        observe = RequestLog(load(Settings))
+        for request_id in ids:
+            scope = {"method": "GET", "state": {"request_id": request_id, "user": "\N{SNOWMAN}" * 255}}
+            observe(scope, 200, 0.001)
+        await asyncio.sleep(0)
+
+    asyncio.run(log())
+    assert 1 < len(written) < len(ids)
+    assert all(len(piece.encode()) <= PIPE_BUF and piece.endswith("\n") for piece in written)
+    assert re.findall(r"request (\w+):", "".join(written)) == ids
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ import jwt
 import pytest
 from conftest import NO_TLS, ROOT, Api, Server, on_18, serving
 from contract import ask, assert_problem
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import main
 
@@ -158,6 +159,26 @@ def test_prepared_statements_can_be_done_without(server: Server, database: str) 
         url = f"{api.url}/api/{user}/tasks"
         listed = httpx.get(url, headers={"Authorization": f"Bearer {token}"}, verify=NO_TLS)
         assert len(listed.json()) == 4
+
+
+def test_middleware_that_is_added_runs_within_our_headers() -> None:
+    class Teapot:
+        def __init__(self, app: ASGIApp, status: int) -> None:
+            self.app, self.status = app, status
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await Response(status_code=self.status)(scope, receive, send)
+
+    app = main.API()
+    app.add_middleware(Teapot, status=418)
+
+    async def served() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tasks") as client:
+            return await client.get("/")
+
+    answer = asyncio.run(served())
+    assert answer.status_code == 418
+    assert "x-request-id" in answer.headers
 
 
 @on_18
