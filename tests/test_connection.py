@@ -28,15 +28,15 @@ Connect = Callable[[], Awaitable[Connection]]
 Use = Callable[[Callable[[Connect], Awaitable[None]]], None]
 
 
-@pytest.fixture
-def use(server: Server, database: str) -> Use:
-    """Run something that makes its own connections, on the loop that serves."""
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def use(request: pytest.FixtureRequest, server: Server, database: str) -> Use:
+    """Run something that makes its own connections."""
     conninfo = server.conninfo(database, "tasks_api")
 
     async def connect() -> Connection:
         return await Connection.connect(conninfo, autocommit=True, prepare_threshold=1)
 
-    return lambda work: uvloop.run(asyncio.wait_for(_run(work(connect)), 30))
+    return lambda work: request.param(asyncio.wait_for(_run(work(connect)), 30))
 
 
 async def _run(work: Awaitable[None]) -> None:
