@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import cached_property
 from typing import Any
 
 import psycopg
+import starlette.routing
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import health, openapi, tasks
+from app.api import health, tasks
+from app.api.answers import as_problem_json
 from app.api.edge import EdgeMiddleware
+from app.api.errors import HANDLERS
+from app.api.routing import Route
 from app.identity.keys import Keys
 from app.identity.tokens import Tokens
 from app.postgres import safety
@@ -28,36 +31,32 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[State]]
 
 
 class API(FastAPI):
-    """FastAPI's routes and OpenAPI behind one wrapper, ours: its own ones serve what is not used here.
+    """FastAPI behind one wrapper of ours.
 
-    Routes are those of app.api.routing, handlers of errors those of app.api.errors; middleware that is added
-    runs within the wrapper.
+    A request for one of our routes passes nothing else. Where middleware or other routes are added, all
+    requests pass FastAPI's whole stack within the wrapper. Exception handlers count either way.
     """
 
-    @cached_property
-    def stack(self) -> ASGIApp:
-        """What every request passes."""
-        app: ASGIApp = self.router
-        for middleware, arguments, options in reversed(self.user_middleware):
-            app = middleware(app, *arguments, **options)
-        return EdgeMiddleware(app)
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put the wrapper around the router, or around FastAPI's stack where somebody needs it."""
+        ours = all(type(route) in {Route, starlette.routing.Route} for route in self.routes)
+        return EdgeMiddleware(
+            self.router if ours and not self.user_middleware else super().build_middleware_stack()
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass requests on; say why the start is refused in one line instead of a traceback."""
-        if scope["type"] == "http":
-            scope["app"] = self
-            return await self.stack(scope, receive, send)
+        """Say why the start is refused in one line instead of a traceback."""
 
         async def send_briefly(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed":
                 message["message"] = message["message"].rpartition("SystemExit: ")[2].strip()
             await send(message)
 
-        return await super().__call__(scope, receive, send_briefly)
+        await super().__call__(scope, receive, send_briefly if scope["type"] == "lifespan" else send)
 
     def openapi(self) -> dict[str, Any]:
-        """Tell the whole truth about headers, errors and parameters."""
-        self.openapi_schema = self.openapi_schema or openapi.complete(super().openapi())
+        """Write the document once, with problems of their media type."""
+        self.openapi_schema = self.openapi_schema or as_problem_json(super().openapi())
         return self.openapi_schema
 
 
@@ -89,6 +88,8 @@ def create_app(lifespan: Lifespan = lifespan, routes: Sequence[BaseRoute] = ()) 
         description=DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        strict_content_type=False,
+        exception_handlers=HANDLERS,
         # include_router would match each request twice
         routes=[*tasks.router.routes, *health.router.routes, *routes],
     )

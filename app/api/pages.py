@@ -1,17 +1,22 @@
-"""Which page of a list is asked for: the query, and the cursor in it."""
+"""Pages of tasks by keyset: each starts after the row that the one before it ended with."""
 
+import json
 import re
-from base64 import b64decode
-from typing import Annotated, Literal
+from base64 import b64decode, urlsafe_b64encode
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlencode
 
-from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 from app.api.schemas import NO_NUL, Text
-from app.problems import Invalid, invalid
+from app.problems import Invalid
 
 # As to_json writes it. PostgreSQL would take much more for a time: now, infinity, any zone.
 STAMP = re.compile(r"[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?\+00:00")
+
+# The member of a task that it is sorted by, besides its id.
+KEYS = {"created": None, "updated": "updated_at", "title": "title"}
 
 Sort = Literal["created", "updated", "title"]
 Order = Literal["asc", "desc"]
@@ -40,6 +45,16 @@ def _digits(value: object) -> object:
     return value
 
 
+class LeftOut:
+    """Marks a parameter that may be left out, since a query has no null."""
+
+    @staticmethod
+    def __get_pydantic_json_schema__(schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe it as what it is where it is given."""
+        described = handler(schema)
+        return {**described.pop("anyOf")[0], **described}
+
+
 class Page(BaseModel):
     """The parameters of a listing."""
 
@@ -53,16 +68,21 @@ class Page(BaseModel):
             min_length=1,
             json_schema_extra={"pattern": NO_NUL},
         ),
+        LeftOut,
     ] = None
     sort: Annotated[Sort, Field(description="What to order by; titles by code point.")] = "created"
     order: Annotated[
-        Order | None, Field(description="The direction; desc, or asc for titles, where it is not given.")
+        Order | None,
+        Field(description="The direction; desc, or asc for titles, where it is not given."),
+        LeftOut,
     ] = None
     limit: Annotated[int, Field(description="How many at most.", ge=1, le=1000), BeforeValidator(_digits)] = (
         100
     )
     cursor: Annotated[
-        str | None, Field(description="Where to go on: from the Link header of the page before.")
+        str | None,
+        Field(description="Where to go on: from the Link header of the page before."),
+        LeftOut,
     ] = None
 
     @property
@@ -83,15 +103,16 @@ class Page(BaseModel):
         return cursor
 
 
-FIRST = Page()
 STRAY_CURSOR = Invalid(("cursor", "was not issued for this ordering"))
 
 
-def read_page(request: Request) -> Page:
-    """Read the query; raise Invalid for a parameter that is wrong."""
-    if not request.scope["query_string"]:
-        return FIRST
-    try:
-        return Page.model_validate(dict(request.query_params))
-    except ValidationError as error:
-        raise invalid(error) from None
+def next_page(query: str, path: str, page: Page, last: bytes) -> str:
+    """Make the Link (RFC 8288) to the page after the row `last`, every other parameter kept."""
+    task = json.loads(last)
+    sort, order = page.ordering
+    cursor = Cursor(sort=sort, order=order, key=KEYS[sort] and task[KEYS[sort]], id=task["id"])
+    parameters = [
+        (name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name != "cursor"
+    ]
+    parameters.append(("cursor", urlsafe_b64encode(cursor.model_dump_json().encode()).decode()))
+    return f'<{path}?{urlencode(parameters)}>; rel="next"'

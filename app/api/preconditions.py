@@ -1,70 +1,70 @@
-"""What a request says in its path and headers about the one task it is for (RFC 9110, section 13)."""
+"""What a request's header fields say of the one task it is for (RFC 9110, section 13)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
+from typing import Annotated
 
-from fastapi import Request
-from starlette.responses import Response
-
-from app.postgres.connection import Result, Row, rows
-from app.problems import Invalid, Problem
+from fastapi import Header, Path
+from pydantic import BeforeValidator, WithJsonSchema
 
 INTEGER = re.compile("-?[0-9]+")
 BIGINT = re.compile("[0-9]{1,18}")
 MEMBER = re.compile('(?:W/)?"[^"]*"[^,]*|[^,\\s][^,]*')  # of a list of entity tags, which may hold commas
-PRIVATE = {"Cache-Control": "private, no-cache"}
 
 
-def task_id(request: Request) -> int:
-    """Return the id in the path, or 0, which no task has, for one that is too large or negative."""
-    given = request.path_params["task_id"]
+def _task_id(given: str) -> int:
+    """Read an id, as 0, which no task has, where it is negative or too large for the database."""
     if not INTEGER.fullmatch(given):
-        raise Invalid(("task_id", "must be an integer"))
+        raise ValueError("must be an integer")
     return int(given) if BIGINT.fullmatch(given) else 0
 
 
-def field_value(request: Request, name: str) -> str | None:
-    """Return a header's value, its lines joined (RFC 9110, section 5.3), or None where there is none."""
-    lines = request.headers.getlist(name)
-    return ", ".join(lines) if lines else None
+TaskId = Annotated[int, BeforeValidator(_task_id), Path(description="The task.")]
+
+TEXT = WithJsonSchema({"type": "string"})
+Lines = list[str] | None  # of a header field
+IfMatch = Annotated[
+    Lines, TEXT, Header(alias="If-Match", description="Only if the task has one of these versions.")
+]
+IfNoneMatch = Annotated[
+    Lines, TEXT, Header(alias="If-None-Match", description="Only if it has none of these.")
+]
+IdempotencyKey = Annotated[
+    Lines,
+    WithJsonSchema({"type": "string", "pattern": "^[ -~]{1,255}$"}),
+    Header(
+        alias="Idempotency-Key",
+        description="Makes a repeat of the request create nothing more, for 24 hours.",
+    ),
+]
 
 
-def etag(version: bytes) -> str:
+def joined(lines: Lines) -> str | None:
+    """Return a field's value, its lines joined (RFC 9110, section 5.3), or None where there is none."""
+    return None if lines is None else ", ".join(lines)
+
+
+def etag(version: int) -> str:
     """Return the strong entity tag of a version."""
-    return f'"{version.decode()}"'
+    return f'"{version}"'
 
 
-def etags(request: Request) -> str | None:
+def wanted_etags(if_match: Lines) -> str | None:
     """Return the entity tags of If-Match, a line each; None where any version will do.
 
     They are compared as they stand, so that a weak or malformed one matches nothing.
     """
-    value = field_value(request, "if-match")
+    value = joined(if_match)
     return None if value is None or value.strip() == "*" else "\n".join(_members(value))
 
 
-def unchanged(request: Request, tag: str) -> bool:
+def is_unchanged(if_none_match: Lines, tag: str) -> bool:
     """Tell whether If-None-Match holds the tag, compared weakly."""
-    value = field_value(request, "if-none-match")
+    value = joined(if_none_match)
     if value is None:
         return False
     return value.strip() == "*" or tag in (member.removeprefix("W/") for member in _members(value))
 
 
-def _members(value: str) -> list[str]:
+def _members(value: str) -> Iterable[str]:
     return [member.strip() for member in MEMBER.findall(value)]
-
-
-def require_task(result: Result) -> Row:
-    """Return the one row; raise Problem where there is no such task, or only another version of it."""
-    if not result.ntuples:
-        raise Problem(404, "Task not found")
-    (row,) = rows(result)
-    if row[-1] is None:
-        raise Problem(412, "The task has another version than If-Match names")
-    return row
-
-
-def json_response(body: bytes, headers: Mapping[str, str], status: int = 200) -> Response:
-    """Answer with JSON as the database made it."""
-    return Response(body, status, {**PRIVATE, **headers}, "application/json" if body else None)

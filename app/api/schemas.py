@@ -1,19 +1,12 @@
 """What goes in and out as JSON. Types are checked here; which values are allowed, the database decides."""
 
-import json
 import re
 from datetime import datetime
-from typing import Annotated, Any, NoReturn, NotRequired
+from typing import Annotated, Literal, NotRequired
 
-from fastapi import Request
-from pydantic import AfterValidator, Field, StrictBool, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, StrictBool
 from typing_extensions import TypedDict  # Pydantic asks for this one before Python 3.12
 
-from app.postgres.connection import Value
-from app.problems import Invalid, Problem, invalid
-
-LONGEST_BODY = 65536  # bytes
-BLANK = b" \t\r\n"
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 # The database trims and measures a title; for OpenAPI this says the same, with Unicode's White_Space.
@@ -83,37 +76,18 @@ class Task(TypedDict):
     updated_at: Annotated[datetime, Field(examples=["2026-11-20T09:31:00+00:00"])]
 
 
-CREATE = TypeAdapter(TaskCreate)
-CHANGES = TypeAdapter(TaskChanges)
-COMPLETION = TypeAdapter(Completion)
+class FieldProblem(TypedDict):
+    """What is wrong with one field."""
+
+    field: Annotated[str, Field(description="The member, parameter or header; `body` for the whole body.")]
+    message: str
 
 
-async def read_body(request: Request, shape: TypeAdapter[Any], *, blank: bytes = b"") -> dict[str, Value]:
-    """Read a JSON body of at most LONGEST_BODY bytes, whatever its Content-Type; `blank` stands in for none.
+class Problem(TypedDict):
+    """A problem (RFC 9457)."""
 
-    Read here, since FastAPI would read it before it asks who calls.
-    """
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > LONGEST_BODY:
-            raise Problem(413, f"The body must have at most {LONGEST_BODY} bytes")
-    try:
-        value = json.loads(
-            (raw if raw.strip(BLANK) else blank).decode(),
-            parse_int=float,  # no member is a number; int would refuse a very long one
-            parse_constant=_refuse,
-        )
-    except RecursionError:
-        raise Invalid(("body", "is nested too deeply")) from None
-    except ValueError:
-        raise Problem(400, "The body must be JSON in UTF-8") from None
-    try:
-        members: dict[str, Value] = shape.validate_python(value)
-    except ValidationError as error:
-        raise invalid(error) from None
-    return members
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: Annotated[str, Field(description="For a person.")]
+    errors: NotRequired[list[FieldProblem]]

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
@@ -20,7 +20,16 @@ from app.postgres.socket import WatchedConnection
 
 Value = str | int | bool | None
 Result = PGresult
-Row = tuple[Any, ...]  # of bytes or None, as PostgreSQL writes them: its JSON is passed on untouched
+Row = tuple[Any, ...]
+
+# By the types' OIDs (PostgreSQL, pg_type.dat).
+LOADERS: dict[int, Callable[[bytes], Any]] = {
+    16: b"t".__eq__,
+    20: int,
+    23: int,
+    19: bytes.decode,
+    25: bytes.decode,
+}
 
 CANCEL_TIMEOUT = 2  # seconds that the server may take to cancel a statement
 
@@ -135,11 +144,9 @@ def positional(statement: str) -> tuple[bytes, list[str]]:
 
 
 def rows(result: Result) -> list[Row]:
-    """Return the rows of a result."""
-    columns = range(result.nfields)
-    return [tuple([result.get_value(row, column) for column in columns]) for row in range(result.ntuples)]
-
-
-def column(result: Result) -> list[Any]:
-    """Return the first column alone."""
-    return [result.get_value(row, 0) for row in range(result.ntuples)]
+    """Return the rows of a result as Python values, JSON as the bytes that PostgreSQL made."""
+    columns = [(column, LOADERS.get(result.ftype(column), bytes)) for column in range(result.nfields)]
+    return [
+        tuple([None if (v := result.get_value(row, n)) is None else load(v) for n, load in columns])
+        for row in range(result.ntuples)
+    ]

@@ -6,7 +6,15 @@ from urllib.parse import quote
 
 from psycopg.errors import UniqueViolation
 
-from app.postgres.connection import Connection, ConnectionLost, Result, StalePreparedStatement, Value
+from app.postgres.connection import (
+    Connection,
+    ConnectionLost,
+    Result,
+    Row,
+    StalePreparedStatement,
+    Value,
+    rows,
+)
 from app.postgres.deadline import Client, Deadline
 from app.postgres.pool import Pool
 from app.settings import Settings
@@ -102,20 +110,22 @@ class Session(NamedTuple):
         """The path of this user's tasks."""
         return f"/api/{quote(self.user, safe='')}/tasks"
 
-    async def read(self, statement: str, **values: Value) -> Result:
+    async def read(self, statement: str, **values: Value) -> list[Row]:
         """Run a statement that changes nothing."""
         return await self._run(READ_AS, statement, values)
 
-    async def write(self, statement: str, **values: Value) -> Result:
+    async def write(self, statement: str, **values: Value) -> list[Row]:
         """Run a statement that may change this user's rows."""
         return await self._run(ACT_AS, statement, values)
 
-    async def write_again(self, statement: str, **values: Value) -> Result:
+    async def write_again(self, statement: str, **values: Value) -> list[Row]:
         """Do so, and once more where a concurrent request was first with a unique key: now it is visible."""
         try:
             return await self.write(statement, **values)
         except UniqueViolation:
             return await self.write(statement, **values)
 
-    async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> Result:
-        return await self.database.run(identity, statement, {"user_id": self.user, **values}, self.client)
+    async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
+        return rows(
+            await self.database.run(identity, statement, {"user_id": self.user, **values}, self.client)
+        )

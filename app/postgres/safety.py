@@ -49,18 +49,18 @@ async def check(database: Database) -> None:
     try:
         (row,) = rows(await database.run(READ_AS, CHECK, PROBE_USER))
     except (InvalidSchemaName, UndefinedFunction):
-        row = (b"0", b"tasks_api", b"somebody", None, b"f")
+        row = (0, "tasks_api", "somebody", None, False)
     version, role, user, exposed, read_only = row
-    if role != b"tasks_api":
-        raise Unready(f"The role {role.decode()} is not tasks_api, as DATABASE_URL must make it")
-    if int(version) < SCHEMA_VERSION:
-        known = f"The database is at migration {int(version)}"
+    if role != "tasks_api":
+        raise Unready(f"The role {role} is not tasks_api, as DATABASE_URL must make it")
+    if version < SCHEMA_VERSION:
+        known = f"The database is at migration {version}"
         raise Unready(f"{known}, this code needs {SCHEMA_VERSION}: run make migrate")
-    if user != b"somebody":
+    if user != "somebody":
         raise Unready("The identity does not reach the statement: the pooler takes a pipeline apart")
     if exposed:
-        raise Unready(f"Row security is not active for tasks_api on {exposed.decode()}: enable and force it")
-    if read_only == b"t":
+        raise Unready(f"Row security is not active for tasks_api on {exposed}: enable and force it")
+    if read_only:
         raise Unready("The database is read-only: a standby, or one that is set so")
 
 

@@ -41,7 +41,6 @@ def operations(document: Any) -> dict[tuple[str, str], Any]:
         (method, path): operation
         for path, item in document["paths"].items()
         for method, operation in item.items()
-        if method != "parameters"
     }
 
 
@@ -86,7 +85,7 @@ def test_every_task_endpoint_and_no_other_asks_for_a_token(document: Any) -> Non
 
 def test_every_parameter_is_documented(document: Any) -> None:
     names = {
-        operation["operationId"]: {parameter["name"] for parameter in operation.get("parameters", [])}
+        operation["operationId"]: {p["name"] for p in operation.get("parameters", []) if p["in"] != "path"}
         for operation in operations(document).values()
     }
     assert names == {
@@ -100,9 +99,9 @@ def test_every_parameter_is_documented(document: Any) -> None:
         "get_health": set(),
         "get_ready": set(),
     }
-    for path, item in document["paths"].items():
-        shared = {parameter["name"] for parameter in item.get("parameters", [])}
-        assert shared == set(re.findall(r"{(\w+)}", path))
+    for (_, path), operation in operations(document).items():
+        in_path = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+        assert in_path == set(re.findall(r"{(\w+)}", path))
 
 
 def validator(document: Any, name: str) -> Any:
@@ -211,16 +210,13 @@ def test_the_schema_of_a_title_equals_what_is_taken(document: Any, alice: Person
 def schema_for(api: Api, document: Any, person: Person) -> OpenApiSchema:
     """Return the document as it is for one person, without what only the API itself or chance can make."""
     own = copy.deepcopy(document)
-    for item in own["paths"].values():
-        for parameter in item.get("parameters", []):
+    for operation in operations(own).values():
+        operation.pop("security", None)  # the token is always sent
+        given = [p for p in operation.get("parameters", []) if p["name"] not in ("cursor", "Idempotency-Key")]
+        operation["parameters"] = given
+        for parameter in given:
             if parameter["name"] == "user_id":
                 parameter["schema"] = {"enum": [person.name]}
-        for operation in item.values():
-            if isinstance(operation, dict):
-                operation.pop("security", None)  # the token is always sent
-                operation["parameters"] = [
-                    p for p in operation["parameters"] if p["name"] not in ("cursor", "Idempotency-Key")
-                ]
     schema = schemathesis.openapi.from_dict(own)
     schema.config.update(base_url=api.url)
     return schema

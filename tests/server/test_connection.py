@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from app.postgres import deadline
-from app.postgres.connection import Connection, ConnectionLost, column
+from app.postgres.connection import Connection, ConnectionLost, rows
 from app.postgres.database import ACT_AS, READ_AS
 
 pytestmark = on_18
@@ -54,11 +54,9 @@ def kill(server: Server) -> Callable[[int], None]:
     return kill
 
 
-async def ask(connection: Connection, statement: str, identity: str = READ_AS, **values: str) -> bytes:
-    (value,) = column(
-        await connection.execute_pipeline((identity, statement), {"user_id": "alice", **values})
-    )
-    assert isinstance(value, bytes)
+async def ask(connection: Connection, statement: str, identity: str = READ_AS, **values: str) -> Any:
+    result = await connection.execute_pipeline((identity, statement), {"user_id": "alice", **values})
+    ((value,),) = rows(result)
     return value
 
 
@@ -67,7 +65,7 @@ def test_the_watch_stays_for_the_next_statement_and_ends_where_psycopg_waits(use
         async with await connect() as connection:
             for _ in range(2):
                 for _ in range(3):
-                    assert int(await ask(connection, PID)) == connection.info.backend_pid
+                    assert await ask(connection, PID) == connection.info.backend_pid
                     assert connection.watched
                 cursor = await connection.execute("select 1")
                 assert await cursor.fetchone() == (1,)
@@ -167,7 +165,7 @@ def test_a_statement_larger_than_the_sockets_buffer_is_sent(use: Use) -> None:
         async with await connect() as connection:
             size = 30_000_000
             assert int(await ask(connection, "select length(%(text)s::text)", text="x" * size)) == size
-            assert int(await ask(connection, PID)) == connection.info.backend_pid
+            assert await ask(connection, PID) == connection.info.backend_pid
 
     use(work)
 
@@ -186,7 +184,7 @@ def test_after_a_cancelled_statement_the_next_one_gets_its_own_answer(use: Use, 
                     assert text  # what was not sent whole cannot be ended
                     return
                 assert connection.pgconn.transaction_status == TransactionStatus.IDLE
-                assert int(await ask(connection, PID)) == connection.info.backend_pid
+                assert await ask(connection, PID) == connection.info.backend_pid
 
     use(work)
 
@@ -221,6 +219,6 @@ def test_whoever_waits_too_long_is_told_and_the_statement_cancelled(
         async with await connect() as connection:
             with pytest.raises(OperationalError, match="in time"), deadline.Deadline(deadline.Client()):
                 await ask(connection, SLEEP, ACT_AS)
-            assert int(await ask(connection, PID)) == connection.info.backend_pid
+            assert await ask(connection, PID) == connection.info.backend_pid
 
     use(work)

@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from app.api.edge import EdgeMiddleware
-from app.postgres.connection import column
+from app.postgres.connection import rows
 from app.postgres.database import ACT_AS, READ_AS, Database
 from app.server import protocol
 from app.settings import Settings, load
@@ -138,9 +138,9 @@ def with_database(
     return lambda work: asyncio.run(opened(work))
 
 
-async def pid(database: Database) -> bytes:
-    (number,) = column(await database.run(READ_AS, PID, {"user_id": "alice"}))
-    assert isinstance(number, bytes)
+async def pid(database: Database) -> int:
+    ((number,),) = rows(await database.run(READ_AS, PID, {"user_id": "alice"}))
+    assert isinstance(number, int)
     return number
 
 
