@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Request, Security
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, request_response
 from pydantic import BeforeValidator
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -54,12 +54,16 @@ class Route(APIRoute):
             self.readers = self._readers(options)
         except TypeError as error:
             raise TypeError(f"{endpoint.__qualname__}: {error}; use fastapi.routing.APIRoute") from None
-        self.solved_by_fastapi = AsyncExitStackMiddleware(super().handle)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["method"] not in self.methods or "fastapi" in scope or scope["app"].dependency_overrides:
-            await self.solved_by_fastapi(scope, receive, send)
+        if scope["method"] not in self.methods or "fastapi" in scope:
+            await super().handle(scope, receive, send)
+            return
+        if scope["app"].dependency_overrides:
+            self.dependency_overrides_provider = scope["app"]
+            solved_by_fastapi = request_response(self.get_route_handler())
+            await AsyncExitStackMiddleware(solved_by_fastapi)(scope, receive, send)
             return
         request = Request(scope, receive, send)
         arguments = {name: await read(request) for name, read in self.readers}
@@ -75,7 +79,8 @@ class Route(APIRoute):
             iscoroutinefunction(self.endpoint) and isinstance(answer, type) and issubclass(answer, Response)
         ):
             raise TypeError("it is not declared as `async def … -> Response`")
-        return readers(declared.parameters.values(), self.param_convertors, {authorize: _read_session})
+        dependencies = {authorize: _read_session} if "user_id" in self.param_convertors else {}
+        return readers(declared.parameters.values(), self.param_convertors, dependencies)
 
 
 async def _read_session(request: Request) -> Session:
