@@ -9,11 +9,9 @@ from psycopg.errors import UniqueViolation
 from app.postgres.connection import (
     Connection,
     ConnectionLost,
-    Result,
     Row,
     StalePreparedStatement,
     Value,
-    rows,
 )
 from app.postgres.deadline import Client, Deadline
 from app.postgres.pool import Pool
@@ -70,7 +68,7 @@ class Database:
 
     async def run(
         self, identity: str, statement: str, values: Mapping[str, Value], client: Client | None = None
-    ) -> Result:
+    ) -> list[Row]:
         """Run a statement as the user in `values`, in a round trip and a transaction of its own.
 
         Where a prepared statement is outdated, it is tried once more; where the connection breaks, a read is,
@@ -86,7 +84,7 @@ class Database:
                     raise
             return await self._run(identity, statement, values)
 
-    async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> Result:
+    async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
         while True:
             # Not pool.connection(), whose commit would cost as much again and has nothing to do.
             connection = await self.pool.getconn()
@@ -126,6 +124,4 @@ class Session(NamedTuple):
             return await self.write(statement, **values)
 
     async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
-        return rows(
-            await self.database.run(identity, statement, {"user_id": self.user, **values}, self.client)
-        )
+        return await self.database.run(identity, statement, {"user_id": self.user, **values}, self.client)

@@ -12,7 +12,7 @@ from psycopg.errors import (
     UndefinedFunction,
 )
 
-from app.postgres.connection import Value, rows
+from app.postgres.connection import Value
 from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
 
@@ -47,7 +47,7 @@ class Unready(Exception):
 async def check(database: Database) -> None:
     """Raise Unready unless the migrations are there and row security holds for this very connection."""
     try:
-        (row,) = rows(await database.run(READ_AS, CHECK, PROBE_USER))
+        (row,) = await database.run(READ_AS, CHECK, PROBE_USER)
     except (InvalidSchemaName, UndefinedFunction):
         row = (0, "tasks_api", "somebody", None, False)
     version, role, user, exposed, read_only = row

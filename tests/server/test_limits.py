@@ -13,7 +13,6 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from app.api.edge import EdgeMiddleware
-from app.postgres.connection import rows
 from app.postgres.database import ACT_AS, READ_AS, Database
 from app.server import protocol
 from app.settings import Settings, load
@@ -139,7 +138,7 @@ def with_database(
 
 
 async def pid(database: Database) -> int:
-    ((number,),) = rows(await database.run(READ_AS, PID, {"user_id": "alice"}))
+    ((number,),) = await database.run(READ_AS, PID, {"user_id": "alice"})
     assert isinstance(number, int)
     return number
 
