@@ -197,6 +197,57 @@ def test_a_taken_port_is_told_before_anything_else_and_how_to_take_another(tmp_p
     assert answer.stderr == f"PORT: {port} is taken by another program; say PORT={port + 1} make run\n"
 
 
+class Bootstrap:
+    """A checkout without .venv, where python3 is a script."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / ".ci").mkdir()
+        for name in ("Makefile", "requirements.txt", ".ci/venv"):
+            shutil.copy(ROOT / name, folder / name)
+
+    def make(self, python: str) -> subprocess.CompletedProcess[str]:
+        file = self.folder / "python3"
+        file.write_text(f"#!/bin/sh\n{python}\n")
+        file.chmod(0o755)
+        environment = {"PATH": os.environ["PATH"], "PYTHON3": str(file)}
+        return subprocess.run(
+            ["make", ".venv/ready"],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+def test_a_python_that_is_too_old_is_told_by_make(tmp_path: Path) -> None:
+    made = Bootstrap(tmp_path).make('case "$*" in *version_info*) exit 1;; esac')
+    assert made.returncode != 0
+    assert made.stderr.startswith("Python 3.11 or later is needed")
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_a_python_without_venv_is_told_by_make(tmp_path: Path) -> None:
+    made = Bootstrap(tmp_path).make('case "$*" in *ensurepip*) exit 1;; esac')
+    assert made.returncode != 0
+    assert "apt install python3-venv" in made.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_a_half_made_venv_is_made_anew_and_a_whole_one_kept(tmp_path: Path) -> None:
+    bootstrap = Bootstrap(tmp_path)
+    (tmp_path / ".venv").mkdir()
+    make = 'mkdir .venv/bin && cp "$0" .venv/bin/python && echo made'
+    venv = f'case "$*" in "-m venv --clear .venv") {make};; esac'
+    made = bootstrap.make(venv)
+    assert (made.returncode, made.stdout) == (0, "made\n"), made.stderr
+    assert "Installing into .venv" in made.stderr
+    (tmp_path / "requirements.txt").touch()
+    made = bootstrap.make(venv)
+    assert (made.returncode, "made\n" in made.stdout) == (0, False), made.stderr
+
+
 def test_no_password_is_printed(checkout: Path) -> None:
     address = f"postgresql://owner:hushhush@127.0.0.1:{free_port()}/tasks"
     for name in ("migrate", "psql"):
