@@ -1,5 +1,7 @@
 """Whether the process lives, and whether it should get requests."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
@@ -9,6 +11,7 @@ from app.postgres import safety
 from app.problems import Problem
 
 Status = dict[str, str]
+OPEN: dict[str, Any] = {"security": []}
 
 router = APIRouter(tags=["health"], route_class=Route)
 
@@ -19,6 +22,7 @@ router = APIRouter(tags=["health"], route_class=Route)
     summary="Does the process live?",
     response_model=Status,
     responses=answer(200, "It lives."),
+    openapi_extra=OPEN,
 )
 async def health() -> Response:
     """Asks neither the database nor for a token."""
@@ -31,6 +35,7 @@ async def health() -> Response:
     summary="Should it get requests?",
     response_model=Status,
     responses=answer(200, "It should.") | problems(503),
+    openapi_extra=OPEN,
 )
 async def ready(request: Request) -> Response:
     """Asks whether the database answers, is migrated, and keeps row security active for this API."""
