@@ -49,7 +49,7 @@ check: $(READY) ## formatting, lint, types, then the tests
 
 e2e: $(READY) ## the API with the real Better Auth and a real browser; needs Node
 	@tests/e2e/prepare
-	@$(PYTHON) -m pytest tests/e2e/better_auth.py
+	@$(PYTHON) -m pytest tests/e2e/better_auth.py tests/e2e/clients.py
 
 bench: $(READY) .venv/bench/ready ## measure, beside others, in ten minutes; QUICK=1: in two; BASE=file: against an earlier run
 	@PYTHONPATH=tests $(PYTHON) -W ignore -m performance
