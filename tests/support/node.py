@@ -13,7 +13,7 @@ E2E = ROOT / "tests" / "e2e"
 BUILT = E2E / "node_modules" / ".built"
 
 
-def run(*command: str | Path, within: Path = E2E, **environment: str) -> str:
+def run(*command: str | Path, within: Path = E2E, seconds: int = 180, **environment: str) -> str:
     """Run a program of npm's or of PATH; return what it prints."""
     BUILT.mkdir(exist_ok=True)
     places = (E2E / "node_modules" / ".bin", Path(sys.executable).parent, os.environ["PATH"])
@@ -24,7 +24,7 @@ def run(*command: str | Path, within: Path = E2E, **environment: str) -> str:
         env=os.environ | {"PATH": programs} | environment,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=seconds,
         check=False,
     )
     assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
