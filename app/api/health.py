@@ -24,9 +24,9 @@ router = APIRouter(tags=["health"], route_class=Route)
     responses=answer(200, "It lives."),
     openapi_extra=OPEN,
 )
-async def health() -> Response:
+async def health(request: Request) -> Response:
     """Asks neither the database nor for a token."""
-    return JSONResponse({"status": "healthy"})
+    return JSONResponse({"status": "healthy", "version": request.app.version})
 
 
 @router.get(

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from itertools import product
 from pathlib import Path
 
 from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -17,9 +19,10 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import Scope
 
-from app.api.errors import POOL_REFUSED
+from app.api.errors import DEFECT, POOL_REFUSED, SQLSTATES
 from app.api.routing import Route
 from app.postgres.pool import Pool
 from app.server.request_log import template
@@ -33,7 +36,7 @@ INTERVAL = 1  # seconds between two looks at the pool: another process may be as
 class Metrics:
     """Counts requests, the database's errors, and who waits for the pool."""
 
-    def __init__(self) -> None:
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self.registry = registry = CollectorRegistry()
         self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         labels = ["method", "route", "status"]
@@ -56,13 +59,26 @@ class Metrics:
             )
         }
         self.children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self.begin(route for route in routes if isinstance(route, APIRoute))
+
+    def begin(self, routes: Iterable[APIRoute]) -> None:
+        """Show every answer that is documented as 0: a rate begins with the second value of a series."""
+        for route in routes:
+            statuses = {route.status_code or 200, DEFECT, *map(int, route.responses)}
+            for key in product(route.methods or (), [route.path], statuses):
+                self.child(key)
+        for state in SQLSTATES:
+            self.errors.labels(state.ljust(5, "0"))
+
+    def child(self, key: tuple[str, str, int]) -> tuple[Counter, Histogram]:
+        """Return what counts requests of one method, route and status."""
+        if key not in self.children:
+            self.children[key] = self.requests.labels(*key), self.seconds.labels(*key[:2])
+        return self.children[key]
 
     def __call__(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request."""
-        key = (scope["method"], template(scope), status)
-        if key not in self.children:
-            self.children[key] = self.requests.labels(*key), self.seconds.labels(*key[:2])
-        requests, duration = self.children[key]
+        requests, duration = self.child((scope["method"], template(scope), status))
         requests.inc()
         duration.observe(seconds)
         if (failure := scope["state"].get("failure")) is not None:

@@ -83,22 +83,31 @@ USERS: dict[str, Callable[[str], str]] = {
 }
 
 
+PROBES = ("/health", "/ready", "/metrics")  # asked all the time: only a change is news
+
+
 class RequestLog:
     """Writes the lines of the requests that one turn of the event loop answers, all at once."""
 
     def __init__(self, settings: Settings) -> None:
         self.user, self.line = USERS[settings.log_users], REQUEST[settings.log_format]
         self.lines: list[str] = []
+        self.probed: dict[str, int] = {}
 
     def __call__(self, scope: Scope, status: int, seconds: float) -> None:
         """Have it written when the answer is sent."""
+        path = template(scope)
+        if path in PROBES:
+            if self.probed.get(path) == status:
+                return
+            self.probed[path] = status
         user = scope["state"].get("user")  # none before somebody has shown to be it
         fields = (
             datetime.now(UTC).isoformat(timespec="milliseconds"),
             "error" if status == 500 else "info",  # noqa: PLR2004 - a defect
             scope["state"]["request_id"],
             scope["method"],
-            template(scope),
+            path,
             status,
             seconds * 1000,
             self.user(user) if user else "null",

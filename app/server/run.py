@@ -87,7 +87,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[main.State]:
             if not settings.metrics:
                 yield state
                 return
-            metrics = Metrics()
+            metrics = Metrics(app.routes)
             state["observers"].append(metrics)
             async with metrics.watching(state["database"].pool):
                 yield state | {"metrics": metrics}

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 from conftest import Server, free_port, on_18, serving
-from support.node import E2E, chromium, run
+from support.node import E2E, chromium, for_node, run
 
 __all__ = ["chromium"]
 
@@ -26,7 +27,7 @@ def test_a_fresh_app_with_these_files_signs_up_writes_and_reads_on_both_sides(
     front, port = f"http://localhost:{free_port()}", str(free_port())
     app = tmp_path / "app"
     with server.database() as accounts:
-        settings = {
+        settings: dict[str, Any] = {
             "BETTER_AUTH_URL": front,
             "BETTER_AUTH_SECRET": secrets.token_hex(32),
             "NEXT_PUBLIC_API_URL": f"http://localhost:{port}",
@@ -41,7 +42,7 @@ def test_a_fresh_app_with_these_files_signs_up_writes_and_reads_on_both_sides(
         packages = [f"{name}@{wanted[name]}" for name in ("better-auth", "jose", "pg", "@types/pg")]
         run("npm", "install", "--no-audit", "--no-fund", *packages, within=app, seconds=600)
         shutil.copytree(E2E / "next", app, dirs_exist_ok=True)
-        run("npx", "--yes", "auth@1.7.7", "migrate", "--yes", within=app, seconds=300, **settings)
+        run("node", for_node("migrate.ts"), **settings)
         run("npx", "next", "build", within=app, seconds=900, **settings)
         next_server = subprocess.Popen(
             ["node", app / "node_modules/next/dist/bin/next", "start", "--port", front.rpartition(":")[2]],

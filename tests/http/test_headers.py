@@ -181,5 +181,5 @@ def test_options_that_is_no_preflight_is_just_another_method(
 def test_an_upgrade_that_nobody_offers_is_ignored(api: Api, protocol: str) -> None:
     wanted = [("Connection", "Upgrade"), ("Upgrade", protocol), ("Sec-WebSocket-Version", "13")]
     wanted.append(("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="))
-    assert ask(api, "GET", "/health", headers=wanted).json() == {"status": "healthy"}
+    assert ask(api, "GET", "/health", headers=wanted).json()["status"] == "healthy"
     assert_problem(ask(api, "GET", "/api/alice/tasks", headers=wanted), 401)

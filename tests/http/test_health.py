@@ -1,11 +1,15 @@
 """Whether the process lives, and whether it should get requests."""
 
+import tomllib
+
 import httpx
 import pytest
-from conftest import Api, Ward
+from conftest import ROOT, Api, Ward
 from support.contract import TITLES, ask, assert_headers
 
 from app.commands import migrations
+
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def ready(ward: Ward) -> httpx.Response:
@@ -31,7 +35,10 @@ def assert_unready(ward: Ward, *said: str) -> None:
 @pytest.mark.parametrize("headers", [[], [("Authorization", "Bearer x")]])
 def test_a_process_that_lives_is_healthy(api: Api, headers: list[tuple[str, str]]) -> None:
     answer = ask(api, "GET", "/health", headers=headers)
-    assert (answer.status_code, answer.json()) == (200, {"status": "healthy"})
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"status": "healthy", "version": VERSION},
+    )
     assert_headers(answer)
 
 

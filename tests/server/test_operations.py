@@ -123,6 +123,42 @@ def test_several_processes_are_counted_together(watched: Api) -> None:
     assert count() == before + 20
 
 
+@on_18
+def test_what_may_be_counted_is_there_from_the_start(server: Server, clone: str) -> None:
+    with serving(server.conninfo(clone, "tasks_api"), METRICS="true") as api:
+        text = httpx.get(f"{api.url}/metrics").text
+    samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
+    route = "/api/{user_id}/tasks"
+    for status in ("200", "401", "403", "422", "500", "503"):
+        labels = {"method": "GET", "route": route, "status": status}
+        assert [s.value for s in samples if (s.name, s.labels) == ("tasks_requests_total", labels)] == [0]
+    for state in ("08000", "57014", "53000"):
+        labels = {"sqlstate": state}
+        assert [
+            s.value for s in samples if (s.name, s.labels) == ("tasks_database_errors_total", labels)
+        ] == [0]
+    assert [s.value for s in samples if s.name == "tasks_pool_refused_total"] == [0]
+
+
+@on_18
+def test_a_probe_is_written_only_when_its_answer_changes(server: Server, clone: str) -> None:
+    with serving(server.conninfo(clone, "tasks_api"), LOG_FORMAT="json", METRICS="true") as api:
+        for path in ("/ready", "/health", "/metrics") * 3:
+            assert httpx.get(f"{api.url}{path}").status_code == 200
+        with server.connect(clone) as owner:
+            owner.execute("alter table app.tasks disable row level security")
+            for _ in range(3):
+                assert httpx.get(f"{api.url}/ready").status_code == 503
+            owner.execute("alter table app.tasks enable row level security")
+        for _ in range(3):
+            assert httpx.get(f"{api.url}/ready").status_code == 200
+        lines = [json.loads(line) for line in api.log.read_text().splitlines() if line.startswith("{")]
+    seen = [(line["route"], line["status"]) for line in lines if "route" in line]
+    assert [status for route, status in seen if route == "/ready"] == [200, 503, 200]
+    assert [route for route, _ in seen].count("/health") == 1
+    assert [route for route, _ in seen].count("/metrics") == 1
+
+
 def test_there_are_no_metrics_unless_they_are_asked_for(api: Api) -> None:
     assert httpx.get(f"{api.url}/metrics").status_code == 404
 
