@@ -49,7 +49,7 @@ check: $(READY) ## formatting, lint, types, then the tests
 
 e2e: $(READY) ## the API with the real Better Auth and a real browser; needs Node
 	@tests/e2e/prepare
-	@$(PYTHON) -m pytest tests/e2e/better_auth.py tests/e2e/clients.py
+	@$(PYTHON) -m pytest tests/e2e/better_auth.py tests/e2e/clients.py tests/e2e/install.py
 
 e2e-next: $(READY) ## a fresh Next.js app on the API, as tests/e2e/README.md says; five minutes
 	@tests/e2e/prepare

