@@ -1,6 +1,7 @@
 """Serves the application: in one process, or in several that share the port and end together."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ from app.settings import Settings, load
 # into one that is just being closed; and longer than a person thinks.
 KEEP_ALIVE = 75
 GRACE = 15  # seconds to finish what was accepted: more than a request may wait for the database
+GARBAGE = (5000, 20, 20)  # objects, and rounds of each younger generation, between two collections
 
 # A file that is there as soon as one of several processes serves. Another that finds the database away then
 # has not been started wrongly: it ends with a status that makes the parent start it again.
@@ -68,6 +70,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[main.State]:
     try:
         async with main.lifespan(app) as state:
             mark_serving()
+            collect_rarely()
             state["observers"] = [RequestLog(settings)]
             if not settings.metrics:
                 yield state
@@ -99,6 +102,12 @@ def serve_in_several(config: uvicorn.Config) -> int:
         supervisor.run()
     refused = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     return STARTUP_FAILURE if refused else 0
+
+
+def collect_rarely() -> None:
+    """Look for cycles less often, and not in what lasts: with a thousand requests waiting that takes long."""
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
 
 
 def mark_serving() -> None:
