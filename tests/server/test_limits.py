@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 import uvicorn
 from conftest import Person, Server
+from psycopg.errors import QueryCanceled
 from psycopg.pq import TransactionStatus
 from psycopg_pool import PoolTimeout
 from starlette.types import Message, Receive, Scope, Send
@@ -176,6 +177,19 @@ def test_the_requests_of_one_user_that_wait_stop_no_other_user(
             for _ in range(20):
                 assert bob.client.get("/tasks/1").elapsed.total_seconds() < 1
         assert {future.result().status_code for future in stuck} == {200}
+
+
+def test_a_read_has_less_time_than_a_write(with_database: Run) -> None:
+    alice = {"user_id": "alice"}
+
+    async def work(database: Database) -> None:
+        for identity, limit in ((READ_AS, "2s"), (ACT_AS, "5s"), (READ_AS, "2s")):
+            told = await database.run(identity, "select current_setting('statement_timeout')", alice)
+            assert rows(told) == [(limit,)]
+        with pytest.raises(QueryCanceled):
+            await database.run(READ_AS.replace("2s", "50ms"), "select pg_sleep(9)", alice)
+
+    with_database(work)
 
 
 def test_a_cancelled_query_gives_its_connection_back_without_an_identity(with_database: Run) -> None:
