@@ -71,6 +71,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[State]:
             await safety.audit(database, settings.on_hole)
             yield {
                 "database": database,
+                "readiness": health.Readiness(database),
                 "tokens": Tokens(settings, keys),
                 "origins": frozenset(settings.cors_origins),
             }
