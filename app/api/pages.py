@@ -108,7 +108,7 @@ class Page(BaseModel):
 STRAY_CURSOR = Invalid(("cursor", "was not issued for this ordering"))
 
 
-def next_page(query: str, path: str, page: Page, last: bytes) -> str:
+def next_page(query: str, path: str, page: Page, last: str) -> str:
     """Make the Link (RFC 8288) to the page after the row `last`, every other parameter kept."""
     task = json.loads(last)
     sort, order = page.ordering

@@ -9,11 +9,9 @@ from psycopg.errors import UniqueViolation
 from app.postgres.connection import (
     Connection,
     ConnectionLost,
-    Result,
     Row,
     StalePreparedStatement,
     Value,
-    rows,
 )
 from app.postgres.deadline import Client, Deadline
 from app.postgres.pool import Pool
@@ -72,7 +70,7 @@ class Database:
 
     async def run(
         self, identity: str, statement: str, values: Mapping[str, Value], client: Client | None = None
-    ) -> Result:
+    ) -> list[Row]:
         """Run a statement as the user in `values`, in a round trip and a transaction of its own.
 
         Where the connection breaks, a read is tried once more, and a write only if it provably never began.
@@ -86,7 +84,7 @@ class Database:
                     raise
             return await self._try(user, statements, values)
 
-    async def probe(self, statements: Sequence[str], values: Mapping[str, Value]) -> Result:
+    async def probe(self, statements: Sequence[str], values: Mapping[str, Value]) -> list[Row]:
         """Run statements that change nothing, and wait for no user's."""
         with Deadline(Client()):
             try:
@@ -94,7 +92,9 @@ class Database:
             except ConnectionLost:
                 return await self._try(None, (READ_AS, *statements), values)
 
-    async def _try(self, user: str | None, statements: Sequence[str], values: Mapping[str, Value]) -> Result:
+    async def _try(
+        self, user: str | None, statements: Sequence[str], values: Mapping[str, Value]
+    ) -> list[Row]:
         while True:
             # Not pool.connection(), whose commit would cost as much again and has nothing to do.
             connection = await self.pool.take(user)
@@ -136,6 +136,4 @@ class Session(NamedTuple):
             return await self.write(statement, **values)
 
     async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
-        return rows(
-            await self.database.run(identity, statement, {"user_id": self.user, **values}, self.client)
-        )
+        return await self.database.run(identity, statement, {"user_id": self.user, **values}, self.client)

@@ -14,7 +14,7 @@ from psycopg.errors import (
     UndefinedFunction,
 )
 
-from app.postgres.connection import Value, rows
+from app.postgres.connection import Value
 from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
 
@@ -60,7 +60,7 @@ class Unready(Exception):
 async def check(database: Database) -> None:
     """Raise Unready unless the migrations are there and row security holds for this very connection."""
     try:
-        (row,) = rows(await database.probe([CHECK], PROBE))
+        (row,) = await database.probe([CHECK], PROBE)
     except (InvalidSchemaName, UndefinedFunction):
         row = (0, "tasks_api", "somebody", None, False)
     version, role, user, exposed, read_only = row
@@ -80,7 +80,7 @@ async def check(database: Database) -> None:
 async def check_statements(database: Database, statements: Iterable[str]) -> None:
     """Raise Unready or psycopg's error where one could not run: explaining it takes the same privileges."""
     explained = [f"explain {statement}" for statement in statements]
-    (row,) = rows(await database.probe([*explained, WITHHELD], PROBE))
+    (row,) = await database.probe([*explained, WITHHELD], PROBE)
     if row[0]:
         raise Unready(f"tasks_api lacks privileges on {row[0]}: run make audit")
 

@@ -10,7 +10,7 @@ from support.contract import TITLES, ask, assert_headers
 
 from app.api import health
 from app.commands import migrations
-from app.postgres.connection import Result
+from app.postgres.connection import Row
 from app.postgres.database import Database
 
 
@@ -149,7 +149,7 @@ class Slow(Database):
     def __init__(self) -> None:
         self.probes = 0
 
-    async def probe(self, *_: object) -> Result:
+    async def probe(self, *_: object) -> list[Row]:
         self.probes += 1
         await asyncio.sleep(0.05)
         raise OperationalError

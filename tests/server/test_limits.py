@@ -17,7 +17,6 @@ from uvicorn.server import ServerState
 
 from app.api.edge import EdgeMiddleware
 from app.postgres import turns
-from app.postgres.connection import rows
 from app.postgres.database import ACT_AS, READ_AS, Database
 from app.server import protocol
 from app.settings import Settings, load
@@ -142,7 +141,7 @@ def with_database(
 
 
 async def pid(database: Database) -> int:
-    ((number,),) = rows(await database.run(READ_AS, PID, {"user_id": "alice"}))
+    ((number,),) = await database.run(READ_AS, PID, {"user_id": "alice"})
     assert isinstance(number, int)
     return number
 
@@ -185,7 +184,7 @@ def test_a_read_has_less_time_than_a_write(with_database: Run) -> None:
     async def work(database: Database) -> None:
         for identity, limit in ((READ_AS, "2s"), (ACT_AS, "5s"), (READ_AS, "2s")):
             told = await database.run(identity, "select current_setting('statement_timeout')", alice)
-            assert rows(told) == [(limit,)]
+            assert told == [(limit,)]
         with pytest.raises(QueryCanceled):
             await database.run(READ_AS.replace("2s", "50ms"), "select pg_sleep(9)", alice)
 
