@@ -6,13 +6,7 @@ from urllib.parse import quote
 
 from psycopg.errors import UniqueViolation
 
-from app.postgres.connection import (
-    Connection,
-    ConnectionLost,
-    Row,
-    StalePreparedStatement,
-    Value,
-)
+from app.postgres.connection import Connection, ConnectionLost, Row, StalePreparedStatement, Value
 from app.postgres.deadline import Client, Deadline
 from app.postgres.pool import Pool
 from app.settings import Settings
@@ -122,11 +116,11 @@ class Session(NamedTuple):
 
     async def read(self, statement: str, **values: Value) -> list[Row]:
         """Run a statement that changes nothing."""
-        return await self._run(READ_AS, statement, values)
+        return await self.database.run(READ_AS, statement, {"user_id": self.user, **values}, self.client)
 
     async def write(self, statement: str, **values: Value) -> list[Row]:
         """Run a statement that may change this user's rows."""
-        return await self._run(ACT_AS, statement, values)
+        return await self.database.run(ACT_AS, statement, {"user_id": self.user, **values}, self.client)
 
     async def write_again(self, statement: str, **values: Value) -> list[Row]:
         """Do so, and once more where a concurrent request was first with a unique key: now it is visible."""
@@ -134,6 +128,3 @@ class Session(NamedTuple):
             return await self.write(statement, **values)
         except UniqueViolation:
             return await self.write(statement, **values)
-
-    async def _run(self, identity: str, statement: str, values: Mapping[str, Value]) -> list[Row]:
-        return await self.database.run(identity, statement, {"user_id": self.user, **values}, self.client)
