@@ -19,7 +19,7 @@ from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
 
 SQL = Path(__file__).parent.parent.parent / "sql"
-SCHEMA_VERSION = 8  # the newest migration this code needs
+SCHEMA_VERSION = 9  # the newest migration this code needs
 
 log = logging.getLogger("uvicorn.error")
 
