@@ -16,13 +16,14 @@ RECONNECT_TIMEOUT = 2  # seconds after which the pool begins its attempts anew: 
 CONNECT_TIMEOUT = 3  # seconds until a server that does not answer counts as away
 
 # Transaction-local, so that both end with the transaction (PostgreSQL, 9.28.1).
-ACT_AS = "select set_config('app.user_id', %(user_id)s, true)"
+ACT_AS = "select pg_catalog.set_config('app.user_id', %(user_id)s, true)"
 # A page takes a millisecond, 100,000 tasks searched or sorted 0.1 s: of 2 s, a read that finds much less of
 # the processor than usual still has enough, and one that was made to take long ends before those who wait do.
-READ_AS = (
-    "select set_config('app.user_id', %(user_id)s, true), set_config('transaction_read_only', 'on', true),"
-    " set_config('statement_timeout', '2s', true)"
-)
+READ_AS = """
+select pg_catalog.set_config('app.user_id', %(user_id)s, true),
+  pg_catalog.set_config('transaction_read_only', 'on', true),
+  pg_catalog.set_config('statement_timeout', '2s', true)
+"""
 
 
 class Database:

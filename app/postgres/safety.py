@@ -19,7 +19,7 @@ from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
 
 SQL = Path(__file__).parent.parent.parent / "sql"
-SCHEMA_VERSION = 5  # the newest migration this code needs
+SCHEMA_VERSION = 9  # the newest migration this code needs
 
 log = logging.getLogger("uvicorn.error")
 
@@ -35,7 +35,8 @@ select app.schema_version(), current_user, app.current_user_id(), (
     and not exists (  -- what an extension brings along holds no user's rows
       select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'e'
     )
-), pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean
+), pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean,
+  pg_catalog.current_setting('search_path')
 """
 
 # What functions use on the API's behalf, so that explaining its own statements does not tell.
@@ -62,13 +63,16 @@ async def check(database: Database) -> None:
     try:
         (row,) = await database.probe([CHECK], PROBE)
     except (InvalidSchemaName, UndefinedFunction):
-        row = (0, "tasks_api", "somebody", None, False)
-    version, role, user, exposed, read_only = row
+        row = (0, "tasks_api", "somebody", None, False, "pg_catalog")
+    version, role, user, exposed, read_only, path = row
     if role != "tasks_api":
         raise Unready(f"The role {role} is not tasks_api, as DATABASE_URL must make it")
     if version < SCHEMA_VERSION:
         known = f"The database is at migration {version}"
         raise Unready(f"{known}, this code needs {SCHEMA_VERSION}: run make migrate")
+    if path != "pg_catalog":  # another schema's functions could stand in for PostgreSQL's
+        remedy = "alter role tasks_api set search_path = pg_catalog, then have poolers reconnect"
+        raise Unready(f"The search_path of tasks_api is {path}: {remedy}")
     if user != "somebody":
         raise Unready("The identity does not reach the statement: the pooler takes a pipeline apart")
     if exposed:

@@ -18,7 +18,7 @@ import httpx
 import jwt
 import psycopg
 import pytest
-from conftest import Api, Server, free_port, postgres_18, serving
+from conftest import Api, Server, free_port, running, serving
 
 HERE = Path(__file__).parent
 
@@ -72,8 +72,8 @@ def server() -> Iterator[Server]:
     """One version is enough here."""
     folder = Path(tempfile.mkdtemp(prefix="tasks"))
     try:
-        with postgres_18(folder) as running:
-            yield running
+        with running("18", folder) as started:
+            yield started
     finally:
         shutil.rmtree(folder)
 

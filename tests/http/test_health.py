@@ -12,6 +12,7 @@ from app.api import health
 from app.commands import migrations
 from app.postgres.connection import Row
 from app.postgres.database import Database
+from app.postgres.safety import SCHEMA_VERSION
 
 
 def ready(ward: Ward) -> httpx.Response:
@@ -77,11 +78,20 @@ def test_a_role_that_may_bypass_row_security_is_not_ready(ward: Ward) -> None:
     assert ready(ward).status_code == 200
 
 
+def test_a_search_path_beside_pg_catalog_is_not_ready(ward: Ward) -> None:
+    role = f"alter role tasks_api in database {ward.database}"
+    with ward.broken(f"{role} set search_path = pg_catalog, public", f"{role} reset search_path"):
+        ward.disconnect()
+        assert_unready(ward, "search_path", "pg_catalog, public")
+    ward.disconnect()
+    assert ready(ward).status_code == 200
+
+
 def test_a_missing_migration_is_named_until_it_is_there(ward: Ward) -> None:
     owner = ward.server.conninfo(ward.database)
     migrations.rollback(owner)
     try:
-        assert_unready(ward, "migration 4", "make migrate")
+        assert_unready(ward, f"migration {SCHEMA_VERSION - 1}", "make migrate")
     finally:
         migrations.migrate(owner)
     assert ready(ward).status_code == 200
