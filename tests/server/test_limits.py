@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 from app.api.edge import EdgeMiddleware
 from app.postgres import turns
 from app.postgres.database import ACT_AS, READ_AS, Database
-from app.server import protocol
+from app.server import protocol, transport
 from app.settings import Settings, load
 
 PID = "select pg_backend_pid()"
@@ -95,6 +95,9 @@ class Sent(list[bytes]):
 
     closing = False
 
+    def set_write_buffer_limits(self, high: int) -> None:
+        assert high == 0
+
     def write(self, data: bytes) -> None:
         self.append(data)
 
@@ -108,7 +111,7 @@ class Sent(list[bytes]):
 def test_what_one_turn_of_the_event_loop_writes_is_sent_at_once_and_before_the_end() -> None:
     async def work() -> None:
         sent = Sent()
-        gathering = protocol.CoalescingTransport(asyncio.get_running_loop(), sent)  # type: ignore[arg-type]
+        gathering = transport.Transport(asyncio.get_running_loop(), sent)  # type: ignore[arg-type]
         for turn in (b"head", b"body"), (b"next",):
             for piece in turn:
                 gathering.write(piece)
