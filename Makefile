@@ -49,7 +49,11 @@ check: $(READY) ## formatting, lint, types, then the tests
 
 e2e: $(READY) ## the API with the real Better Auth and a real browser; needs Node
 	@tests/e2e/prepare
-	@$(PYTHON) -m pytest tests/e2e/better_auth.py
+	@$(PYTHON) -m pytest tests/e2e/better_auth.py tests/e2e/clients.py
+
+e2e-next: $(READY) ## a fresh Next.js app on the API, as tests/e2e/README.md says; five minutes
+	@tests/e2e/prepare
+	@$(PYTHON) -m pytest tests/e2e/next_app.py
 
 bench: $(READY) .venv/bench/ready ## measure, beside others, in ten minutes; QUICK=1: in two; BASE=file: against an earlier run
 	@PYTHONPATH=tests $(PYTHON) -W ignore -m performance
@@ -69,4 +73,4 @@ lock: $(READY) ## renew requirements.txt from pyproject.toml
 $(READY): requirements.txt
 	@.ci/venv
 
-.PHONY: help run token psql migrate rollback migrations audit prove policies test check e2e bench chaos lock
+.PHONY: help run token psql migrate rollback migrations audit prove policies test check e2e e2e-next bench chaos lock

@@ -11,7 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import health, tasks
+from app.api import docs, health, tasks
 from app.api.answers import as_problem_json
 from app.api.edge import EdgeMiddleware
 from app.api.errors import HANDLERS
@@ -65,7 +65,7 @@ class API(FastAPI):
 
 
 @asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     """Refuse to start on a setting that is wrong or a database that is away or unsafe."""
     settings = load(Settings)
     try:
@@ -73,6 +73,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[State]:
             await safety.check(database)
             await safety.check_prepared(database)
             await safety.audit(database, settings.on_hole)
+            app.routes.extend(docs.routes if settings.docs else ())
             yield {
                 "database": database,
                 "readiness": health.Readiness(database),
@@ -91,7 +92,16 @@ def create_app(lifespan: Lifespan = lifespan, routes: Sequence[BaseRoute] = ()) 
         title="Tasks",
         version="1.0.0",
         description=DESCRIPTION,
+        contact={"name": "The people who run this service"},
+        license_info={"name": "MIT", "identifier": "MIT"},
+        servers=[{"url": "/"}],
+        openapi_tags=[
+            {"name": "tasks", "description": "One user's tasks."},
+            {"name": "health", "description": "What an orchestrator and a load balancer ask."},
+        ],
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
         redirect_slashes=False,
         strict_content_type=False,
         exception_handlers=HANDLERS,

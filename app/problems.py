@@ -25,6 +25,20 @@ TITLES = {
 }
 
 
+# What is wrong, by the type of Pydantic's error: its own words are for programmers.
+MESSAGES = {
+    "missing": "is missing",
+    "dict_type": "must be a JSON object",
+    "string_type": "must be a string",
+    "string_too_long": "must have at most {max_length} characters",
+    "bool_type": "must be true or false",
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "value_error": "{error}",
+}
+
+
 class Problem(Exception):
     """An answer other than the one hoped for."""
 
@@ -61,5 +75,11 @@ def validate(adapter: TypeAdapter[T], value: object, name: str) -> T:
 def invalid(errors: Iterable[Any], name: str) -> Invalid:
     """Name the fields that Pydantic refused, or the whole of what was validated."""
     return Invalid(
-        *((str(e["loc"][-1]) if e["loc"] else name, e["msg"].removeprefix("Value error, ")) for e in errors)
+        *(
+            (
+                str(error["loc"][-1]) if error["loc"] else name,
+                MESSAGES.get(error["type"], "is not valid").format(**error.get("ctx", {})),
+            )
+            for error in errors
+        )
     )

@@ -132,6 +132,7 @@ class Settings(DatabaseSettings, TokenSettings):
     log_format: Literal["plain", "json"] = "plain"
     log_users: Literal["hash", "id", "none"] = "hash"
     metrics: bool = False
+    docs: bool = True
 
 
 def load(kind: type[S]) -> S:

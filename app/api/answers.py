@@ -14,6 +14,7 @@ HEADERS = {
     "Location": "The new task.",
     "Idempotency-Replayed": "`true` where the task was created by an earlier request.",
     "Link": 'The next page, as `<...>; rel="next"`; absent on the last.',
+    "X-Total-Count": "With `count=true`, the number of tasks under the filter, on all pages.",
     "WWW-Authenticate": "`Bearer`, and why the token was refused.",
     "Retry-After": "Seconds.",
 }

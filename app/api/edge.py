@@ -30,7 +30,7 @@ TO_ALLOWED_ORIGIN: list[Field] = [
     (b"access-control-allow-credentials", b"true"),
     (
         b"access-control-expose-headers",
-        b"ETag, Link, Location, Retry-After, X-Request-ID, Idempotency-Replayed",
+        b"ETag, Link, Location, Retry-After, X-Request-ID, X-Total-Count, Idempotency-Replayed",
     ),
 ]
 PREFLIGHT = {

@@ -1,6 +1,7 @@
 """Whether the process lives, and whether it should get requests."""
 
 import asyncio
+from typing import Any
 
 import psycopg
 from fastapi import APIRouter, Request
@@ -20,6 +21,7 @@ OFTEN = 10
 PAUSE = 0.5  # seconds, which no balancer takes for an outage
 
 Status = dict[str, str]
+OPEN: dict[str, Any] = {"security": []}
 
 router = APIRouter(tags=["health"], route_class=Route)
 
@@ -63,6 +65,7 @@ class Readiness:
     summary="Does the process live?",
     response_model=Status,
     responses=answer(200, "It lives."),
+    openapi_extra=OPEN,
 )
 async def health() -> Response:
     """Asks neither the database nor for a token."""
@@ -75,6 +78,7 @@ async def health() -> Response:
     summary="Should it get requests?",
     response_model=Status,
     responses=answer(200, "It should.") | problems(503),
+    openapi_extra=OPEN,
 )
 async def ready(request: Request) -> Response:
     """Asks whether the database answers, is migrated, keeps row security active, and grants what is needed.

@@ -6,7 +6,7 @@ from base64 import b64decode, urlsafe_b64encode
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import BaseModel, BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic import BaseModel, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from app.api.schemas import NO_NUL, Text
@@ -21,6 +21,16 @@ KEYS = {"created": None, "updated": "updated_at", "title": "title"}
 
 Sort = Literal["created", "updated", "title"]
 Order = Literal["asc", "desc"]
+
+# What other clients of the brief say, and what it means here.
+SORTS = {sort: sort for sort in KEYS} | {"created_at": "created", "updated_at": "updated"}
+OTHER_NAMES = {
+    "sort_by": ("sort", SORTS),
+    "sort_order": ("order", {"asc": "asc", "desc": "desc"}),
+    "completed": ("status", {"true": "completed", "false": "pending"}),
+}
+# They would get page 1 for ever.
+FIRST_PAGES = {"skip": ("0",), "offset": ("0",), "page": ("0", "1")}
 
 
 class Cursor(BaseModel, strict=True):
@@ -46,6 +56,12 @@ def _digits(value: object) -> object:
     return value
 
 
+def _boolean(value: object) -> object:
+    if value not in ("true", "false", True, False):
+        raise ValueError("must be true or false")
+    return value
+
+
 class LeftOut:
     """Marks a parameter that may be left out, since a query has no null."""
 
@@ -59,33 +75,54 @@ class LeftOut:
 class Page(BaseModel):
     """The parameters of a listing."""
 
-    status: Annotated[Literal["all", "pending", "completed"], Field(description="Which tasks to list.")] = (
-        "all"
-    )
+    status: Annotated[
+        Literal["all", "pending", "completed"],
+        Field(description="Which tasks to list; `completed=true` and `false` mean the same."),
+    ] = "all"
     search: Annotated[
-        Text | None,
+        Annotated[Text, Field(max_length=LONGEST_SEARCH, json_schema_extra={"pattern": NO_NUL})] | None,
+        BeforeValidator(lambda value: value or None),
+        Field(description="A part of the title or description, in any case; empty for none."),
+        LeftOut,
+    ] = None
+    sort: Annotated[
+        Sort,
+        BeforeValidator(lambda value: SORTS.get(value, value)),
+        Field(description="What to order by; titles by code point. `sort_by` means the same."),
+    ] = "created"
+    order: Annotated[
+        Order | None,
         Field(
-            description="A part of the title or description, in any case.",
-            min_length=1,
-            max_length=LONGEST_SEARCH,
-            json_schema_extra={"pattern": NO_NUL},
+            description="The direction; desc, or asc for titles, where it is not given."
+            " `sort_order` means the same."
         ),
         LeftOut,
     ] = None
-    sort: Annotated[Sort, Field(description="What to order by; titles by code point.")] = "created"
-    order: Annotated[
-        Order | None,
-        Field(description="The direction; desc, or asc for titles, where it is not given."),
-        LeftOut,
-    ] = None
     limit: Annotated[int, Field(description="How many at most.", ge=1, le=1000), BeforeValidator(_digits)] = (
-        100
+        1000
     )
+    count: Annotated[
+        bool, BeforeValidator(_boolean), Field(description="Whether `X-Total-Count` should be answered.")
+    ] = False
     cursor: Annotated[
         str | None,
         Field(description="Where to go on: from the Link header of the page before."),
         LeftOut,
     ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _translate(cls, given: dict[str, str]) -> dict[str, str]:
+        """Take other clients' names for those of the contract, which win where both are sent."""
+        for name, first in FIRST_PAGES.items():
+            if given.get(name, "0") not in first:
+                raise Invalid((name, "is no parameter here; the Link header leads to the next page"))
+        for name, (own, meanings) in OTHER_NAMES.items():
+            if name in given and own not in given:
+                if given[name] not in meanings:
+                    raise Invalid((name, f"must be {', '.join(meanings)}"))
+                given = given | {own: meanings[given[name]]}
+        return given
 
     @property
     def ordering(self) -> tuple[Sort, Order]:

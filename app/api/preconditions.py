@@ -31,7 +31,7 @@ IfNoneMatch = Annotated[
 ]
 IdempotencyKey = Annotated[
     Lines,
-    WithJsonSchema({"type": "string", "pattern": "^[ -~]{1,255}$"}),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]*$"}),
     Header(
         alias="Idempotency-Key",
         description="Makes a repeat of the request create nothing more, for 24 hours.",

@@ -27,7 +27,7 @@ Title = Annotated[
     Field(
         description="1 to 200 characters, after white space at both ends is taken off.",
         examples=["Buy milk"],
-        json_schema_extra={"pattern": TITLE},
+        json_schema_extra={"minLength": 1, "maxLength": 200, "pattern": TITLE},
     ),
 ]
 Description = Annotated[

@@ -80,6 +80,13 @@ from (
 ) as task
 """
 
+# A page and the number of all tasks under its filter; where the page is empty, one row without a task.
+LIST_AND_COUNT_TASKS = f"""
+select listed.task, counted.total
+from (select count(*) as total from app.tasks where user_id = %(user_id)s {{status}} {{search}}) as counted
+left join ({LIST_TASKS}) as listed (task) on true
+"""
+
 STATUS = {"all": "", "pending": "and not completed", "completed": "and completed"}
 
 # strpos has no wildcards to escape.
@@ -113,17 +120,14 @@ ORDERINGS = {
 def list_statement(page: Page) -> tuple[str, dict[str, Value]]:
     """Return the statement for a page and one row more, and its parameters besides the user."""
     cursor = page.after()
-    statement = _statement(page.status, page.search is not None, page.ordering, cursor is not None)
+    template = LIST_AND_COUNT_TASKS if page.count else LIST_TASKS
+    search = SEARCH if page.search else ""
+    statement = _statement(template, STATUS[page.status], search, page.ordering, cursor is not None)
     values: dict[str, Value] = {"limit": page.limit + 1, "search": page.search}
     return statement, values | ({"key": cursor.key, "id": cursor.id} if cursor else {})
 
 
 @cache
-def _statement(status: str, search: bool, ordering: tuple[Sort, Order], after: bool) -> str:
+def _statement(template: str, status: str, search: str, ordering: tuple[Sort, Order], after: bool) -> str:
     beyond, order = ORDERINGS[ordering]
-    return LIST_TASKS.format(
-        status=STATUS[status],
-        search=SEARCH if search else "",
-        after=beyond if after else "",
-        order=order,
-    )
+    return template.format(status=status, search=search, after=beyond if after else "", order=order)

@@ -52,13 +52,14 @@ router = APIRouter(prefix="/api/{user_id}/tasks", tags=["tasks"], route_class=Ro
     operation_id="list_tasks",
     summary="List tasks, newest first",
     response_model=list[Task],
-    responses=answer(200, "The tasks.", "Link") | problems(414) | ALWAYS,
+    responses=answer(200, "The tasks.", "Link", "X-Total-Count") | problems(414) | ALWAYS,
 )
 async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: Request) -> Response:
     """Answer one page; where more follow, the `Link` header leads to the next."""
     statement, values = list_statement(page)
-    listed = [task for (task,) in await tasks.read(statement, **values)]
-    headers = {}
+    rows = await tasks.read(statement, **values)
+    listed = [row[0] for row in rows if row[0] is not None]
+    headers = {"X-Total-Count": str(rows[0][1])} if page.count else {}
     if len(listed) > page.limit:
         listed.pop()
         headers["Link"] = next_page(request.url.query, tasks.path, page, listed[-1])
@@ -118,7 +119,11 @@ async def get_task(tasks: UserTasks, task_id: TaskId, if_none_match: IfNoneMatch
 
 
 @router.put(
-    "/{task_id}", operation_id="replace_task", summary="Change a task", response_model=Task, responses=CHANGED
+    "/{task_id}",
+    operation_id="put_task",
+    summary="Change a task, as PATCH does",
+    response_model=Task,
+    responses=CHANGED,
 )
 @router.patch(
     "/{task_id}", operation_id="update_task", summary="Change a task", response_model=Task, responses=CHANGED

@@ -4,23 +4,24 @@ import base64
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import jwt
 import psycopg
 import pytest
-from conftest import Api, Server, free_port, running, serving
+from conftest import Api, Server, free_port, on_18, serving
+from support.node import E2E, bundle, chromium, for_node, run
 
-HERE = Path(__file__).parent
+__all__ = ["chromium"]
+
+pytestmark = on_18
 
 
 @dataclass(frozen=True)
@@ -67,17 +68,6 @@ class Person:
         return httpx.request(method, url, headers={"Authorization": f"Bearer {token}"}, timeout=20, **how)
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """One version is enough here."""
-    folder = Path(tempfile.mkdtemp(prefix="tasks"))
-    try:
-        with running("18", folder) as started:
-            yield started
-    finally:
-        shutil.rmtree(folder)
-
-
 @contextmanager
 def fronting(server: Server, database: str) -> Iterator[Front]:
     front = Front(
@@ -92,8 +82,15 @@ def fronting(server: Server, database: str) -> Iterator[Front]:
         "BETTER_AUTH_TELEMETRY": "0",
         "JWT_SECRET": front.secret,
     }
+    page = bundle("page.ts", "--define:process.env.NEXT_PUBLIC_API_URL=API")
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(["node", "front.mjs"], cwd=HERE, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            ["node", for_node("front.ts")],
+            cwd=E2E,
+            env=environment | {"PAGE": str(page)},
+            stdout=log,
+            stderr=log,
+        )
         try:
             for _ in range(300):
                 try:
@@ -207,39 +204,40 @@ def until(status: int, api: Api, person: Person, token: str) -> bool:
     return False
 
 
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Whichever Chromium there is."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        path = shutil.which(name)
-        if path and subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
-            return path
-    pytest.skip("THE BROWSER PART WAS SKIPPED: Chromium is not installed")
+def test_a_token_is_kept_until_shortly_before_its_end_and_asked_for_again_once_on_a_401(
+    api: Api, front: Front, alice: Person
+) -> None:
+    claims = {"iss": front.url, "aud": front.url}
+    run(
+        "node",
+        for_node("kept.ts"),
+        NEXT_PUBLIC_API_URL=api.url,
+        GOOD=alice.token(),
+        SOON=api.token(alice.id, exp=int(time.time()) + 20, **claims),
+        WRONG=api.token(alice.id, iss="another", aud=front.url),
+    )
 
 
 def test_a_page_of_another_origin_can_do_everything_in_a_browser(
-    api: Api, front: Front, alice: Person, chromium: str
+    api: Api,
+    front: Front,
+    alice: Person,
+    chromium: str,
 ) -> None:
-    run = subprocess.run(
-        ["node", "browser.mjs"],
-        cwd=HERE,
-        env=os.environ
-        | {
-            "FRONT": front.url,
-            "API": api.url,
-            "EMAIL": alice.email,
-            "PASSWORD": alice.password,
-            "CHROMIUM": chromium,
-        },
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
+    seen = json.loads(
+        run(
+            "node",
+            "browser.mjs",
+            FRONT=front.url,
+            API=api.url,
+            EMAIL=alice.email,
+            PASSWORD=alice.password,
+            CHROMIUM=chromium,
+        )
     )
-    assert run.returncode == 0, run.stderr
-    seen = json.loads(run.stdout)
     assert seen["errors"] == []
     assert seen["left"] == ["Buy milk"]
+    assert seen["tokens"] == 1  # for all of it
 
     statuses = {name: answer["status"] for name, answer in seen.items() if isinstance(answer, dict)}
     assert statuses == {

@@ -1,25 +1,15 @@
 // Uses the page as a person does, then asks through it what only a browser can tell; prints what it saw.
-import { chromium } from "playwright-core";
+import { launch, watch } from "./launch.mjs";
 
-const { FRONT, API, EMAIL, PASSWORD, CHROMIUM } = process.env;
-const browser = await chromium.launch({
-  executablePath: CHROMIUM,
-  args: [
-    "--no-sandbox", // also runs as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
-const seen = { errors: [] };
+const { FRONT, API, EMAIL, PASSWORD } = process.env;
+const seen = { errors: [], hosts: new Set(), tokens: 0 };
+const browser = await launch();
 try {
   const page = await browser.newPage();
-  page.setDefaultTimeout(15_000);
-  page.on("pageerror", (error) => seen.errors.push(String(error)));
+  watch(page, seen);
+  page.on("response", (answer) => (seen.tokens += answer.url() === `${FRONT}/api/auth/token` && answer.ok()));
   await page.goto(`${FRONT}/?api=${encodeURIComponent(API)}`);
+  await page.waitForSelector("#tasks[data-count='signed out']", { state: "attached" });
 
   await page.fill("[name=email]", EMAIL);
   await page.fill("[name=password]", PASSWORD);
@@ -52,15 +42,24 @@ try {
   seen.page = await call("GET", "?limit=1");
   seen.deleted = await call("DELETE", path);
   seen.gone = await call("GET", path);
-  seen.unsigned = await call("GET", "", undefined, { Authorization: "Bearer nonsense" });
 
+  await page.click("#sign-out");
+  await page.waitForSelector("#tasks[data-count='signed out']", { state: "attached" });
+
+  const foreign = (url) =>
+    fetch(url, { headers: { Authorization: "Bearer nonsense" } }).then(
+      async (answer) => ({
+        status: answer.status,
+        headers: Object.fromEntries(answer.headers),
+        body: await answer.json(),
+      }),
+      (error) => error.name,
+    );
+  seen.unsigned = await page.evaluate(foreign, `${API}/api/somebody/tasks`);
   const stranger = await browser.newPage();
   await stranger.goto(FRONT.replace("localhost", "127.0.0.1") + "/mails"); // an origin that is not allowed
-  seen.stranger = await stranger.evaluate(
-    (url) => fetch(url, { headers: { Authorization: "Bearer x" } }).then(() => "answered", (e) => e.name),
-    `${API}/api/somebody/tasks`,
-  );
+  seen.stranger = await stranger.evaluate(foreign, `${API}/api/somebody/tasks`);
 } finally {
   await browser.close();
 }
-console.log(JSON.stringify(seen));
+console.log(JSON.stringify({ ...seen, hosts: [...seen.hosts] }));

@@ -306,7 +306,7 @@ def test_a_path_that_is_no_endpoint_is_not_found(api: Api, alice: Person, token:
 @pytest.mark.parametrize(
     "target",
     [
-        "/",
+        "//",
         "/api",
         "/api/",
         "/api/alice",

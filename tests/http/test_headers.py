@@ -8,7 +8,7 @@ from conftest import Api, Person
 from support.contract import ask, assert_headers, assert_problem, tasks_of
 
 OURS = ("Origin", "http://localhost:3000")
-EXPOSED = {"etag", "link", "location", "retry-after", "x-request-id", "idempotency-replayed"}
+EXPOSED = {"etag", "link", "location", "retry-after", "x-request-id", "x-total-count", "idempotency-replayed"}
 SENDABLE = {"authorization", "content-type", "if-match", "if-none-match", "idempotency-key", "x-request-id"}
 
 # One request for each status that needs no broken database: method, path, with a token, body.

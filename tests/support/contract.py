@@ -20,6 +20,7 @@ TITLES = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
+PYDANTICS = ("Input", "Value", "should", "valid ", "ValueError")  # words for programmers
 SECRETS = ("psycopg", "postgres", "sql", "select ", "app.", "Traceback", "127.0.0.1", "/tmp/", "eyJ")
 
 
@@ -84,6 +85,7 @@ def assert_invalid(answer: httpx.Response, *fields: str) -> Any:
     """Hold an answer against the form of a refused value, which names exactly these fields."""
     problem = assert_problem(answer, 422, *fields)
     assert [error["field"] for error in problem["errors"]] == list(fields)
+    assert not [word for word in PYDANTICS if word in problem["detail"]], problem["detail"]
     assert all(error["message"] and set(error) == {"field", "message"} for error in problem["errors"])
     return problem
 

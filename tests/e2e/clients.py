@@ -1,0 +1,93 @@
+"""What others make of the OpenAPI document: linters, generated clients and the documentation page."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import Api, Person, on_18
+from support.node import BUILT, E2E, chromium, for_node, run
+
+__all__ = ["chromium"]
+
+pytestmark = on_18
+
+
+@pytest.fixture(scope="session")
+def document(api: Api) -> Path:
+    """The document, as a file."""
+    BUILT.mkdir(exist_ok=True)
+    file = BUILT / "openapi.json"
+    file.write_text(httpx.get(f"{api.url}/openapi.json").text)
+    return file
+
+
+def test_a_linter_finds_nothing_to_say_of_the_document(document: Path) -> None:
+    run("redocly", "lint", f"--config={E2E / 'redocly.yaml'}", document)
+
+
+def test_nor_does_another(document: Path) -> None:
+    run("spectral", "lint", "--fail-severity=hint", "--ruleset", E2E / "spectral.yaml", document)
+
+
+def test_every_check_of_schemathesis_passes_with_the_exceptions_that_its_settings_name(
+    api: Api, alice: Person, document: Path, tmp_path: Path
+) -> None:
+    own = json.loads(document.read_text())
+    for operation in (operation for item in own["paths"].values() for operation in item.values()):
+        given = operation.get("parameters", [])
+        operation["parameters"] = [p for p in given if p["name"] not in {"cursor", "Idempotency-Key"}]
+        for parameter in operation["parameters"]:
+            if parameter["name"] == "user_id":
+                parameter["schema"] = {"enum": [alice.name]}
+    for name in ("TaskCreate", "TaskChanges"):
+        del own["components"]["schemas"][name]["properties"]["title"]["maxLength"]
+    (tmp_path / "openapi.json").write_text(json.dumps(own))
+    run(
+        "schemathesis",
+        f"--config-file={E2E / 'schemathesis.toml'}",
+        "run",
+        "openapi.json",
+        f"--url={api.url}",
+        f"--header=Authorization: Bearer {alice.token}",
+        "--checks=all",
+        "--max-examples=5",
+        "--generation-deterministic",
+        "--continue-on-failure",
+        within=tmp_path,
+    )
+
+
+def test_typescript_made_of_the_document_works(api: Api, alice: Person, document: Path) -> None:
+    run("openapi-typescript", document, "--output", BUILT / "schema.ts")
+    run("tsc", "--project", ".")
+    run("node", for_node("client.ts"), API=api.url, USER=alice.name, TOKEN=alice.token)
+
+
+def test_python_made_of_the_document_works(api: Api, alice: Person, document: Path, tmp_path: Path) -> None:
+    run(
+        "openapi-python-client",
+        "generate",
+        "--meta=none",
+        "--fail-on-warning",
+        f"--path={document}",
+        f"--output-path={tmp_path / 'tasks_client'}",
+    )
+    client = E2E / "client.py"
+    run("mypy", f"--config-file={E2E / 'mypy.ini'}", client, within=tmp_path, MYPYPATH=str(tmp_path))
+    run("python", client, PYTHONPATH=str(tmp_path), API=api.url, USER=alice.name, TOKEN=alice.token)
+
+
+def test_a_person_can_try_it_on_the_documentation_page_which_asks_nobody_else(
+    api: Api,
+    alice: Person,
+    chromium: str,
+) -> None:
+    task = alice.create()
+    seen = json.loads(
+        run("node", "docs.mjs", API=api.url, TOKEN=alice.token, USER=alice.name, CHROMIUM=chromium)
+    )
+    assert (seen["led"], seen["operations"]) == ("/docs", 9)
+    assert (seen["errors"], seen["complaints"]) == ([], [])
+    assert seen["hosts"] == [httpx.URL(api.url).netloc.decode()]
+    assert (seen["status"], seen["body"]) == ("200", [task])

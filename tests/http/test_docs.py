@@ -1,0 +1,57 @@
+"""The documentation page works without the internet and runs nothing foreign; make e2e looks at it."""
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from conftest import NO_TLS, Api, Server, on_18, serving
+
+
+@pytest.fixture
+def client(api: Api) -> Iterator[httpx.Client]:
+    """Somebody who is not signed in."""
+    with httpx.Client(base_url=api.url, verify=NO_TLS) as client:
+        yield client
+
+
+@on_18
+def test_the_bare_address_leads_to_the_documentation(client: httpx.Client) -> None:
+    page = client.get("/", follow_redirects=True)
+    assert (page.status_code, page.url.path) == (200, "/docs")
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+@on_18
+def test_the_page_loads_only_files_of_its_own_origin(client: httpx.Client) -> None:
+    page = client.get("/docs")
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(loaded) == 3
+    for path in loaded:
+        assert client.get(f"/{path}").status_code == 200
+    assert "://" not in page.text
+
+
+@on_18
+def test_its_policy_allows_no_other_origin_and_no_script_but_its_own(client: httpx.Client) -> None:
+    policy = client.get("/docs").headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; ")
+    sources = {source for part in policy.split("; ") for source in part.split()[1:]}
+    digest = {source for source in sources if source.startswith("'sha256-")}
+    assert len(digest) == 1
+    assert sources - digest == {"'none'", "'self'", "data:"}
+
+
+@on_18
+@pytest.mark.parametrize("name", ["__init__.py", "%2e%2e%2f__init__.py", "redoc.standalone.js"])
+def test_no_other_file_of_the_package_is_served(client: httpx.Client, name: str) -> None:
+    answer = client.get(f"/docs/{name}")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "Path not found")
+
+
+@on_18
+def test_docs_can_be_switched_off(server: Server, database: str) -> None:
+    with serving(server.conninfo(database, "tasks_api"), DOCS="false") as api:
+        for path in ("/", "/docs", "/docs/swagger-ui-bundle.js"):
+            assert httpx.get(f"{api.url}{path}", verify=NO_TLS).status_code == 404
+        assert httpx.get(f"{api.url}/openapi.json", verify=NO_TLS).status_code == 200

@@ -1,0 +1,154 @@
+"""What unmodified front ends of the hackathon brief send first, as plain requests, and what it must mean.
+
+Recorded from eight of them and reduced to what differs; none of them is known to the API by name.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+from conftest import Api, Person, on_18
+from support.contract import ask, tasks_of
+
+pytestmark = on_18
+
+JSON = {"Content-Type": "application/json"}  # which many send without a body, too
+LISTS = [
+    ("", "Call Zoë, Buy milk"),
+    ("?status=all", "Call Zoë, Buy milk"),
+    ("?status=pending", "Call Zoë"),
+    ("?status=all&sort=created&order=desc", "Call Zoë, Buy milk"),
+    ("?status=all&search=&sort=created_at&order=desc", "Call Zoë, Buy milk"),
+    ("?search=&sort_by=title&sort_order=asc", "Buy milk, Call Zoë"),
+    ("?completed=true", "Buy milk"),
+    ("?completed=false&priority=high&tags=home", "Call Zoë"),
+    ("?skip=0&limit=100", "Call Zoë, Buy milk"),
+    ("?page=1&limit=20&sort_by=created_at&sort_order=desc", "Call Zoë, Buy milk"),
+    ("?offset=0&limit=1000&count=true", "Call Zoë, Buy milk"),
+    ("?user_id=alice&_=1764200000000", "Call Zoë, Buy milk"),
+]
+CREATES: list[dict[str, Any]] = [
+    {"title": "Mow"},
+    {"title": "Mow", "description": ""},
+    {"title": "Mow", "description": None, "completed": False},
+    {"title": "Mow", "description": "", "priority": "medium", "tags": [], "due_date": None},
+    {"title": "Mow", "priority": "high", "tags": ["home", "work"], "recurrence": {"every": "week"}},
+    {"user_id": "somebody", "title": "Mow", "completed": False},
+    {"id": 99, "title": "Mow", "created_at": "2020-01-01T00:00:00Z", "version": 7},
+]
+BODIES: list[tuple[bytes | None, bool]] = [
+    (None, True),
+    (b"", True),
+    (b"{}", True),
+    (b'{"completed": true}', True),
+    (b'{"completed": false}', False),
+    (b'{"completed": true, "id": 2, "title": "no change"}', True),
+]
+
+
+def send(  # noqa: PLR0913 - one for each part of a request
+    api: Api,
+    person: Person,
+    method: str,
+    rest: str = "",
+    body: bytes | None = None,
+    *,
+    headers: Mapping[str, str] = JSON,
+) -> httpx.Response:
+    """Send a request with no other headers than these."""
+    return ask(
+        api, method, tasks_of(person.name) + rest, token=person.token, headers=headers.items(), body=body
+    )
+
+
+@pytest.fixture
+def carol(alice: Person) -> Person:
+    """Somebody with a task that is done and one that is not."""
+    alice.create("Buy milk", completed=True)
+    alice.create("Call Zoë")
+    return alice
+
+
+@pytest.mark.parametrize(("query", "listed"), LISTS)
+def test_a_list(api: Api, carol: Person, query: str, listed: str) -> None:
+    answer = send(api, carol, "GET", query, headers=JSON | {"Origin": "http://localhost:3000"})
+    assert answer.status_code == 200, answer.text
+    assert ", ".join(task["title"] for task in answer.json()) == listed
+    assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
+
+
+@pytest.mark.parametrize("task", CREATES)
+@pytest.mark.parametrize("kind", ["application/json", "text/plain;charset=UTF-8", None])
+def test_a_create(api: Api, alice: Person, task: dict[str, Any], kind: str | None) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    answer = send(api, alice, "POST", "", json.dumps(task).encode(), headers=headers)
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert (made["id"], made["user_id"], made["version"]) == (1, alice.name, 1)
+    assert (made["title"], made["completed"]) == ("Mow", False)
+    assert made["description"] == task.get("description")
+    assert made == send(api, alice, "GET", "/1").json()
+
+
+def test_a_put_of_the_whole_task_as_it_was_read(api: Api, carol: Person) -> None:
+    read = send(api, carol, "GET", "/2").json()
+    whole = {**read, "title": "Call Zoë again", "description": "Today", "priority": "low", "tags": []}
+    answer = send(api, carol, "PUT", "/2", json.dumps(whole).encode())
+    assert answer.status_code == 200, answer.text
+    changed = answer.json()
+    assert (changed["title"], changed["description"]) == ("Call Zoë again", "Today")
+    kept = ("id", "user_id", "completed", "created_at")
+    assert [changed[name] for name in kept] == [read[name] for name in kept]
+    assert changed["version"] == 2
+
+
+@pytest.mark.parametrize("part", [{"title": "New"}, {"description": None}, {"completed": True}])
+def test_a_put_of_some_members_keeps_the_others(api: Api, carol: Person, part: dict[str, Any]) -> None:
+    read = send(api, carol, "GET", "/2").json()
+    answer = send(api, carol, "PUT", "/2", json.dumps(part).encode())
+    assert answer.status_code == 200, answer.text
+    moved = ("version", "updated_at")
+    assert {k: v for k, v in answer.json().items() if k not in moved} == {
+        k: v for k, v in (read | part).items() if k not in moved
+    }
+
+
+@pytest.mark.parametrize(("body", "completed"), BODIES)
+@pytest.mark.parametrize("kind", ["application/json", None])
+def test_a_completion(api: Api, carol: Person, body: bytes | None, completed: bool, kind: str | None) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    answer = send(api, carol, "PATCH", "/2/complete", body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["completed"], answer.json()["title"]) == (completed, "Call Zoë")
+
+
+def test_a_delete_whose_answer_is_not_parsed(api: Api, carol: Person) -> None:
+    answer = send(api, carol, "DELETE", "/1")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert [task["title"] for task in send(api, carol, "GET").json()] == ["Call Zoë"]
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+def test_a_preflight_and_the_request_behind_it(api: Api, carol: Person, scheme: str) -> None:
+    origin = ("Origin", "http://localhost:3000")
+    asked = [
+        ("Access-Control-Request-Method", "PATCH"),
+        ("Access-Control-Request-Headers", "authorization,content-type"),
+    ]
+    path = f"{tasks_of(carol.name)}/2/complete"
+    assert ask(api, "OPTIONS", path, headers=[origin, *asked]).status_code == 204
+    token = ("Authorization", f"{scheme} {carol.token}")
+    assert ask(api, "PATCH", path, headers=[origin, token]).json()["completed"] is True
+
+
+def test_the_error_that_a_page_shows_is_a_sentence(api: Api, alice: Person) -> None:
+    for body, said in {
+        b'{"title": ""}': "title: must have 1 to 200 characters, white space at its ends aside",
+        b'{"title": 7}': "title: must be a string",
+        b'{"description": "x"}': "title: is missing",
+        b"[]": "body: must be a JSON object",
+        b'{"title": "x", "completed": "yes"}': "completed: must be true or false",
+    }.items():
+        assert send(api, alice, "POST", "", body).json()["detail"] == said
