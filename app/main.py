@@ -76,6 +76,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             app.routes.extend(docs.routes if settings.docs else ())
             yield {
                 "database": database,
+                "readiness": health.Readiness(database),
                 "tokens": Tokens(settings, keys),
                 "origins": frozenset(settings.cors_origins),
             }

@@ -18,6 +18,7 @@ TITLES = {
     405: "Method Not Allowed",
     412: "Precondition Failed",
     413: "Content Too Large",
+    414: "URI Too Long",
     422: "Unprocessable Content",
     500: "Internal Server Error",
     503: "Service Unavailable",

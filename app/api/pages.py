@@ -14,6 +14,7 @@ from app.problems import Invalid
 
 # As to_json writes it. PostgreSQL would take much more for a time: now, infinity, any zone.
 STAMP = re.compile(r"[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?\+00:00")
+LONGEST_SEARCH = 100  # characters: the worst text to find takes as many steps for each that is looked through
 
 # The member of a task that it is sorted by, besides its id.
 KEYS = {"created": None, "updated": "updated_at", "title": "title"}
@@ -79,7 +80,7 @@ class Page(BaseModel):
         Field(description="Which tasks to list; `completed=true` and `false` mean the same."),
     ] = "all"
     search: Annotated[
-        Annotated[Text, Field(max_length=100, json_schema_extra={"pattern": NO_NUL})] | None,
+        Annotated[Text, Field(max_length=LONGEST_SEARCH, json_schema_extra={"pattern": NO_NUL})] | None,
         BeforeValidator(lambda value: value or None),
         Field(description="A part of the title or description, in any case; empty for none."),
         LeftOut,

@@ -1,4 +1,9 @@
-"""All SQL that the API runs for its users: what varies in it is a parameter, but for the parts of a list."""
+"""All SQL that the API runs for its users: what varies in it is a parameter, but for the parts of a list.
+
+Functions are named with their schema: the best match counts (PostgreSQL, 10.3), and public.to_json(record)
+would match better than pg_catalog's. Operators go without: pg_catalog has each for exactly the types that it
+is used with here, and app/postgres/safety.py sees to it that nothing else is on the role's search_path.
+"""
 
 from functools import cache
 from typing import NamedTuple
@@ -15,7 +20,7 @@ with created as (
   values (app.trimmed(%(title)s), %(description)s, %(completed)s)
   returning {COLUMNS}
 )
-select to_json(created), version, id, false, true
+select pg_catalog.to_json(created), version, id, false, true
 from created
 """
 
@@ -25,7 +30,7 @@ from app.create_task_once(%(key)s, %(title)s, %(description)s, %(completed)s)
 """
 
 GET_TASK = f"""
-select to_json(task), version
+select pg_catalog.to_json(task), version
 from (select {COLUMNS} from app.tasks where user_id = %(user_id)s and id = %(id)s) as task
 """
 
@@ -38,10 +43,11 @@ with changed as (
     description = case when %(set_description)s then %(description)s else description end,
     completed = case when %(toggle)s then not completed else coalesce(%(completed)s, completed) end
   where user_id = %(user_id)s and id = %(id)s
-    and (%(etags)s::text is null or '"' || version || '"' = any(string_to_array(%(etags)s, chr(10))))
+    and (%(etags)s::text is null or pg_catalog.concat('"', version, '"')
+      = any(pg_catalog.string_to_array(%(etags)s, pg_catalog.chr(10))))
   returning {COLUMNS}
 )
-select to_json(changed), version from changed
+select pg_catalog.to_json(changed), version from changed
 union all
 select null, null
 from (select from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
@@ -52,7 +58,8 @@ DELETE_TASK = """
 with deleted as (
   delete from app.tasks
   where user_id = %(user_id)s and id = %(id)s
-    and (%(etags)s::text is null or '"' || version || '"' = any(string_to_array(%(etags)s, chr(10))))
+    and (%(etags)s::text is null or pg_catalog.concat('"', version, '"')
+      = any(pg_catalog.string_to_array(%(etags)s, pg_catalog.chr(10))))
   returning id, version
 )
 select id, version from deleted
@@ -63,7 +70,7 @@ where %(etags)s::text is not null and not exists (select from deleted)
 """
 
 LIST_TASKS = f"""
-select to_json(task)
+select pg_catalog.to_json(task)
 from (
   select {COLUMNS}
   from app.tasks
@@ -83,8 +90,8 @@ left join ({LIST_TASKS}) as listed (task) on true
 STATUS = {"all": "", "pending": "and not completed", "completed": "and completed"}
 
 # strpos has no wildcards to escape.
-SEARCH = """and (strpos(lower(title), lower(%(search)s::text)) > 0
-    or strpos(lower(description), lower(%(search)s::text)) > 0)"""
+SEARCH = """and (pg_catalog.strpos(pg_catalog.lower(title), pg_catalog.lower(%(search)s::text)) > 0
+    or pg_catalog.strpos(pg_catalog.lower(description), pg_catalog.lower(%(search)s::text)) > 0)"""
 
 
 class Ordering(NamedTuple):

@@ -52,7 +52,7 @@ router = APIRouter(prefix="/api/{user_id}/tasks", tags=["tasks"], route_class=Ro
     operation_id="list_tasks",
     summary="List tasks, newest first",
     response_model=list[Task],
-    responses=answer(200, "The tasks.", "Link", "X-Total-Count") | ALWAYS,
+    responses=answer(200, "The tasks.", "Link", "X-Total-Count") | problems(414) | ALWAYS,
 )
 async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: Request) -> Response:
     """Answer one page; where more follow, the `Link` header leads to the next."""

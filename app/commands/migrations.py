@@ -1,5 +1,6 @@
 """Migrations by yoyo: each one and its mark in one transaction, and one deploy at a time."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +14,8 @@ from yoyo.migrations import Migration, MigrationList
 
 DIRECTORY = Path(__file__).parent.parent.parent / "sql" / "migrations"
 
-# Released by PostgreSQL itself when a deploy is killed, which yoyo's own lock (a row) is not.
+# Released by PostgreSQL itself when the session ends, however it does; yoyo's own lock (a row) is not.
 LOCK = "select pg_advisory_lock(hashtext('app.migrations'))"
-UNLOCK = "select pg_advisory_unlock(hashtext('app.migrations'))"
 
 
 class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no types
@@ -31,7 +31,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
 
     @contextmanager
     def lock(self, timeout: int = 60) -> Iterator[None]:
-        """Wait up to `timeout` seconds for another deploy to finish."""
+        """Wait up to `timeout` seconds for another deploy to finish, and keep others out from then on."""
         self.execute("select set_config('lock_timeout', :timeout, false)", {"timeout": f"{timeout}s"})
         try:
             self.execute(LOCK)
@@ -39,20 +39,20 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
             raise SystemExit(
                 f"another deploy has been migrating this database for {timeout} seconds"
             ) from None
-        try:
-            yield
-        finally:
-            self.execute(UNLOCK)
+        yield
 
     def carry_out(self, migration: Migration, direction: str) -> None:
         """Apply or roll back one migration and record it, both or neither."""
         try:
             with self.transaction():
+                # What the migration binds is PostgreSQL's own; yoyo's tables lie wherever they were made.
+                self.execute("set local search_path = pg_catalog")
                 migration.process_steps(self, direction)
+                self.execute("set local search_path = default")
                 (self.mark_one if direction == "apply" else self.unmark_one)(migration, log=False)
                 self.log_migration(migration, direction)
         except psycopg.Error as error:
-            raise SystemExit(f"{migration.id}: {error}\nNothing of this migration was kept.") from None
+            raise SystemExit(f"{migration.id}: {said(error)}. Nothing of this migration was kept.") from None
 
 
 def migrate(conninfo: str) -> None:
@@ -67,8 +67,10 @@ def migrate(conninfo: str) -> None:
 
 
 def rollback(conninfo: str) -> None:
-    """Undo the newest applied migration."""
+    """Undo the newest applied migration; with rows where DROP_ROWS is yes."""
     with _locked(conninfo) as (backend, migrations):
+        answer = {"answer": os.environ.get("DROP_ROWS", "no")}
+        backend.execute("select set_config('app.drop_rows', :answer, false)", answer)
         applied = backend.to_rollback(migrations)
         if not applied:
             raise SystemExit("nothing to roll back: no migration is applied")
@@ -87,8 +89,15 @@ def show(conninfo: str) -> None:
 @contextmanager
 def _locked(conninfo: str) -> Iterator[tuple[Backend, MigrationList]]:
     try:
-        backend = Backend(conninfo)
-    except psycopg.OperationalError as error:
-        raise SystemExit(f"MIGRATION_DATABASE_URL: {error}") from None
-    with backend, backend.lock():
-        yield backend, read_migrations(str(DIRECTORY))
+        with Backend(conninfo) as backend, backend.lock():
+            yield backend, read_migrations(str(DIRECTORY))
+    except psycopg.Error as error:
+        raise SystemExit(f"MIGRATION_DATABASE_URL: {said(error)}") from None
+
+
+def said(error: psycopg.Error) -> str:
+    """Return in one line what PostgreSQL said at first: yoyo fails once more to undo on a lost connection."""
+    while isinstance(error.__context__, psycopg.Error):
+        error = error.__context__
+    parts = (error.diag.message_primary or str(error), error.diag.message_detail, error.diag.message_hint)
+    return ". ".join(" ".join(part.split()) for part in parts if part)

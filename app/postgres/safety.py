@@ -1,6 +1,8 @@
 """Refusing to run unsafe: what must hold of the database before it is served from, and while it is."""
 
 import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from textwrap import indent
@@ -17,7 +19,7 @@ from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
 
 SQL = Path(__file__).parent.parent.parent / "sql"
-SCHEMA_VERSION = 5  # the newest migration this code needs
+SCHEMA_VERSION = 9  # the newest migration this code needs
 
 log = logging.getLogger("uvicorn.error")
 
@@ -33,9 +35,21 @@ select app.schema_version(), current_user, app.current_user_id(), (
     and not exists (  -- what an extension brings along holds no user's rows
       select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'e'
     )
-), pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean
+), pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean,
+  pg_catalog.current_setting('search_path')
 """
-PROBE_USER: dict[str, Value] = {"user_id": "somebody"}
+
+# What functions use on the API's behalf, so that explaining its own statements does not tell.
+WITHHELD = """
+select string_agg(distinct name, ', ')
+from (
+  values ('app.users', 'select'), ('app.users', 'insert'), ('app.users', 'update'),
+    ('app.idempotency_keys', 'select'), ('app.idempotency_keys', 'insert')
+) as needed (name, privilege)
+where not has_any_column_privilege(name, privilege)
+  or name = 'app.idempotency_keys' and not has_table_privilege(name, 'delete')
+"""
+PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id="somebody")
 
 PRESET = "select nullif(current_setting('app.user_id', true), '')"
 
@@ -47,15 +61,18 @@ class Unready(Exception):
 async def check(database: Database) -> None:
     """Raise Unready unless the migrations are there and row security holds for this very connection."""
     try:
-        (row,) = await database.run(READ_AS, CHECK, PROBE_USER)
+        (row,) = await database.probe([CHECK], PROBE)
     except (InvalidSchemaName, UndefinedFunction):
-        row = (0, "tasks_api", "somebody", None, False)
-    version, role, user, exposed, read_only = row
+        row = (0, "tasks_api", "somebody", None, False, "pg_catalog")
+    version, role, user, exposed, read_only, path = row
     if role != "tasks_api":
         raise Unready(f"The role {role} is not tasks_api, as DATABASE_URL must make it")
     if version < SCHEMA_VERSION:
         known = f"The database is at migration {version}"
         raise Unready(f"{known}, this code needs {SCHEMA_VERSION}: run make migrate")
+    if path != "pg_catalog":  # another schema's functions could stand in for PostgreSQL's
+        remedy = "alter role tasks_api set search_path = pg_catalog, then have poolers reconnect"
+        raise Unready(f"The search_path of tasks_api is {path}: {remedy}")
     if user != "somebody":
         raise Unready("The identity does not reach the statement: the pooler takes a pipeline apart")
     if exposed:
@@ -64,16 +81,24 @@ async def check(database: Database) -> None:
         raise Unready("The database is read-only: a standby, or one that is set so")
 
 
+async def check_statements(database: Database, statements: Iterable[str]) -> None:
+    """Raise Unready or psycopg's error where one could not run: explaining it takes the same privileges."""
+    explained = [f"explain {statement}" for statement in statements]
+    (row,) = await database.probe([*explained, WITHHELD], PROBE)
+    if row[0]:
+        raise Unready(f"tasks_api lacks privileges on {row[0]}: run make audit")
+
+
 async def check_prepared(database: Database) -> None:
     """Raise Unready where one connection finds what another prepared: the pooler mixes them up."""
     if database.options["prepare_threshold"] is None:
         return
     async with database.pool.connection() as connection, await database.connect() as another:
         with suppress(DuplicatePreparedStatement), Deadline(Client()):
-            await connection.execute_pipeline((READ_AS, CHECK), PROBE_USER)
+            await connection.execute_pipeline((READ_AS, CHECK), PROBE)
             another.names = dict(connection.names)
             try:
-                await another.execute_pipeline((READ_AS, CHECK), PROBE_USER)
+                await another.execute_pipeline((READ_AS, CHECK), PROBE)
             except InvalidSqlStatementName:
                 return
     raise Unready("The pooler does not keep prepared statements apart: set PREPARED_STATEMENTS=false")

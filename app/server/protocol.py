@@ -1,120 +1,108 @@
-"""One HTTP connection: how it is written to, what it keeps, and what a client may take of it.
-
-That is a head of 64 KiB, and half a minute to send a request or to read an answer.
-"""
+"""What one client may take: so much time to send a request and to read an answer, and one thing at a time."""
 
 import asyncio
-from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from app.server.framing import FramingProtocol
 
-from app.postgres.deadline import Client
-
-MAX_HEADER_BYTES = 65536  # bytes; the parser itself would keep any number
 SLOWEST = 30  # seconds
+TURN = 8192  # bytes of one connection that one turn of the event loop parses
+HEAD_END, FEW = b"\r\n\r\n", 4  # what has more of them is given to the parser in pieces: it cannot be stopped
+PIECE = 512  # bytes
+MAX_UNREAD = 32 * 2**20  # bytes of answers that all clients together may leave unread
 
 
-class CoalescingTransport:
-    """A transport that sends what one turn of the event loop writes at once: the head and body of an answer.
+class Protocol(FramingProtocol):
+    """Parses no further while an answer is due or unread: a client cannot ask faster than it reads."""
 
-    uvloop would send each by itself, and sending is the dearest system call of a request.
-    """
-
-    __slots__ = ("loop", "pieces", "transport")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
-        self.loop, self.transport = loop, transport
-        self.pieces: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        """Send it soon."""
-        if not self.pieces:
-            self.loop.call_soon(self.flush)
-        self.pieces.append(data)
-
-    def flush(self) -> None:
-        """Send it now, if there still is a client."""
-        if self.pieces and not self.transport.is_closing():
-            self.transport.write(b"".join(self.pieces))
-        self.pieces.clear()
-
-    def close(self) -> None:
-        """Send what is left, then close."""
-        self.flush()
-        self.transport.close()
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the transport's own
-        return getattr(self.transport, name)
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's, which waits for ever for a client that is slow, and limits the head only in its h11 one."""
-
-    __slots__ = ("deadline", "head", "peer", "receiving")  # beyond 30 attributes an object takes 2 kB
+    __slots__ = ("deadline", "paused", "unread")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Give the first request its time."""
-        self.peer = Client()
-        self.head = 0  # bytes of a head that is not complete
-        self.receiving = True
         self.deadline: asyncio.TimerHandle | None = None
-        super().connection_made(CoalescingTransport(self.loop, transport))  # type: ignore[arg-type]  # all that uvicorn uses
-        self._limit()
+        super().connection_made(transport)
+        self._time()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell those who wait in the client's name, and forget the clock."""
-        self.peer.leave()
+        """Forget the clock."""
         self._unlimit()
+        self.transport.held = memoryview(b"")
         super().connection_lost(exc)
 
-    def on_message_begin(self) -> None:
-        """Count a head."""
-        self.receiving, self.head = True, 1
-        super().on_message_begin()
-        self.scope["state"]["client"] = self.peer
+    def data_received(self, data: bytes) -> None:
+        """Parse it, or hold it back."""
+        held = self.transport.held
+        if (
+            held
+            or self.flow.write_paused
+            or (self.cycle and self._must_wait())
+            or len(data) > TURN
+            or data.count(HEAD_END) > FEW
+        ):
+            self.transport.held = memoryview(bytes(held) + data)
+            self.parse_held()
+            return
+        self.parse(data)
+        if self.receiving or self.deadline:
+            self._time()
 
-    def on_headers_complete(self) -> None:
-        """Stop counting."""
-        self.head = 0
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """Stop the clock."""
-        self.receiving = False
-        super().on_message_complete()
+    def parse_held(self) -> None:
+        """Parse some of what is held back, and more in the next turn of the loop, after other clients."""
+        transport = self.transport
+        rest = max(0, len(transport.held) - TURN)
+        while len(transport.held) > rest and not (self._must_wait() or transport.is_closing()):
+            piece, transport.held = transport.held[:PIECE], transport.held[PIECE:]
+            self.parse(piece)
+        if transport.held and not transport.is_closing():
+            transport.pause_reading()
+            if not self._must_wait():
+                self.loop.call_soon(self.parse_held)
+        elif not self.flow.read_paused:
+            transport.resume_reading()
+        self._time()
 
     def on_response_complete(self) -> None:
         """Forget the request: most connections are idle most of the time, and it is half of their memory."""
         super().on_response_complete()
         if not self.receiving and self.cycle.response_complete:
             self.cycle = self.scope = None  # type: ignore[assignment]  # as uvicorn begins
-            self.headers = []
-
-    def data_received(self, data: bytes) -> None:
-        """Close the connection of a client that sends too much or too slowly."""
-        super().data_received(data)
-        if self.head:
-            self.head += len(data)
-            if self.head > MAX_HEADER_BYTES and not self.transport.is_closing():
-                self.send_400_response("The head of the request is too long.")
-        if not self.receiving:
-            self._unlimit()
-        elif self.deadline is None:
-            self._limit()
+        if self.transport.held:
+            self.loop.call_soon(self.parse_held)
 
     def pause_writing(self) -> None:
-        """Give the client its time to read."""
+        """Give the client its time to read; where all leave too much unread, leave the slowest of them."""
         super().pause_writing()
-        self._limit()
+        self.paused, self.unread = self.loop.time(), self.transport.flushed
+        self._unlimit()
+        self._time()
+        unread = [each for each in self.connections if isinstance(each, Protocol) and each.flow.write_paused]
+        while sum(each.unread for each in unread) > MAX_UNREAD:
+            slowest = min(unread, key=Protocol.pace)
+            unread.remove(slowest)
+            slowest.transport.abort()
 
     def resume_writing(self) -> None:
-        """Stop the clock."""
+        """Stop the clock, and go on."""
         super().resume_writing()
-        self._unlimit()
+        self._time()
+        if self.transport.held:
+            self.loop.call_soon(self.parse_held)
 
-    def _limit(self) -> None:
-        self._unlimit()
-        self.deadline = self.loop.call_later(SLOWEST, self.transport.abort)
+    def pace(self) -> float:
+        """Return how many bytes a second the client reads."""
+        read: int = self.unread - self.transport.get_write_buffer_size()
+        return read / (self.loop.time() - self.paused + 0.001)
+
+    def _must_wait(self) -> bool:
+        due = self.head and self.cycle and not self.cycle.response_complete
+        return bool(due or self.pipeline or self.flow.write_paused)
+
+    def _time(self) -> None:
+        """Run the clock while the client has something to send or to read."""
+        if self.receiving or self.flow.write_paused:
+            if self.deadline is None:
+                self.deadline = self.loop.call_later(SLOWEST, self.transport.abort)
+        elif self.deadline:
+            self._unlimit()
 
     def _unlimit(self) -> None:
         if self.deadline:

@@ -1,6 +1,7 @@
 """Serves the application, in one process or in several."""
 
 import errno
+import gc
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ from app.settings import Settings, load
 KEEP_ALIVE = 75
 PATIENCE = 15  # seconds a process may take to import all this on a busy machine before it counts as hung
 GRACE = 15  # seconds to finish what was accepted: more than a request may wait for the database
+GARBAGE = (5000, 20, 20)  # objects, and rounds of each younger generation, between two collections
 
 
 def serve(announce: Callable[[], object] = lambda: None) -> None:
@@ -83,6 +85,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[main.State]:
     try:
         async with main.lifespan(app) as state:
             mark_serving()
+            collect_rarely()
             state["observers"] = [RequestLog(settings)]
             if not settings.metrics:
                 yield state
@@ -116,3 +119,9 @@ def serve_in_one(config: uvicorn.Config, announce: Callable[[], object]) -> int:
     server = Server(config, announce)
     server.run()
     return 0 if server.started else STARTUP_FAILURE
+
+
+def collect_rarely() -> None:
+    """Look for cycles less often, and not in what lasts: with a thousand requests waiting that takes long."""
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)

@@ -37,6 +37,8 @@ class Supervisor(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Look after the processes; called twice a second."""
+        for process in self.processes:
+            process.child_conn.close()  # so that one that ends is not waited for until its answer is due
         ends = {process.pid: process.exitcode for process in self.processes if process.exitcode is not None}
         new = ends.keys() - self.said
         if STARTUP_FAILURE in ends.values():  # uvicorn says so and ends them all

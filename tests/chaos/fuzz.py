@@ -20,7 +20,7 @@ from support.faults import cluster
 
 INPUTS = 6_000 if QUICK else 110_000
 PROCESSES, CONNECTIONS = 2, 12
-ALLOWED = {200, 201, 204, 304, 400, 401, 403, 404, 405, 412, 413, 422, 503}
+ALLOWED = {200, 201, 204, 304, 400, 401, 403, 404, 405, 412, 413, 414, 422, 503}
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "PURGE"]
 # What is right by the document may still be refused, by If-Match or a key that was used.
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance"

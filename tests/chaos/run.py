@@ -6,7 +6,7 @@ from importlib import import_module
 
 from load import Report
 
-PARTS = ("outages", "overload", "crossing", "deploys", "fuzz")
+PARTS = ("outages", "overload", "sockets", "crossing", "deploys", "fuzz")
 
 
 def main() -> int:

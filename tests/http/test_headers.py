@@ -24,6 +24,7 @@ ANSWERS = {
     405: ("DELETE", "/health", False, None),
     412: ("DELETE", "{tasks}/1", True, None),
     413: ("POST", "{tasks}", True, b" " * 70_000),
+    414: ("GET", "/nothing?" + "x" * 8193, False, None),
     422: ("POST", "{tasks}", True, b"{}"),
 }
 CONDITIONS = {304: [("If-None-Match", "*")], 412: [("If-Match", '"0"')]}

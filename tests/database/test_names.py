@@ -1,0 +1,119 @@
+"""What the API calls is PostgreSQL's own, whatever others put beside it or in front of it."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from conftest import Server
+
+from app.api import statements
+from app.postgres.database import ACT_AS, READ_AS
+
+# Each matches better than PostgreSQL's own, wherever public is on the path.
+BETTER_MATCHES = ("to_json(record) returns json", "concatenate(text, integer) returns text")
+# These match as well, and win where public comes first.
+TWINS = (
+    "lower(text) returns text",
+    "strpos(text, text) returns integer",
+    "clock_timestamp() returns timestamptz",
+    "now() returns timestamptz",
+    "plus(integer, integer) returns integer",
+    "plus(bigint, integer) returns bigint",
+    "later(timestamptz, interval) returns timestamptz",
+    "less(timestamptz, timestamptz) returns boolean",
+    "same(text, text) returns boolean",
+    "member(json, text) returns text",
+)
+OPERATORS = {
+    "||": ("concatenate", "text", "integer"),
+    "+": ("plus", "integer", "integer"),
+    "+ ": ("plus", "bigint", "integer"),
+    " +": ("later", "timestamptz", "interval"),
+    "<": ("less", "timestamptz", "timestamptz"),
+    "=": ("same", "text", "text"),
+    "->>": ("member", "json", "text"),
+}
+TASK = {"title": "Mine", "description": "x", "completed": False}
+VALUES = TASK | {
+    "user_id": "alice",
+    "id": 1,
+    "key": "key",
+    "etags": '"1"',
+    "search": "min",
+    "limit": 2,
+    "set_description": True,
+    "toggle": False,
+}
+RUN = {
+    "create": statements.CREATE_TASK,
+    "create once": statements.CREATE_TASK_ONCE,
+    "repeat": statements.CREATE_TASK_ONCE,
+    "get": statements.GET_TASK,
+    "search": statements.LIST_TASKS.format(status="", search=statements.SEARCH, after="", order="id"),
+    "change": statements.CHANGE_TASK,
+    "delete": statements.DELETE_TASK,
+}
+
+
+@pytest.fixture
+def trapped(server: Server, clone: str) -> Iterator[psycopg.Connection]:
+    """Plant functions that tell when they are called; log in as the API does."""
+    with server.connect(clone) as owner:
+        for function in BETTER_MATCHES + TWINS:
+            tell = f"perform pg_catalog.set_config('trap.heard', '{function}', false)"
+            body = f"language plpgsql as $$ begin {tell}; return null; end $$"
+            owner.execute(f"create function public.{function} {body}".encode())
+        for name, (function, left, right) in OPERATORS.items():
+            types = f"leftarg = {left}, rightarg = {right}"
+            owner.execute(f"create operator public.{name} ({types}, function = public.{function})".encode())
+    with server.connect(clone, "tasks_api") as api:
+        yield api
+
+
+def heard(api: psycopg.Connection) -> object:
+    return api.execute("select pg_catalog.current_setting('trap.heard', true)").fetchone()
+
+
+def run(api: psycopg.Connection, statement: str) -> None:
+    with api.transaction():
+        api.execute(ACT_AS.encode(), VALUES)
+        api.execute(statement.encode(), VALUES)
+
+
+def test_the_role_of_the_api_finds_nothing_outside_of_pg_catalog(trapped: psycopg.Connection) -> None:
+    assert trapped.execute("show search_path").fetchone() == ("pg_catalog",)
+    trapped.execute("select to_json(mine), 'x' || 1 from (select 1) as mine")
+    assert heard(trapped) == (None,)
+
+
+@pytest.mark.parametrize("path", ["pg_catalog", '"$user", public'])
+def test_no_statement_of_the_api_calls_what_others_made(trapped: psycopg.Connection, path: str) -> None:
+    trapped.execute(f"set search_path = {path}".encode())
+    for what, statement in RUN.items():
+        run(trapped, statement)
+        assert heard(trapped) == (None,), what
+    trapped.execute(READ_AS.encode(), VALUES)
+    assert heard(trapped) == (None,)
+
+
+def test_the_traps_work(trapped: psycopg.Connection) -> None:
+    trapped.execute('set search_path = "$user", public')
+    trapped.execute("select to_json(mine) from (select 1) as mine")
+    assert heard(trapped) == ("to_json(record) returns json",)
+
+
+@pytest.mark.parametrize("path", ["public, pg_catalog", "public"])
+def test_no_function_of_the_schema_does_under_whatever_path(trapped: psycopg.Connection, path: str) -> None:
+    trapped.execute("set app.user_id = 'alice'")
+    trapped.execute(f"set search_path = {path}".encode())
+    for call in (
+        "insert into app.tasks (title) values ('Mine')",
+        "update app.tasks set title = 'Still mine'",
+        "select from app.create_task_once('key', ' Mine ', null, false)",
+        "select from app.create_task_once('key', 'Mine', null, false)",
+        "select app.current_user_id(), app.trimmed('x'), app.next_task_id(), app.schema_version()",
+        "delete from app.idempotency_keys",
+        "delete from app.tasks",
+    ):
+        trapped.execute(call)
+        assert heard(trapped) == (None,), call

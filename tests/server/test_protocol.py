@@ -1,0 +1,419 @@
+"""A client's bytes are that client's requests, whatever they say; by raw sockets."""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import uvicorn
+import uvloop
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from app.server import framing, protocol
+
+GET = b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n"
+HUGE = 6_000_000  # bytes, as a page may have
+
+
+@dataclass
+class Service:
+    """Answers with the request that it saw; /early without reading it, /large with very much, /slow later."""
+
+    seen: list[str] = field(default_factory=list)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.seen.append(scope["path"])
+        body, more = b"", scope["path"] != "/early"
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body, more = body + message["body"], message["more_body"]
+        if scope["path"] == "/slow":
+            await self.go.wait()
+        headers = {name.decode(): value.decode("latin-1").strip() for name, value in scope["headers"]}
+        request = [scope["method"], scope["path"], body.decode("latin-1"), headers]
+        answer = b"x" * HUGE if scope["path"] == "/large" else json.dumps(request).encode()
+        length = str(len(answer)).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        await send({"type": "http.response.body", "body": answer})
+
+
+@dataclass
+class Server:
+    """The protocol in this process, and the clients that talk to it."""
+
+    address: tuple[str, int]
+    service: Service
+    made: list[protocol.Protocol] = field(default_factory=list)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(*self.address, limit=1024)
+
+    async def ask(self, data: bytes) -> bytes:
+        """Send it all; return all that is answered until the server closes or has nothing more to say."""
+        reader, writer = await self.connect()
+        writer.write(data)
+        answer = b""
+        with suppress(TimeoutError, ConnectionError):
+            while more := await asyncio.wait_for(reader.read(65536), 0.15 if answer else 1):
+                answer += more
+                if b"close" in answer.lower() or b"/last" in answer:
+                    break
+        writer.transport.abort()
+        return answer
+
+
+def run(work: Callable[[Server], Any], *cuts: int, every: int = 0) -> None:
+    """Serve while it works; cut what is received at these places, or every so many bytes."""
+
+    class Cut(protocol.Protocol):
+        def data_received(self, data: bytes) -> None:
+            places = range(0, len(data), every) if every else cuts
+            for start, end in pairwise(sorted({0, len(data), *(c for c in places if c < len(data))})):
+                if not self.transport.is_closing():  # as a loop, which reads no more then
+                    super().data_received(data[start:end])
+
+    async def serve() -> None:
+        service, state = Service(), ServerState()
+        config = uvicorn.Config(service, lifespan="off", log_config=None, ws="none")
+        config.load()
+        config.loaded_app = service  # nothing between
+        made: list[protocol.Protocol] = []
+
+        def make() -> protocol.Protocol:
+            made.append(Cut(config, state, {}))
+            return made[-1]
+
+        async with await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0) as server:
+            await work(Server(server.sockets[0].getsockname(), service, made))
+            for each in made:
+                each.transport.abort()
+            await asyncio.sleep(0)
+
+    uvloop.run(serve())  # the loop that serves; test_limits.py runs the same on asyncio's
+
+
+def requests(answers: bytes) -> list[list[Any]]:
+    """Return the requests that were answered 200, as the service saw them."""
+    answers = answers.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
+    return [json.loads(part.split(b"\r\n\r\n", 1)[1]) for part in answers.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+
+
+OFFERS = {
+    "websocket": b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
+    "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+    "anything": b"cOnNeCtIoN: keep-alive, UPGRADE\r\nuPgRaDe: \xff/1 , x\r\nUpgrade:\r\n",
+}
+SMUGGLED = b"DELETE /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+BODIES = {
+    "length": b"Content-Length: %d\r\n\r\n%b" % (len(SMUGGLED), SMUGGLED),
+    "chunked": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED),
+    "expected": b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n%b" % (len(SMUGGLED), SMUGGLED),
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("body", BODIES)
+def test_an_upgrade_that_nobody_takes_is_ignored_and_its_body_is_no_request(offer: str, body: str) -> None:
+    request = b"GET /first?a=b HTTP/1.1\r\n" + OFFERS[offer] + b"Host: x\r\n" + BODIES[body]
+
+    async def work(server: Server) -> None:
+        first, second, last = requests(await server.ask(request + request + GET.replace(b"second", b"last")))
+        assert first[:3] == second[:3] == ["GET", "/first", SMUGGLED.decode()]
+        assert "upgrade" not in first[3]
+        assert last[:3] == ["GET", "/last", ""]
+
+    run(work)
+    run(work, every=1)
+    run(work, every=7)
+    for cut in range(len(request) - len(BODIES[body]), len(request) + 1, 8):
+        run(work, cut)
+
+
+@pytest.mark.parametrize("line", [b"x:80 HTTP/1.1", b"/ HTTP/1.1", b"/ HTTP/1.0"])
+def test_a_tunnel_is_refused_and_what_is_sent_into_it_no_request(line: bytes) -> None:
+    connect = b"CONNECT %b\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (line, len(GET))
+
+    async def work(server: Server) -> None:
+        answer = await server.ask(connect + GET)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"connection: close" in answer
+        assert server.service.seen == []
+
+    run(work)
+    run(work, len(connect))
+    run(work, every=1)
+
+
+LINES = [
+    b"Content-Length: 5",
+    b"Content-Length: 0",
+    b"content-LENGTH:5 ",
+    b"Content-Length: +5",
+    b"Content-Length: -1",
+    b"Content-Length: 5, 5",
+    b"Content-Length:",
+    b"Content-Length : 5",
+    b"Transfer-Encoding: chunked",
+    b"Transfer-Encoding: gzip, chunked",
+    b"Transfer-Encoding: identity",
+    b"Transfer-Encoding:\tchunked",
+    b"Connection: close",
+    b"Connection: keep-alive",
+    b"Expect: 100-continue",
+    b"X-Empty:",
+    b"X: a\r\n folded",
+    b"X: a\nContent-Length: 5",
+    b"X: \x00",
+    b"X: \xff\t ",
+    b"Up\r\ngrade: x",
+    b"X-Upgrade: x",
+    b"Host: x",
+]
+ENDS = [
+    b"",
+    b"12345",
+    b"5\r\n12345\r\n0\r\n\r\n",
+    b"5\r\n12345\r\n0\r\nA: b\r\n\r\n",
+    b"1;" + b"x" * 90 + b"\r\n1\r\n",
+]
+
+
+def test_a_request_is_answered_as_if_its_offer_to_upgrade_were_not_there() -> None:
+    chance = random.Random(7)
+
+    async def work(server: Server) -> None:
+        for _ in range(150):
+            lines = chance.choices(LINES, k=chance.randrange(4))
+            start = chance.choice([b"GET /first HTTP/1.1", b"POST /early HTTP/1.1", b"GET /first HTTP/1.0"])
+            end = b"\r\n\r\n" + chance.choice(ENDS) + GET.replace(b"second", b"last")
+            offer = [b"Upgrade: x", b"Connection: Upgrade"]
+            plain = b"\r\n".join([start, b"Connection: x", *lines]) + end
+            for line in offer:
+                lines.insert(chance.randrange(len(lines) + 1), line)
+            offering = b"\r\n".join([start, *lines]) + end
+            answers = await asyncio.gather(server.ask(plain), server.ask(offering))
+            without, given = (
+                [[*request[:3], request[3].get("x")] for request in requests(answer)] for answer in answers
+            )
+            assert given == without, offering
+            assert answers[0].count(b"HTTP/1.1 400") == answers[1].count(b"HTTP/1.1 400"), offering
+
+    run(work)
+
+
+@pytest.mark.parametrize("every", [0, 1])
+def test_trailers_are_no_headers_and_end_with_the_request(every: int) -> None:
+    head = b"POST /first HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;a=b\r\nx\r\n0\r\n"
+    trailers = b"Authorization: Bearer x\r\nConnection: upgrade\r\nUpgrade: x\r\nExpect: 100-continue\r\n\r\n"
+
+    async def work(server: Server) -> None:
+        first, last = requests(await server.ask(head + trailers + GET.replace(b"second", b"last")))
+        assert first == ["POST", "/first", "x", {"host": "x", "transfer-encoding": "chunked"}]
+        assert last[1:] == ["/last", "", {"host": "x"}]
+
+    run(work, every=every)
+
+
+LONG = {
+    "one header": b"GET /first HTTP/1.1\r\nX: " + b"x" * 70_000,
+    "headers": b"GET /first HTTP/1.1\r\n" + b"a:\r\n" * 17_000,
+    "the target": b"GET /" + b"x" * 70_000,
+    "empty lines": b"\r\n" * 35_000,
+    "one trailer": b"POST /first HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * 70_000,
+    "trailers": b"POST /first HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"a:\r\n" * 17_000,
+    "an extension": b"POST /first HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 70_000,
+    "chunks": b"POST /first HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;x\r\nx\r\n" * 12_000,
+    "an offer": b"GET /first HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\nX: " + b"x" * 70_000,
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+@pytest.mark.parametrize("every", [0, 1000, 50_000])
+def test_what_is_no_body_is_limited(what: str, every: int) -> None:
+    async def work(server: Server) -> None:
+        answer = await server.ask(LONG[what])
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"connection: close" in answer
+
+    run(work, every=every)
+
+
+def test_a_head_and_a_body_within_the_limits_are_served() -> None:
+    head = b"POST /last HTTP/1.1\r\nX: %b\r\nContent-Length: 65536\r\n\r\n" % (b"x" * 60_000)
+
+    async def work(server: Server) -> None:
+        reader, writer = await server.connect()
+        for _ in range(3):
+            writer.write(head + b"\r\n" * 32_768)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            (length,) = (
+                int(line[16:]) for line in answer.split(b"\r\n") if line.startswith(b"content-length")
+            )
+            assert json.loads(await reader.readexactly(length))[2] == "\r\n" * 32_768
+        writer.close()
+
+    assert framing.MAX_HEADER_BYTES == 65_536
+    run(work)
+
+
+def test_a_client_that_sends_many_requests_has_few_of_them_parsed_and_all_answered_in_order() -> None:
+    many = b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(3000))
+
+    async def work(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"GET /slow HTTP/1.1\r\n\r\n" + many)
+        await asyncio.sleep(0.05)
+        assert len(server.made[0].pipeline) < 40
+        server.service.go.set()
+        for number in range(-1, 3000):
+            answer = await reader.readuntil(b"{}]")
+            assert f'"/{number if number >= 0 else "slow"}"'.encode() in answer
+            assert len(server.made[0].pipeline) < 40
+        assert not server.made[0].flow.read_paused
+        writer.write(GET)
+        assert b"/second" in await reader.readuntil(b"}]")
+        writer.close()
+
+    run(work)
+
+
+def test_a_client_that_does_not_read_its_answer_is_given_no_other() -> None:
+    request = b"GET /large HTTP/1.1\r\n\r\n"
+
+    async def work(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(request * 20)
+        await asyncio.sleep(0.1)
+        assert len(server.service.seen) == 1
+        writer.write(request * 1000)
+        await asyncio.sleep(0.1)
+        assert len(server.service.seen) == 1
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(HUGE)
+        await asyncio.sleep(0.1)
+        assert len(server.service.seen) == 3
+        writer.transport.abort()
+
+    run(work)
+
+
+def test_clients_that_do_not_read_leave_only_so_much_unread_and_those_that_do_are_served() -> None:
+    request = b"GET /large HTTP/1.1\r\n\r\n"
+
+    async def work(server: Server) -> None:
+        idle = []
+        for _ in range(12):
+            idle.append(await server.connect())
+            idle[-1][1].write(request)
+            reader, writer = await server.connect()
+            writer.write(request)
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(HUGE)
+            writer.close()
+            kept = [each for each in server.made if each.flow.write_paused]
+            assert sum(each.unread for each in kept) <= protocol.MAX_UNREAD
+        assert 1 < len(kept) <= protocol.MAX_UNREAD // HUGE
+        for _, writer in idle:
+            writer.transport.abort()
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"\x00",
+        b"GET / HTTP/1.1\r\nX : y\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX:" + b"x" * 70_000,
+    ],
+    ids=["no request", "a bad header", "a tunnel", "a long head"],
+)
+def test_a_refusal_is_never_taken_for_the_answer_to_an_earlier_request(broken: bytes) -> None:
+    async def work(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"GET /slow HTTP/1.1\r\n\r\n" + broken)
+        await asyncio.sleep(0.02)
+        server.service.go.set()
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.count(b"HTTP/1.1 400 ") <= 1  # after it, or none
+        writer.close()
+
+    run(work)
+
+
+@pytest.mark.parametrize("path", [b"/early", b"/first"])
+def test_a_broken_body_ends_the_connection_and_an_answered_request_gets_no_second_answer(path: bytes) -> None:
+    async def work(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"POST %b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" % path)
+        await asyncio.sleep(0.02)
+        writer.write(b"no size\r\n" + GET)
+        answer = await reader.read()
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert answer.startswith(b"HTTP/1.1 200 " if path == b"/early" else b"HTTP/1.1 400 ")
+        assert server.service.seen == [path.decode()]
+        writer.close()
+
+    run(work)
+
+
+def test_a_body_that_the_application_does_not_read_is_no_request() -> None:
+    async def work(server: Server) -> None:
+        early = b"GET /early HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(SMUGGLED), SMUGGLED)
+        answers = requests(await server.ask(early * 3 + GET.replace(b"second", b"last")))
+        assert [request[1] for request in answers] == ["/early"] * 3 + ["/last"]
+
+    run(work)
+    run(work, every=1)
+
+
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"])
+def test_nothing_is_served_behind_a_last_request(first: bytes) -> None:
+    async def work(server: Server) -> None:
+        answer = await server.ask(first + GET * 100)
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert server.service.seen == ["/"]
+
+    run(work)
+    run(work, len(first))
+    run(work, every=3)
+
+
+def test_empty_lines_do_not_keep_an_idle_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(GET)
+        await reader.readuntil(b"}]")
+        (timer,) = (each.timeout_keep_alive_task for each in server.made)
+        writer.write(b"\r\n\r\n")
+        await asyncio.sleep(0.05)
+        assert timer is server.made[0].timeout_keep_alive_task
+        assert timer is not None
+        assert not timer.cancelled()
+        writer.close()
+
+    monkeypatch.setattr(protocol, "SLOWEST", 0.3)
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "preface", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET /\x00 HTTP/1.1\r\n\r\n"]
+)
+def test_another_protocol_is_refused(preface: bytes) -> None:
+    async def work(server: Server) -> None:
+        assert (await server.ask(preface + GET)).count(b"HTTP/1.1 400 ") == 1
+        assert server.service.seen == []
+
+    run(work)

@@ -1,0 +1,81 @@
+"""A deploy migrates first: what served before goes on serving, on the new schema, until the new code is there."""
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import ROOT, Server, on_18, serving
+
+from app.commands import migrations
+
+
+def git(*arguments: str) -> bytes:
+    done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, check=False)
+    return done.stdout if done.returncode == 0 else b""
+
+
+@pytest.fixture
+def previous(tmp_path: Path) -> Path:
+    """The code as it was before the newest migrations came to this branch."""
+    newest = git(
+        *("log", "--first-parent", "-m", "--diff-filter=A", "--format=%H", "-1"),
+        *("--", "sql/migrations"),
+    )
+    archive = git("archive", f"{newest.decode().strip()}^1", "app", "sql") if newest else b""
+    if not archive:
+        pytest.skip("THE PREVIOUS RELEASE WAS NOT TRIED on the newest schema: its commit is not in this clone")
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+@on_18
+def test_the_previous_release_serves_while_and_after_the_schema_becomes_the_newest(
+    server: Server, previous: Path
+) -> None:
+    with server.database() as name:
+        owner = server.conninfo(name)
+        subprocess.run(
+            [sys.executable, "-m", "app", "migrate"],
+            cwd=previous,
+            env=os.environ | {"MIGRATION_DATABASE_URL": owner},
+            check=True,
+        )
+        with server.connect("postgres") as connection:
+            connection.execute("alter role tasks_api login")
+        with (
+            serving(server.conninfo(name, "tasks_api"), PYTHONPATH=str(previous)) as api,
+            ThreadPoolExecutor(4) as clients,
+        ):
+            url, stop = f"{api.url}/api/alice/tasks", []
+            headers = {"Authorization": f"Bearer {api.token('alice')}"}
+
+            def use() -> list[int]:
+                statuses = []
+                while not stop or len(statuses) % 5:
+                    with httpx.Client(headers=headers, timeout=20) as client:
+                        made = client.post(url, json={"title": "x"})
+                        task = f"{api.url}{made.headers.get('Location', '')}"
+                        answers = [
+                            made,
+                            client.get(url, params={"limit": 5}),
+                            client.put(task, json={"description": "y"}),
+                            client.patch(f"{task}/complete"),
+                            client.delete(task),
+                        ]
+                    statuses += [answer.status_code for answer in answers]
+                return statuses
+
+            running = [clients.submit(use) for _ in range(4)]
+            migrations.migrate(owner)
+            assert httpx.get(f"{api.url}/ready", timeout=20).status_code == 200
+            stop.append(True)
+            seen = [status for future in running for status in future.result()]
+    assert len(seen) >= 20
+    assert set(seen) == {201, 200, 204}
