@@ -1,4 +1,4 @@
-"""A deploy migrates first: what served before goes on serving, on the new schema, until the new code is there."""
+"""A deploy migrates first: what served before goes on serving, on the new schema, until new code comes."""
 
 import io
 import os
@@ -29,9 +29,10 @@ def previous(tmp_path: Path) -> Path:
     )
     archive = git("archive", f"{newest.decode().strip()}^1", "app", "sql") if newest else b""
     if not archive:
-        pytest.skip("THE PREVIOUS RELEASE WAS NOT TRIED on the newest schema: its commit is not in this clone")
+        pytest.skip("THE PREVIOUS RELEASE WAS NOT TRIED on the newest schema: this clone has not its commit")
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(tmp_path, filter="data")
+    assert len(list(tmp_path.glob("sql/migrations/*"))) < len(list(ROOT.glob("sql/migrations/*")))
     return tmp_path
 
 
@@ -53,11 +54,12 @@ def test_the_previous_release_serves_while_and_after_the_schema_becomes_the_newe
             serving(server.conninfo(name, "tasks_api"), PYTHONPATH=str(previous)) as api,
             ThreadPoolExecutor(4) as clients,
         ):
-            url, stop = f"{api.url}/api/alice/tasks", []
+            url = f"{api.url}/api/alice/tasks"
+            stop: list[bool] = []
             headers = {"Authorization": f"Bearer {api.token('alice')}"}
 
             def use() -> list[int]:
-                statuses = []
+                statuses: list[int] = []
                 while not stop or len(statuses) % 5:
                     with httpx.Client(headers=headers, timeout=20) as client:
                         made = client.post(url, json={"title": "x"})
