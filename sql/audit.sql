@@ -240,10 +240,7 @@ grants as materialized (
       format('%s %I.%I', case c.relkind when 'S' then 'sequence' else 'table' end, n.nspname, c.relname) as target,
       null::name as column_name, c.relacl as acl
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.oid = any (array(
-      select x.oid from pg_class x cross join lateral aclexplode(x.relacl) y
-      where x.relpersistence <> 't' and y.grantee = any (array(select oid from grantee))
-    ))
+    where c.relacl is not null and c.relpersistence <> 't'
     union all
     select 'pg_class'::regclass, c.oid, t.attnum, 'column', format('%I.%I.%I', n.nspname, c.relname, t.attname),
       format('table %I.%I', n.nspname, c.relname), t.attname, t.attacl
@@ -317,13 +314,9 @@ mine as materialized (
   select c.oid, c.relkind, c.relnamespace, c.relowner, c.reloptions
   from pg_class c
   where c.relkind in ('r', 'p', 'f', 'v', 'm') and c.relpersistence <> 't'
-    and c.oid = any (array(
-      select objid from granted where classid = 'pg_class'::regclass and not is_foreign
-      union
-      select x.oid from pg_class x where x.oid >= 16384 and x.relowner = any (array(select oid from self))
-      union
-      select oid from known
-    ))
+    and (c.oid in (select objid from granted where classid = 'pg_class'::regclass and not is_foreign)
+      or c.oid >= 16384 and c.relowner in (select oid from self)
+      or c.oid in (select oid from known))
 ),
 
 -- Schemas in which the API can name things.
@@ -612,11 +605,8 @@ reached as materialized (
   join pg_namespace n on n.oid = c.relnamespace
   left join known k on k.oid = c.oid
   where c.relkind in ('r', 'p', 'f', 'v', 'm')
-    and c.oid = any (array(
-      select objid from piece where classid = 'pg_class'::regclass and within = 0 and reader = 0
-      intersect
-      select oid from mine
-    ))
+    and c.oid in (select objid from piece where classid = 'pg_class'::regclass and within = 0 and reader = 0)
+    and c.oid in (select oid from mine)
 ),
 
 touched as (
@@ -645,52 +635,48 @@ code as materialized (
 ),
 
 -- How they come to run: each automatic one with the table and the hook that brings it along, and SQL to unhook it.
+hook (hookclass, hook, table_oid, what, unhook) as materialized (
+  select 'pg_trigger'::regclass::oid, t.oid, t.tgrelid, format('trigger %I', t.tgname), format('drop trigger %I on %s;', t.tgname, t.tgrelid::regclass)
+  from pg_trigger t
+  where not t.tgisinternal
+  union all
+  select 'pg_attrdef'::regclass, d.oid, d.adrelid, format('the default of %I', a.attname),
+    format(case when a.attgenerated = '' then 'alter table %s alter column %I drop default;' else 'alter table %s drop column %I;' end, d.adrelid::regclass, a.attname)
+  from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+  union all
+  select 'pg_constraint'::regclass, k.oid, k.conrelid, format('constraint %I', k.conname), format('alter table %s drop constraint %I;', k.conrelid::regclass, k.conname)
+  from pg_constraint k
+  where k.conrelid <> 0 and k.contype <> 'f'
+  union all
+  select 'pg_policy'::regclass, y.oid, y.polrelid, format('policy %I', y.polname), null from pg_policy y
+  union all
+  select 'pg_rewrite'::regclass, w.oid, w.ev_class, 'its definition', null from pg_rewrite w where w.oid >= 16384
+  union all
+  select 'pg_class'::regclass, i.indexrelid, i.indrelid, format('index %s', i.indexrelid::regclass), format('drop index %s;', i.indexrelid::regclass)
+  from pg_index i
+  where i.indexrelid >= 16384
+  union all
+  select 'pg_statistic_ext'::regclass, s.oid, s.stxrelid, format('statistics %I', s.stxname), format('drop statistics %s.%I;', s.stxnamespace::regnamespace, s.stxname)
+  from pg_statistic_ext s
+  union all
+  select 'pg_proc'::regclass, d.refobjid, d.objid, 'the partition key', null
+  from pg_depend d
+  where d.refclassid = 'pg_proc'::regclass and d.refobjid >= 16384 and d.classid = 'pg_class'::regclass
+  union all
+  select 'pg_type'::regclass, a.atttypid, a.attrelid, format('column %I of type %s', a.attname, a.atttypid::regtype),
+    (select string_agg(format('alter domain %s drop constraint %I;', k.contypid::regtype, k.conname), ' ') from pg_constraint k where k.contypid = a.atttypid)
+  from pg_attribute a
+  where a.atttypid >= 16384 and a.attrelid in (select oid from touched)
+),
+
 hooked as materialized (
-  select distinct p.classid, p.objid, p.within, p.hookclass, p.hook,
-    coalesce(h.table_oid, 0) as table_oid, coalesce(h.what, lower(pg_describe_object(p.hookclass, p.hook, 0))) as what,
-    quote_ident(n.nspname) || '.' || quote_ident(c.relname) as table_name, h.unhook
+  select distinct p.classid, p.objid, p.within, p.hookclass, p.hook, coalesce(h.table_oid, 0) as table_oid,
+    coalesce(h.what, lower(pg_describe_object(p.hookclass, p.hook, 0))) as what, c.name as table_name, h.unhook
   from piece p
-  left join lateral (
-    select t.tgrelid as table_oid, format('trigger %I', t.tgname) as what,
-      format('drop trigger %I on %s;', t.tgname, t.tgrelid::regclass) as unhook
-    from pg_trigger t where p.hookclass = 'pg_trigger'::regclass and t.oid = p.hook
-    union all
-    select d.adrelid, format('the default of %I', a.attname),
-      format(case when a.attgenerated = '' then 'alter table %s alter column %I drop default;'
-        else 'alter table %s drop column %I;' end, d.adrelid::regclass, a.attname)
-    from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
-    where p.hookclass = 'pg_attrdef'::regclass and d.oid = p.hook
-    union all
-    select k.conrelid, format('constraint %I', k.conname),
-      format('alter table %s drop constraint %I;', k.conrelid::regclass, k.conname)
-    from pg_constraint k where p.hookclass = 'pg_constraint'::regclass and k.oid = p.hook and k.conrelid <> 0
-    union all
-    select y.polrelid, format('policy %I', y.polname), m.remedy
-    from pg_policy y left join policy_remedy m on m.oid = y.oid where p.hookclass = 'pg_policy'::regclass and y.oid = p.hook
-    union all
-    select w.ev_class, 'its definition', null
-    from pg_rewrite w where p.hookclass = 'pg_rewrite'::regclass and w.oid = p.hook
-    union all
-    select i.indrelid, format('index %s', i.indexrelid::regclass), format('drop index %s;', i.indexrelid::regclass)
-    from pg_index i where p.hookclass = 'pg_class'::regclass and i.indexrelid = p.hook
-    union all
-    select s.stxrelid, format('statistics %I', s.stxname), format('drop statistics %I.%I;', sn.nspname, s.stxname)
-    from pg_statistic_ext s join pg_namespace sn on sn.oid = s.stxnamespace
-    where p.hookclass = 'pg_statistic_ext'::regclass and s.oid = p.hook
-    union all
-    select d.objid, 'the partition key', null
-    from pg_depend d
-    where p.hookclass = 'pg_proc'::regclass and d.refclassid = 'pg_proc'::regclass and d.refobjid = p.hook
-      and d.classid = 'pg_class'::regclass and d.objid in (select oid from touched)
-    union all
-    select a.attrelid, format('column %I of type %s', a.attname, a.atttypid::regtype),
-      (select string_agg(format('alter domain %s drop constraint %I;', k.contypid::regtype, k.conname), ' ')
-       from pg_constraint k where k.contypid = p.hook)
-    from pg_attribute a
-    where p.hookclass = 'pg_type'::regclass and a.atttypid = p.hook and a.attrelid in (select oid from touched)
-  ) h on true
-  left join pg_class c on c.oid = h.table_oid
-  left join pg_namespace n on n.oid = c.relnamespace
+  left join hook h on h.hookclass = p.hookclass and h.hook = p.hook
+  left join (
+    select c.oid, format('%I.%I', n.nspname, c.relname) as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  ) c on c.oid = h.table_oid
   where p.automatic and p.hook <> 0
     and p.classid in ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass,
       'pg_opfamily'::regclass, 'pg_collation'::regclass, 'pg_statistic_ext'::regclass)
@@ -721,7 +707,7 @@ hooked as materialized (
 -- In a pattern … is the rest of a node, N a number, and EQUALS PostgreSQL's own equality of text, uuid and integers.
 reduces (step, pattern, word) as materialized (
   select row_number() over (),
-    replace(replace(replace('«' || r.pattern || ' …»', '…', '[^«»]*'), 'EQUALS', '(?:98|2972|96|410|15|416)'), 'N>', '([0-9]+)>'), r.word
+    replace(replace(replace(replace('«' || r.pattern || ' …»', ' … ', ' (?:[^«»]* )?'), '…', '[^«»]*'), 'EQUALS', '(?:98|2972|96|410|15|416)'), 'N>', '([0-9]+)>'), r.word
   from asked
   left join identity_function f on true
   cross join lateral (values
@@ -745,7 +731,7 @@ reduces (step, pattern, word) as materialized (
     ('(?:RELABELTYPE|COLLATEEXPR|COERCETODOMAIN) :arg <(me|setting|row -?[0-9]+)>', E'<\\1>'),
     ('FROMEXPR :fromlist <> :quals <>', '<nowhere>'),
     ('TARGETENTRY :expr <me>', '<answer>'),
-    ('QUERY … :cteList <> :rtable <> …:jointree <nowhere> … :targetList \(<answer>\)', '<me>'),
+    ('QUERY … :cteList <> :rtable <> … :jointree <nowhere> … :targetList \(<answer>\)', '<me>'),
     ('SUBLINK :subLinkType 4 … :subselect <me>', '<me>'),
     -- whether the row is the user's: =, in (select …), = any (array[…]), is not distinct from
     ('OPEXPR :opno EQUALS … :args \(<row N> <me>\)', E'<identity \\1>'),
@@ -930,7 +916,7 @@ parent as materialized (
 clause as materialized (
   select p.oid, p.polname, p.polrelid, p.polcmd, p.polpermissive, v.clause, c.cmd, v.leaks,
     0 = any (p.polroles) or api.oid = any (p.polroles) as is_for_api,
-    coalesce(v.attnum = o.attnum, false) as is_identity,
+    coalesce((v.relid, v.attnum) in (select table_oid, attnum from owner_of where table_oid = root), false) as is_identity,
     exists (
       select from parent a join pg_index x on x.indrelid = a.parent
       where a.oid = v.oid and a.clause = v.clause and x.indisunique and x.indpred is null and x.indexprs is null
@@ -948,7 +934,6 @@ clause as materialized (
   join pg_policy p on p.oid = v.oid
   join (values ('r', 'using'), ('a', 'with check'), ('w', 'using'), ('w', 'with check'), ('d', 'using')) as c (cmd, clause)
     on c.clause = v.clause and p.polcmd::text in ('*', c.cmd)
-  left join owner_of o on o.table_oid = v.relid and o.root = v.relid
   where v.kind = 'policy'
 ),
 
@@ -1325,9 +1310,8 @@ owner as (
 policy_remedy as (
   select p.oid,
     case when i.oid is not null and o.attname is not null
-        and (not p.polpermissive or not exists (
-          select from clause j
-          where j.polrelid = p.polrelid and j.oid <> p.oid and j.polpermissive and j.is_identity and p.polcmd::text in ('*', j.cmd)
+        and (not p.polpermissive or (p.polrelid, p.polcmd::text) not in (
+          select polrelid, unnest(array[cmd, '*']) from clause where polpermissive and is_identity and not leaks
         ))
       then format('alter policy %I on %s', p.polname, r.name)
         || case when p.polcmd <> 'a' then format(' using (%I = %s)', o.attname, i.oid::regprocedure) else '' end
@@ -1387,28 +1371,23 @@ policy_leak as (
 
 policy_missing as (
   select 'warning', r.name,
-    format('%s is granted here, but no policy says on which rows: none while row security is on, all of them the day it is off', m.privileges),
+    format('%s is granted here, but no policy says on which rows: none while row security is on, all of them the day it is off', string_agg(u.privilege, ', ')),
     string_agg(
       case
-        when o.attname is null or not asked.is_tasks then format('revoke %s on %s from %s;', m.privilege, r.name, m.grantees)
+        when o.attname is null or not asked.is_tasks then format('revoke %s on %s from %s;', lower(u.privilege), r.name, u.grantees)
         when q.polname is not null then format('alter policy %I on %s to tasks_api;', q.polname, r.name)
         else format('create policy %1$s_own on %2$s for %1$s to tasks_api %3$s (%4$I = app.current_user_id());',
-          m.privilege, r.name, case m.privilege when 'insert' then 'with check' else 'using' end, o.attname)
+          lower(u.privilege), r.name, case u.privilege when 'INSERT' then 'with check' else 'using' end, o.attname)
       end,
-      ' ' order by m.privilege)
+      ' ' order by u.privilege)
   from asked
-  cross join reached r
-  cross join lateral (
-    select lower(u.privilege) as privilege, c.cmd, u.grantees, string_agg(u.privilege, ', ') over () as privileges
-    from right_on u
-    join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as c (privilege, cmd) using (privilege)
-    where u.oid = r.oid
-      and not exists (select from clause j where j.polrelid = r.oid and j.polpermissive and j.cmd = c.cmd)
-  ) m
+  cross join right_on u
+  join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as c (privilege, cmd) on c.privilege = u.privilege
+  join reached r on r.oid = u.oid and r.relkind in ('r', 'p')
   left join owner_of o on o.table_oid = r.oid and o.root = r.oid
-  left join pg_policy q on q.polrelid = r.oid and q.polname = m.privilege || '_own'
-  where r.relkind in ('r', 'p')
-  group by r.name, m.privileges
+  left join pg_policy q on q.polrelid = r.oid and q.polname = lower(u.privilege) || '_own'
+  where (u.oid, c.cmd) not in (select polrelid, cmd from clause where polpermissive)
+  group by r.name
 ),
 
 owner_column as (
@@ -1444,7 +1423,7 @@ owner_column as (
     )
   ) as w (is_wrong, wrong, remedy)
   where r.relkind in ('r', 'p') and w.is_wrong
-    and not exists (select from clause j where j.polrelid = r.oid and j.asks_parent)
+    and r.oid not in (select polrelid from clause where asks_parent)
 ),
 
 owner_default as (
@@ -1458,7 +1437,7 @@ owner_default as (
   join pg_attrdef d on d.adrelid = r.oid and d.adnum = o.attnum
   left join identity_function i on true
   where r.relkind in ('r', 'p')
-    and not exists (select from verdict v where v.kind = 'default' and v.oid = d.oid and v.word = '<me>')
+    and d.oid not in (select oid from verdict where kind = 'default' and word = '<me>')
 ),
 
 shared_counter as (
@@ -1524,10 +1503,10 @@ unique_key as (
       left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
       where (c.oid not in (select oid from known) or c.relname not in (select relname from decided))
         and (a.attidentity <> '' or a.atttypid = 'uuid'::regtype or pg_get_expr(d.adbin, d.adrelid) ~ '(nextval|uuid[a-z_0-9]*)[(]')
-        and (a.atttypid = 'uuid'::regtype or not exists (
-          select from granted g
-          where g.objid = t.root and g.privilege in ('INSERT', 'UPDATE') and (g.subid = 0 or g.column_name = a.attname)
-        ))
+        and (a.atttypid = 'uuid'::regtype or t.root not in (
+            select objid from granted where privilege in ('INSERT', 'UPDATE') and subid = 0 and classid = 'pg_class'::regclass)
+          and (t.root, a.attname) not in (
+            select objid, column_name from granted where privilege in ('INSERT', 'UPDATE') and column_name is not null))
     )
 ),
 
@@ -1596,24 +1575,24 @@ privilege as (
 ),
 
 owner_column_grant as (
-  select 'hole', format('%s.%I', r.name, o.attname),
+  select 'hole', format('%I.%I.%I', n.nspname, c.relname, coalesce(k.owner_column, g.column_name)),
     format('%s may %s the column that says whose a row is: only one policy then stands between a mistake and a row in another user''s name',
       g.who, g.privilege),
     g.revoke || case
-      when (g.subid = 0 or r.name = 'app.users') and d.instead ? g.privilege
-        then format(' grant %s (%s) on %s to %s;', lower(g.privilege), d.instead ->> g.privilege, r.name, api.name)
+      when (g.subid = 0 or k.relname = 'users') and d.instead ? g.privilege
+        then format(' grant %s (%s) on %I.%I to %s;', lower(g.privilege), d.instead ->> g.privilege, n.nspname, c.relname, api.name)
       else ''
     end
   from granted g
   cross join api
-  join reached r on r.oid = g.objid
-  join owner_of o on o.table_oid = r.oid and o.root = r.oid
-  left join known k on k.oid = r.oid
-  left join decided d on d.relname = k.relname
-  where g.classid = 'pg_class'::regclass
-    and g.privilege in ('INSERT', 'UPDATE')
-    and (g.subid = o.attnum and (g.privilege = 'UPDATE' or d.relname is not null) or g.subid = 0 and d.relname is not null)
-    and not (r.name = 'app.users' and g.subid = o.attnum and g.privilege = 'INSERT')
+  join pg_class c on c.oid = g.objid
+  join pg_namespace n on n.oid = c.relnamespace
+  left join (known k join decided d on d.relname = k.relname) on k.oid = g.objid
+  where g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
+    and g.objid in (select oid from reached)
+    and (k.oid is not null and (g.subid = 0 or g.column_name = k.owner_column)
+      or g.privilege = 'UPDATE' and (g.objid, g.subid) in (select table_oid, attnum::integer from owner_of))
+    and not coalesce(k.relname = 'users' and g.subid <> 0 and g.privilege = 'INSERT', false)
 ),
 
 decided_column_grant as (
@@ -1846,7 +1825,8 @@ security_definer as (
   union all
   select 'hole', format('%s by %s on %s', d.name, h.what, h.table_name),
     format('working with this table calls a function that runs with the rights of its owner %I (%s): it sees every user''s rows and can copy or change them', d.owner_name, h.what),
-    coalesce(case when not d.is_migrated then h.unhook end, format('alter routine %s security invoker;', d.name))
+    coalesce(case when not d.is_migrated then h.unhook end,
+      (select remedy from policy_remedy where oid = h.hook), format('alter routine %s security invoker;', d.name))
   from definer d
   join hooked h on h.classid = 'pg_proc'::regclass and h.objid = d.oid
   where d.automatic and d.oid not in (select oid from identity_function) and h.hookclass <> 'pg_trigger'::regclass
@@ -1862,7 +1842,7 @@ trigger as (
   union all
   select 'hole', format('%s by %s on %s', c.name, h.what, h.table_name),
     format('this function runs whenever the API works with the table, and %s', d.what), 
-    case when c.is_migrated then '-- make it again as its migration does' else coalesce(h.unhook, format('drop routine %s cascade;', c.name)) end
+    case when c.is_migrated then '-- make it again as its migration does' else coalesce(h.unhook, (select remedy from policy_remedy where oid = h.hook), format('drop routine %s cascade;', c.name)) end
   from code c
   join hooked h on h.classid = 'pg_proc'::regclass and h.objid = c.oid
   join deed d on d.oid = c.oid and d.kind in ('names', 'tells', 'carries')
