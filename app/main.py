@@ -1,135 +1,98 @@
 """The application, put together."""
 
-import asyncio
-import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from functools import cached_property
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import psycopg
-import uvicorn
+import starlette.routing
 from fastapi import FastAPI
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import health, log, openapi, safety, tasks
-from app.auth import Tokens
-from app.database import Database
-from app.headers import Headers
-from app.keys import Keys
-from app.log import RequestLog
-from app.metrics import Metrics
-from app.processes import another_serves, one, several, start_again, tell_the_others
-from app.protocol import Protocol
+from app.api import health, tasks
+from app.api.answers import as_problem_json
+from app.api.edge import EdgeMiddleware
+from app.api.errors import HANDLERS
+from app.api.routing import Route
+from app.identity.keys import Keys
+from app.identity.tokens import Tokens
+from app.postgres import safety
+from app.postgres.database import Database
 from app.settings import Settings, load
-
-# Seconds: longer than a load balancer keeps a connection (60, mostly), which would else send a request
-# into one that is just being closed; and longer than a person thinks.
-KEEP_ALIVE = 75
-GRACE = 15  # seconds to finish what was accepted: more than a request may wait for the database
 
 DESCRIPTION = """Tasks of many users, kept apart by PostgreSQL's row security.
 
 Every task endpoint needs a bearer token whose user claim (`sub`) equals `{user_id}` in the path.
 A task of another user does not exist. Errors are `application/problem+json` (RFC 9457)."""
 
+State = dict[str, Any]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[State]]
+
 
 class API(FastAPI):
-    """FastAPI's routes and OpenAPI behind one wrapper, ours: its own ones serve what is not used here.
+    """FastAPI behind one wrapper of ours.
 
-    Routes are those of app.routing, handlers of errors those of app.errors; middleware that is added runs
-    within the wrapper.
+    A request for one of our routes passes nothing else. Where middleware or other routes are added, all
+    requests pass FastAPI's whole stack within the wrapper. Exception handlers count either way.
     """
 
-    @cached_property
-    def outermost(self) -> ASGIApp:
-        """What every request passes."""
-        app: ASGIApp = self.router
-        for middleware, arguments, options in reversed(self.user_middleware):
-            app = middleware(app, *arguments, **options)
-        return Headers(app)
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put the wrapper around the router, or around FastAPI's stack where somebody needs it."""
+        ours = all(type(route) in {Route, starlette.routing.Route} for route in self.routes)
+        return EdgeMiddleware(
+            self.router if ours and not self.user_middleware else super().build_middleware_stack()
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass requests on; say why the start is refused in one line instead of a traceback."""
-        if scope["type"] == "http":
-            scope["app"] = self
-            return await self.outermost(scope, receive, send)
+        """Say why the start is refused in one line instead of a traceback."""
 
-        async def briefly(message: Message) -> None:
+        async def send_briefly(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed":
                 message["message"] = message["message"].rpartition("SystemExit: ")[2].strip()
             await send(message)
 
-        return await super().__call__(scope, receive, briefly)
+        await super().__call__(scope, receive, send_briefly if scope["type"] == "lifespan" else send)
 
     def openapi(self) -> dict[str, Any]:
-        """Tell the whole truth about headers, errors and parameters."""
-        self.openapi_schema = self.openapi_schema or openapi.complete(super().openapi())
+        """Write the document once, with problems of their media type."""
+        self.openapi_schema = self.openapi_schema or as_problem_json(super().openapi())
         return self.openapi_schema
 
 
 @asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+async def lifespan(_: FastAPI) -> AsyncIterator[State]:
     """Refuse to start on a setting that is wrong or a database that is away or unsafe."""
     settings = load(Settings)
-    metrics = Metrics() if settings.metrics else None
     try:
-        async with Database(settings) as database:
+        async with Database(settings) as database, Keys(settings) as keys:
             await safety.check(database)
             await safety.check_prepared(database)
             await safety.audit(database, settings.on_hole)
-            tell_the_others()
-            watch = asyncio.create_task(metrics.watch(database.pool)) if metrics else None
-            async with Keys(settings) as keys:
-                yield {
-                    "database": database,
-                    "tokens": Tokens(settings, keys),
-                    "origins": frozenset(settings.cors_origins),
-                    "metrics": metrics,
-                    "observers": [RequestLog(settings), *([metrics] if metrics else [])],
-                }
-            if watch:
-                watch.cancel()
+            yield {
+                "database": database,
+                "tokens": Tokens(settings, keys),
+                "origins": frozenset(settings.cors_origins),
+            }
     except psycopg.Error as error:
-        if another_serves():
-            await start_again()
-        raise SystemExit(f"DATABASE_URL: {' '.join(str(error).split())}") from None
+        raise SystemExit(f"DATABASE_URL: {' '.join(str(error).split())}") from error
     except safety.Unready as reason:
         raise SystemExit(str(reason)) from None
 
 
-app = API(
-    title="Tasks",
-    version="1.0.0",
-    description=DESCRIPTION,
-    lifespan=lifespan,
-    redirect_slashes=False,
-    routes=[*tasks.router.routes, *health.router.routes],  # include_router would match each request twice
-)
-
-
-def serve() -> None:
-    """Serve as the settings say until SIGTERM; then finish what was accepted, and end with status 0."""
-    settings = load(Settings)
-    config = uvicorn.Config(
-        "app.main:app",
-        host=settings.host,
-        port=settings.port,
-        workers=settings.web_concurrency,
-        http=Protocol,
-        ws="none",  # an upgrade that nobody offers is ignored (RFC 9110, 7.8)
-        log_config=log.config(settings),
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # nobody asks where a client is
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=GRACE,
+def create_app(lifespan: Lifespan = lifespan, routes: Sequence[BaseRoute] = ()) -> API:
+    """Make the application; the server adds what observes it."""
+    return API(
+        title="Tasks",
+        version="1.0.0",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        strict_content_type=False,
+        exception_handlers=HANDLERS,
+        # include_router would match each request twice
+        routes=[*tasks.router.routes, *health.router.routes, *routes],
     )
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it again when it is done
-    with suppress(KeyboardInterrupt):
-        sys.exit(several(config, settings) if config.workers > 1 else one(config))
 
 
-if __name__ == "__main__":
-    serve()
+app = create_app()

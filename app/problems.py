@@ -1,11 +1,13 @@
 """Every error is application/problem+json (RFC 9457)."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
+
+T = TypeVar("T")
 
 # Not HTTPStatus.phrase: it differs between versions of Python.
 TITLES = {
@@ -47,11 +49,16 @@ class Invalid(Problem):
         self.errors = [{"field": field, "message": message} for field, message in fields]
 
 
-def invalid(error: ValidationError) -> Invalid:
-    """Name the fields that Pydantic refused, or the whole body."""
+def validate(adapter: TypeAdapter[T], value: object, name: str) -> T:
+    """Return the value as the type has it; raise Invalid, naming its members or itself."""
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise invalid(error.errors(), name) from None
+
+
+def invalid(errors: Iterable[Any], name: str) -> Invalid:
+    """Name the fields that Pydantic refused, or the whole of what was validated."""
     return Invalid(
-        *(
-            (str(e["loc"][-1]) if e["loc"] else "body", e["msg"].removeprefix("Value error, "))
-            for e in error.errors()
-        )
+        *((str(e["loc"][-1]) if e["loc"] else name, e["msg"].removeprefix("Value error, ")) for e in errors)
     )

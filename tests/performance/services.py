@@ -95,7 +95,7 @@ def _await(url: str, process: subprocess.Popen[bytes], name: str, log: Path) -> 
 
 def api(conninfo: str, **settings: str) -> AbstractContextManager[Service]:
     """Run this project's API."""
-    return serving("app.main", **{"DATABASE_URL": conninfo, "POOL_SIZE": str(POOL)} | settings)
+    return serving("app", "run", **{"DATABASE_URL": conninfo, "POOL_SIZE": str(POOL)} | settings)
 
 
 def other(app: str, **settings: str) -> AbstractContextManager[Service]:

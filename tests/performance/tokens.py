@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt import PyJWK
 from jwt.algorithms import OKPAlgorithm
 
-from app.auth import Tokens
-from app.keys import Keys
+from app.identity.keys import Keys
+from app.identity.tokens import Tokens
 from app.settings import TokenSettings
 from performance.services import SECRET
 

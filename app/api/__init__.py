@@ -1,0 +1,1 @@
+"""The contract: what is asked and answered over HTTP, and the SQL behind it."""

@@ -1,0 +1,54 @@
+"""What the OpenAPI document says of answers: their headers, and the problems of each route."""
+
+from typing import Any
+
+from app.api import schemas
+from app.problems import TITLES
+
+Responses = dict[int | str, dict[str, Any]]
+PROBLEM_JSON = "application/problem+json"
+
+HEADERS = {
+    "X-Request-ID": "The client's, or a new one.",
+    "ETag": "The task's version, quoted.",
+    "Location": "The new task.",
+    "Idempotency-Replayed": "`true` where the task was created by an earlier request.",
+    "Link": 'The next page, as `<...>; rel="next"`; absent on the last.',
+    "WWW-Authenticate": "`Bearer`, and why the token was refused.",
+    "Retry-After": "Seconds.",
+}
+OF_PROBLEM = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}
+
+
+def answer(status: int, description: str, *headers: str) -> Responses:
+    """Describe a success and the headers that it has besides X-Request-ID."""
+    return {status: {"description": description, "headers": _headers(*headers)}}
+
+
+def problems(*statuses: int) -> Responses:
+    """Describe the problems that a route may answer with (RFC 9457)."""
+    return {
+        status: {
+            "description": TITLES[status],
+            "model": schemas.Problem,
+            "headers": _headers(*OF_PROBLEM.get(status, ())),
+        }
+        for status in statuses
+    }
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {
+        name: {"description": HEADERS[name], "schema": {"type": "string"}}
+        for name in ("X-Request-ID", *names)
+    }
+
+
+def as_problem_json(document: dict[str, Any]) -> dict[str, Any]:
+    """Give the problems in FastAPI's document their media type: it knows one for all answers of a route."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if int(status) in TITLES and "content" in response:
+                    response["content"] = {PROBLEM_JSON: response["content"].pop("application/json")}
+    return document

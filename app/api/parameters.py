@@ -1,0 +1,130 @@
+"""The kinds of parameters that an endpoint may have, and what reads each from a request.
+
+They are the request itself, a dependency that is known, a part of the path, one model for the whole query,
+all lines of a header field, and a JSON body. An error is raised as a Problem that names the parameter.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from contextlib import suppress
+from inspect import Parameter
+from operator import itemgetter
+from typing import Any, NoReturn
+
+from fastapi import Request, params
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from app.problems import Invalid, Problem, validate
+
+MAX_BODY_BYTES = 65536
+BLANK = b" \t\r\n"
+MARKERS = (params.Depends, params.Param, params.Body)
+
+Reader = Callable[[Request], Awaitable[Any]]
+Dependencies = Mapping[Any, Reader]  # by the callable that Depends names
+FIRST, NEXT, LAST = range(3)  # who asks is known before anything else is read, the body after all else
+
+
+def readers(
+    parameters: Iterable[Parameter], path: Container[str], dependencies: Dependencies
+) -> list[tuple[str, Reader]]:
+    """Return each parameter's name and reader in the order of reading; raise TypeError for another kind."""
+    ordered = [(*_reader(parameter, path, dependencies), parameter.name) for parameter in parameters]
+    if [turn for turn, *_ in ordered].count(LAST) > 1:
+        raise TypeError("it has several bodies")
+    return [(name, read) for _, read, name in sorted(ordered, key=itemgetter(0))]
+
+
+def _reader(parameter: Parameter, path: Container[str], dependencies: Dependencies) -> tuple[int, Reader]:
+    kind, adapter = parameter.annotation, TypeAdapter[Any]
+    match [marker for marker in getattr(kind, "__metadata__", ()) if isinstance(marker, MARKERS)]:
+        case [] if kind is Request:
+            return NEXT, _itself
+        case [params.Depends(dependency=dependency)] if dependency in dependencies:
+            return FIRST, dependencies[dependency]
+        case [params.Path(alias=None)] if parameter.name in path:
+            return NEXT, _path_reader(adapter(kind), parameter.name)
+        case [params.Query()] if _is_flat(kind.__origin__):
+            return NEXT, _query_reader(adapter(kind.__origin__))
+        case [params.Header(alias=str(name))] if _takes_lines(adapter(kind)):
+            return NEXT, _header_reader(adapter(kind), name, parameter.default)
+        case [params.Body(embed=None) as body] if type(body) is params.Body:
+            return LAST, _body_reader(adapter(kind), parameter.default)
+    raise TypeError(f"its parameter {parameter.name} is of a kind that app.api.parameters does not read")
+
+
+def _is_flat(kind: Any) -> bool:  # noqa: ANN401 - any type
+    """Tell a model of single values: where a parameter is repeated, the last one counts."""
+    return issubclass(kind, BaseModel) and not any(
+        member.get("type") in {"array", "object"}
+        for member in kind.model_json_schema()["properties"].values()
+    )
+
+
+def _takes_lines(adapter: TypeAdapter[Any]) -> bool:
+    """Tell a list of strings: the lines of a header field are one list (RFC 9110, section 5.3)."""
+    with suppress(ValidationError):
+        return bool(adapter.validate_python(["a line"]) == ["a line"])
+    return False
+
+
+async def _itself(request: Request) -> Request:
+    return request
+
+
+def _path_reader(adapter: TypeAdapter[Any], name: str) -> Reader:
+    async def read(request: Request) -> object:
+        return validate(adapter, request.path_params[name], name)
+
+    return read
+
+
+def _query_reader(adapter: TypeAdapter[Any]) -> Reader:
+    empty = adapter.validate_python({})
+
+    async def read(request: Request) -> object:
+        given = request.scope["query_string"]
+        return validate(adapter, dict(request.query_params), "query") if given else empty
+
+    return read
+
+
+def _header_reader(adapter: TypeAdapter[Any], name: str, default: object) -> Reader:
+    async def read(request: Request) -> object:
+        lines = request.headers.getlist(name)
+        return validate(adapter, lines, name) if lines else default
+
+    return read
+
+
+def _body_reader(adapter: TypeAdapter[Any], default: object) -> Reader:
+    async def read(request: Request) -> object:
+        raw = await _read_body(request)
+        if default is not Parameter.empty and not raw.strip(BLANK):
+            return default
+        return validate(adapter, parse_json(raw), "body")
+
+    return read
+
+
+async def _read_body(request: Request) -> bytearray:
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > MAX_BODY_BYTES:
+            raise Problem(413, f"The body must have at most {MAX_BODY_BYTES} bytes")
+    return raw
+
+
+def parse_json(raw: bytes | bytearray) -> object:
+    """Parse UTF-8 JSON (RFC 8259), whatever the Content-Type says; no number is one that is used."""
+    try:
+        return json.loads(raw.decode(), parse_int=float, parse_constant=_refuse)
+    except RecursionError:
+        raise Invalid(("body", "is nested too deeply")) from None
+    except ValueError:
+        raise Problem(400, "The body must be JSON in UTF-8") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)

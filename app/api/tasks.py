@@ -1,0 +1,191 @@
+"""The task endpoints: each runs one statement of app.api.statements."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query, Request
+from starlette.responses import Response
+
+from app.api.answers import answer, problems
+from app.api.pages import Page, next_page
+from app.api.preconditions import (
+    IdempotencyKey,
+    IfMatch,
+    IfNoneMatch,
+    TaskId,
+    etag,
+    is_unchanged,
+    joined,
+    wanted_etags,
+)
+from app.api.routing import Route, UserTasks
+from app.api.schemas import Completion, Task, TaskChanges, TaskCreate
+from app.api.statements import (
+    CHANGE_TASK,
+    CREATE_TASK,
+    CREATE_TASK_ONCE,
+    DELETE_TASK,
+    GET_TASK,
+    list_statement,
+)
+from app.postgres.connection import Row, Value
+from app.problems import Invalid, Problem
+
+UNCHANGED: dict[str, Value] = {
+    "title": None,
+    "set_description": False,
+    "description": None,
+    "toggle": False,
+    "completed": None,
+}
+TOGGLE = Completion()
+PRIVATE = {"Cache-Control": "private, no-cache"}
+
+ALWAYS = problems(401, 403, 422, 503)
+CHANGED = answer(200, "The task.", "ETag") | problems(400, 404, 412, 413) | ALWAYS
+
+router = APIRouter(prefix="/api/{user_id}/tasks", tags=["tasks"], route_class=Route)
+
+
+@router.get(
+    "",
+    operation_id="list_tasks",
+    summary="List tasks, newest first",
+    response_model=list[Task],
+    responses=answer(200, "The tasks.", "Link") | ALWAYS,
+)
+async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: Request) -> Response:
+    """Answer one page; where more follow, the `Link` header leads to the next."""
+    statement, values = list_statement(page)
+    listed = [task for (task,) in await tasks.read(statement, **values)]
+    headers = {}
+    if len(listed) > page.limit:
+        listed.pop()
+        headers["Link"] = next_page(request.url.query, tasks.path, page, listed[-1])
+    return json_response(b"[%b]" % b",".join(listed), headers)
+
+
+@router.post(
+    "",
+    operation_id="create_task",
+    summary="Create a task",
+    status_code=201,
+    response_model=Task,
+    responses=answer(201, "The task.", "ETag", "Location", "Idempotency-Replayed")
+    | problems(400, 413)
+    | ALWAYS,
+)
+async def create_task(
+    tasks: UserTasks, task: Annotated[TaskCreate, Body()], idempotency_key: IdempotencyKey = None
+) -> Response:
+    """With an `Idempotency-Key`, a repeat is answered with what the first request created."""
+    values: dict[str, Value] = {
+        "title": task["title"],
+        "description": task.get("description"),
+        "completed": task.get("completed", False),
+    }
+    key = joined(idempotency_key)
+    if key is None:
+        (created,) = await tasks.write(CREATE_TASK, **values)
+    else:
+        (created,) = await tasks.write_again(CREATE_TASK_ONCE, key=key, **values)
+    json, version, number, replayed, same = created
+    if not same:
+        raise Invalid(("Idempotency-Key", "has been used for another task"))
+    headers = {"Location": f"{tasks.path}/{number}", "ETag": etag(version)}
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return json_response(json, headers, 201)
+
+
+@router.get(
+    "/{task_id}",
+    operation_id="get_task",
+    summary="Read a task",
+    response_model=Task,
+    responses=answer(200, "The task.", "ETag")
+    | answer(304, "The client has it already.", "ETag")
+    | problems(404)
+    | ALWAYS,
+)
+async def get_task(tasks: UserTasks, task_id: TaskId, if_none_match: IfNoneMatch = None) -> Response:
+    """With `If-None-Match`, a version that the client has is not sent again."""
+    json, version = require_task(await tasks.read(GET_TASK, id=task_id))
+    headers = {"ETag": etag(version)}
+    if is_unchanged(if_none_match, headers["ETag"]):
+        return json_response(b"", headers, 304)
+    return json_response(json, headers)
+
+
+@router.put(
+    "/{task_id}", operation_id="replace_task", summary="Change a task", response_model=Task, responses=CHANGED
+)
+@router.patch(
+    "/{task_id}", operation_id="update_task", summary="Change a task", response_model=Task, responses=CHANGED
+)
+async def update_task(
+    tasks: UserTasks, task_id: TaskId, changes: Annotated[TaskChanges, Body()], if_match: IfMatch = None
+) -> Response:
+    """Change the members that are present and keep the rest; `null` clears a description."""
+    return await _change(
+        tasks,
+        task_id,
+        if_match,
+        title=changes.get("title"),
+        set_description="description" in changes,
+        description=changes.get("description"),
+        completed=changes.get("completed"),
+    )
+
+
+@router.patch(
+    "/{task_id}/complete",
+    operation_id="complete_task",
+    summary="Complete a task, or toggle it",
+    response_model=Task,
+    responses=CHANGED,
+)
+async def complete_task(
+    tasks: UserTasks,
+    task_id: TaskId,
+    completion: Annotated[Completion, Body()] = TOGGLE,
+    if_match: IfMatch = None,
+) -> Response:
+    """Set `completed`; without a body, or with an empty one, toggle it."""
+    return await _change(
+        tasks, task_id, if_match, completed=completion.get("completed"), toggle=not completion
+    )
+
+
+@router.delete(
+    "/{task_id}",
+    operation_id="delete_task",
+    summary="Delete a task",
+    status_code=204,
+    responses=answer(204, "It is gone.") | problems(404, 412) | ALWAYS,
+)
+async def delete_task(tasks: UserTasks, task_id: TaskId, if_match: IfMatch = None) -> Response:
+    """Its id is never given again."""
+    require_task(await tasks.write(DELETE_TASK, id=task_id, etags=wanted_etags(if_match)))
+    return json_response(b"", {}, 204)
+
+
+async def _change(tasks: UserTasks, task_id: int, if_match: IfMatch, **changes: Value) -> Response:
+    values = UNCHANGED | changes | {"id": task_id, "etags": wanted_etags(if_match)}
+    json, version = require_task(await tasks.write(CHANGE_TASK, **values))
+    return json_response(json, {"ETag": etag(version)})
+
+
+def require_task(rows: list[Row]) -> Row:
+    """Return the one row; raise Problem where there is no such task, or only another version of it."""
+    if not rows:
+        raise Problem(404, "Task not found")
+    (row,) = rows
+    if row[-1] is None:
+        raise Problem(412, "The task has another version than If-Match names")
+    return row
+
+
+def json_response(body: bytes, headers: Mapping[str, str], status: int = 200) -> Response:
+    """Answer with JSON as the database made it."""
+    return Response(body, status, {**PRIVATE, **headers}, "application/json" if body else None)

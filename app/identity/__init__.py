@@ -1,0 +1,1 @@
+"""Who calls: verifies tokens, knows no database."""

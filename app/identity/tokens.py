@@ -1,0 +1,118 @@
+"""Whom a token names (RFC 7519): verified as the settings say."""
+
+import time
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any
+
+from jwt import (
+    ExpiredSignatureError,
+    ImmatureSignatureError,
+    InvalidAudienceError,
+    InvalidIssuerError,
+    InvalidSignatureError,
+    MissingRequiredClaimError,
+    PyJWK,
+    PyJWT,
+    PyJWTError,
+    get_unverified_header,
+)
+
+from app.identity.keys import Keys
+from app.problems import Problem
+from app.settings import TokenSettings
+
+LEEWAY = 10  # seconds, for clocks that differ
+LONGEST_TOKEN = 8192  # bytes
+LONGEST_USER = 255  # characters
+REMEMBERED = 16384  # tokens, of some 300 bytes each
+# RFC 7519, RFC 9068: a logout token, a proof of possession and so on is no access token.
+TYPES = {"jwt", "at+jwt"}
+
+INVALID = "The token is invalid or has expired"
+ELSEWHERE = "The token was issued by someone else, or for another service"
+
+# Only told where the signature holds: whoever made the token up learns nothing.
+REASONS: dict[type[Exception], str] = {
+    ExpiredSignatureError: "The token has expired; get a new one",
+    ImmatureSignatureError: "The token is not valid yet",
+    InvalidAudienceError: ELSEWHERE,
+    InvalidIssuerError: ELSEWHERE,
+    MissingRequiredClaimError: "The token lacks a claim that is needed here",
+}
+
+
+class Tokens:
+    """Verifies tokens as the settings say."""
+
+    def __init__(self, settings: TokenSettings, keys: Keys) -> None:
+        self.keys = keys
+        self.audience = settings.jwt_audience or None
+        self.issuer = settings.jwt_issuer or None
+        self.claim = settings.jwt_user_claim
+        self.jwt = PyJWT({
+            "require": ["exp"],
+            "verify_aud": self.audience is not None,
+            "verify_iss": self.issuer is not None,
+            "verify_sub": False,  # an integer is accepted
+            "verify_jti": False,  # not used
+        })  # fmt: skip
+
+    async def user(self, token: str) -> str:
+        """Return the user that a valid token names; raise Problem 401 for any other.
+
+        What was verified is remembered until it expires or the keys are fetched again.
+        """
+        if len(token) > LONGEST_TOKEN:
+            raise unauthorized("The token is too long")
+        digest = sha256(token.encode()).digest()
+        user, until = self.keys.verified.get(digest, ("", 0.0))
+        if until <= time.time():
+            claims = await self.claims(token)
+            user = self.name(claims.get(self.claim))
+            self.remember(digest, user, int(claims["exp"]) + LEEWAY)
+        return user
+
+    def remember(self, digest: bytes, user: str, until: float) -> None:
+        """Keep the newest; only valid tokens get here, so nobody else can drive them out."""
+        verified = self.keys.verified
+        if len(verified) >= REMEMBERED:
+            del verified[next(iter(verified))]
+        verified[digest] = user, until
+
+    async def claims(self, token: str) -> dict[str, Any]:
+        """Return what a valid token says; raise Problem 401 for any other."""
+        reason = INVALID
+        try:
+            # Of the header alone, since all is read again: it picks the key, which decides how to verify.
+            header = get_unverified_header(token.partition(".")[0] + "..")
+            for key in await self.keys.find(header.get("alg"), header.get("kid")):
+                with suppress(InvalidSignatureError):
+                    return self.verified(token, key)
+        except (PyJWTError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
+            reason = REASONS.get(type(error), INVALID)
+        raise unauthorized(reason)
+
+    def verified(self, token: str, key: PyJWK) -> dict[str, Any]:
+        """Return the claims of a token that this key signed, for us, as an access token (RFC 8725, 3.11)."""
+        whole = self.jwt.decode_complete(
+            token, key, audience=self.audience, issuer=self.issuer, leeway=LEEWAY
+        )
+        kind = whole["header"].get("typ", "jwt")
+        if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in TYPES:
+            raise PyJWTError
+        claims: dict[str, Any] = whole["payload"]
+        return claims
+
+    def name(self, claim: object) -> str:
+        """Return the claim as a user id, which PostgreSQL must be able to hold."""
+        user = str(claim) if isinstance(claim, str | int) and not isinstance(claim, bool) else ""
+        if not 0 < len(user) <= LONGEST_USER or "\0" in user or any("\ud800" <= c <= "\udfff" for c in user):
+            raise unauthorized("The token names no user", f" in its claim {self.claim}")
+        return user
+
+
+def unauthorized(reason: str, more: str = "") -> Problem:
+    """Make the 401 for a token that was sent (RFC 6750, section 3); `more` may not fit into a header."""
+    challenge = f'Bearer error="invalid_token", error_description="{reason}"'
+    return Problem(401, reason + more, {"WWW-Authenticate": challenge})

@@ -1,0 +1,1 @@
+"""One request, one round trip, one transaction, one identity."""

@@ -1,0 +1,102 @@
+"""Refusing to run unsafe: what must hold of the database before it is served from, and while it is."""
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+from textwrap import indent
+
+from psycopg.errors import (
+    DuplicatePreparedStatement,
+    InvalidSchemaName,
+    InvalidSqlStatementName,
+    UndefinedFunction,
+)
+
+from app.postgres.connection import Value, rows
+from app.postgres.database import READ_AS, Database
+from app.postgres.deadline import Client, Deadline
+
+SQL = Path(__file__).parent.parent.parent / "sql"
+SCHEMA_VERSION = 5  # the newest migration this code needs
+
+log = logging.getLogger("uvicorn.error")
+
+CHECK = """
+select app.schema_version(), current_user, app.current_user_id(), (
+  select string_agg(oid::regclass::text, ', ' order by oid)
+  from pg_class
+  where relkind in ('r', 'p', 'f', 'm')
+    and relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    and (has_any_column_privilege(oid, 'select, insert, update, references')
+      or has_table_privilege(oid, 'delete, truncate, trigger'))
+    and not row_security_active(oid)
+    and not exists (  -- what an extension brings along holds no user's rows
+      select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'e'
+    )
+), pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean
+"""
+PROBE_USER: dict[str, Value] = {"user_id": "somebody"}
+
+PRESET = "select nullif(current_setting('app.user_id', true), '')"
+
+
+class Unready(Exception):
+    """Why the database is not what this code needs, and what to do."""
+
+
+async def check(database: Database) -> None:
+    """Raise Unready unless the migrations are there and row security holds for this very connection."""
+    try:
+        (row,) = rows(await database.run(READ_AS, CHECK, PROBE_USER))
+    except (InvalidSchemaName, UndefinedFunction):
+        row = (0, "tasks_api", "somebody", None, False)
+    version, role, user, exposed, read_only = row
+    if role != "tasks_api":
+        raise Unready(f"The role {role} is not tasks_api, as DATABASE_URL must make it")
+    if version < SCHEMA_VERSION:
+        known = f"The database is at migration {version}"
+        raise Unready(f"{known}, this code needs {SCHEMA_VERSION}: run make migrate")
+    if user != "somebody":
+        raise Unready("The identity does not reach the statement: the pooler takes a pipeline apart")
+    if exposed:
+        raise Unready(f"Row security is not active for tasks_api on {exposed}: enable and force it")
+    if read_only:
+        raise Unready("The database is read-only: a standby, or one that is set so")
+
+
+async def check_prepared(database: Database) -> None:
+    """Raise Unready where one connection finds what another prepared: the pooler mixes them up."""
+    if database.options["prepare_threshold"] is None:
+        return
+    async with database.pool.connection() as connection, await database.connect() as another:
+        with suppress(DuplicatePreparedStatement), Deadline(Client()):
+            await connection.execute_pipeline((READ_AS, CHECK), PROBE_USER)
+            another.names = dict(connection.names)
+            try:
+                await another.execute_pipeline((READ_AS, CHECK), PROBE_USER)
+            except InvalidSqlStatementName:
+                return
+    raise Unready("The pooler does not keep prepared statements apart: set PREPARED_STATEMENTS=false")
+
+
+async def audit(database: Database, on_hole: str) -> None:
+    """Run sql/audit.sql as the API's own role: raise Unready on a hole, unless told to `warn`."""
+    async with database.pool.connection() as connection, connection.transaction():
+        await connection.execute("set local search_path = pg_catalog")
+        preset = await (await connection.execute(PRESET)).fetchone()
+        if preset != (None,):
+            raise Unready(
+                "The setting app.user_id names a user in every new session: find where, and reset it"
+            )
+        rows = await (await connection.execute((SQL / "audit.sql").read_bytes())).fetchall()
+    findings = {describe(*row): row[0] for row in rows}
+    holes = [finding for finding, severity in findings.items() if severity == "hole"]
+    if holes and on_hole == "refuse":
+        raise Unready("\n\n".join(["The database does not keep users apart:", *holes]))
+    for finding in findings:
+        log.warning("%s", finding)
+
+
+def describe(severity: str, check_name: str, thing: str, finding: str, remedy: str) -> str:
+    """Lay out one finding of audit.sql: what it is, what may happen, and the SQL to paste."""
+    return f"{severity}: {check_name}: {thing}\n{indent(finding, '  ')}\n{indent(remedy, '    ')}"

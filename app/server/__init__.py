@@ -1,0 +1,1 @@
+"""Sockets and operations: serving the application, in one process or several."""

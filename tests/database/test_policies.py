@@ -1,0 +1,536 @@
+"""The policies layer: what tasks_api can and cannot do in SQL, for whom."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, LiteralString
+from uuid import uuid4
+
+import psycopg
+import pytest
+from conftest import Server
+from psycopg import errors
+
+from app.commands.migrations import DIRECTORY
+
+Rows = list[tuple[Any, ...]]
+AsUser = Callable[..., Rows]
+
+# Unicode 16, PropList.txt: White_Space.
+WHITE_SPACE = [
+    *map(chr, range(0x9, 0xE)),
+    *" \x85\xa0\u1680",
+    *map(chr, range(0x2000, 0x200B)),
+    *"\u2028\u2029\u202f\u205f\u3000",
+]
+
+TABLES: dict[LiteralString, LiteralString] = {
+    "users": "id",
+    "tasks": "user_id",
+    "idempotency_keys": "user_id",
+}
+WITHHELD: dict[LiteralString, list[LiteralString]] = {
+    "users": ["id", "created_at"],
+    "tasks": ["id", "user_id", "version", "created_at", "updated_at"],
+    "idempotency_keys": ["user_id", "created_at", "key", "task"],
+}
+
+CREATE = "insert into app.tasks (title) values ('Buy milk') returning id, user_id, version"
+CREATE_SLOWLY = "insert into app.tasks (title) values ('Buy milk') returning id, created_at"
+KEEP_KEY = "insert into app.idempotency_keys (key, task) values ('key', '{}')"
+STAMPS = "select version, created_at, updated_at, clock_timestamp() from app.tasks"
+
+
+def acting(connection: psycopg.Connection) -> AsUser:
+    """Let a connection run statements as tasks_api, each in a (sub)transaction, for a user or None."""
+
+    def as_user(user: str | None, statement: LiteralString, *values: object) -> Rows:
+        with connection.transaction():
+            connection.execute(
+                "select set_config('role', 'tasks_api', true), set_config('app.user_id', %s, true)", [user]
+            )
+            cursor = connection.execute(statement, values)
+            found = cursor.fetchall() if cursor.description else [()] * cursor.rowcount
+            connection.execute("set local role none")
+        return found
+
+    return as_user
+
+
+@pytest.fixture
+def as_user(server: Server, database: str) -> Iterator[AsUser]:
+    """Run a statement as the API's role for a user: the rows, or one () for each row changed."""
+    with server.connect(database, "tasks_api") as connection:
+        yield acting(connection)
+
+
+@pytest.fixture
+def owner(server: Server, database: str) -> Iterator[psycopg.Connection]:
+    """The superuser, in a transaction that is rolled back."""
+    with server.connect(database) as connection, connection.transaction(force_rollback=True):
+        yield connection
+
+
+@pytest.fixture
+def alice() -> str:
+    return f"Alice {uuid4()}"
+
+
+@pytest.fixture
+def bob() -> str:
+    return f"Bob {uuid4()}"
+
+
+@pytest.fixture
+def both_have_a_task(as_user: AsUser, alice: str, bob: str) -> None:
+    for user in (alice, bob):
+        make_a_task_and_a_key(as_user, user)
+
+
+def make_a_task_and_a_key(as_user: AsUser, user: str) -> None:
+    as_user(user, CREATE)
+    as_user(user, KEEP_KEY)
+
+
+# Allowed
+
+
+def test_a_user_makes_a_task_of_their_own(as_user: AsUser, alice: str) -> None:
+    assert as_user(alice, CREATE) == [(1, alice, 1)]
+    assert as_user(alice, CREATE) == [(2, alice, 1)]
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_user_reads_their_own_rows_and_no_others(as_user: AsUser, alice: str, bob: str) -> None:
+    assert as_user(alice, "select user_id from app.tasks") == [(alice,)]
+    assert as_user(alice, "select id, last_task_id from app.users") == [(alice, 1)]
+    assert as_user(alice, "select user_id, key from app.idempotency_keys") == [(alice, "key")]
+    assert as_user(bob, "select user_id from app.tasks") == [(bob,)]
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_user_changes_their_own_task_and_no_other(as_user: AsUser, alice: str, bob: str) -> None:
+    assert as_user(alice, "update app.tasks set title = 'Mine' returning user_id") == [(alice,)]
+    assert as_user(alice, "update app.tasks set title = 'Mine' where user_id = %s", bob) == []
+    assert as_user(bob, "select title from app.tasks") == [("Buy milk",)]
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_user_deletes_their_own_task_and_no_other(as_user: AsUser, alice: str, bob: str) -> None:
+    assert as_user(alice, "delete from app.tasks where user_id = %s", bob) == []
+    assert as_user(alice, "delete from app.tasks returning user_id") == [(alice,)]
+    assert as_user(bob, "select title from app.tasks") == [("Buy milk",)]
+
+
+def test_a_user_enters_themselves_and_nobody_else(as_user: AsUser, alice: str, bob: str) -> None:
+    assert as_user(alice, "insert into app.users (id) values (%s)", alice) == [()]
+    with pytest.raises(errors.InsufficientPrivilege):
+        as_user(alice, "insert into app.users (id) values (%s)", bob)
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_user_advances_their_own_counter_and_no_other(as_user: AsUser, alice: str, bob: str) -> None:
+    advance: LiteralString = "update app.users set last_task_id = last_task_id + 1 where id = %s"
+    assert as_user(alice, advance, alice) == [()]
+    assert as_user(alice, advance, bob) == []
+    assert as_user(bob, CREATE) == [(2, bob, 1)]
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_user_keeps_the_same_key_as_another(as_user: AsUser, alice: str, bob: str) -> None:
+    with pytest.raises(errors.UniqueViolation):
+        as_user(alice, KEEP_KEY)
+    again: LiteralString = (
+        "insert into app.idempotency_keys (key, task) values ('second', '{}') returning user_id"
+    )
+    assert as_user(alice, again) == [(alice,)]
+    assert as_user(bob, again) == [(bob,)]
+
+
+# The policies, with every privilege that might be granted by mistake
+
+
+def test_row_security_alone_keeps_rows_with_their_owner(
+    owner: psycopg.Connection, alice: str, bob: str
+) -> None:
+    with owner.transaction(force_rollback=True):
+        owner.execute("grant select, insert, update, delete on all tables in schema app to tasks_api")
+        as_user = acting(owner)
+        make_a_task_and_a_key(as_user, alice)
+        make_a_task_and_a_key(as_user, bob)
+        refused: list[LiteralString] = [
+            "insert into app.users (id) values (%s || ' too')",
+            "insert into app.tasks (user_id, id, title) values (%s, 9, 'planted')",
+            "insert into app.idempotency_keys (user_id, key, task) values (%s, 'planted', '{}')",
+            "update app.users set id = %s, last_task_id = 2",  # reads nothing: the select policy is not asked
+            "update app.tasks set user_id = %s",
+        ]
+        for statement in refused:
+            with pytest.raises(errors.InsufficientPrivilege, match="row-level security"):
+                as_user(alice, statement, bob)
+        assert as_user(alice, "delete from app.users") == []
+        assert as_user(alice, "update app.idempotency_keys set task = '[]'") == []
+
+
+def test_an_expired_key_goes_and_only_its_owner_can_let_it(
+    owner: psycopg.Connection, alice: str, bob: str
+) -> None:
+    with owner.transaction(force_rollback=True):
+        as_user = acting(owner)
+        make_a_task_and_a_key(as_user, alice)
+        assert as_user(alice, "delete from app.idempotency_keys") == []
+        owner.execute(
+            "update app.idempotency_keys set created_at = now() - interval '23:59' where user_id = %s",
+            [alice],
+        )
+        assert as_user(alice, "delete from app.idempotency_keys") == []
+        owner.execute(
+            "update app.idempotency_keys set created_at = now() - interval '24:01' where user_id = %s",
+            [alice],
+        )
+        assert as_user(bob, "delete from app.idempotency_keys") == []
+        assert as_user(alice, "delete from app.idempotency_keys") == [()]
+
+
+# Nobody
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_nobody_sees_nothing(as_user: AsUser) -> None:
+    for nobody in (None, ""):
+        for table in TABLES:
+            assert as_user(nobody, f"select from app.{table}") == []
+        assert as_user(nobody, "select app.current_user_id()") == [(None,)]
+
+
+def test_a_connection_that_named_nobody_sees_nothing(server: Server, database: str) -> None:
+    with server.connect(database, "tasks_api") as connection:
+        assert connection.execute("select app.current_user_id()").fetchall() == [(None,)]
+        for table in TABLES:
+            assert connection.execute(f"select from app.{table}").fetchall() == []
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_nobody_writes_nothing(as_user: AsUser, alice: str) -> None:
+    assert as_user(None, "update app.tasks set title = 'Taken' where user_id = %s", alice) == []
+    assert as_user(None, "update app.users set last_task_id = last_task_id + 1 where id = %s", alice) == []
+    assert as_user(None, "delete from app.tasks where user_id = %s", alice) == []
+    assert as_user(None, "delete from app.idempotency_keys where user_id = %s", alice) == []
+    refused: list[LiteralString] = [CREATE, KEEP_KEY, "select app.next_task_id()"]
+    for statement in refused:
+        with pytest.raises(errors.InsufficientPrivilege):
+            as_user(None, statement)
+
+
+def test_an_identity_ends_with_its_transaction(as_user: AsUser, server: Server, database: str) -> None:
+    with server.connect(database, "tasks_api") as connection:
+        user = f"Carol {uuid4()}"
+        acting(connection)(user, CREATE)
+        assert connection.execute("select from app.tasks").fetchall() == []
+    assert as_user(user, "select id from app.tasks") == [(1,)]
+
+
+# Withheld
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_what_the_database_decides_cannot_be_written(as_user: AsUser, alice: str) -> None:
+    for table, columns in WITHHELD.items():
+        for column in columns:
+            with pytest.raises(errors.InsufficientPrivilege, match="permission denied"):
+                as_user(alice, f"update app.{table} set {column} = {column}")
+    insertable = {("users", "id"), ("idempotency_keys", "key"), ("idempotency_keys", "task")}
+    for table, columns in WITHHELD.items():
+        for column in (c for c in columns if (table, c) not in insertable):
+            with pytest.raises(errors.InsufficientPrivilege, match="permission denied"):
+                as_user(alice, f"insert into app.{table} ({column}) values (default)")
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_user_is_never_deleted_and_no_table_emptied(as_user: AsUser, alice: str) -> None:
+    refused: list[LiteralString] = [
+        "delete from app.users",
+        "truncate app.tasks",
+        "truncate app.users cascade",
+    ]
+    for statement in refused:
+        with pytest.raises(errors.InsufficientPrivilege):
+            as_user(alice, statement)
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_counter_counts_by_one(as_user: AsUser, alice: str) -> None:
+    changes: list[LiteralString] = ["last_task_id - 1", "last_task_id", "last_task_id + 2", "0", "null"]
+    for change in changes:
+        with pytest.raises(errors.CheckViolation):
+            as_user(alice, f"update app.users set last_task_id = {change}")
+    with pytest.raises(errors.InsufficientPrivilege):
+        as_user(alice, "insert into app.users (id, last_task_id) values (app.current_user_id(), 0)")
+
+
+def test_a_user_name_has_255_characters_at_most(as_user: AsUser) -> None:
+    longest = str(uuid4()).ljust(255, "\U0001f600")
+    assert as_user(longest, CREATE) == [(1, longest, 1)]
+    with pytest.raises(errors.CheckViolation, match="users_id_length"):
+        as_user(longest + "x", CREATE)
+
+
+def test_names_that_look_alike_are_different_users(as_user: AsUser, alice: str) -> None:
+    as_user(alice, CREATE)
+    for other in (
+        alice.upper(),
+        alice.lower(),
+        f"{alice} ",
+        f" {alice}",
+        alice[:-1],
+        "%",
+        "A%",
+        "\u0410lice",
+    ):
+        assert as_user(other, "select from app.tasks") == []
+
+
+# The rules of a task
+
+
+def test_white_space_at_either_end_of_a_title_is_refused(as_user: AsUser, alice: str) -> None:
+    assert len(WHITE_SPACE) == 25
+    for space in WHITE_SPACE:
+        for title in (f"{space}Milk", f"Milk{space}", space):
+            with pytest.raises(errors.CheckViolation, match="tasks_title"):
+                as_user(alice, "insert into app.tasks (title) values (%s)", title)
+    inside = "".join(["Buy", *WHITE_SPACE, "milk"])
+    assert as_user(alice, "insert into app.tasks (title) values (%s) returning title", inside) == [(inside,)]
+
+
+def test_a_title_has_1_to_200_characters(as_user: AsUser, alice: str) -> None:
+    insert: LiteralString = "insert into app.tasks (title) values (%s) returning title"
+    for title in ("x", "x" * 200, "\U0001f600" * 200):
+        assert as_user(alice, insert, title) == [(title,)]
+    for title in ("", "x" * 201):
+        with pytest.raises(errors.CheckViolation, match="tasks_title_length"):
+            as_user(alice, insert, title)
+    with pytest.raises(errors.NotNullViolation):
+        as_user(alice, insert, None)
+
+
+def test_a_description_is_kept_as_it_was_sent_up_to_1000_characters(as_user: AsUser, alice: str) -> None:
+    insert: LiteralString = (
+        "insert into app.tasks (title, description) values ('x', %s) returning description"
+    )
+    for description in (None, "", "  kept \n", "\U0001f600" * 1000):
+        assert as_user(alice, insert, description) == [(description,)]
+    with pytest.raises(errors.CheckViolation, match="tasks_description_length"):
+        as_user(alice, insert, "x" * 1001)
+
+
+def test_a_task_is_completed_or_not(as_user: AsUser, alice: str) -> None:
+    assert as_user(alice, "insert into app.tasks (title) values ('x') returning completed") == [(False,)]
+    with pytest.raises(errors.NotNullViolation):
+        as_user(alice, "update app.tasks set completed = null")
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_key_is_printable_ascii_and_its_task_json(as_user: AsUser, alice: str) -> None:
+    insert: LiteralString = "insert into app.idempotency_keys (key, task) values (%s, %s)"
+    assert as_user(alice, insert, " " + "~" * 254, "{}") == [()]
+    for key in ("", "x" * 256, "\t", "\x7f", "é", "a\n"):
+        with pytest.raises(errors.CheckViolation, match="idempotency_keys_key_format"):
+            as_user(alice, insert, key, "{}")
+    with pytest.raises(errors.InvalidTextRepresentation):
+        as_user(alice, insert, "no json", "{")
+    with pytest.raises(errors.NotNullViolation):
+        as_user(alice, insert, "no answer", None)
+
+
+def test_a_real_change_adds_one_to_version_and_moves_updated_at(as_user: AsUser, alice: str) -> None:
+    as_user(alice, CREATE)
+    [(version, created, updated, now)] = as_user(alice, STAMPS)
+    assert (version, updated) == (1, created)
+    assert 0 <= (now - created).total_seconds() < 60
+    changes: list[LiteralString] = ["title = 'Buy oat milk'", "description = ''", "completed = not completed"]
+    for n, change in enumerate(changes, 2):
+        as_user(alice, f"update app.tasks set {change}")
+        [(version, created_now, updated_now, now)] = as_user(alice, STAMPS)
+        assert (version, created_now) == (n, created)
+        assert updated < updated_now < now
+        updated = updated_now
+
+
+def test_a_change_that_changes_nothing_leaves_no_mark(as_user: AsUser, alice: str) -> None:
+    as_user(alice, CREATE)
+    [before] = as_user(alice, STAMPS)
+    assert as_user(alice, "update app.tasks set title = title, completed = false, description = null") == [()]
+    [after] = as_user(alice, STAMPS)
+    assert after[:3] == before[:3]
+
+
+def test_updated_at_grows_where_a_clock_was_set_back(owner: psycopg.Connection, alice: str) -> None:
+    with owner.transaction(force_rollback=True):
+        as_user = acting(owner)
+        as_user(alice, CREATE)
+        owner.execute("alter table app.tasks disable trigger user")
+        owner.execute("update app.tasks set updated_at = '2999-01-01 00:00Z' where user_id = %s", [alice])
+        owner.execute("alter table app.tasks enable trigger user")
+        owner.execute("set local timezone = 'UTC'")
+        as_user(alice, "update app.tasks set completed = true")
+        found = as_user(alice, "select updated_at = '2999-01-01 00:00:00.000001Z' from app.tasks")
+    assert found == [(True,)]
+
+
+def test_an_id_is_never_given_twice(as_user: AsUser, alice: str) -> None:
+    as_user(alice, CREATE)
+    as_user(alice, CREATE)
+    as_user(alice, "delete from app.tasks")
+    assert as_user(alice, CREATE) == [(3, alice, 1)]
+
+
+def test_a_refused_task_uses_up_no_id(as_user: AsUser, alice: str) -> None:
+    with pytest.raises(errors.CheckViolation):
+        as_user(alice, "insert into app.tasks (title) values ('')")
+    assert as_user(alice, CREATE) == [(1, alice, 1)]
+
+
+def test_erasing_a_user_erases_all_of_theirs(owner: psycopg.Connection, alice: str, bob: str) -> None:
+    with owner.transaction(force_rollback=True):
+        as_user = acting(owner)
+        make_a_task_and_a_key(as_user, alice)
+        make_a_task_and_a_key(as_user, bob)
+        owner.execute("delete from app.users where id = %s", [alice])
+        for table, column in TABLES.items():
+            query: LiteralString = f"select count(*) from app.{table} where {column} = any(%s)"
+            assert owner.execute(query, [[alice, bob]]).fetchone() == (1,)
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_known_key_answers_what_its_own_user_made(owner: psycopg.Connection, alice: str, bob: str) -> None:
+    if not owner.execute("select from pg_proc where proname = 'create_task_once'").rowcount:
+        pytest.skip("app.create_task_once is not here yet")
+    with owner.transaction(force_rollback=True):
+        as_user = acting(owner)
+        once: LiteralString = "select id, replayed, same from app.create_task_once('once', %s, null, false)"
+        first, again, other = (as_user(alice, once, title)[0] for title in ("x", " x ", "y"))
+        assert (first[1:], again[1:], other[1:]) == ((False, True), (True, True), (True, False))
+        assert first[0] == again[0] == other[0]
+        assert as_user(bob, once, "y")[0][1:] == (False, True)
+        assert as_user(alice, "select count(*) from app.tasks where title = 'x'") == [(1,)]
+        with pytest.raises(errors.InsufficientPrivilege):
+            as_user(None, once, "x")
+
+
+def test_the_role_reads_how_far_the_migrations_have_come(as_user: AsUser, alice: str) -> None:
+    newest = max(DIRECTORY.glob("*.sql")).name.partition(".")[0]
+    assert as_user(alice, "select app.schema_version()") == [(int(newest),)]
+
+
+# Races
+
+
+def test_changes_that_race_are_counted_and_dated_in_their_order(
+    server: Server, database: str, as_user: AsUser, alice: str
+) -> None:
+    as_user(alice, CREATE)
+    stamps = race(
+        server,
+        database,
+        alice,
+        "update app.tasks set completed = not completed returning version, updated_at",
+    )
+    assert [version for version, _ in stamps] == [2, 3]
+    assert stamps[0][1] < stamps[1][1]
+
+
+def test_tasks_that_are_made_at_once_are_dated_in_the_order_of_their_ids(
+    server: Server, database: str, as_user: AsUser, alice: str
+) -> None:
+    stamps = race(server, database, alice, CREATE_SLOWLY)
+    assert [n for n, _ in stamps] == [1, 2]
+    assert stamps[0][1] < stamps[1][1]
+    assert as_user(alice, CREATE) == [(3, alice, 1)]
+
+
+def race(server: Server, database: str, user: str, statement: LiteralString) -> Rows:
+    """Run a statement in two transactions; the second began first, and waits for the first's commit."""
+    identity: LiteralString = "select set_config('app.user_id', %s, true)"
+    with (
+        ThreadPoolExecutor(1) as other,
+        server.connect(database, "tasks_api") as late,
+        server.connect(database, "tasks_api") as early,
+        late.transaction(),
+    ):
+        late.execute(identity, [user])
+        with early.transaction():
+            early.execute(identity, [user])
+            first = early.execute(statement).fetchall()
+            waiting = other.submit(lambda: late.execute(statement).fetchall())
+            wait_for_a_lock(server, database, late.info.backend_pid)
+        return first + waiting.result(timeout=5)
+
+
+def wait_for_a_lock(server: Server, database: str, backend: int) -> None:
+    with server.connect(database) as observer:
+        while not observer.execute("select pg_blocking_pids(%s) <> '{}'", [backend]).fetchone()[0]:  # type: ignore[index]
+            pass
+
+
+# Ways around
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_the_statements_of_the_api_need_no_filter_to_be_safe(as_user: AsUser, alice: str) -> None:
+    mine = [(alice,)]
+    assert as_user(alice, "select user_id from app.tasks order by created_at desc limit 1000") == mine
+    assert as_user(alice, "select user_id from app.tasks where id = 1") == mine
+    assert as_user(alice, "select user_id from app.tasks where lower(title) like '%%milk%%'") == mine
+    assert (
+        as_user(alice, "update app.tasks set completed = not completed where id = 1 returning user_id")
+        == mine
+    )
+    assert as_user(alice, "delete from app.tasks where id = 1 returning user_id") == mine
+    assert as_user(alice, "select user_id from app.idempotency_keys where key = 'key'") == mine
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_change_that_reads_nothing_finds_the_users_own_rows_only(
+    as_user: AsUser, alice: str, bob: str
+) -> None:
+    for user in (alice, bob):  # the select policies are not asked, and the rows of the other are there
+        assert as_user(user, "update app.users set last_task_id = 2") == [()]
+        assert as_user(user, "update app.tasks set title = 'Mine'") == [()]
+        assert as_user(user, "delete from app.idempotency_keys") == []
+    for user in (alice, bob):
+        assert as_user(user, "delete from app.tasks") == [()]
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_sample_holds_the_users_own_tasks_only(as_user: AsUser, alice: str) -> None:
+    assert as_user(alice, "select user_id from app.tasks tablesample system (100)") == [(alice,)]
+    assert as_user(alice, "select user_id from app.tasks tablesample bernoulli (100)") == [(alice,)]
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_copy_holds_the_users_own_tasks_only(server: Server, database: str, alice: str) -> None:
+    with server.connect(database, "tasks_api") as connection, connection.transaction():
+        connection.execute("select set_config('app.user_id', %s, true)", [alice])
+        with connection.cursor().copy("copy app.tasks (user_id) to stdout") as copy:
+            assert list(copy.rows()) == [(alice,)]
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_nothing_can_be_copied_in_past_the_policies(server: Server, database: str, alice: str) -> None:
+    with server.connect(database, "tasks_api") as connection, connection.transaction(force_rollback=True):
+        connection.execute("select set_config('app.user_id', %s, true)", [alice])
+        with (
+            pytest.raises(errors.FeatureNotSupported, match="row-level security"),
+            connection.cursor().copy("copy app.tasks (title) from stdin") as copy,
+        ):
+            copy.write_row(["planted"])
+
+
+@pytest.mark.usefixtures("both_have_a_task")
+def test_a_plan_made_for_one_user_serves_only_whoever_runs_it(as_user: AsUser, alice: str, bob: str) -> None:
+    as_user(bob, "deallocate all")  # a session keeps its plans even where the test fails
+    as_user(bob, "set plan_cache_mode = force_generic_plan")
+    as_user(bob, "prepare plan as select user_id from app.tasks")
+    assert as_user(bob, "execute plan") == [(bob,)]
+    assert as_user(alice, "execute plan") == [(alice,)]
+    assert as_user(None, "execute plan") == []

@@ -1,0 +1,102 @@
+"""Whether the process lives, and whether it should get requests."""
+
+import httpx
+import pytest
+from conftest import Api, Ward
+from support.contract import TITLES, ask, assert_headers
+
+from app.commands import migrations
+
+
+def ready(ward: Ward) -> httpx.Response:
+    return httpx.get(f"{ward.api.url}/ready", timeout=20)
+
+
+def assert_unready(ward: Ward, *said: str) -> None:
+    """Hold /ready against the form of a 503 that says what is wrong."""
+    answer = ready(ward)
+    assert answer.status_code == 503, answer.text
+    assert_headers(answer)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert int(answer.headers["retry-after"]) > 0
+    problem = answer.json()
+    assert (problem["type"], problem["title"], problem["status"]) == ("about:blank", TITLES[503], 503)
+    for word in said:
+        assert word in problem["detail"]
+    for secret in (ward.api.secret, ward.server.host, ward.database, "postgres", "select"):
+        assert secret not in answer.text
+
+
+@pytest.mark.parametrize("headers", [[], [("Authorization", "Bearer x")]])
+def test_a_process_that_lives_is_healthy(api: Api, headers: list[tuple[str, str]]) -> None:
+    answer = ask(api, "GET", "/health", headers=headers)
+    assert (answer.status_code, answer.json()) == (200, {"status": "healthy"})
+    assert_headers(answer)
+
+
+def test_a_sound_database_is_ready(api: Api) -> None:
+    answer = ask(api, "GET", "/ready")
+    assert answer.status_code == 200
+    assert_headers(answer)
+
+
+@pytest.mark.parametrize("table", ["app.tasks", "app.users", "app.idempotency_keys"])
+def test_a_table_without_row_security_is_named_until_it_has_it_again(ward: Ward, table: str) -> None:
+    alter = f"alter table {table} {{}} row level security"
+    with ward.broken(alter.format("disable"), alter.format("enable")):
+        assert_unready(ward, table, "Row security")
+        assert httpx.get(f"{ward.api.url}/health").status_code == 200
+    assert ready(ward).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "right", ["select", "insert", "update", "references", "delete", "truncate", "trigger", "all"]
+)
+def test_so_is_any_other_table_within_reach(ward: Ward, right: str) -> None:
+    ward.run("create table app.extra (id text)")
+    with ward.broken(f"grant {right} on app.extra to tasks_api", "drop table app.extra"):
+        assert_unready(ward, "app.extra")
+    assert ready(ward).status_code == 200
+
+
+def test_a_table_out_of_reach_may_be_as_it_likes(ward: Ward) -> None:
+    with ward.broken("create table app.extra (id text)", "drop table app.extra"):
+        assert ready(ward).status_code == 200
+
+
+def test_a_role_that_may_bypass_row_security_is_not_ready(ward: Ward) -> None:
+    with ward.broken("alter role tasks_api bypassrls", "alter role tasks_api nobypassrls"):
+        assert_unready(ward, "app.tasks")
+    assert ready(ward).status_code == 200
+
+
+def test_a_missing_migration_is_named_until_it_is_there(ward: Ward) -> None:
+    owner = ward.server.conninfo(ward.database)
+    migrations.rollback(owner)
+    try:
+        assert_unready(ward, "migration 4", "make migrate")
+    finally:
+        migrations.migrate(owner)
+    assert ready(ward).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("breaks", "repairs"),
+    [
+        ("alter schema app rename to gone", "alter schema gone rename to app"),
+        ("revoke usage on schema app from tasks_api", "grant usage on schema app to tasks_api"),
+        (
+            "alter function app.schema_version rename to gone",
+            "alter function app.gone rename to schema_version",
+        ),
+        (
+            "revoke execute on function app.schema_version from tasks_api",
+            "grant execute on function app.schema_version to tasks_api",
+        ),
+    ],
+)
+def test_a_database_in_another_state_is_not_ready(ward: Ward, breaks: str, repairs: str) -> None:
+    with ward.broken(breaks, repairs):
+        assert_unready(ward, "database")
+    assert ready(ward).status_code == 200

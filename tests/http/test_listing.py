@@ -1,0 +1,313 @@
+"""Lists are filtered, searched, sorted and walked as the contract says."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import httpx
+import pytest
+from conftest import Api, Person
+from support.contract import ask, assert_headers, assert_invalid, tasks, tasks_of
+
+LINK = re.compile(r'<(/[^>]*)>; rel="next"')
+ORDERINGS = [(sort, order) for sort in ("created", "updated", "title") for order in ("asc", "desc")]
+
+
+def titles(person: Person, **query: str) -> list[str]:
+    return [task["title"] for task in tasks(person, **query)]
+
+
+def follow(answer: httpx.Response) -> str | None:
+    """Return the target of the link to the next page."""
+    link = answer.headers.get("link")
+    if link is None:
+        return None
+    match = LINK.fullmatch(link)
+    assert match, link
+    return match[1]
+
+
+def walk(api: Api, person: Person, **query: str) -> Iterator[list[Any]]:
+    """Go from page to page by the links alone."""
+    answer = person.client.get("/tasks", params=query)
+    while True:
+        assert answer.status_code == 200, answer.text
+        yield answer.json()
+        target = follow(answer)
+        if target is None:
+            return
+        answer = ask(api, "GET", target, token=person.token)
+
+
+@pytest.fixture
+def carol(alice: Person) -> Person:
+    """Somebody with seven tasks, changed in another order than they were made in."""
+    for title in ("b", "a", "B", "ä", "a", "C", "😀"):
+        alice.create(title, description=f"about {title}")
+    for number in (2, 7, 1, 5):
+        alice.client.patch(f"/tasks/{number}/complete")
+    return alice
+
+
+def test_a_list_is_a_bare_array_of_whole_tasks(alice: Person) -> None:
+    answer = alice.client.get("/tasks")
+    assert (answer.status_code, answer.content) == (200, b"[]")
+    made = [alice.create(title) for title in "ab"]
+    answer = alice.client.get("/tasks")
+    assert answer.json() == made[::-1]
+    assert_headers(answer)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "private, no-cache"
+    assert "link" not in answer.headers
+
+
+def expected(made: list[Any], sort: str, order: str) -> list[Any]:
+    keys = {
+        "created": lambda task: task["id"],
+        "updated": lambda task: (task["updated_at"], task["id"]),
+        "title": lambda task: (task["title"].encode(), task["id"]),
+    }
+    return sorted(made, key=keys[sort], reverse=order == "desc")
+
+
+@pytest.mark.parametrize(("sort", "order"), ORDERINGS)
+def test_a_list_is_sorted_as_asked(carol: Person, sort: str, order: str) -> None:
+    assert tasks(carol, sort=sort, order=order) == expected(tasks(carol), sort, order)
+
+
+@pytest.mark.parametrize(
+    ("query", "same"),
+    [
+        ({}, {"sort": "created", "order": "desc", "status": "all", "limit": "100"}),
+        ({"sort": "updated"}, {"sort": "updated", "order": "desc"}),
+        ({"sort": "title"}, {"sort": "title", "order": "asc"}),
+        ({"order": "asc"}, {"sort": "created", "order": "asc"}),
+    ],
+)
+def test_the_defaults_are_those_of_the_contract(
+    carol: Person, query: dict[str, str], same: dict[str, str]
+) -> None:
+    assert tasks(carol, **query) == tasks(carol, **same)
+
+
+def test_titles_sort_by_code_point(carol: Person) -> None:
+    assert titles(carol, sort="title") == ["B", "C", "a", "a", "b", "ä", "😀"]
+
+
+@pytest.mark.parametrize(("sort", "order"), ORDERINGS)
+@pytest.mark.parametrize("limit", [1, 3, 7])
+def test_pages_make_up_the_list(api: Api, carol: Person, sort: str, order: str, limit: int) -> None:
+    pages = list(walk(api, carol, sort=sort, order=order, limit=str(limit)))
+    assert [len(page) for page in pages[:-1]] == [limit] * (len(pages) - 1)
+    assert pages[-1]
+    assert list(chain.from_iterable(pages)) == expected(tasks(carol), sort, order)
+
+
+def test_a_link_is_there_only_where_more_rows_follow(carol: Person) -> None:
+    links = {
+        limit: "link" in carol.client.get("/tasks", params={"limit": limit}).headers for limit in (6, 7, 8)
+    }
+    assert links == {6: True, 7: False, 8: False}
+
+
+def test_a_page_has_a_hundred_tasks_where_nothing_is_said(api: Api, alice: Person) -> None:
+    for number in range(101):
+        alice.create(str(number))
+    first, second = walk(api, alice)
+    assert (len(first), [task["title"] for task in second]) == (100, ["0"])
+    assert len(tasks(alice, limit="1000")) == 101
+
+
+def test_a_link_keeps_every_other_parameter(carol: Person) -> None:
+    given = [("limit", "1"), ("search", "a&b=c ü+%/#"), ("status", "all"), ("theirs", ""), ("theirs", "2")]
+    carol.create("x a&b=c ü+%/#")
+    carol.create("y a&b=c ü+%/#")
+    answer = carol.client.get(f"/tasks?{urlencode(given)}")
+    target = follow(answer)
+    assert target
+    assert urlsplit(target).path == tasks_of(carol.name)
+    query = parse_qsl(urlsplit(target).query, keep_blank_values=True)
+    assert [pair for pair in query if pair[0] != "cursor"] == given
+    assert [name for name, _ in query].count("cursor") == 1
+
+
+@pytest.mark.parametrize("user", ["a/b", "ü %", "a>b;c"])
+def test_a_link_leads_on_whatever_the_user_is_called(api: Api, user: str) -> None:
+    token, path = api.token(user), tasks_of(user)
+    made = [ask(api, "POST", path, token=token, body=b'{"title": "x"}').json() for _ in range(2)]
+    first = ask(api, "GET", f"{path}?limit=1", token=token)
+    target = follow(first)
+    assert target
+    assert first.json() + ask(api, "GET", target, token=token).json()[:1] == made[::-1]
+
+
+@pytest.mark.parametrize(("sort", "order"), ORDERINGS)
+def test_filters_hold_on_every_page(api: Api, carol: Person, sort: str, order: str) -> None:
+    for status, completed in (("pending", False), ("completed", True)):
+        query = {"sort": sort, "order": order, "status": status, "search": "ABOUT"}
+        found = list(chain.from_iterable(walk(api, carol, limit="1", **query)))
+        everything = expected(tasks(carol), sort, order)
+        assert found == [task for task in everything if task["completed"] is completed]
+
+
+@pytest.mark.parametrize(("status", "ids"), [("all", 7), ("pending", 3), ("completed", 4)])
+def test_a_status_filters(carol: Person, status: str, ids: int) -> None:
+    found = tasks(carol, status=status)
+    assert len(found) == ids
+    assert status == "all" or {task["completed"] for task in found} == {status == "completed"}
+
+
+def test_search_looks_into_title_and_description_in_any_case(alice: Person) -> None:
+    alice.create("Buy MILK", description=None)
+    alice.create("Shopping", description="ÜBER milky WAY")
+    alice.create("ПРИВЕТ")
+    for search, found in {
+        "milk": ["Shopping", "Buy MILK"],
+        "MiLkY w": ["Shopping"],
+        "über": ["Shopping"],
+        "привет": ["ПРИВЕТ"],
+        " ": ["Shopping", "Buy MILK"],
+        "milks": [],
+    }.items():
+        assert titles(alice, search=search) == found, search
+
+
+@pytest.mark.parametrize(
+    "wild", ["%", "_", "\\", "%%", "\\%", "*", ".", "'", '"', "?", "[a]", "$1", "%(user_id)s", "+"]
+)
+def test_special_characters_of_a_search_mean_themselves(alice: Person, wild: str) -> None:
+    alice.create("abc")
+    alice.create(f"a{wild}c")
+    assert titles(alice, search=wild) == [f"a{wild}c"]
+
+
+BAD = {
+    "status": ["", "done", "Pending", "all ", "pending,completed", "true", "\0"],
+    "search": ["", "\0", "a\0b"],
+    "sort": ["", "id", "created_at", "Title", "title desc", "title;"],
+    "order": ["", "up", "DESC", "desc,asc"],
+    "limit": [
+        "",
+        "0",
+        "-1",
+        "1001",
+        "1.0",
+        "1e2",
+        "ten",
+        "1_0",
+        " 1",
+        "+1",
+        "٣",
+        "0x10",
+        "9" * 30,
+        "9" * 5_000,
+        "null",
+    ],
+    "cursor": ["", "x", "null", "e30", "é", "W10=", "MTI=", "===", "A" * 9_000, "\0", "eyJpZCI6MX0="],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
+)
+def test_a_bad_parameter_is_refused_by_name(alice: Person, name: str, value: str) -> None:
+    answer = alice.client.get(f"/tasks?{name}={quote(value)}")
+    assert_invalid(answer, name)
+
+
+def test_every_bad_parameter_is_named(alice: Person) -> None:
+    assert_invalid(alice.client.get("/tasks?limit=0&status=x&sort=y"), "status", "sort", "limit")
+
+
+@pytest.mark.parametrize(
+    "query", ["a=b", "Limit=0", "page=2&offset=x", "=", "&&", "user_id=bob", "limit[]=0", ";"]
+)
+def test_unknown_parameters_are_ignored(alice: Person, query: str) -> None:
+    task = alice.create()
+    answer = alice.client.get(f"/tasks?{query}")
+    assert (answer.status_code, answer.json()) == (200, [task])
+
+
+def cursor_of(person: Person, **query: str) -> str:
+    target = follow(person.client.get("/tasks", params=query))
+    assert target
+    return dict(parse_qsl(urlsplit(target).query))["cursor"]
+
+
+@pytest.mark.parametrize(("sort", "order"), ORDERINGS)
+def test_a_cursor_belongs_to_its_ordering(carol: Person, sort: str, order: str) -> None:
+    cursor = cursor_of(carol, sort=sort, order=order, limit="1")
+    for other in ORDERINGS:
+        answer = carol.client.get("/tasks", params={"sort": other[0], "order": other[1], "cursor": cursor})
+        if other == (sort, order):
+            assert answer.status_code == 200
+        else:
+            assert_invalid(answer, "cursor")
+
+
+def test_a_cursor_may_go_on_with_another_limit(carol: Person) -> None:
+    cursor = cursor_of(carol, limit="2")
+    assert [task["id"] for task in tasks(carol, cursor=cursor, limit="3")] == [5, 4, 3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": "now"},
+        {"key": "infinity"},
+        {"key": "yesterday"},
+        {"key": ""},
+        {"key": "2026-01-01 00:00:00+99"},
+        {"key": "2026-01-01 00:00:00 Nowhere/Land"},
+        {"key": "2026-13-01"},
+        {"key": "999999-01-01"},
+        {"key": "x" * 1_000},
+        {"key": "2026-01-01\0"},
+        {"key": None},
+        {"key": 1},
+        {"id": 0},
+        {"id": -1},
+        {"id": 2**63},
+        {"id": "1"},
+        {"id": 1.5},
+        {"id": None},
+        {"sort": "id"},
+        {"order": "desc; drop table app.tasks"},
+    ],
+)
+def test_a_cursor_that_was_never_issued_is_refused(carol: Person, change: dict[str, object]) -> None:
+    issued = json.loads(base64.urlsafe_b64decode(cursor_of(carol, sort="updated", limit="1")))
+    forged = base64.urlsafe_b64encode(json.dumps(issued | change).encode()).decode()
+    answer = carol.client.get("/tasks", params={"sort": "updated", "cursor": forged})
+    assert_invalid(answer, "cursor")
+
+
+@pytest.mark.parametrize(("sort", "order"), ORDERINGS)
+def test_a_walk_goes_on_after_its_last_row_was_deleted(
+    api: Api, carol: Person, sort: str, order: str
+) -> None:
+    wanted = expected(tasks(carol), sort, order)
+    seen = []
+    for page in walk(api, carol, sort=sort, order=order, limit="2"):
+        seen += page
+        carol.client.delete(f"/tasks/{page[-1]['id']}")
+    assert seen == wanted
+
+
+@pytest.mark.parametrize(("sort", "order"), ORDERINGS)
+def test_a_walk_never_repeats_or_skips_what_keeps_its_place(
+    api: Api, carol: Person, sort: str, order: str
+) -> None:
+    steady = expected(tasks(carol), sort, order)
+    seen = []
+    for number, page in enumerate(walk(api, carol, sort=sort, order=order, limit="1")):
+        seen += page
+        if number < 12:  # let it end
+            carol.create(f"a{number}")
+            carol.client.delete(f"/tasks/{carol.create('z')['id']}")
+    assert [task for task in seen if task in steady] == steady
+    assert len({task["id"] for task in seen}) == len(seen)

@@ -1,0 +1,246 @@
+"""The OpenAPI document tells the truth, the whole and nothing else."""
+
+import copy
+import re
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from conftest import Api, Person, Server
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+from support.contract import ask, tasks_of
+
+TASKS, TASK = "/api/{user_id}/tasks", "/api/{user_id}/tasks/{task_id}"
+OPERATIONS = {
+    ("get", TASKS): "list_tasks",
+    ("post", TASKS): "create_task",
+    ("get", TASK): "get_task",
+    ("put", TASK): "replace_task",
+    ("patch", TASK): "update_task",
+    ("patch", f"{TASK}/complete"): "complete_task",
+    ("delete", TASK): "delete_task",
+    ("get", "/health"): "get_health",
+    ("get", "/ready"): "get_ready",
+}
+
+
+@pytest.fixture(scope="module")
+def document(api: Api) -> Any:
+    """The document, as it is served."""
+    answer = ask(api, "GET", "/openapi.json")
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def operations(document: Any) -> dict[tuple[str, str], Any]:
+    return {
+        (method, path): operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def test_every_endpoint_is_documented_under_a_name_of_its_own(document: Any) -> None:
+    named = {place: operation["operationId"] for place, operation in operations(document).items()}
+    assert named == OPERATIONS
+    assert len(set(named.values())) == len(named)
+
+
+def test_every_answer_of_the_contract_is_documented(document: Any) -> None:
+    everywhere = {"401", "403", "422", "503"}
+    one, change = everywhere | {"404"}, {"404", "412", "413", "400"}
+    expected = {
+        "list_tasks": everywhere | {"200"},
+        "create_task": everywhere | {"201", "400", "413"},
+        "get_task": one | {"200", "304"},
+        "replace_task": everywhere | change | {"200"},
+        "update_task": everywhere | change | {"200"},
+        "complete_task": everywhere | change | {"200"},
+        "delete_task": one | {"204", "412"},
+        "get_health": {"200"},
+        "get_ready": {"200", "503"},
+    }
+    for operation in operations(document).values():
+        assert set(operation["responses"]) == expected[operation["operationId"]], operation["operationId"]
+
+
+def test_every_problem_is_documented_as_one(document: Any) -> None:
+    for operation in operations(document).values():
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+                assert response["content"] == {"application/problem+json": schema}
+
+
+def test_every_task_endpoint_and_no_other_asks_for_a_token(document: Any) -> None:
+    for (_, path), operation in operations(document).items():
+        assert bool(operation.get("security")) is path.startswith("/api/")
+    schemes = document["components"]["securitySchemes"].values()
+    assert [(scheme["type"], scheme["scheme"]) for scheme in schemes] == [("http", "bearer")]
+
+
+def test_every_parameter_is_documented(document: Any) -> None:
+    names = {
+        operation["operationId"]: {p["name"] for p in operation.get("parameters", []) if p["in"] != "path"}
+        for operation in operations(document).values()
+    }
+    assert names == {
+        "list_tasks": {"status", "search", "sort", "order", "limit", "cursor"},
+        "create_task": {"Idempotency-Key"},
+        "get_task": {"If-None-Match"},
+        "replace_task": {"If-Match"},
+        "update_task": {"If-Match"},
+        "complete_task": {"If-Match"},
+        "delete_task": {"If-Match"},
+        "get_health": set(),
+        "get_ready": set(),
+    }
+    for (_, path), operation in operations(document).items():
+        in_path = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+        assert in_path == set(re.findall(r"{(\w+)}", path))
+
+
+def validator(document: Any, name: str) -> Any:
+    return jsonschema_rs.validator_for(
+        document | {"$ref": f"#/components/schemas/{name}"}, validate_formats=True
+    )
+
+
+def test_the_task_schema_equals_the_bytes(document: Any, alice: Person) -> None:
+    schema = document["components"]["schemas"]["Task"]
+    made = alice.client.post("/tasks", json={"title": "x" * 200, "description": "y" * 1000})
+    assert list(schema["properties"]) == list(made.json())
+    assert set(schema["required"]) == set(made.json())
+    task = validator(document, "Task")
+    task.validate(made.json())
+    changed = alice.client.put("/tasks/1", json={"description": None, "completed": True})
+    task.validate(changed.json())
+    for listed in alice.client.get("/tasks").json():
+        task.validate(listed)
+    for name in made.json():
+        assert not task.is_valid(made.json() | {name: []})
+        assert not task.is_valid({other: value for other, value in made.json().items() if other != name})
+
+
+def test_the_problem_schema_equals_the_bytes(document: Any, api: Api, alice: Person) -> None:
+    problem = validator(document, "Problem")
+    client = alice.client
+    for answer in (
+        client.post("/tasks", content=b"{"),
+        ask(api, "GET", tasks_of(alice.name)),
+        ask(api, "GET", tasks_of("bob"), token=alice.token),
+        client.get("/tasks/1"),
+        client.put("/health"),
+        client.post("/tasks", content=b" " * 70_000),
+        client.post("/tasks", json={}),
+    ):
+        assert answer.is_client_error
+        problem.validate(answer.json())
+    assert not problem.is_valid({"detail": "x"})
+
+
+def checks(server: Server, database: str, table: str) -> str:
+    with server.connect(database) as connection:
+        rows = connection.execute(
+            "select string_agg(pg_get_constraintdef(oid), ' ') from pg_constraint"
+            " where conrelid = %s::regclass",
+            (table,),
+        )
+        ((text,),) = rows.fetchall()
+        return str(text)
+
+
+def test_the_limits_are_those_of_the_database(document: Any, server: Server, database: str) -> None:
+    task = document["components"]["schemas"]["Task"]["properties"]
+    title, user = task["title"], task["user_id"]
+    tasks, users = checks(server, database, "app.tasks"), checks(server, database, "app.users")
+    keys = checks(server, database, "app.idempotency_keys")
+    limits = [int(n) for n in re.findall(r"char_length\(title\) [<>]= (\d+)", tasks)]
+    assert limits == [title["minLength"], title["maxLength"]]
+    limits = [int(n) for n in re.findall(r"char_length\(id\) [<>]= (\d+)", users)]
+    assert limits == [user["minLength"], user["maxLength"]]
+    for name in ("TaskCreate", "TaskChanges"):
+        description = document["components"]["schemas"][name]["properties"]["description"]
+        (text,) = (option for option in description["anyOf"] if option["type"] == "string")
+        assert f"char_length(description) <= {text['maxLength']})" in tasks
+    operation = document["paths"][TASKS]["post"]
+    (key,) = (parameter for parameter in operation["parameters"] if parameter["name"] == "Idempotency-Key")
+    assert "{1,255}$" in keys
+    assert key["schema"]["pattern"].endswith("{1,255}$")
+
+
+def test_the_limits_of_a_query_are_those_of_the_contract(document: Any) -> None:
+    query = {p["name"]: p["schema"] for p in document["paths"][TASKS]["get"]["parameters"]}
+    assert (query["limit"]["minimum"], query["limit"]["maximum"], query["limit"]["default"]) == (1, 1000, 100)
+    assert query["status"]["enum"] == ["all", "pending", "completed"]
+    assert query["sort"]["enum"] == ["created", "updated", "title"]
+    assert query["order"]["enum"] == ["asc", "desc"]
+    assert query["search"]["minLength"] == 1
+    assert "null" not in str(query)
+
+
+AT_RANDOM = settings(
+    max_examples=10,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+CHARACTERS = st.sampled_from(["x", " ", "\n", "\u2003", "\u200b", "ü", "😀", "\x85", "\0", "\x1c"])
+
+
+def test_the_schema_of_a_title_equals_what_is_taken(document: Any, alice: Person) -> None:
+    create = validator(document, "TaskCreate")
+
+    @given(st.one_of(st.text(CHARACTERS, max_size=6), st.integers(197, 203).map(lambda n: f" {'x' * n} ")))
+    @settings(AT_RANDOM)
+    def agree(title: str) -> None:
+        answer = alice.client.post("/tasks", json={"title": title})
+        assert answer.status_code in (201, 422)
+        assert create.is_valid({"title": title}) is (answer.status_code == 201), repr(title)
+
+    agree()
+
+
+def schema_for(api: Api, document: Any, person: Person) -> OpenApiSchema:
+    """Return the document as it is for one person, without what only the API itself or chance can make."""
+    own = copy.deepcopy(document)
+    for operation in operations(own).values():
+        operation.pop("security", None)  # the token is always sent
+        given = [p for p in operation.get("parameters", []) if p["name"] not in ("cursor", "Idempotency-Key")]
+        operation["parameters"] = given
+        for parameter in given:
+            if parameter["name"] == "user_id":
+                parameter["schema"] = {"enum": [person.name]}
+    schema = schemathesis.openapi.from_dict(own)
+    schema.config.update(base_url=api.url)
+    return schema
+
+
+MODES = [(name, schemathesis.GenerationMode.POSITIVE) for name in OPERATIONS.values()]
+MODES += [  # without parameters, nothing can be wrong
+    (name, schemathesis.GenerationMode.NEGATIVE)
+    for (_, path), name in OPERATIONS.items()
+    if path.startswith("/api/")
+]
+
+
+@pytest.mark.parametrize(("operation_id", "mode"), MODES)
+def test_what_is_sent_at_random_is_answered_as_documented(
+    api: Api, document: Any, alice: Person, operation_id: str, mode: schemathesis.GenerationMode
+) -> None:
+    """Data that the schemas allow is taken, data that they don't is refused, nothing is undocumented."""
+    alice.create()
+    operation = schema_for(api, document, alice).find_operation_by_id(operation_id)
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(AT_RANDOM)
+    def conforms(case: Case[Any]) -> None:
+        case.call_and_validate(headers={"Authorization": f"Bearer {alice.token}"})
+
+    conforms()

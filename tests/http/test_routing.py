@@ -1,0 +1,224 @@
+"""A signature tells the truth: what it says happens, or the route cannot be made."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import httpx
+import jwt
+import pytest
+from conftest import Server, on_18
+from fastapi import APIRouter, BackgroundTasks, Body, Cookie, Depends, Header, Path, Query, Request
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.responses import PlainTextResponse, Response
+
+from app import main
+from app.api import tasks
+from app.api.preconditions import IfMatch
+from app.api.routing import Route, UserTasks, authorize
+from app.postgres.database import Session
+from app.problems import Problem
+
+Members = Annotated[dict[str, str], Body()]
+
+
+class Several(BaseModel):
+    """A query in which a parameter may be repeated."""
+
+    tag: list[str] = []
+
+
+async def scalar_query(q: Annotated[str, Query()] = "x") -> Response: ...
+async def bare(q: str = "x") -> Response: ...
+async def cookie(session: Annotated[str, Cookie()]) -> Response: ...
+async def dependency(value: Annotated[str, Depends(lambda: "x")]) -> Response: ...
+async def background(later: BackgroundTasks) -> Response: ...
+async def one_line(agent: Annotated[str, Header(alias="User-Agent")]) -> Response: ...
+async def header_by_name(user_agent: Annotated[list[str], Header()]) -> Response: ...
+async def repeated(page: Annotated[Several, Query()]) -> Response: ...
+async def embedded(body: Annotated[dict[str, str], Body(embed=True)]) -> Response: ...
+async def two_bodies(a: Members, b: Members) -> Response: ...
+async def no_such_part(other: Annotated[int, Path()]) -> Response: ...
+async def renamed(id_: Annotated[int, Path(alias="id")]) -> Response: ...
+async def nobodys(tasks: UserTasks) -> Response: ...
+async def value() -> dict[str, str]: ...
+def in_a_thread() -> Response: ...
+
+
+Endpoint = Callable[..., Any]
+UNSOLVED = [
+    scalar_query, bare, cookie, dependency, background, one_line, header_by_name, repeated, embedded,
+    two_bodies, no_such_part, renamed, nobodys, value, in_a_thread,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("endpoint", UNSOLVED, ids=lambda endpoint: endpoint.__name__)
+def test_a_kind_that_it_does_not_solve_is_refused_when_the_route_is_made(endpoint: Endpoint) -> None:
+    path = "/x/{id}" if endpoint is renamed else "/x"
+    with pytest.raises((TypeError, AssertionError), match=f"{endpoint.__name__}: .*APIRoute|Path param"):
+        Route(path, endpoint)
+
+
+@pytest.mark.parametrize("option", ["dependencies", "max_body_size"])
+def test_an_option_that_the_route_would_ignore_is_refused_when_it_is_made(option: str) -> None:
+    async def endpoint() -> Response: ...
+
+    ignored: dict[str, Any] = {"dependencies": [Depends(authorize)], "max_body_size": 5}
+    with pytest.raises(TypeError, match=option):
+        Route("/x/{user_id}", endpoint, **{option: ignored[option]})
+
+
+def test_what_the_route_solves_may_stand_in_any_order() -> None:
+    async def endpoint(
+        body: Annotated[dict[str, str], Body()], request: Request, if_match: IfMatch, tasks: UserTasks
+    ) -> Response: ...
+
+    route = Route("/x/{user_id}", endpoint, methods=["POST"])
+    assert [name for name, _ in route.readers] == ["tasks", "request", "if_match", "body"]
+
+
+def as_made_by_fastapi() -> main.API:
+    """The same endpoints under FastAPI's own route class."""
+    app = main.create_app()
+    app.router.routes = [
+        APIRoute(route.path, route.endpoint, methods=route.methods, strict_content_type=False)
+        for route in tasks.router.routes
+        if isinstance(route, Route)
+    ]
+    return app
+
+
+def as_included() -> main.API:
+    """The same router, included as FastAPI's documentation teaches."""
+    app = main.create_app()
+    app.router.routes.clear()
+    app.include_router(tasks.router)
+    return app
+
+
+def as_served() -> main.API:
+    return main.create_app()
+
+
+def with_middleware() -> main.API:
+    """The application with somebody's middleware, which passes FastAPI's whole stack."""
+    app = main.create_app()
+
+    @app.middleware("http")
+    async def stamp(request: Request, call_next: Callable[[Request], Any]) -> Any:
+        answer = await call_next(request)
+        answer.headers["X-Stamp"] = "seen"
+        return answer
+
+    return app
+
+
+WAYS = [as_served, as_made_by_fastapi, as_included, with_middleware]
+
+
+Use = Callable[[main.API, Callable[[httpx.AsyncClient], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def use(server: Server, database: str, monkeypatch: pytest.MonkeyPatch) -> Use:
+    """Run an application in this process for a client: alice, whose name is new."""
+    secret, alice = secrets.token_hex(32), f"alice/{secrets.token_hex(4)}"
+    monkeypatch.setenv("DATABASE_URL", server.conninfo(database, "tasks_api"))
+    monkeypatch.setenv("JWT_SECRET", secret)
+    token = jwt.encode({"sub": alice, "exp": int(time.time()) + 600}, secret, "HS256")
+
+    async def run(app: main.API, ask: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
+        async with app.router.lifespan_context(app) as state:
+
+            async def with_state(scope: Any, receive: Any, send: Any) -> None:
+                await app({**scope, "state": dict(state or {})}, receive, send)
+
+            transport = httpx.ASGITransport(with_state, raise_app_exceptions=False)
+            base = f"http://api/api/{quote(alice, safe='')}/"
+            headers = {"Authorization": f"Bearer {token}"}
+            async with httpx.AsyncClient(transport=transport, base_url=base, headers=headers) as client:
+                await ask(client)
+
+    return lambda app, ask: asyncio.run(run(app, ask))
+
+
+@on_18
+@pytest.mark.parametrize("way", WAYS)
+def test_the_endpoints_keep_the_contract_by_any_solver(way: Callable[[], main.API], use: Use) -> None:
+    async def ask(client: httpx.AsyncClient) -> None:
+        key = {"Idempotency-Key": "k"}
+        made = await client.post("tasks", json={"title": " Buy milk "}, headers=key)
+        assert (made.status_code, made.json()["title"], made.headers["ETag"]) == (201, "Buy milk", '"1"')
+        again = await client.post("tasks", content=b'{"title": "Buy milk"}', headers=key)
+        assert (again.status_code, again.headers["Idempotency-Replayed"]) == (201, "true")
+        one = f"tasks/{made.json()['id']}"
+        assert (await client.get(one)).json() == made.json()
+        assert (await client.get(one, headers={"If-None-Match": '"1"'})).status_code == 304
+        assert (await client.put(one, json={"description": "blue"})).json()["version"] == 2
+        assert (await client.patch(one, json={"title": "x"}, headers={"If-Match": '"1"'})).status_code == 412
+        assert (await client.patch(f"{one}/complete")).json()["completed"] is True
+        assert (await client.patch(f"{one}/complete", json={"completed": True})).json()["version"] == 3
+        listed = await client.get("tasks?status=completed&limit=5")
+        assert [task["version"] for task in listed.json()] == [3]
+        assert (await client.get("tasks?limit=0")).json()["errors"][0]["field"] == "limit"
+        assert (await client.get("tasks/x")).json()["errors"][0]["field"] == "task_id"
+        assert (await client.post("tasks", json={"title": 1})).json()["errors"][0]["field"] == "title"
+        assert (await client.post("tasks", content=b"{")).status_code == 400
+        assert (await client.get("tasks/99")).status_code == 404
+        assert (await client.get("http://api/api/bob/tasks")).status_code == 403
+        refused = await client.get("tasks", headers={"Authorization": ""})
+        assert (refused.status_code, refused.headers["Content-Type"]) == (401, "application/problem+json")
+        assert refused.headers["X-Request-ID"]
+        assert ("X-Stamp" in refused.headers) is (way is with_middleware)
+        assert (await client.delete(one)).status_code == 204
+
+    use(way(), ask)
+
+
+@on_18
+def test_dependencies_are_overridden_as_fastapi_documents(use: Use) -> None:
+    app = main.create_app()
+
+    def refuse() -> Session:
+        raise Problem(403, "Nobody today")
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        app.dependency_overrides[authorize] = refuse
+        assert (await client.get("tasks")).json()["detail"] == "Nobody today"
+        app.dependency_overrides.clear()
+        assert (await client.get("tasks")).json() == []
+
+    use(app, ask)
+
+
+@on_18
+@pytest.mark.parametrize("route_class", [Route, APIRoute])
+def test_exception_handlers_are_asked_as_fastapi_documents(use: Use, route_class: type[APIRoute]) -> None:
+    app = main.create_app()
+    router = APIRouter(route_class=route_class)
+
+    @router.get("/fail")
+    async def fail(request: Request) -> Response:
+        raise {"key": KeyError, "value": ValueError}[request.url.query]
+
+    @app.exception_handler(KeyError)
+    async def of_key(_: Request, __: Exception) -> Response:
+        return PlainTextResponse("no such key", 418)
+
+    @app.exception_handler(404)
+    def of_path(_: Request, __: Exception) -> Response:
+        return PlainTextResponse("no such path", 404)
+
+    app.router.routes += router.routes
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        assert (await client.get("http://api/fail?key")).text == "no such key"
+        assert (await client.get("http://api/nowhere")).text == "no such path"
+        answer = await client.get("http://api/fail?value")
+        assert (answer.status_code, answer.headers["Content-Type"]) == (500, "application/problem+json")
+
+    use(app, ask)

@@ -1,0 +1,224 @@
+"""A connection whose socket stays watched: the watch ends with the socket, and answers are never mixed up."""
+
+import asyncio
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvloop
+from conftest import Server, on_18
+from psycopg import OperationalError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+
+from app.postgres import deadline
+from app.postgres.connection import Connection, ConnectionLost, rows
+from app.postgres.database import ACT_AS, READ_AS
+
+pytestmark = on_18
+
+PID = "select pg_backend_pid()"
+SLEEP = "select pg_sleep(10)"
+Connect = Callable[[], Awaitable[Connection]]
+Use = Callable[[Callable[[Connect], Awaitable[None]]], None]
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def use(request: pytest.FixtureRequest, server: Server, database: str) -> Use:
+    """Run something that makes its own connections."""
+    conninfo = server.conninfo(database, "tasks_api")
+
+    async def connect() -> Connection:
+        return await Connection.connect(conninfo, autocommit=True, prepare_threshold=1)
+
+    return lambda work: request.param(asyncio.wait_for(_run(work(connect)), 30))
+
+
+async def _run(work: Awaitable[None]) -> None:
+    await work
+
+
+@pytest.fixture
+def kill(server: Server) -> Callable[[int], None]:
+    """End a server process."""
+
+    def kill(pid: int) -> None:
+        with server.connect("postgres") as connection:
+            connection.execute("select pg_terminate_backend(%s, 5000)", [pid])
+
+    return kill
+
+
+async def ask(connection: Connection, statement: str, identity: str = READ_AS, **values: str) -> Any:
+    result = await connection.execute_pipeline((identity, statement), {"user_id": "alice", **values})
+    ((value,),) = rows(result)
+    return value
+
+
+def test_the_watch_stays_for_the_next_statement_and_ends_where_psycopg_waits(use: Use) -> None:
+    async def work(connect: Connect) -> None:
+        async with await connect() as connection:
+            for _ in range(2):
+                for _ in range(3):
+                    assert await ask(connection, PID) == connection.info.backend_pid
+                    assert connection.watched
+                cursor = await connection.execute("select 1")
+                assert await cursor.fetchone() == (1,)
+                assert not connection.watched
+            await ask(connection, PID)
+        assert not connection.watched
+
+    use(work)
+
+
+def test_a_server_that_closes_an_idle_connection_wakes_nobody_for_ever(
+    use: Use, kill: Callable[[int], None]
+) -> None:
+    async def work(connect: Connect) -> None:
+        connection = await connect()
+        await ask(connection, PID)
+        assert not connection.has_input()
+        kill(connection.info.backend_pid)
+        await asyncio.sleep(0.1)
+        assert connection.has_input()
+        # Or the event loop would turn round it, as fast as it can.
+        assert not asyncio.get_running_loop().remove_reader(connection.socket)
+        await connection.close()
+
+    use(work)
+
+
+def cut(listening: socket.socket, server: str, armed: threading.Event) -> None:
+    """Stand between client and server; reset the connection in the middle of an answer."""
+    client, _ = listening.accept()
+    held = b""
+    with client, socket.socket(socket.AF_UNIX) as upstream:
+        upstream.connect(server)
+        while True:
+            for ready in select.select([client, upstream], [], [])[0]:
+                data = ready.recv(65536)
+                if ready is client:
+                    upstream.sendall(data)
+                elif not armed.is_set():
+                    client.sendall(data)
+                elif len(held := held + data) > 20_000:  # more than libpq reads at once
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.sendall(held[:20_000])
+                    return
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_reset_behind_half_an_answer_is_noticed_at_once(
+    server: Server, database: str, run: Callable[[Any], None]
+) -> None:
+    given = conninfo_to_dict(server.conninfo(database, "tasks_api"))
+    path = f"{given['host']}/.s.PGSQL.{given.get('port', 5432)}"
+    armed = threading.Event()
+
+    async def work(port: int) -> None:
+        reached = make_conninfo("", **given | {"host": "127.0.0.1", "port": port})
+        connection = await Connection.connect(reached, autocommit=True, prepare_threshold=1)
+        await ask(connection, PID)
+        armed.set()
+        asyncio.get_running_loop().call_later(0.001, time.sleep, 0.1)  # both are there when the loop looks
+        with pytest.raises(ConnectionLost):
+            await asyncio.wait_for(ask(connection, "select repeat('x', 200000)"), 3)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        between = threading.Thread(target=cut, args=(listening, path, armed))
+        between.start()
+        run(work(listening.getsockname()[1]))
+        between.join(5)
+
+
+@pytest.mark.parametrize("when", ["idle", "asked"])
+def test_the_next_connection_with_the_same_socket_number_is_heard(
+    use: Use, kill: Callable[[int], None], when: str
+) -> None:
+    async def work(connect: Connect) -> None:
+        sockets = []
+        for _ in range(5):
+            connection = await connect()
+            sockets.append(connection.socket)
+            await ask(connection, PID)
+            if when == "asked":
+                asked = asyncio.create_task(ask(connection, SLEEP))
+                await asyncio.sleep(0.05)
+                await asyncio.to_thread(kill, connection.info.backend_pid)
+                with pytest.raises(ConnectionLost):
+                    await asked
+            else:
+                kill(connection.info.backend_pid)
+            await connection.close()
+        assert len(set(sockets)) < len(sockets)
+
+    use(work)
+
+
+def test_a_statement_larger_than_the_sockets_buffer_is_sent(use: Use) -> None:
+    async def work(connect: Connect) -> None:
+        async with await connect() as connection:
+            size = 30_000_000
+            assert int(await ask(connection, "select length(%(text)s::text)", text="x" * size)) == size
+            assert await ask(connection, PID) == connection.info.backend_pid
+
+    use(work)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 30_000_000], ids=["asked", "being sent"])
+def test_after_a_cancelled_statement_the_next_one_gets_its_own_answer(use: Use, text: str) -> None:
+    async def work(connect: Connect) -> None:
+        async with await connect() as connection:
+            for statement in (SLEEP, "select count(*) from generate_series(1, 1e8)"):
+                asked = asyncio.create_task(ask(connection, statement + " where %(text)s <> ' '", text=text))
+                await asyncio.sleep(0.05)
+                asked.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asked
+                if connection.closed:
+                    assert text  # what was not sent whole cannot be ended
+                    return
+                assert connection.pgconn.transaction_status == TransactionStatus.IDLE
+                assert await ask(connection, PID) == connection.info.backend_pid
+
+    use(work)
+
+
+def test_a_statement_that_ends_before_it_is_cancelled_takes_the_connection_along(
+    use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may hear of it too late, and cancel what comes next."""
+
+    async def late(_: Connection, **__: float) -> None:
+        await asyncio.sleep(0.3)
+
+    async def work(connect: Connect) -> None:
+        connection = await connect()
+        monkeypatch.setattr(Connection, "cancel_safe", late)
+        asked = asyncio.create_task(ask(connection, "select pg_sleep(0.2)"))
+        await asyncio.sleep(0.05)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert connection.closed
+
+    use(work)
+
+
+def test_whoever_waits_too_long_is_told_and_the_statement_cancelled(
+    use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadline, "TIME_LIMIT", 0.4)
+
+    async def work(connect: Connect) -> None:
+        async with await connect() as connection:
+            with pytest.raises(OperationalError, match="in time"), deadline.Deadline(deadline.Client()):
+                await ask(connection, SLEEP, ACT_AS)
+            assert await ask(connection, PID) == connection.info.backend_pid
+
+    use(work)

@@ -1,0 +1,223 @@
+"""What one connection may take, of the service and of the database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+import pytest
+import uvicorn
+from conftest import Server
+from psycopg.pq import TransactionStatus
+from psycopg_pool import PoolTimeout, TooManyRequests
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from app.api.edge import EdgeMiddleware
+from app.postgres.connection import rows
+from app.postgres.database import ACT_AS, READ_AS, Database
+from app.server import protocol
+from app.settings import Settings, load
+
+PID = "select pg_backend_pid()"
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def slow_app(_: Scope, __: Receive, send: Send) -> None:
+    """Answers later than any client may take."""
+    await asyncio.sleep(0.6)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9000000")]})
+    await send({"type": "http.response.body", "body": b"x" * 9_000_000})
+
+
+async def seconds_until_closed(first: bytes, more: bytes = b"", *, read: bool = True) -> float:
+    """Talk to the protocol; return when it closed the connection, or 2 seconds."""
+    config = uvicorn.Config(slow_app, lifespan="off", log_config=None)
+    config.load()
+    loop, began = asyncio.get_running_loop(), monotonic()
+    made: list[protocol.Protocol] = []
+
+    def make() -> protocol.Protocol:
+        made.append(protocol.Protocol(config, ServerState(), {}))
+        return made[0]
+
+    async with await loop.create_server(make, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024)
+        writer.write(first)
+        if read:
+            reading = asyncio.create_task(drained(reader))
+        while not (made and made[0].transport.is_closing()) and monotonic() < began + 2:
+            writer.write(more)
+            await asyncio.sleep(0.05)
+        if read:
+            reading.cancel()
+        writer.transport.abort()
+        await asyncio.sleep(0.05)
+    return monotonic() - began
+
+
+async def drained(reader: asyncio.StreamReader) -> None:
+    while await reader.read(65536):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (b"", b""),
+        (b"GET / HTTP/1.1\r\nX: ", b"x"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b"x"),
+        (REQUEST + b"GET / HTTP/1.1\r\nX: ", b"x"),
+    ],
+    ids=["nothing", "a slow head", "a slow body", "a slow second head"],
+)
+def test_a_client_that_does_not_finish_its_request_is_left(
+    first: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "SLOWEST", 0.3)
+    assert asyncio.run(seconds_until_closed(first, more)) < 1.5
+
+
+def test_a_client_that_does_not_read_its_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "SLOWEST", 0.3)
+    assert 0.8 < asyncio.run(seconds_until_closed(REQUEST, read=False)) < 1.8
+
+
+def test_a_client_may_wait_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "SLOWEST", 0.3)
+    assert asyncio.run(seconds_until_closed(REQUEST)) > 1.8
+
+
+class Sent(list[bytes]):
+    """Stands for a transport."""
+
+    closing = False
+
+    def write(self, data: bytes) -> None:
+        self.append(data)
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+
+def test_what_one_turn_of_the_event_loop_writes_is_sent_at_once_and_before_the_end() -> None:
+    async def work() -> None:
+        sent = Sent()
+        gathering = protocol.CoalescingTransport(asyncio.get_running_loop(), sent)  # type: ignore[arg-type]
+        for turn in (b"head", b"body"), (b"next",):
+            for piece in turn:
+                gathering.write(piece)
+            await asyncio.sleep(0)
+        assert sent == [b"headbody", b"next"]
+        gathering.write(b"last")
+        gathering.close()
+        gathering.write(b"to nobody")
+        await asyncio.sleep(0)
+        assert sent == [b"headbody", b"next", b"last"]
+
+    asyncio.run(work())
+
+
+@pytest.fixture
+def with_database(
+    server: Server, database: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[Database], Awaitable[None]]], None]:
+    """Run something on a database of two connections and a queue of one."""
+    monkeypatch.setenv("DATABASE_URL", server.conninfo(database, "tasks_api"))
+    monkeypatch.setenv("JWT_SECRET", "x" * 32)
+    monkeypatch.setenv("POOL_SIZE", "2")
+    monkeypatch.setenv("POOL_QUEUE", "1")
+
+    async def opened(work: Callable[[Database], Awaitable[None]]) -> None:
+        async with Database(load(Settings)) as opened:
+            await work(opened)
+            assert opened.pool.get_stats().get("requests_waiting", 0) == 0
+
+    return lambda work: asyncio.run(opened(work))
+
+
+async def pid(database: Database) -> int:
+    ((number,),) = rows(await database.run(READ_AS, PID, {"user_id": "alice"}))
+    assert isinstance(number, int)
+    return number
+
+
+Run = Callable[[Callable[[Database], Awaitable[None]]], None]
+
+
+def test_a_queue_is_bounded_in_length_and_in_time(with_database: Run) -> None:
+    async def work(database: Database) -> None:
+        database.pool.timeout = 0.2
+        async with database.pool.connection(), database.pool.connection():
+            waiting = asyncio.create_task(pid(database))
+            await asyncio.sleep(0.05)
+            with pytest.raises(TooManyRequests):
+                await pid(database)
+            with pytest.raises(PoolTimeout):
+                await waiting
+        await pid(database)
+
+    with_database(work)
+
+
+def test_a_cancelled_query_gives_its_connection_back_without_an_identity(with_database: Run) -> None:
+    async def work(database: Database) -> None:
+        for statement in ("select pg_sleep(10)", "select count(*) from generate_series(1, 1e8)"):
+            task = asyncio.create_task(database.run(ACT_AS, statement, {"user_id": "alice"}))
+            await asyncio.sleep(0.1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            async with database.pool.connection() as connection:
+                assert connection.pgconn.transaction_status == TransactionStatus.IDLE
+                left = await connection.execute("select nullif(current_setting('app.user_id', true), '')")
+                assert await left.fetchone() == (None,)
+        assert database.pool.get_stats()["pool_size"] <= 2
+
+    with_database(work)
+
+
+def test_a_connection_given_back_by_somebody_who_is_cancelled_is_not_lost(with_database: Run) -> None:
+    async def work(database: Database) -> None:
+        for _ in range(3):
+            connection = await database.pool.getconn()
+            async with database.pool._lock:  # noqa: SLF001 - as where others wait in the pool
+                giving = asyncio.create_task(database.pool.putconn(connection))
+                await asyncio.sleep(0.01)
+                giving.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await giving
+            await asyncio.sleep(0.05)
+            stats = database.pool.get_stats()
+            assert stats["pool_available"] == stats["pool_size"]
+
+    with_database(work)
+
+
+def test_a_stop_that_cannot_wait_longer_says_503() -> None:
+    async def endless(_: Scope, __: Receive, ___: Send) -> None:
+        await asyncio.sleep(60)
+
+    async def stopped() -> list[Message]:
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope: Scope = {"type": "http", "method": "GET", "raw_path": b"/", "headers": [], "state": {}}
+        task = asyncio.create_task(EdgeMiddleware(endless)(scope, never, send))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await task
+        return sent
+
+    async def never() -> Message:
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    start, body = asyncio.run(stopped())
+    assert start["status"] == 503
+    assert {b"retry-after", b"x-request-id"} <= {name for name, _ in start["headers"]}
+    assert b"restarting" in body["body"]

@@ -1,0 +1,235 @@
+"""What an operator sees, and how the service starts and stops."""
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from select import PIPE_BUF
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from conftest import ROOT, Api, Server, free_port, on_18, serving
+from prometheus_client.parser import text_string_to_metric_families
+from support.faults import eventually
+
+from app.server.request_log import RequestLog
+from app.settings import Settings, load
+
+CONNECTIONS = "select count(*) from pg_stat_activity where usename = 'tasks_api' and datname = %s"
+TEXT = "a text that no log may hold"
+
+
+def test_lines_are_written_together_as_far_as_a_pipe_keeps_them_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://tasks_api@/tasks")
+    monkeypatch.setenv("JWT_SECRET", "x" * 32)
+    monkeypatch.setenv("LOG_USERS", "id")
+    written: list[str] = []
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=written.append))
+    ids = [f"{number:0128}" for number in range(40)]
+
+    async def log() -> None:
+        observe = RequestLog(load(Settings))
+        for request_id in ids:
+            scope = {"method": "GET", "state": {"request_id": request_id, "user": "\N{SNOWMAN}" * 255}}
+            observe(scope, 200, 0.001)
+        await asyncio.sleep(0)
+
+    asyncio.run(log())
+    assert 1 < len(written) < len(ids)
+    assert all(len(piece.encode()) <= PIPE_BUF and piece.endswith("\n") for piece in written)
+    assert re.findall(r"request (\w+):", "".join(written)) == ids
+
+
+@pytest.fixture(scope="module")
+def watched(server: Server, database: str) -> Iterator[Api]:
+    """Two processes that log JSON and count for Prometheus."""
+    settings = {"LOG_FORMAT": "json", "METRICS": "true", "WEB_CONCURRENCY": "2"}
+    with serving(server.conninfo(database, "tasks_api"), **settings) as api:
+        yield api
+
+
+def ask(api: Api, method: str, path: str, user: str = "olga", **rest: Any) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {api.token(user)}", **rest.pop("headers", {})}
+    return httpx.request(method, api.url + path, headers=headers, timeout=20, **rest)
+
+
+def logged(api: Api, request: str, number: int) -> list[dict[str, Any]]:
+    """Return a request's lines: each is written after its answer."""
+    eventually(lambda: api.log.read_text().count(f'"{request}"') == number)
+    return [x for x in map(json.loads, api.log.read_text().splitlines()) if x.get("request") == request]
+
+
+def test_a_request_is_one_line_that_names_no_text_and_no_token(watched: Api) -> None:
+    headers = {"X-Request-ID": "number-one"}
+    answer = ask(watched, "POST", "/api/olga/tasks", json={"title": TEXT}, headers=headers)
+    assert answer.status_code == 201
+    (line,) = logged(watched, "number-one", 1)
+    assert line.pop("time")
+    assert line.pop("ms") > 0
+    assert line == {
+        "level": "info",
+        "request": "number-one",
+        "method": "POST",
+        "route": "/api/{user_id}/tasks",
+        "status": 201,
+        "user": sha256(b"olga").hexdigest()[:16],
+    }
+    log = watched.log.read_text()
+    assert TEXT not in log
+    assert answer.request.headers["Authorization"].split()[1] not in log
+
+
+def test_a_line_names_nobody_who_has_not_shown_to_be_it(watched: Api) -> None:
+    headers = {"X-Request-ID": "number-two"}
+    ask(watched, "GET", "/api/somebody/tasks", headers=headers)
+    ask(watched, "OPTIONS", "/api/%ff%0a/tasks", headers=headers)
+    ask(watched, "GET", "/no/%0a/path", headers=headers)
+    preflight = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "GET"}
+    httpx.options(f"{watched.url}/api/somebody/tasks", headers=headers | preflight)
+    assert [(x["status"], x["user"], x["route"]) for x in logged(watched, "number-two", 4)] == [
+        (403, None, "/api/{user_id}/tasks"),
+        (405, None, "/api/{user_id}/tasks"),
+        (404, None, "-"),
+        (204, None, "-"),
+    ]
+
+
+def test_several_processes_are_counted_together(watched: Api) -> None:
+    def count() -> float:
+        text = httpx.get(f"{watched.url}/metrics").text
+        labels = {"method": "GET", "route": "/api/{user_id}/tasks/{task_id}", "status": "404"}
+        samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
+        assert any(s.name == "tasks_pool_size" for s in samples)
+        assert any(s.name == "tasks_request_seconds_bucket" for s in samples)
+        return sum(s.value for s in samples if s.name == "tasks_requests_total" and s.labels == labels)
+
+    before = count()
+    for _ in range(20):  # each on a connection of its own, so that both processes get some
+        assert ask(watched, "GET", "/api/olga/tasks/999999").status_code == 404
+    assert count() == before + 20
+
+
+def test_there_are_no_metrics_unless_they_are_asked_for(api: Api) -> None:
+    assert httpx.get(f"{api.url}/metrics").status_code == 404
+
+
+@on_18
+def test_a_defect_is_logged_without_what_was_sent(server: Server, clone: str) -> None:
+    with server.connect(clone) as owner:
+        owner.execute(
+            "create or replace function app.trimmed(value text) returns text language plpgsql as "
+            "$$ begin raise exception 'is: %', value using errcode = '22012'; end $$"
+        )
+    with serving(server.conninfo(clone, "tasks_api"), LOG_FORMAT="json", LOG_USERS="none") as api:
+        answer = ask(api, "POST", "/api/olga/tasks", json={"title": TEXT})
+        assert (answer.status_code, answer.json()["status"]) == (500, 500)
+        log = api.log.read_text()
+        assert TEXT not in log
+        assert f"request {answer.headers['X-Request-ID']}: DivisionByZero 22012" in log
+        eventually(lambda: 'DivisionByZero"' in api.log.read_text())  # and where it was raised
+        assert TEXT not in api.log.read_text()
+
+
+@on_18
+def test_a_stop_lets_accepted_requests_finish(server: Server, clone: str) -> None:
+    with (
+        server.connect(clone) as other,
+        serving(server.conninfo(clone, "tasks_api")) as api,
+        ThreadPoolExecutor() as pool,
+    ):
+        with other.transaction():
+            other.execute("lock table app.tasks in access exclusive mode")
+            accepted = pool.submit(ask, api, "POST", "/api/olga/tasks", json={"title": "kept"})
+            time.sleep(0.3)
+            api.process.send_signal(signal.SIGTERM)
+            eventually(lambda: refuses(api))
+        assert accepted.result().status_code == 201
+        assert api.process.wait(10) == 0
+        assert other.execute(CONNECTIONS, [clone]).fetchall() == [(0,)]
+
+
+def refuses(api: Api) -> bool:
+    try:
+        httpx.get(f"{api.url}/health")
+    except httpx.ConnectError:
+        return True
+    return False
+
+
+def start(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(free_port())}
+    environment.setdefault("JWT_SECRET", secrets.token_hex(32))
+    command = [sys.executable, "-m", "app", "run"]
+    return subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@on_18
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_refused_start_ends_every_process(server: Server, clone: str, tmp_path: Path, workers: str) -> None:
+    with server.connect(clone) as owner:
+        owner.execute("alter table app.tasks no force row level security")
+        owner.execute("alter table app.tasks disable row level security")
+    address = server.conninfo(clone, "tasks_api")
+    ended = start(tmp_path, DATABASE_URL=address, WEB_CONCURRENCY=workers)
+    assert ended.returncode != 0
+    assert "Row security is not active for tasks_api on app.tasks" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_wrong_setting_ends_the_start(tmp_path: Path) -> None:
+    ended = start(tmp_path, DATABASE_URL="host=/nowhere", WEB_CONCURRENCY="many", LOG_FORMAT="xml")
+    assert ended.returncode != 0
+    assert "WEB_CONCURRENCY: " in ended.stderr
+    assert "LOG_FORMAT: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@on_18
+def test_two_processes_stop_together(server: Server, clone: str) -> None:
+    with serving(server.conninfo(clone, "tasks_api"), WEB_CONCURRENCY="2") as api:
+        assert httpx.get(f"{api.url}/ready").status_code == 200
+        api.process.terminate()
+        assert api.process.wait(15) == 0
+        with server.connect("postgres") as owner:
+            assert owner.execute(CONNECTIONS, [clone]).fetchall() == [(0,)]
+
+
+def test_a_head_without_end_is_cut_off(api: Api) -> None:
+    host, port = api.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client, pytest.raises(OSError):
+        client.sendall(b"GET /health HTTP/1.1\r\nX: " + b"x" * 64 * 1024 * 1024)
+    assert httpx.get(f"{api.url}/health").status_code == 200
+
+
+@on_18
+def test_a_process_that_starts_while_the_database_is_away_waits_for_it(server: Server, clone: str) -> None:
+    with (
+        serving(server.conninfo(clone, "tasks_api"), WEB_CONCURRENCY="2") as api,
+        server.connect("postgres") as owner,
+    ):
+        eventually(lambda: api.log.read_text().count("Application startup complete") == 2)
+        owner.execute(f"alter database {clone} connection limit 0")
+        first = int(re.findall(r"Started server process \[(\d+)\]", api.log.read_text())[0])
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: api.log.read_text().count("Started server process") >= 4, 20)
+        assert httpx.get(f"{api.url}/health").status_code == 200
+        owner.execute(f"alter database {clone} connection limit -1")
+        eventually(lambda: api.log.read_text().count("Application startup complete") == 3, 20)
+        api.process.terminate()
+        assert api.process.wait(15) == 0

@@ -1,0 +1,238 @@
+"""Where the database fails, the answer is 503 and in the contract's words; only a defect is a 500."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from conftest import Database, Ward, on_18
+from support.contract import assert_problem, assert_task, until_blocked
+
+TASKS = "/api/alice/tasks"
+ORIGIN = {"Origin": "http://localhost:3000"}
+READS = [("GET", "", None), ("GET", "?sort=title&search=x", None), ("GET", "/1", None)]
+WRITES = [
+    ("POST", "", {"title": "x"}),
+    ("PUT", "/1", {"title": "x"}),
+    ("PATCH", "/1", {}),
+    ("PATCH", "/1/complete", {}),
+    ("DELETE", "/1", None),
+]
+
+
+def assert_unavailable(answer: httpx.Response) -> Any:
+    """Hold an answer against the form of a 503, for a browser too."""
+    problem = assert_problem(answer, 503, "database")
+    assert int(answer.headers["retry-after"]) > 0
+    return problem
+
+
+def ask(ward: Ward, method: str, rest: str, body: object = None, **headers: str) -> httpx.Response:
+    return ward.ask(method, TASKS + rest, json=body, headers=headers)
+
+
+@pytest.fixture(autouse=True)
+def task(ward: Ward) -> Iterator[Any]:
+    """Alice's only task, which is still the same after each outage."""
+    ward.run("delete from app.users")
+    made = assert_task(ask(ward, "POST", "", {"title": "Buy milk"}), 201)
+    yield made
+    assert ask(ward, "GET", "").json() == [made]
+
+
+@contextmanager
+def limited(ward: Ward, setting: str) -> Iterator[None]:
+    """Let the API's connections be under another setting of this database."""
+    change = f"alter role tasks_api in database {ward.database} set {setting}"
+    reset = f"alter role tasks_api in database {ward.database} reset {setting.partition(' ')[0]}"
+    try:
+        ward.run(change)
+        renew(ward)
+        yield
+    finally:
+        ward.run(reset)
+        renew(ward)
+
+
+def renew(ward: Ward) -> None:
+    """Let the API lose its idle connection, and get another."""
+    ward.disconnect()
+    assert ask(ward, "GET", "").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("breaks", "repairs"),
+    [
+        ("alter table app.tasks rename to gone", "alter table app.gone rename to tasks"),
+        ("alter table app.tasks rename title to gone", "alter table app.tasks rename gone to title"),
+        ("alter schema app rename to gone", "alter schema gone rename to app"),
+        ("revoke usage on schema app from tasks_api", "grant usage on schema app to tasks_api"),
+        ("revoke select on app.tasks from tasks_api", "grant select on app.tasks to tasks_api"),
+    ],
+)
+def test_a_database_in_another_state_is_503(ward: Ward, breaks: str, repairs: str) -> None:
+    with ward.broken(breaks, repairs):
+        for request in READS + WRITES[:-1]:
+            assert_unavailable(ask(ward, *request))
+
+
+@pytest.mark.parametrize(
+    ("breaks", "repairs"),
+    [
+        ("alter function app.trimmed rename to gone", "alter function app.gone rename to trimmed"),
+        ("alter table app.users rename to gone", "alter table app.gone rename to users"),
+        (
+            "revoke execute on function app.next_task_id from tasks_api",
+            "grant execute on function app.next_task_id to tasks_api",
+        ),
+    ],
+)
+def test_so_is_one_that_cannot_be_written_to(ward: Ward, breaks: str, repairs: str) -> None:
+    with ward.broken(breaks, repairs):
+        assert_unavailable(ask(ward, "POST", "", {"title": "x"}))
+        assert ask(ward, "GET", "").status_code == 200
+
+
+def test_a_read_only_database_refuses_changes_with_503(ward: Ward) -> None:
+    with limited(ward, "default_transaction_read_only = on"):
+        for request in WRITES:
+            assert_unavailable(ask(ward, *request))
+        for request in READS:
+            assert ask(ward, *request).status_code == 200
+
+
+FAILING_COMMIT = """
+create function app.fail() returns trigger language plpgsql
+as $$ begin raise exception 'no space left' using errcode = '53100'; end $$;
+create constraint trigger late after update on app.tasks deferrable initially deferred
+  for each row execute function app.fail()
+"""
+
+
+def test_a_commit_that_fails_is_503_and_keeps_nothing(ward: Ward) -> None:
+    with ward.broken(FAILING_COMMIT, "drop function app.fail cascade"):
+        assert_unavailable(ask(ward, "PUT", "/1", {"title": "lost"}))
+        assert ask(ward, "GET", "/1").json()["title"] == "Buy milk"
+
+
+def test_a_column_that_changes_its_type_costs_no_request(ward: Ward) -> None:
+    assert ask(ward, "GET", "/1").status_code == 200
+    with ward.broken(
+        "alter table app.tasks alter version type bigint", "alter table app.tasks alter version type integer"
+    ):
+        assert ask(ward, "GET", "/1").status_code == 200
+        assert ask(ward, "PUT", "/1", {}).status_code == 200
+    assert ask(ward, "GET", "/1").status_code == 200
+
+
+@contextmanager
+def held(ward: Ward) -> Iterator[Database]:
+    """Hold Alice's task locked by another transaction."""
+    with ward.server.connect(ward.database) as connection, connection.transaction(force_rollback=True):
+        connection.execute("select from app.tasks for update")
+        yield connection
+
+
+@pytest.mark.parametrize("limit", ["lock_timeout = '20ms'", "statement_timeout = '20ms'"])
+def test_what_takes_longer_than_its_limit_is_503(ward: Ward, limit: str) -> None:
+    with limited(ward, limit), held(ward):
+        for request in WRITES[1:]:
+            assert_unavailable(ask(ward, *request))
+
+
+def test_a_connection_that_the_server_closed_while_it_was_idle_costs_no_request(ward: Ward) -> None:
+    for request in READS:
+        ward.disconnect()
+        assert ask(ward, *request).is_success
+    ward.disconnect()
+    assert ask(ward, "PUT", "/1", {}).is_success
+
+
+def test_a_request_that_loses_its_connection_is_503(ward: Ward) -> None:
+    with ThreadPoolExecutor() as pool, held(ward) as connection:
+        waiting = pool.submit(ask, ward, "PATCH", "/1/complete")
+        until_blocked(connection)
+        ward.disconnect()
+        assert_unavailable(waiting.result())
+
+
+def test_where_the_queue_is_full_too_the_next_is_503(ward: Ward) -> None:
+    with ThreadPoolExecutor() as pool:
+        with held(ward) as connection:
+            working = pool.submit(ask, ward, "PATCH", "/1/complete", {"completed": False})
+            until_blocked(connection)
+            waiting: set[Future[httpx.Response]] = {pool.submit(ask, ward, "GET", "") for _ in range(2)}
+            refused, queued = wait(waiting, return_when=FIRST_COMPLETED)
+            assert_unavailable(refused.pop().result())
+            assert_problem(httpx.get(ward.api.url + TASKS), 401)
+            assert httpx.get(f"{ward.api.url}/health").status_code == 200
+        assert working.result().status_code == 200
+        assert queued.pop().result().status_code == 200
+
+
+@on_18
+def test_without_a_database_everything_else_still_works(ward: Ward) -> None:
+    with ward.server.connect("postgres") as connection:
+        connection.execute(f"alter database {ward.database} allow_connections false")
+        try:
+            ward.disconnect()
+            for path in (TASKS, "/ready"):  # the first finds its connection broken, the second gets none
+                assert_unavailable(ward.ask("GET", path))
+            assert ward.ask("GET", "/health").json() == {"status": "healthy"}
+            assert_problem(ward.ask("GET", "/api/bob/tasks"), 403)
+            assert_problem(httpx.get(ward.api.url + TASKS), 401)
+            assert_problem(ward.ask("GET", "/nothing"), 404)
+            assert_problem(ward.ask("DELETE", TASKS), 405)
+            assert_problem(ward.ask("POST", TASKS, content=b"{"), 400)
+            assert_problem(ward.ask("POST", TASKS, content=b" " * 70_000), 413)
+            assert_problem(ward.ask("POST", TASKS, content=b"{}"), 422)
+        finally:
+            connection.execute(f"alter database {ward.database} allow_connections true")
+    until_back(ward)
+
+
+def until_back(ward: Ward) -> None:
+    """Wait until the API has found its database again, which it does by itself."""
+    for _ in range(200):
+        if ask(ward, "GET", "").status_code == 200:
+            return
+        time.sleep(0.05)
+    raise AssertionError(ward.api.log.read_text())
+
+
+@contextmanager
+def defect(ward: Ward) -> Iterator[None]:
+    """Let the database raise what nobody expects."""
+    with ward.server.connect(ward.database) as connection:
+        row = connection.execute("select pg_get_functiondef('app.trimmed'::regproc)").fetchone()
+        assert row
+        connection.execute(
+            "create or replace function app.trimmed(value text) returns text language plpgsql immutable as"
+            " $$ begin raise exception 'the secret of %', value; end $$"
+        )
+        try:
+            yield
+        finally:
+            connection.execute(str(row[0]))
+
+
+def test_a_defect_is_a_500_that_tells_nothing_and_has_every_header(ward: Ward) -> None:
+    with defect(ward):
+        answer = ask(ward, "POST", "", {"title": "Buy bread"}, **ORIGIN, **{"X-Request-ID": "a-defect"})
+        assert_problem(answer, 500)
+        assert "secret" not in answer.text
+        assert "Buy bread" not in answer.text
+        assert answer.headers["x-request-id"] == "a-defect"
+        assert answer.headers["access-control-allow-origin"] == ORIGIN["Origin"]
+        assert ask(ward, "GET", "").status_code == 200
+
+
+def test_a_browser_may_read_a_503(ward: Ward) -> None:
+    with ward.broken("alter table app.tasks rename to gone", "alter table app.gone rename to tasks"):
+        answer = ask(ward, "GET", "", **ORIGIN, **{"X-Request-ID": "away"})
+        assert_unavailable(answer)
+        assert answer.headers["x-request-id"] == "away"
+        assert answer.headers["access-control-allow-origin"] == ORIGIN["Origin"]

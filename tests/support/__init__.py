@@ -1,0 +1,1 @@
+"""What tests share: servers, faults, issuers, and the contract of every answer."""
