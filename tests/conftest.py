@@ -28,7 +28,12 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from app.commands import migrations
 
 ROOT = Path(__file__).parent.parent
-POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+MAJORS = Path(__file__).parent / "majors" / "node_modules"
+INSTALLED = {
+    "15": Path("/usr/lib/postgresql/15/bin"),
+    "16": MAJORS / "postgres-16" / "native" / "bin",
+    "17": MAJORS / "postgres-17" / "native" / "bin",
+}
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates costs more than most tests
 Database = psycopg.Connection[tuple[object, ...]]
 
@@ -73,8 +78,8 @@ def postgres_18(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def postgres_15(folder: Path) -> Iterator[Server]:
-    """Run the machine's own PostgreSQL 15, as its user postgres where we are root."""
+def postgres(version: str, folder: Path) -> Iterator[Server]:
+    """Run an installed PostgreSQL, as the machine's user postgres where we are root."""
     user = "postgres" if os.geteuid() == 0 else None
     data = folder / "data"
     if user:
@@ -83,15 +88,27 @@ def postgres_15(folder: Path) -> Iterator[Server]:
 
     def run(program: str, *arguments: str) -> None:
         subprocess.run(
-            [POSTGRES_15 / program, "-D", data, *arguments], user=user, check=True, stdout=subprocess.DEVNULL
+            [INSTALLED[version] / program, "-D", data, *arguments],
+            user=user,
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
 
     run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
     run("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", options)
     try:
-        yield Server("15", str(folder))
+        yield Server(version, str(folder))
     finally:
         run("pg_ctl", "stop", "-w", "-m", "immediate")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks for a server on two majors, and what is about the database itself on all four."""
+    said = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "server" in metafunc.fixturenames and "server" not in said:
+        about_the_database = Path(metafunc.definition.path).parent.name == "database"
+        majors = ["18", "15", "16", "17"] if about_the_database else ["18", "15"]
+        metafunc.parametrize("server", majors, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -109,14 +126,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 on_18 = pytest.mark.parametrize("server", ["18"], indirect=True)
 
 
-@pytest.fixture(scope="session", params=["18", "15"])
+@pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Each PostgreSQL that the project is tested on, one after the other."""
-    if request.param == "15" and not POSTGRES_15.exists():
-        pytest.skip(f"PostgreSQL 15 is not installed ({POSTGRES_15}): tested on 18 only")
+    version: str = request.param
+    if version in INSTALLED and not INSTALLED[version].exists():
+        pytest.skip(f"PostgreSQL {version} is not installed ({INSTALLED[version]}): see make majors")
     folder = Path(tempfile.mkdtemp(prefix="tasks"))  # short: a socket's path has 107 bytes at most
     try:
-        with (postgres_18 if request.param == "18" else postgres_15)(folder) as running:
+        with postgres_18(folder) if version == "18" else postgres(version, folder) as running:
             yield running
     finally:
         shutil.rmtree(folder)

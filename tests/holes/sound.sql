@@ -174,8 +174,8 @@ grant select on app.tasks to support;
 grant usage on schema app to support;
 
 -- unrelated roles
-create role dba superuser login;
-create role analyst bypassrls login;
+create role dba superuser;
+create role analyst bypassrls;
 create role maker createrole createdb;
 create role streamer replication;
 create role crew;
