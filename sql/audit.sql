@@ -636,7 +636,7 @@ code as materialized (
 
 -- How they come to run: each automatic one with the table and the hook that brings it along, and SQL to unhook it.
 hook (hookclass, hook, table_oid, what, unhook) as materialized (
-  select 'pg_trigger'::regclass::oid, t.oid, t.tgrelid, format('trigger %I', t.tgname), format('drop trigger %I on %s;', t.tgname, t.tgrelid::regclass)
+  select 'pg_trigger'::regclass::oid, t.oid, t.tgrelid, format('trigger %I', t.tgname), format('drop trigger if exists %I on %s;', t.tgname, t.tgrelid::regclass)
   from pg_trigger t
   where not t.tgisinternal
   union all
@@ -644,7 +644,8 @@ hook (hookclass, hook, table_oid, what, unhook) as materialized (
     format(case when a.attgenerated = '' then 'alter table %s alter column %I drop default;' else 'alter table %s drop column %I;' end, d.adrelid::regclass, a.attname)
   from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
   union all
-  select 'pg_constraint'::regclass, k.oid, k.conrelid, format('constraint %I', k.conname), format('alter table %s drop constraint %I;', k.conrelid::regclass, k.conname)
+  select 'pg_constraint'::regclass, k.oid, k.conrelid, format('constraint %I', k.conname), 
+    case when k.coninhcount = 0 then format('alter table %s drop constraint if exists %I;', k.conrelid::regclass, k.conname) else '-- goes with that of its parent' end
   from pg_constraint k
   where k.conrelid <> 0 and k.contype <> 'f'
   union all
@@ -652,11 +653,11 @@ hook (hookclass, hook, table_oid, what, unhook) as materialized (
   union all
   select 'pg_rewrite'::regclass, w.oid, w.ev_class, 'its definition', null from pg_rewrite w where w.oid >= 16384
   union all
-  select 'pg_class'::regclass, i.indexrelid, i.indrelid, format('index %s', i.indexrelid::regclass), format('drop index %s;', i.indexrelid::regclass)
+  select 'pg_class'::regclass, i.indexrelid, i.indrelid, format('index %s', i.indexrelid::regclass), format('drop index if exists %s;', i.indexrelid::regclass)
   from pg_index i
   where i.indexrelid >= 16384
   union all
-  select 'pg_statistic_ext'::regclass, s.oid, s.stxrelid, format('statistics %I', s.stxname), format('drop statistics %s.%I;', s.stxnamespace::regnamespace, s.stxname)
+  select 'pg_statistic_ext'::regclass, s.oid, s.stxrelid, format('statistics %I', s.stxname), format('drop statistics if exists %s.%I;', s.stxnamespace::regnamespace, s.stxname)
   from pg_statistic_ext s
   union all
   select 'pg_proc'::regclass, d.refobjid, d.objid, 'the partition key', null
@@ -664,7 +665,7 @@ hook (hookclass, hook, table_oid, what, unhook) as materialized (
   where d.refclassid = 'pg_proc'::regclass and d.refobjid >= 16384 and d.classid = 'pg_class'::regclass
   union all
   select 'pg_type'::regclass, a.atttypid, a.attrelid, format('column %I of type %s', a.attname, a.atttypid::regtype),
-    (select string_agg(format('alter domain %s drop constraint %I;', k.contypid::regtype, k.conname), ' ') from pg_constraint k where k.contypid = a.atttypid)
+    (select string_agg(format('alter domain %s drop constraint if exists %I;', k.contypid::regtype, k.conname), ' ') from pg_constraint k where k.contypid = a.atttypid)
   from pg_attribute a
   where a.atttypid >= 16384 and a.attrelid in (select oid from touched)
 ),
@@ -1309,7 +1310,7 @@ owner as (
 -- What the policy should say instead; where another one says it already, it only has to go.
 policy_remedy as (
   select p.oid,
-    case when i.oid is not null and o.attname is not null
+    case when i.oid is not null and o.atttypid in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
         and (not p.polpermissive or (p.polrelid, p.polcmd::text) not in (
           select polrelid, unnest(array[cmd, '*']) from clause where polpermissive and is_identity and not leaks
         ))
@@ -1884,11 +1885,11 @@ guard_missing as (
 
 -- Whoever owns a piece can put another in its place, which then runs in the API's requests.
 untrusted_owner as (
-  select 'hole', coalesce(c.name, format('%s.%s', i.schema, coalesce(i.name, i.identity)), i.identity) || case when c.name is null and h.table_name is not null then format(' on %s', h.table_name) else '' end,
+  select 'hole', coalesce(c.name, i.identity) || case when c.name is null and h.table_name is not null then format(' on %s', h.table_name) else '' end,
     format('working with %s uses this %s (%s), and %I, who owns neither the database nor its schema, can replace it with anything',
       coalesce(h.table_name, 'the API''s tables'), i.type, h.what, pg_get_userbyid(d.refobjid)),
     case when h.classid = 'pg_proc'::regclass then format('alter routine %s owner to %I;', c.name, home.owner_name)
-      else format('alter %s %s owner to %I;', i.type, i.identity, home.owner_name) end
+      else format('alter %s %s owner to %I;', replace(i.type, ' object', ''), i.identity, home.owner_name) end
   from (
     select distinct classid, objid, min(what) as what, min(table_name) as table_name from hooked group by classid, objid
   ) h

@@ -51,11 +51,20 @@ def policies(conninfo: str) -> Report:
 
 def run(conninfo: str, name: str) -> list[Table]:
     """Run one of the SQL files, all its statements, and read what they answer."""
+    return _run(conninfo, name, (SQL / name).read_bytes())
+
+
+def query(conninfo: str, statement: bytes) -> Table:
+    """Read what one statement answers."""
+    return _run(conninfo, "report", statement)[0]
+
+
+def _run(conninfo: str, name: str, statements: bytes) -> list[Table]:
     try:
         with psycopg.connect(conninfo, autocommit=True, application_name=f"tasks {name}") as connection:
             connection.execute("set search_path = pg_catalog, pg_temp")
             connection.execute("set jit = off")
-            cursor = connection.execute((SQL / name).read_bytes())
+            cursor = connection.execute(statements)
             return [_read(result) for result in cursor.results() if result.description]
     except psycopg.Error as error:
         raise SystemExit(f"{name}: {error.diag.message_primary or error}") from None

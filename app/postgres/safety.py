@@ -44,7 +44,9 @@ select app.schema_version(), current_user, app.current_user_id(), (
 PROBE_USER: dict[str, Value] = {"user_id": "somebody"}
 
 # Names are looked up in pg_catalog alone; the role's own limit is meant for requests.
-FOR_AUDIT = b"set local search_path = pg_catalog, pg_temp; set local statement_timeout = '30s'; set local jit = off"
+FOR_AUDIT = (
+    b"set local search_path = pg_catalog, pg_temp; set local statement_timeout = '30s'; set local jit = off"
+)
 AUDIT_TIMED_OUT = (
     "sql/audit.sql did not end within 30 seconds, so nothing is known of the database: "
     "run make audit to see how long it takes, and vacuum analyze the system catalogs"

@@ -416,7 +416,8 @@ def accepting(stage: Stage) -> Iterator[Stage]:
     """A stage with a hole that somebody accepted, and one that nobody did."""
     with stage.planted(
         "alter table app.tasks disable row level security; alter table app.users disable row level security",
-        "insert into audit.accepted (check_name, object, reason) values ('row_security', 'app.users', 'a drill')",
+        "insert into audit.accepted (check_name, object, reason)"
+        " values ('row_security', 'app.users', 'a drill')",
     ):
         yield stage
 
