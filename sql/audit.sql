@@ -537,6 +537,10 @@ edge as materialized (
     and coalesce(k.contype <> 'f', true)
     and coalesce(c.relkind in ('i', 'I'), true)
     and coalesce(y.polroles && array(select oid from grantee), true)
+    -- Most indexes, constraints and defaults are made of nothing that somebody else made.
+    and (d.classid not in ('pg_constraint'::regclass, 'pg_class'::regclass, 'pg_attrdef'::regclass)
+      or (d.classid, d.objid) in (
+        select classid, objid from pg_depend where refobjid >= 16384 and refclassid <> 'pg_class'::regclass and refclassid <> 'pg_constraint'::regclass))
   union all
   -- partitions and children, and the triggers of tables whose rows go along with its rows
   select 'pg_class'::regclass, i.inhparent, 'pg_class'::regclass, i.inhrelid, 0, true, false
@@ -655,7 +659,7 @@ hook (hookclass, hook, table_oid, what, unhook) as materialized (
   union all
   select 'pg_class'::regclass, i.indexrelid, i.indrelid, format('index %s', i.indexrelid::regclass), format('drop index if exists %s;', i.indexrelid::regclass)
   from pg_index i
-  where i.indexrelid >= 16384
+  where i.indexrelid in (select p.hook from piece p where p.hookclass = 'pg_class'::regclass)
   union all
   select 'pg_statistic_ext'::regclass, s.oid, s.stxrelid, format('statistics %I', s.stxname), format('drop statistics if exists %s.%I;', s.stxnamespace::regnamespace, s.stxname)
   from pg_statistic_ext s
@@ -717,8 +721,8 @@ reduces (step, pattern, word) as materialized (
     ('VAR :varno 1 :varattno (-?[0-9]+) … :varlevelsup 0', E'<row \\1>'),
     ('VAR', '<some>'),
     ('CONST :consttype 16 … :constvalue (<>|1 \[ 0[ 0]*\])', '<no>'),
-    ('CONST :consttype 25 … :constvalue ' || (select n.tree from spelled n where n.word = asked.setting), '<name>'),
-    ('CONST :consttype 25 … :constvalue ' || (select n.tree from spelled n where n.word = asked.claim), '<claim>'),
+    ('CONST :consttype 25 … :constvalue ' || (select n.tree from spelled n where n.word = asked.setting limit 1), '<name>'),
+    ('CONST :consttype 25 … :constvalue ' || (select n.tree from spelled n where n.word = asked.claim limit 1), '<claim>'),
     ('CONST :consttype 25 … :constvalue 4', '<blank>'),
     ('CONST', '<const>'),
     -- who the user is: current_setting, nullif, casts that fail on what is none, ->>, coalesce, collate, (select …)
@@ -1311,6 +1315,7 @@ owner as (
 policy_remedy as (
   select p.oid,
     case when i.oid is not null and o.atttypid in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
+        and o.attcollation not in (select oid from pg_collation where not collisdeterministic)
         and (not p.polpermissive or (p.polrelid, p.polcmd::text) not in (
           select polrelid, unnest(array[cmd, '*']) from clause where polpermissive and is_identity and not leaks
         ))
@@ -2134,116 +2139,61 @@ server_version as (
 
 found (check_name, severity, object, finding, remedy) as (
   select 'missing', c.* from missing c
-  union all
-  select 'role_attribute', c.* from role_attribute c
-  union all
-  select 'role_membership', c.* from role_membership c
-  union all
-  select 'role_impersonation', c.* from role_impersonation c
-  union all
-  select 'role_ownership', c.* from role_ownership c
-  union all
-  select 'role_limit', c.* from role_limit c
-  union all
-  select 'role_leftover', c.* from role_leftover c
-  union all
-  select 'row_security', c.* from row_security c
-  union all
-  select 'row_security_not_forced', c.* from row_security_not_forced c
-  union all
-  select 'foreign_table', c.* from foreign_table c
-  union all
-  select 'materialized_view', c.* from materialized_view c
-  union all
-  select 'view', c.* from view c
-  union all
-  select 'rule', c.* from rule c
-  union all
-  select 'owner', c.* from owner c
-  union all
-  select 'policy', c.* from policy c
-  union all
-  select 'policy_leak', c.* from policy_leak c
-  union all
-  select 'policy_missing', c.* from policy_missing c
-  union all
-  select 'owner_column', c.* from owner_column c
-  union all
-  select 'owner_default', c.* from owner_default c
-  union all
-  select 'shared_counter', c.* from shared_counter c
-  union all
-  select 'unique_key', c.* from unique_key c
-  union all
-  select 'foreign_key', c.* from foreign_key c
-  union all
-  select 'privilege', c.* from privilege c
-  union all
-  select 'owner_column_grant', c.* from owner_column_grant c
-  union all
-  select 'decided_column_grant', c.* from decided_column_grant c
-  union all
-  select 'public_grant', c.* from public_grant c
-  union all
-  select 'grant_option', c.* from grant_option c
-  union all
-  select 'sequence', c.* from sequence c
-  union all
-  select 'create', c.* from "create" c
-  union all
-  select 'temp', c.* from temp c
-  union all
-  select 'system_privilege', c.* from system_privilege c
-  union all
-  select 'large_object', c.* from large_object c
-  union all
-  select 'parameter', c.* from parameter c
-  union all
-  select 'foreign_server', c.* from foreign_server c
-  union all
-  select 'language', c.* from language c
-  union all
-  select 'default_privilege', c.* from default_privilege c
-  union all
-  select 'identity_function', c.* from identity_function_check c
-  union all
-  select 'identity_change', c.* from identity_change c
-  union all
-  select 'security_definer', c.* from security_definer c
-  union all
-  select 'trigger', c.* from trigger c
-  union all
-  select 'trigger_disabled', c.* from trigger_disabled c
-  union all
-  select 'guard_missing', c.* from guard_missing c
-  union all
-  select 'untrusted_owner', c.* from untrusted_owner c
-  union all
-  select 'untrusted_language', c.* from untrusted_language c
-  union all
-  select 'leakproof', c.* from leakproof c
-  union all
-  select 'cast', c.* from "cast" c
-  union all
-  select 'operator', c.* from operator c
-  union all
-  select 'event_trigger', c.* from event_trigger c
-  union all
-  select 'setting', s.severity, s.object, s.finding, s.remedy from setting s where not s.by_function
-  union all
-  select 'function_setting', s.severity, s.object, s.finding, s.remedy from setting s where s.by_function
-  union all
-  select 'search_path', c.* from search_path c
-  union all
-  select 'publication', c.* from publication c
-  union all
-  select 'replication_slot', c.* from replication_slot c
-  union all
-  select 'subscription', 'hole', s.object, s.finding, s.remedy from subscription s where s.names is not null
-  union all
-  select 'unknown', c.* from unknown c
-  union all
-  select 'server_version', c.* from server_version c
+  union all select 'role_attribute', c.* from role_attribute c
+  union all select 'role_membership', c.* from role_membership c
+  union all select 'role_impersonation', c.* from role_impersonation c
+  union all select 'role_ownership', c.* from role_ownership c
+  union all select 'role_limit', c.* from role_limit c
+  union all select 'role_leftover', c.* from role_leftover c
+  union all select 'row_security', c.* from row_security c
+  union all select 'row_security_not_forced', c.* from row_security_not_forced c
+  union all select 'foreign_table', c.* from foreign_table c
+  union all select 'materialized_view', c.* from materialized_view c
+  union all select 'view', c.* from view c
+  union all select 'rule', c.* from rule c
+  union all select 'owner', c.* from owner c
+  union all select 'policy', c.* from policy c
+  union all select 'policy_leak', c.* from policy_leak c
+  union all select 'policy_missing', c.* from policy_missing c
+  union all select 'owner_column', c.* from owner_column c
+  union all select 'owner_default', c.* from owner_default c
+  union all select 'shared_counter', c.* from shared_counter c
+  union all select 'unique_key', c.* from unique_key c
+  union all select 'foreign_key', c.* from foreign_key c
+  union all select 'privilege', c.* from privilege c
+  union all select 'owner_column_grant', c.* from owner_column_grant c
+  union all select 'decided_column_grant', c.* from decided_column_grant c
+  union all select 'public_grant', c.* from public_grant c
+  union all select 'grant_option', c.* from grant_option c
+  union all select 'sequence', c.* from sequence c
+  union all select 'create', c.* from "create" c
+  union all select 'temp', c.* from temp c
+  union all select 'system_privilege', c.* from system_privilege c
+  union all select 'large_object', c.* from large_object c
+  union all select 'parameter', c.* from parameter c
+  union all select 'foreign_server', c.* from foreign_server c
+  union all select 'language', c.* from language c
+  union all select 'default_privilege', c.* from default_privilege c
+  union all select 'identity_function', c.* from identity_function_check c
+  union all select 'identity_change', c.* from identity_change c
+  union all select 'security_definer', c.* from security_definer c
+  union all select 'trigger', c.* from trigger c
+  union all select 'trigger_disabled', c.* from trigger_disabled c
+  union all select 'guard_missing', c.* from guard_missing c
+  union all select 'untrusted_owner', c.* from untrusted_owner c
+  union all select 'untrusted_language', c.* from untrusted_language c
+  union all select 'leakproof', c.* from leakproof c
+  union all select 'cast', c.* from "cast" c
+  union all select 'operator', c.* from operator c
+  union all select 'event_trigger', c.* from event_trigger c
+  union all select 'setting', s.severity, s.object, s.finding, s.remedy from setting s where not s.by_function
+  union all select 'function_setting', s.severity, s.object, s.finding, s.remedy from setting s where s.by_function
+  union all select 'search_path', c.* from search_path c
+  union all select 'publication', c.* from publication c
+  union all select 'replication_slot', c.* from replication_slot c
+  union all select 'subscription', 'hole', s.object, s.finding, s.remedy from subscription s where s.names is not null
+  union all select 'unknown', c.* from unknown c
+  union all select 'server_version', c.* from server_version c
 ),
 
 -- 10. What was accepted -----------------------------------------------------------------------------------------
