@@ -73,9 +73,6 @@ lock: $(READY) ## renew requirements.txt from pyproject.toml
 	@touch $@
 
 $(READY): requirements.txt
-	@test -x $(PYTHON) || python3 -m venv .venv
-	@$(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet --disable-pip-version-check uv
-	@$(PYTHON) -m uv pip sync --quiet requirements.txt
-	@touch $@
+	@.ci/venv
 
 .PHONY: help run token psql migrate rollback migrations audit prove policies test check e2e bench chaos lock majors report

@@ -1,5 +1,6 @@
 """The commands: python -m app run, or any other of COMMANDS; `make` knows them too."""
 
+import signal
 import sys
 from importlib import import_module
 
@@ -23,7 +24,10 @@ def main() -> None:
     module, _, function = COMMANDS.get(" ".join(sys.argv[1:]), "").partition(":")
     if not module:
         sys.exit(f"usage: python -m app {'|'.join(COMMANDS)}")
-    getattr(import_module(module), function)()
+    try:
+        getattr(import_module(module), function)()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

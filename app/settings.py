@@ -126,7 +126,6 @@ class Settings(DatabaseSettings, TokenSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     pool_size: Annotated[int, Field(ge=1)] = 10
-    pool_queue: Annotated[int, Field(ge=1)] = 200
     prepared_statements: bool = True
     on_hole: Literal["refuse", "warn"] = "refuse"
     web_concurrency: Annotated[int, Field(ge=1)] = 1

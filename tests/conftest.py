@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,7 +179,7 @@ class Api:
 
 @dataclass(frozen=True)
 class Ward:
-    """A database that tests may break, and an API on it with a single connection and a queue of one."""
+    """A database that tests may break, and an API on it with a single connection for users."""
 
     server: Server
     database: str
@@ -219,7 +219,7 @@ def ward(server: Server, template: str) -> Iterator[Ward]:
     """A database to break; who breaks it repairs it."""
     with (
         server.database(template) as name,
-        serving(server.conninfo(name, "tasks_api"), POOL_SIZE="1", POOL_QUEUE="1") as api,
+        serving(server.conninfo(name, "tasks_api"), ALWAYS_FRESH, POOL_SIZE="1") as api,
     ):
         yield Ward(server, name, api)
 
@@ -246,8 +246,15 @@ def free_port() -> int:
         return port
 
 
+# Serves with a /ready that checks each time, for tests that break things and don't want to wait.
+ALWAYS_FRESH = (
+    "-c",
+    "from app.api import health; from app.server.run import serve; health.FRESH = -1; serve()",
+)
+
+
 @contextmanager
-def serving(conninfo: str, **settings: str) -> Iterator[Api]:
+def serving(conninfo: str, command: Sequence[str] = ("-m", "app", "run"), **settings: str) -> Iterator[Api]:
     """Run the API as a deploy does: a process of its own, settings from the environment alone."""
     secret = settings.get("JWT_SECRET") or secrets.token_hex(32)
     port = settings.get("PORT") or free_port()
@@ -262,7 +269,7 @@ def serving(conninfo: str, **settings: str) -> Iterator[Api]:
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app", "run"],
+            [sys.executable, *command],
             cwd=folder,
             env=environment | settings,
             stdout=output,

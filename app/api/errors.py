@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 from fastapi.exceptions import RequestValidationError
-from psycopg_pool import PoolTimeout, TooManyRequests
+from psycopg_pool import PoolTimeout
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -77,7 +77,7 @@ async def _on_database_error(request: Request, error: psycopg.Error) -> Response
     rule = RULES.get(error.diag.constraint_name or state)
     if rule:
         return Invalid(rule).response()
-    busy = isinstance(error, PoolTimeout | TooManyRequests)
+    busy = isinstance(error, PoolTimeout)
     request.state.failure = POOL_REFUSED if busy else state  # for the metrics
     log.warning("request %s: %s %s", request.state.request_id, type(error).__name__, state)
     detail = BUSY if busy else SQLSTATES.get(state) or SQLSTATES.get(state[:2])

@@ -1,16 +1,60 @@
 """Whether the process lives, and whether it should get requests."""
 
+import asyncio
+
+import psycopg
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.answers import answer, problems
 from app.api.routing import Route
+from app.api.statements import CHANGE_TASK, CREATE_TASK, CREATE_TASK_ONCE, DELETE_TASK, GET_TASK
 from app.postgres import safety
+from app.postgres.database import Database
 from app.problems import Problem
+
+STATEMENTS = (GET_TASK, CREATE_TASK, CREATE_TASK_ONCE, CHANGE_TASK, DELETE_TASK)
+FRESH = 1  # seconds for which an answer is given again
+# More than this many balancers do not ask within that time: who asks without a pause is given one.
+OFTEN = 10
+PAUSE = 0.5  # seconds, which no balancer takes for an outage
 
 Status = dict[str, str]
 
 router = APIRouter(tags=["health"], route_class=Route)
+
+
+class Readiness:
+    """One check of the database at a time, its answer shared: however many ask, they take one connection."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.checking: asyncio.Task[Exception | None] | None = None
+        self.fresh_until = 0.0
+        self.asked = 0
+
+    async def check(self) -> None:
+        """Raise what the check under way finds, or a fresh one has found."""
+        self.asked += 1
+        if self.asked > OFTEN:
+            await asyncio.sleep(PAUSE)
+        stale = asyncio.get_running_loop().time() > self.fresh_until
+        if self.checking is None or (self.checking.done() and stale):
+            self.checking, self.asked = asyncio.create_task(self._check()), 1
+        if found := await asyncio.shield(self.checking):
+            raise found.with_traceback(None)  # else it would grow with each who asks
+
+    async def _check(self) -> Exception | None:
+        try:
+            await safety.check(self.database)
+            await safety.check_statements(self.database, STATEMENTS)
+        except safety.Unready as reason:
+            return Problem(503, str(reason), {"Retry-After": "5"})
+        except psycopg.Error as error:
+            return error
+        finally:
+            self.fresh_until = asyncio.get_running_loop().time() + FRESH
+        return None
 
 
 @router.get(
@@ -33,9 +77,10 @@ async def health() -> Response:
     responses=answer(200, "It should.") | problems(503),
 )
 async def ready(request: Request) -> Response:
-    """Asks whether the database answers, is migrated, and keeps row security active for this API."""
-    try:
-        await safety.check(request.state.database)
-    except safety.Unready as reason:
-        raise Problem(503, str(reason), {"Retry-After": "5"}) from None
+    """Asks whether the database answers, is migrated, keeps row security active, and grants what is needed.
+
+    At most once a second; in between, the last answer is given again. It writes nothing, so that a full
+    disk is only noticed where a request writes.
+    """
+    await request.state.readiness.check()
     return JSONResponse({"status": "ready"})

@@ -14,6 +14,7 @@ from app.problems import Invalid
 
 # As to_json writes it. PostgreSQL would take much more for a time: now, infinity, any zone.
 STAMP = re.compile(r"[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?\+00:00")
+LONGEST_SEARCH = 100  # characters: the worst text to find takes as many steps for each that is looked through
 
 # The member of a task that it is sorted by, besides its id.
 KEYS = {"created": None, "updated": "updated_at", "title": "title"}
@@ -66,6 +67,7 @@ class Page(BaseModel):
         Field(
             description="A part of the title or description, in any case.",
             min_length=1,
+            max_length=LONGEST_SEARCH,
             json_schema_extra={"pattern": NO_NUL},
         ),
         LeftOut,
@@ -106,7 +108,7 @@ class Page(BaseModel):
 STRAY_CURSOR = Invalid(("cursor", "was not issued for this ordering"))
 
 
-def next_page(query: str, path: str, page: Page, last: bytes) -> str:
+def next_page(query: str, path: str, page: Page, last: str) -> str:
     """Make the Link (RFC 8288) to the page after the row `last`, every other parameter kept."""
     task = json.loads(last)
     sort, order = page.ordering

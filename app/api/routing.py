@@ -66,7 +66,9 @@ class Route(APIRoute):
             await AsyncExitStackMiddleware(solved_by_fastapi)(scope, receive, send)
             return
         request = Request(scope, receive, send)
-        arguments = {name: await read(request) for name, read in self.readers}
+        arguments = {}
+        for name, read in self.readers:
+            arguments[name] = await read(request)
         response: Response = await self.endpoint(**arguments)
         await response(scope, receive, send)
 

@@ -62,7 +62,7 @@ async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: 
     if len(listed) > page.limit:
         listed.pop()
         headers["Link"] = next_page(request.url.query, tasks.path, page, listed[-1])
-    return json_response(b"[%b]" % b",".join(listed), headers)
+    return json_response(f"[{','.join(listed)}]", headers)
 
 
 @router.post(
@@ -113,7 +113,7 @@ async def get_task(tasks: UserTasks, task_id: TaskId, if_none_match: IfNoneMatch
     json, version = require_task(await tasks.read(GET_TASK, id=task_id))
     headers = {"ETag": etag(version)}
     if is_unchanged(if_none_match, headers["ETag"]):
-        return json_response(b"", headers, 304)
+        return json_response("", headers, 304)
     return json_response(json, headers)
 
 
@@ -167,7 +167,7 @@ async def complete_task(
 async def delete_task(tasks: UserTasks, task_id: TaskId, if_match: IfMatch = None) -> Response:
     """Its id is never given again."""
     require_task(await tasks.write(DELETE_TASK, id=task_id, etags=wanted_etags(if_match)))
-    return json_response(b"", {}, 204)
+    return json_response("", {}, 204)
 
 
 async def _change(tasks: UserTasks, task_id: int, if_match: IfMatch, **changes: Value) -> Response:
@@ -186,6 +186,6 @@ def require_task(rows: list[Row]) -> Row:
     return row
 
 
-def json_response(body: bytes, headers: Mapping[str, str], status: int = 200) -> Response:
+def json_response(body: str, headers: Mapping[str, str], status: int = 200) -> Response:
     """Answer with JSON as the database made it."""
     return Response(body, status, {**PRIVATE, **headers}, "application/json" if body else None)

@@ -7,7 +7,7 @@ from functools import partial
 
 from app.commands import migrations, page, reports
 from app.commands.embedded import DATA, Given, embedded, migrated
-from app.settings import MigrationSettings, load
+from app.settings import DatabaseSettings, MigrationSettings, load
 
 
 def on_owner(action: Callable[[str], None]) -> None:
@@ -22,9 +22,14 @@ def on_owner(action: Callable[[str], None]) -> None:
 
 
 def report(make: Callable[[str], reports.Report]) -> None:
-    """Print a report on MIGRATION_DATABASE_URL, else DATABASE_URL, else the database of `make run`."""
+    """Print a report on MIGRATION_DATABASE_URL, else DATABASE_URL, else the database of `make run`.
+
+    That must be there: a deploy that gates on the report of an empty one would always go on.
+    """
     given = load(Given)
     url = given.migration_database_url or given.database_url
+    if not url and not DATA.exists():
+        load(DatabaseSettings)  # says that it is missing
     with nullcontext(url.get_secret_value()) if url else migrated() as conninfo:
         text, sound = make(conninfo)
     print(text)

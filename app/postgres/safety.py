@@ -1,6 +1,8 @@
 """Refusing to run unsafe: what must hold of the database before it is served from, and while it is."""
 
 import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from textwrap import indent
@@ -13,7 +15,7 @@ from psycopg.errors import (
     UndefinedFunction,
 )
 
-from app.postgres.connection import Value, rows
+from app.postgres.connection import Value
 from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
 
@@ -41,7 +43,18 @@ select app.schema_version(), current_user, app.current_user_id(), (
     )
 ), pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean
 """
-PROBE_USER: dict[str, Value] = {"user_id": "somebody"}
+
+# What functions use on the API's behalf, so that explaining its own statements does not tell.
+WITHHELD = """
+select string_agg(distinct name, ', ')
+from (
+  values ('app.users', 'select'), ('app.users', 'insert'), ('app.users', 'update'),
+    ('app.idempotency_keys', 'select'), ('app.idempotency_keys', 'insert')
+) as needed (name, privilege)
+where not has_any_column_privilege(name, privilege)
+  or name = 'app.idempotency_keys' and not has_table_privilege(name, 'delete')
+"""
+PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id="somebody")
 
 # Names are looked up in pg_catalog alone; the role's own limit is meant for requests.
 FOR_AUDIT = (
@@ -62,7 +75,7 @@ class Unready(Exception):
 async def check(database: Database) -> None:
     """Raise Unready unless the migrations are there and row security holds for this very connection."""
     try:
-        (row,) = rows(await database.run(READ_AS, CHECK, PROBE_USER))
+        (row,) = await database.probe([CHECK], PROBE)
     except (InvalidSchemaName, UndefinedFunction):
         row = (0, "tasks_api", "somebody", None, False)
     version, role, user, exposed, read_only = row
@@ -79,16 +92,24 @@ async def check(database: Database) -> None:
         raise Unready("The database is read-only: a standby, or one that is set so")
 
 
+async def check_statements(database: Database, statements: Iterable[str]) -> None:
+    """Raise Unready or psycopg's error where one could not run: explaining it takes the same privileges."""
+    explained = [f"explain {statement}" for statement in statements]
+    (row,) = await database.probe([*explained, WITHHELD], PROBE)
+    if row[0]:
+        raise Unready(f"tasks_api lacks privileges on {row[0]}: run make audit")
+
+
 async def check_prepared(database: Database) -> None:
     """Raise Unready where one connection finds what another prepared: the pooler mixes them up."""
     if database.options["prepare_threshold"] is None:
         return
     async with database.pool.connection() as connection, await database.connect() as another:
         with suppress(DuplicatePreparedStatement), Deadline(Client()):
-            await connection.execute_pipeline((READ_AS, CHECK), PROBE_USER)
+            await connection.execute_pipeline((READ_AS, CHECK), PROBE)
             another.names = dict(connection.names)
             try:
-                await another.execute_pipeline((READ_AS, CHECK), PROBE_USER)
+                await another.execute_pipeline((READ_AS, CHECK), PROBE)
             except InvalidSqlStatementName:
                 return
     raise Unready("The pooler does not keep prepared statements apart: set PREPARED_STATEMENTS=false")

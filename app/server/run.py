@@ -1,41 +1,41 @@
-"""Serves the application: in one process, or in several that share the port and end together."""
+"""Serves the application, in one process or in several."""
 
-import asyncio
-import os
+import errno
+import gc
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psycopg
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from app import main
 from app.server import request_log
 from app.server.metrics import Metrics, router
 from app.server.protocol import Protocol
 from app.server.request_log import RequestLog
+from app.server.several import another_serves, end_with_parent, mark_serving, serve_in_several, start_again
 from app.settings import Settings, load
 
 # Seconds: longer than a load balancer keeps a connection (60, mostly), which would else send a request
 # into one that is just being closed; and longer than a person thinks.
 KEEP_ALIVE = 75
+PATIENCE = 15  # seconds a process may take to import all this on a busy machine before it counts as hung
 GRACE = 15  # seconds to finish what was accepted: more than a request may wait for the database
-
-# A file that is there as soon as one of several processes serves. Another that finds the database away then
-# has not been started wrongly: it ends with a status that makes the parent start it again.
-SERVED = "TASKS_SERVED"
-AGAIN = 75  # EX_TEMPFAIL; uvicorn's STARTUP_FAILURE would end them all
+GARBAGE = (5000, 20, 20)  # objects, and rounds of each younger generation, between two collections
 
 
-def serve() -> None:
-    """Serve as the settings say until SIGTERM; then finish what was accepted, and end with status 0."""
+def serve(announce: Callable[[], object] = lambda: None) -> None:
+    """Serve as the settings say until SIGTERM; then finish what was accepted, and end with status 0.
+
+    Call `announce` as soon as clients can connect.
+    """
     settings = load(Settings)
+    refuse_taken_port(settings)
     config = uvicorn.Config(
         "app.server.run:create_app",
         factory=True,
@@ -50,10 +50,26 @@ def serve() -> None:
         proxy_headers=False,  # nobody asks where a client is
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
+        timeout_worker_healthcheck=PATIENCE,
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it again when it is done
     with suppress(KeyboardInterrupt):
-        sys.exit(serve_in_several(config) if config.workers > 1 else serve_in_one(config))
+        if config.workers > 1:
+            sys.exit(serve_in_several(config, announce, counted=settings.metrics))
+        sys.exit(serve_in_one(config, announce))
+
+
+def refuse_taken_port(settings: Settings) -> None:
+    """End the process where another program listens already; uvicorn would notice when all is started."""
+    host, port = settings.host, settings.port
+    try:
+        for family, kind, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                trial.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            sys.exit(f"PORT: {port} is taken by another program; say PORT={port + 1} make run")
 
 
 def create_app() -> FastAPI:
@@ -65,9 +81,11 @@ def create_app() -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[main.State]:
     """Run the application's own lifespan with observers in its state."""
     settings = load(Settings)
+    end_with_parent()
     try:
         async with main.lifespan(app) as state:
             mark_serving()
+            collect_rarely()
             state["observers"] = [RequestLog(settings)]
             if not settings.metrics:
                 yield state
@@ -82,37 +100,28 @@ async def lifespan(app: FastAPI) -> AsyncIterator[main.State]:
         raise
 
 
-def serve_in_one(config: uvicorn.Config) -> int:
+class Server(uvicorn.Server):
+    """Uvicorn's, which announces that it listens."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], object]) -> None:
+        super().__init__(config)
+        self.announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self.announce()
+
+
+def serve_in_one(config: uvicorn.Config, announce: Callable[[], object]) -> int:
     """Serve in this process; return its exit status."""
-    server = uvicorn.Server(config)
+    server = Server(config, announce)
     server.run()
     return 0 if server.started else STARTUP_FAILURE
 
 
-def serve_in_several(config: uvicorn.Config) -> int:
-    """Serve in processes of their own; where one is refused its start, end them all."""
-    with TemporaryDirectory() as folder:
-        if load(Settings).metrics:
-            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
-        os.environ[SERVED] = f"{folder}/served"
-        supervisor = Multiprocess(config, [config.bind_socket()])
-        supervisor.run()
-    refused = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
-    return STARTUP_FAILURE if refused else 0
-
-
-def mark_serving() -> None:
-    """Note that one of several processes serves."""
-    if SERVED in os.environ:
-        Path(os.environ[SERVED]).touch()
-
-
-def another_serves() -> bool:
-    """Tell whether one of several processes has served already."""
-    return SERVED in os.environ and Path(os.environ[SERVED]).exists()
-
-
-async def start_again() -> None:
-    """End this process, in a moment, so that the parent starts another."""
-    await asyncio.sleep(1)
-    os._exit(AGAIN)
+def collect_rarely() -> None:
+    """Look for cycles less often, and not in what lasts: with a thousand requests waiting that takes long."""
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -60,6 +61,7 @@ class Checkout:
 
 
 def run(report: Report) -> None:
+    interrupted(report)
     with cluster("18") as postgres, tempfile.TemporaryDirectory() as folder:
         postgres.start(fsync="off")
         postgres.migrated()
@@ -70,6 +72,48 @@ def run(report: Report) -> None:
         with serving(address, POOL_SIZE="4") as api:
             asyncio.run(migrating(report, postgres, api, slow, quick))
         versions(report, postgres, quick)
+
+
+def interrupted(report: Report) -> None:
+    """End first runs of `make run` at any moment; the next one must serve, and leave nothing behind."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("app", "sql"):
+            shutil.copytree(ROOT / name, f"{folder}/{name}")
+        ends = Counter[str]()
+        for number in range(6 if QUICK else 30):
+            shutil.rmtree(f"{folder}/.postgres", ignore_errors=True)
+            for kind in random.choices((signal.SIGKILL, signal.SIGTERM, signal.SIGINT), k=2):
+                first = first_run(folder)
+                time.sleep(random.uniform(0.5, 3))
+                first.send_signal(kind)
+                text, _ = first.communicate(timeout=60)
+                ends[kind.name] += 1
+                report.expect("Traceback" not in text, f"{number}: a traceback after {kind.name}")
+            last = first_run(folder)
+            said = read_up_to(last, "/api/alice/tasks")
+            report.expect("/api/alice/tasks" in said, f"{number}: {said[-300:]}")
+            last.send_signal(signal.SIGINT)
+            last.communicate(timeout=60)
+            report.expect(not Path(folder, ".postgres/data/postmaster.pid").exists(), "PostgreSQL runs on")
+        report.say("first runs ended at any moment", f"{dict(ends)}; each next one served and stopped")
+
+
+def first_run(folder: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "app", "run"],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PORT": str(free_port())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def read_up_to(process: subprocess.Popen[str], end: str) -> str:
+    said = ""
+    while process.stdout and end not in said and (line := process.stdout.readline()):
+        said += line
+    return said
 
 
 async def rolling(report: Report, address: str) -> None:

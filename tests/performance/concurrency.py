@@ -9,6 +9,7 @@ from performance import services, wrk
 from performance.traffic import own_id, requests
 
 CONNECTIONS = (1, 16, 256, 1000)
+CROWDS = (100, 600, 1500, 4000)  # that ask for one task and ask again at once, whatever they hear
 USERS = 10_000
 PROCESSES = 4  # for them: an idle connection takes 6 kB of one
 THINK = 10_000  # ms on average between two requests of a user
@@ -31,9 +32,14 @@ def measure(conninfo: str, seconds: float, users_seconds: float) -> dict[str, An
     results: dict[str, Any] = {}
     stream = mixed()
     for connections in CONNECTIONS:
-        with services.api(conninfo, POOL_QUEUE="1000") as api:
+        with services.api(conninfo) as api:
             wrk.run(api.url, islice(stream, 5000), connections=min(connections, 64), seconds=1)
             results[str(connections)] = _load(api, islice(stream, 20_000), connections, seconds)
+    for connections in CROWDS:
+        with services.api(conninfo) as api:
+            crowd = requests("get", own_id, seed=5)
+            wrk.run(api.url, islice(crowd, 1000), connections=16, seconds=1)
+            results[f"{connections}, get one"] = _load(api, islice(crowd, 1000), connections, 2 * seconds)
     with services.api(conninfo, WEB_CONCURRENCY=str(PROCESSES)) as api:
         results["users"] = _load(api, islice(stream, 20_000), USERS, users_seconds, THINK)
     return results

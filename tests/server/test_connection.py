@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from app.postgres import deadline
-from app.postgres.connection import Connection, ConnectionLost, rows
+from app.postgres.connection import Connection, ConnectionLost
 from app.postgres.database import ACT_AS, READ_AS
 
 pytestmark = on_18
@@ -56,7 +56,7 @@ def kill(server: Server) -> Callable[[int], None]:
 
 async def ask(connection: Connection, statement: str, identity: str = READ_AS, **values: str) -> Any:
     result = await connection.execute_pipeline((identity, statement), {"user_id": "alice", **values})
-    ((value,),) = rows(result)
+    ((value,),) = result
     return value
 
 

@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
 import httpx
 import pytest
-from conftest import Api, Database, Server, on_18, serving
+from conftest import ALWAYS_FRESH, Api, Database, Server, on_18, serving
 from support.faults import PGBOUNCER, Cluster, Splitter, cluster, eventually, network, pgbouncer
 
 from app.postgres import safety
@@ -24,13 +24,14 @@ ACTIVE = (
     "select count(*) from pg_stat_activity where usename = 'tasks_api' and datname = %s and state = 'active'"
 )
 TERMINATE = (
-    "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tasks_api' and datname = %s"
+    "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+    " where usename = 'tasks_api' and datname = %s"
 )
 
 
 @dataclass(frozen=True)
 class Service:
-    """An API over one connection with a queue of two, and its database to break."""
+    """An API over one connection, and its database to break."""
 
     server: Server
     api: Api
@@ -65,7 +66,7 @@ def service(server: Server, template: str) -> Iterator[Service]:
     with (
         server.database(template) as name,
         server.connect(name) as owner,
-        serving(server.conninfo(name, "tasks_api"), POOL_SIZE="1", POOL_QUEUE="2") as api,
+        serving(server.conninfo(name, "tasks_api"), ALWAYS_FRESH, POOL_SIZE="1", METRICS="true") as api,
     ):
         yield Service(server, api, owner, name)
 
@@ -97,28 +98,24 @@ def test_a_client_that_goes_away_cancels_its_query(service: Service, method: str
 
 
 def test_a_client_that_goes_away_leaves_the_queue(service: Service) -> None:
-    def impatient(_: int) -> None:
-        with service.client("impatient", timeout=0.4) as client, pytest.raises(httpx.ReadTimeout):
+    def gone() -> int:
+        return service.api.log.read_text().count(" 499 in ")
+
+    def impatient(client: httpx.Client) -> None:
+        with pytest.raises(httpx.ReadTimeout):
             client.get("/tasks")
 
-    with service.blocked(), ThreadPoolExecutor() as pool:
-        list(pool.map(impatient, range(3)))
-        list(pool.map(impatient, range(3)))  # would be refused if the first still stood there
-
-
-def test_a_full_queue_is_said_at_once(service: Service) -> None:
-    def ask(_: int) -> httpx.Response:
-        with service.client("patient") as client:
-            return client.get("/tasks")
-
-    with ThreadPoolExecutor() as pool:
-        with service.blocked():
-            waiting = [pool.submit(ask, n) for n in range(3)]
-            time.sleep(0.5)
-            refused = ask(0)
-            assert_unavailable(refused)
-            assert refused.elapsed.total_seconds() < 0.5
-        assert [future.result().status_code for future in waiting] == [200] * 3
+    before = gone()
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+        clients = [stack.enter_context(service.client("impatient", timeout=0.8)) for _ in range(3)]
+        metrics = stack.enter_context(httpx.Client(base_url=service.api.url))
+        stack.enter_context(service.blocked())
+        leaving = [pool.submit(impatient, client) for client in clients]
+        eventually(lambda: "\ntasks_requests_waiting 2.0\n" in metrics.get("/metrics").text)
+        for client in leaving:
+            client.result()
+        eventually(lambda: "\ntasks_requests_waiting 0.0\n" in metrics.get("/metrics").text)
+        eventually(lambda: gone() == before + 3)  # rather than refused because their time was up
 
 
 @on_18

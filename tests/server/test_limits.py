@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import pytest
 import uvicorn
-from conftest import Server
+from conftest import Person, Server
+from psycopg.errors import QueryCanceled
 from psycopg.pq import TransactionStatus
-from psycopg_pool import PoolTimeout, TooManyRequests
+from psycopg_pool import PoolTimeout
 from starlette.types import Message, Receive, Scope, Send
+from support.contract import until_blocked
 from uvicorn.server import ServerState
 
 from app.api.edge import EdgeMiddleware
-from app.postgres.connection import rows
+from app.postgres import turns
 from app.postgres.database import ACT_AS, READ_AS, Database
 from app.server import protocol
 from app.settings import Settings, load
@@ -124,11 +127,10 @@ def test_what_one_turn_of_the_event_loop_writes_is_sent_at_once_and_before_the_e
 def with_database(
     server: Server, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Callable[[Database], Awaitable[None]]], None]:
-    """Run something on a database of two connections and a queue of one."""
+    """Run something on a database of two connections, so that each user has one."""
     monkeypatch.setenv("DATABASE_URL", server.conninfo(database, "tasks_api"))
     monkeypatch.setenv("JWT_SECRET", "x" * 32)
     monkeypatch.setenv("POOL_SIZE", "2")
-    monkeypatch.setenv("POOL_QUEUE", "1")
 
     async def opened(work: Callable[[Database], Awaitable[None]]) -> None:
         async with Database(load(Settings)) as opened:
@@ -139,7 +141,7 @@ def with_database(
 
 
 async def pid(database: Database) -> int:
-    ((number,),) = rows(await database.run(READ_AS, PID, {"user_id": "alice"}))
+    ((number,),) = await database.run(READ_AS, PID, {"user_id": "alice"})
     assert isinstance(number, int)
     return number
 
@@ -147,17 +149,44 @@ async def pid(database: Database) -> int:
 Run = Callable[[Callable[[Database], Awaitable[None]]], None]
 
 
-def test_a_queue_is_bounded_in_length_and_in_time(with_database: Run) -> None:
+def test_a_queue_is_bounded_in_time(with_database: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(database: Database) -> None:
-        database.pool.timeout = 0.2
-        async with database.pool.connection(), database.pool.connection():
-            waiting = asyncio.create_task(pid(database))
-            await asyncio.sleep(0.05)
-            with pytest.raises(TooManyRequests):
-                await pid(database)
-            with pytest.raises(PoolTimeout):
-                await waiting
+        held = [await database.pool.take(user) for user in ("bob", "carol")]
+        with pytest.raises(PoolTimeout):
+            await pid(database)
+        await database.probe([PID], {"user_id": "nobody"})  # which waits for none of them
+        for user, connection in zip(("bob", "carol"), held, strict=True):
+            await database.pool.give_back(user, connection)
         await pid(database)
+
+    monkeypatch.setattr(turns, "LONGEST_WAIT", 0.2)
+    with_database(work)
+
+
+def test_the_requests_of_one_user_that_wait_stop_no_other_user(
+    server: Server, database: str, alice: Person, bob: Person
+) -> None:
+    alice.create()
+    bob.create()
+    with ThreadPoolExecutor() as pool:
+        with server.connect(database) as other, other.transaction():
+            other.execute("select from app.tasks where user_id = %s for update", [alice.name])
+            stuck = [pool.submit(alice.client.patch, "/tasks/1/complete") for _ in range(8)]
+            until_blocked(other)
+            for _ in range(20):
+                assert bob.client.get("/tasks/1").elapsed.total_seconds() < 1
+        assert {future.result().status_code for future in stuck} == {200}
+
+
+def test_a_read_has_less_time_than_a_write(with_database: Run) -> None:
+    alice = {"user_id": "alice"}
+
+    async def work(database: Database) -> None:
+        for identity, limit in ((READ_AS, "2s"), (ACT_AS, "5s"), (READ_AS, "2s")):
+            told = await database.run(identity, "select current_setting('statement_timeout')", alice)
+            assert told == [(limit,)]
+        with pytest.raises(QueryCanceled):
+            await database.run(READ_AS.replace("2s", "50ms"), "select pg_sleep(9)", alice)
 
     with_database(work)
 
@@ -182,9 +211,9 @@ def test_a_cancelled_query_gives_its_connection_back_without_an_identity(with_da
 def test_a_connection_given_back_by_somebody_who_is_cancelled_is_not_lost(with_database: Run) -> None:
     async def work(database: Database) -> None:
         for _ in range(3):
-            connection = await database.pool.getconn()
+            connection = await database.pool.take("alice")
             async with database.pool._lock:  # noqa: SLF001 - as where others wait in the pool
-                giving = asyncio.create_task(database.pool.putconn(connection))
+                giving = asyncio.create_task(database.pool.give_back("alice", connection))
                 await asyncio.sleep(0.01)
                 giving.cancel()
                 with pytest.raises(asyncio.CancelledError):

@@ -56,10 +56,9 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
             "JWT_SECRET": SECRET[:31],
             "PORT": "http",
             "POOL_SIZE": "0",
-            "POOL_QUEUE": "-1",
             "PREPARED_STATEMENTS": "maybe",
         },
-        {"DATABASE_URL", "JWT_SECRET", "PORT", "POOL_SIZE", "POOL_QUEUE", "PREPARED_STATEMENTS"},
+        {"DATABASE_URL", "JWT_SECRET", "PORT", "POOL_SIZE", "PREPARED_STATEMENTS"},
     ),
     "the secret by its other name is short": (
         {"DATABASE_URL": f"mysql://root:{PASSWORD}@h/d", "JWT_SECRET": "", "BETTER_AUTH_SECRET": "x" * 31},

@@ -1,0 +1,104 @@
+"""Several processes that share the port and end together; one that ends alone gets a successor."""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+from time import monotonic
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+# A file that is there as soon as one of several processes serves. Another that finds the database away then
+# has not been started wrongly: it ends with a status that makes the parent start it again.
+SERVED = "TASKS_SERVED"
+AGAIN = 75  # EX_TEMPFAIL; uvicorn's STARTUP_FAILURE would end them all
+
+SOON = 60  # seconds within which another end makes the next start wait
+LONGEST = 16  # seconds between two starts
+
+logger = logging.getLogger("uvicorn.error")
+
+
+class Supervisor(Multiprocess):
+    """Uvicorn's, which says how a process ended, and waits longer each time when that happens soon again."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self.said: set[int | None] = set()  # processes that ended and have no successor yet
+        self.pause, self.ended, self.next = 0.0, -SOON * 1.0, 0.0
+
+    def keep_subprocess_alive(self) -> None:
+        """Look after the processes; called twice a second."""
+        ends = {process.pid: process.exitcode for process in self.processes if process.exitcode is not None}
+        new = ends.keys() - self.said
+        if STARTUP_FAILURE in ends.values():  # uvicorn says so and ends them all
+            return super().keep_subprocess_alive()
+        if new:
+            self._wait_longer()
+        for pid in new:
+            logger.error("Process [%s] ended: %s; another in %d s", pid, _end(ends[pid]), self.pause)
+        self.said |= new
+        if monotonic() >= self.next:
+            self.said.clear()
+            super().keep_subprocess_alive()
+        return None
+
+    def _wait_longer(self) -> None:
+        """Wait for nothing after a single end, then 1 s, and twice as long each time."""
+        now = monotonic()
+        self.pause = min(self.pause * 2 or 1, LONGEST) if now - self.ended < SOON else 0
+        self.ended, self.next = now, now + self.pause
+
+
+def _end(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
+
+
+def serve_in_several(config: uvicorn.Config, announce: Callable[[], object], *, counted: bool) -> int:
+    """Serve in processes of their own; where one is refused its start, end them all."""
+    with TemporaryDirectory() as folder:
+        if counted:
+            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
+        os.environ[SERVED] = f"{folder}/served"
+        supervisor = Supervisor(config, [config.bind_socket()])
+        announce()
+        supervisor.run()
+    refused = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
+    return STARTUP_FAILURE if refused else 0
+
+
+def end_with_parent() -> None:
+    """Stop when the parent is gone: killed, it cannot say so, and the port would stay taken."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        Thread(target=_end_with, args=[parent], daemon=True).start()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def mark_serving() -> None:
+    """Note that one of several processes serves."""
+    if SERVED in os.environ:
+        Path(os.environ[SERVED]).touch()
+
+
+def another_serves() -> bool:
+    """Tell whether one of several processes has served already."""
+    return SERVED in os.environ and Path(os.environ[SERVED]).exists()
+
+
+async def start_again() -> None:
+    """End this process, in a moment, so that the parent starts another."""
+    await asyncio.sleep(1)
+    os._exit(AGAIN)

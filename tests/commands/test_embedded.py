@@ -1,0 +1,206 @@
+"""The embedded PostgreSQL survives what people do to it."""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import psycopg
+import pytest
+from conftest import ROOT
+from support.faults import eventually
+
+from app.commands import embedded
+from app.commands.postgres import SOCKET, Cluster
+from app.commands.programs import NAME, account, find_programs
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user, or mount")
+USE = """
+import sys
+from pathlib import Path
+from app.commands import embedded
+
+embedded.HOME = Path(sys.argv[1])
+with embedded.embedded():
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def begin(home: Path, *wrapper: str) -> subprocess.Popen[str]:
+    """Start a process that uses the server until its input ends."""
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.Popen(
+        [*wrapper, sys.executable, "-c", USE, home],
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        cwd=home.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def await_ready(process: subprocess.Popen[str]) -> None:
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.readline() == "ready\n", process.stderr.read()
+
+
+@contextmanager
+def using(home: Path) -> Iterator[subprocess.Popen[str]]:
+    with begin(home) as process:
+        await_ready(process)
+        yield process
+        process.communicate(timeout=60)
+
+
+def postmaster(cluster: Cluster) -> int:
+    return int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
+
+
+def answer(folder: str) -> object:
+    with psycopg.connect(host=folder, user="postgres", dbname="postgres") as connection:
+        return connection.execute("show data_directory").fetchall()[0][0]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster, set up, in a checkout whose path has a space."""
+    with TemporaryDirectory(prefix="tasks ", ignore_cleanup_errors=True) as folder:
+        cluster = Cluster(Path(folder) / ".postgres", find_programs())
+        with cluster.running():
+            pass
+        yield cluster
+
+
+@pytest.fixture
+def fresh() -> Iterator[Cluster]:
+    """A cluster that is not there yet."""
+    with TemporaryDirectory(prefix="tasks ", ignore_cleanup_errors=True) as folder:
+        yield Cluster(Path(folder) / ".postgres", find_programs())
+
+
+def test_interrupted_first_runs_do_not_break_the_next(fresh: Cluster) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with begin(fresh.home) as process:
+            eventually(lambda: any(fresh.home.glob("new-*/data/base")), 60)
+            process.send_signal(number)
+        assert not fresh.data.exists()
+    with fresh.running() as folder:
+        assert answer(folder) == str(fresh.data)
+    assert not list(fresh.home.glob("new-*"))
+
+
+def test_a_process_that_got_the_number_of_a_dead_server_is_let_alone(cluster: Cluster) -> None:
+    stranger = subprocess.Popen(["sleep", "600"], user=NAME if os.geteuid() == 0 else None)
+    try:
+        for name in ("postmaster.pid", f"{SOCKET}.lock"):
+            lines = [stranger.pid, cluster.data, 1, 5432, cluster.data, "", "  1  1", "ready"]
+            (cluster.data / name).write_text("\n".join(map(str, lines)) + "\n")
+        (cluster.data / ".handle_pids.json").write_text("[12, ")  # torn, and of an earlier version
+        with cluster.running() as folder:
+            assert postmaster(cluster) != stranger.pid
+            assert answer(folder) == str(cluster.data)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_the_server_stops_with_the_last_that_uses_it_also_where_one_was_killed(cluster: Cluster) -> None:
+    with using(cluster.home) as last:
+        server = psutil.Process(postmaster(cluster))
+        with using(cluster.home) as killed, using(cluster.home):
+            killed.kill()
+        assert server.is_running()
+        assert postmaster(cluster) == server.pid
+        assert last.poll() is None
+    assert not server.is_running()
+
+
+def test_a_server_that_all_its_users_left_behind_is_used_and_stopped(cluster: Cluster) -> None:
+    with using(cluster.home) as only:
+        server = psutil.Process(postmaster(cluster))
+        only.kill()
+    assert server.is_running()
+    with cluster.running():
+        assert postmaster(cluster) == server.pid
+    assert not server.is_running()
+
+
+def test_two_first_runs_at_once_both_work(fresh: Cluster) -> None:
+    with begin(fresh.home) as one, begin(fresh.home) as other:
+        for process in (one, other):
+            await_ready(process)
+        server = psutil.Process(postmaster(fresh))
+        said = [process.communicate(timeout=60)[1] for process in (one, other)]
+    assert sum("Setting up" in text for text in said) == 1
+    assert not server.is_running()
+
+
+def test_no_other_user_reaches_the_socket_however_long_the_path(cluster: Cluster, tmp_path: Path) -> None:
+    long = Cluster(tmp_path / ("long " * 20) / ".postgres", cluster.programs)
+    long.home.mkdir(parents=True)
+    shutil.move(cluster.data, long.data)
+    try:
+        with long.running() as folder:
+            assert answer(folder) == str(long.data)
+            assert stat.S_IMODE(Path(folder).stat().st_mode) == 0o700
+            assert stat.S_IMODE(Path(folder, SOCKET).stat().st_mode) == 0o700
+            assert Path(folder) != long.data
+            if os.geteuid() == 0:
+                refused = subprocess.run(
+                    [embedded.psql_program(), "-h", folder, "-U", "postgres", "-c", "select 1"],
+                    user="nobody",
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                assert "Permission denied" in refused.stderr
+        assert not Path(folder).exists()
+    finally:
+        shutil.move(long.data, cluster.data)
+
+
+@ROOT_ONLY
+def test_folders_above_are_opened_to_pass_through_but_not_to_read(
+    cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    above = tmp_path / "private"
+    above.mkdir(mode=0o700)
+    account(above / "data", cluster.programs)
+    assert stat.S_IMODE(above.stat().st_mode) == 0o701
+    assert f"chmod o+x {above}" in capsys.readouterr().err
+
+
+@ROOT_ONLY
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    script = 'mount -t tmpfs -o size=8m tmpfs "$0" || exit 75; cd "$0"; exec "$@"'
+    with begin(tmp_path / ".postgres", "unshare", "--mount", "sh", "-c", script, str(tmp_path)) as process:
+        _, said = process.communicate(timeout=60)
+    if process.returncode == 75:
+        pytest.skip("not even root may mount on this machine")
+    assert process.returncode == 1
+    assert "Traceback" not in said
+    assert "No space left on device" in said.splitlines()[-1]
+
+
+def test_an_empty_secret_is_made_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(embedded, "HOME", tmp_path)
+    monkeypatch.setenv("JWT_SECRET", "")
+    (tmp_path / "secret").touch(mode=0o600)
+    embedded.ensure_secret()
+    kept = os.environ["JWT_SECRET"]
+    assert len(kept) == 64
+    monkeypatch.setenv("JWT_SECRET", "")
+    embedded.ensure_secret()
+    assert os.environ["JWT_SECRET"] == kept
