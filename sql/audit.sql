@@ -1204,6 +1204,11 @@ role_leftover as (
   cross join lateral (values
     (r.rolsuper, 'is a superuser', format('alter role %I nosuperuser; -- or nologin', r.rolname)),
     (r.rolbypassrls and not r.rolsuper, 'bypasses row security', format('alter role %I nobypassrls; -- or nologin', r.rolname)),
+    (not r.rolbypassrls and not r.rolsuper and exists (
+        select from pg_roles b
+        where (b.rolsuper or b.rolbypassrls) and pg_has_role(r.oid, b.oid, 'member')
+      ),
+      'can become a role that bypasses row security', format('alter role %I nologin; -- or revoke that role from it', r.rolname)),
     (r.rolcreaterole and not r.rolsuper and current_setting('server_version_num')::integer < 160000,
       'may grant itself every role that is no superuser (CREATEROLE, before PostgreSQL 16)', format('alter role %I nocreaterole;', r.rolname))
   ) as a (is_set, can, remedy)
@@ -1904,6 +1909,16 @@ untrusted_owner as (
   cross join lateral pg_identify_object(h.classid, h.objid, 0) i
   left join code c on h.classid = 'pg_proc'::regclass and c.oid = h.objid
   where d.refobjid not in (select oid from trusted) and d.refobjid not in (select oid from self)
+  union all
+  -- What a body kept as text calls is looked up by name each time.
+  select 'hole', format('schema %I', w.nspname),
+    format('working with the API''s tables calls %s by name, and %s may put a function that fits the call better beside it', string_agg(distinct c.name, ', '), w.who),
+    format('revoke create on schema %I from public; -- and from %s', w.nspname, w.who)
+  from hooked h
+  join code c on h.classid = 'pg_proc'::regclass and c.oid = h.objid
+  join pg_proc p on p.oid = c.oid and p.pronargs > 0 and p.oid in (select objid from said)
+  join writable w on w.oid = p.pronamespace and w.oid not in (select oid from home)
+  group by w.nspname, w.who
   union all
   select 'hole', format('%I.%I', n.nspname, c.relname),
     format('this table is a partition or child of one that the API works with, and %I, who owns neither the database nor its schema, reads and changes every user''s rows in it', pg_get_userbyid(c.relowner)),

@@ -62,7 +62,7 @@ declare
   alice constant text := 'prove Alice ' || gen_random_uuid();
   bob constant text := 'prove Bób ' || gen_random_uuid();
   carol constant text := 'prove Carol ' || gen_random_uuid();
-  dave constant text := 'prove Dave ' || gen_random_uuid();
+  erin constant text := 'prove Erin ' || gen_random_uuid();
   attempt record;
   found_rows bigint;
   happened text;
@@ -116,21 +116,21 @@ begin
       (alice, 'alice reads her own idempotency key', 'find 1',
         'select key, task, created_at from app.idempotency_keys'),
 
-      -- Creating with a key: dave's belongs to him
-      (dave, 'dave creates a task with a key', 'keep 1',
-        $$select from app.create_task_once('prove once', {dave}, null, false) where not replayed$$),
-      (dave, 'dave repeats it and is answered the same', 'find 1',
-        $$select from app.create_task_once('prove once', {dave}, null, false) where replayed and same$$),
-      (alice, 'alice sends dave''s key and gets a task of her own', 'find 1',
+      -- Creating with a key: erin's belongs to him
+      (erin, 'erin creates a task with a key', 'keep 1',
+        $$select from app.create_task_once('prove once', {erin}, null, false) where not replayed$$),
+      (erin, 'erin repeats it and is answered the same', 'find 1',
+        $$select from app.create_task_once('prove once', {erin}, null, false) where replayed and same$$),
+      (alice, 'alice sends erin''s key and gets a task of her own', 'find 1',
         $$select from app.create_task_once('prove once', 'hers', null, false)
           where not replayed and task ->> 'user_id' = {alice}$$),
-      (alice, 'alice asks by dave''s key and title for what he made', 'find nothing',
-        $$select from app.create_task_once('prove once', {dave}, null, false)
+      (alice, 'alice asks by erin''s key and title for what he made', 'find nothing',
+        $$select from app.create_task_once('prove once', {erin}, null, false)
           where replayed or task ->> 'user_id' <> {alice}$$),
       ('', 'nobody creates a task with a key', 'be refused',
         $$select from app.create_task_once('prove once', 'nobody''s', null, false)$$),
-      ('', 'nobody repeats dave''s key', 'be refused',
-        $$select from app.create_task_once('prove once', {dave}, null, false)$$),
+      ('', 'nobody repeats erin''s key', 'be refused',
+        $$select from app.create_task_once('prove once', {erin}, null, false)$$),
 
       -- Reading
       (alice, 'alice reads somebody else''s tasks', 'find nothing',
@@ -502,7 +502,7 @@ begin
     end if;
     begin
       execute replace(replace(replace(
-        attempt.statement, '{alice}', quote_literal(alice)), '{bob}', quote_literal(bob)), '{dave}', quote_literal(dave));
+        attempt.statement, '{alice}', quote_literal(alice)), '{bob}', quote_literal(bob)), '{erin}', quote_literal(erin));
       get diagnostics found_rows = row_count;
       kind := coalesce(nullif(found_rows, 0)::text, 'nothing');
       happened := 'found ' || kind;

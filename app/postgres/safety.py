@@ -20,7 +20,7 @@ from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
 
 SQL = Path(__file__).parent.parent.parent / "sql"
-SCHEMA_VERSION = 5  # the newest migration this code needs
+SCHEMA_VERSION = 10  # the newest migration this code needs
 
 log = logging.getLogger("uvicorn.error")
 
