@@ -288,6 +288,7 @@ def nobody(server: Server) -> Iterator[str]:
             admin.execute(f"drop role {name}")
 
 
+@pytest.mark.usefixtures("template")  # tasks_api may log in there
 def test_any_role_may_ask(server: Server, owned: str, migrator: str, nobody: str) -> None:
     for role in ("postgres", migrator, "tasks_api", nobody):
         with server.connect(owned, role) as connection:
