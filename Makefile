@@ -35,8 +35,14 @@ prove: $(READY) ## try everything that must be refused between users; fails wher
 policies: $(READY) ## show who may do what, by which policy and in which columns
 	@$(TASKS) policies
 
+report: $(READY) ## write report.html: access, findings, accepted ones and what prove saw, for an auditor
+	@$(TASKS) report
+
 test: $(READY) ## run the tests on real PostgreSQL
 	@$(PYTHON) -m pytest
+
+majors: ## install PostgreSQL 16 and 17 to test on as well; needs Node
+	@tests/majors/prepare
 
 chaos: $(READY) ## break everything for ten minutes and show what was seen; QUICK=1 takes three
 	@PYTHONPATH=tests:. QUICK=$(QUICK) $(PYTHON) -W ignore tests/chaos/run.py $(ONLY)
@@ -73,4 +79,5 @@ lock: $(READY) ## renew requirements.txt from pyproject.toml
 $(READY): requirements.txt
 	@.ci/venv
 
-.PHONY: help run token psql migrate rollback migrations audit prove policies test check e2e e2e-next bench chaos lock
+.PHONY: help run token psql migrate rollback migrations audit prove policies report test majors check e2e \
+  e2e-next bench chaos lock

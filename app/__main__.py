@@ -15,6 +15,7 @@ COMMANDS = {
     "audit": "app.commands.database:audit",
     "prove": "app.commands.database:prove",
     "policies": "app.commands.database:policies",
+    "report": "app.commands.database:page_of_it",
 }
 
 

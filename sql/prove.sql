@@ -20,7 +20,8 @@
 --   so the privileges are asked for instead;
 -- * lock table on app.tasks: PostgreSQL allows it to whoever may delete from a table;
 -- * copy to stdout (PL/pgSQL has no client), tablesample (reads the whole table): the project's tests do;
--- * how many rows the whole table has: every role reads that in pg_class.
+-- * how many rows the whole table has: every role reads that in pg_class;
+-- * procedures, and functions that reach outside (dblink, programs, http): they could do more than can be undone.
 
 begin isolation level read committed read write;
 set local search_path = pg_catalog, pg_temp;
@@ -61,6 +62,7 @@ declare
   alice constant text := 'prove Alice ' || gen_random_uuid();
   bob constant text := 'prove Bób ' || gen_random_uuid();
   carol constant text := 'prove Carol ' || gen_random_uuid();
+  erin constant text := 'prove Erin ' || gen_random_uuid();
   attempt record;
   found_rows bigint;
   happened text;
@@ -71,7 +73,15 @@ begin
     select tried.who, tried.what, tried.must, tried.statement
     from (
       values
-      -- Before anybody is named
+      -- Before anybody is named: the setting is not even empty yet, where the session is new
+      (null::text, 'nobody, the setting unset, reads tasks', 'find nothing',
+        'select from app.tasks limit 1'),
+      (null, 'nobody, the setting unset, reads users', 'find nothing',
+        'select from app.users limit 1'),
+      (null, 'nobody, the setting unset, reads idempotency keys', 'find nothing',
+        'select from app.idempotency_keys limit 1'),
+      (null, 'nobody, the setting unset, makes a task', 'be refused',
+        $$insert into app.tasks (title) values ('nobody''s')$$),
       ('', 'nobody reads tasks', 'find nothing',
         'select from app.tasks limit 1'),
       ('', 'nobody reads users', 'find nothing',
@@ -105,6 +115,22 @@ begin
         'select from app.next_task_id() as id where id = 3'),
       (alice, 'alice reads her own idempotency key', 'find 1',
         'select key, task, created_at from app.idempotency_keys'),
+
+      -- Creating with a key: erin's belongs to him
+      (erin, 'erin creates a task with a key', 'keep 1',
+        $$select from app.create_task_once('prove once', {erin}, null, false) where not replayed$$),
+      (erin, 'erin repeats it and is answered the same', 'find 1',
+        $$select from app.create_task_once('prove once', {erin}, null, false) where replayed and same$$),
+      (alice, 'alice sends erin''s key and gets a task of her own', 'find 1',
+        $$select from app.create_task_once('prove once', 'hers', null, false)
+          where not replayed and task ->> 'user_id' = {alice}$$),
+      (alice, 'alice asks by erin''s key and title for what he made', 'find nothing',
+        $$select from app.create_task_once('prove once', {erin}, null, false)
+          where replayed or task ->> 'user_id' <> {alice}$$),
+      ('', 'nobody creates a task with a key', 'be refused',
+        $$select from app.create_task_once('prove once', 'nobody''s', null, false)$$),
+      ('', 'nobody repeats erin''s key', 'be refused',
+        $$select from app.create_task_once('prove once', {erin}, null, false)$$),
 
       -- Reading
       (alice, 'alice reads somebody else''s tasks', 'find nothing',
@@ -293,6 +319,45 @@ begin
       (alice, 'alice copies tasks from a file of the server', 'be refused',
         $$copy app.tasks (title) from '/dev/null'$$),
 
+      (alice, 'alice may read or write a large object', 'find nothing',
+        'select from pg_largeobject_metadata as l
+         where l.lomowner = current_user::regrole or exists (
+           select from aclexplode(l.lomacl) as a where a.grantee = 0 or pg_has_role(a.grantee, ''member'')) limit 1'),
+      (alice, 'what alice writes is told to listening sessions', 'find nothing',
+        $$select from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
+          where t.tgrelid in ('app.tasks'::regclass, 'app.users'::regclass, 'app.idempotency_keys'::regclass)
+            and t.tgenabled <> 'D' and (p.prosrc ~* '\y(pg_)?notify\y' or p.prosrc = 'triggered_change_notification')$$),
+      (alice, 'alice''s statements find a function in front of PostgreSQL''s own', 'find nothing',
+        $$select from (
+            select coalesce((
+              select substr(c.entry, 13)
+              from pg_db_role_setting as s cross join unnest(s.setconfig) as c (entry)
+              where c.entry like 'search_path=%' and s.setrole in (0, 'tasks_api'::regrole)
+                and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+              order by s.setrole = 0, s.setdatabase = 0 limit 1), '"$user", public') as path
+          ) as effective
+          cross join unnest(string_to_array(path, ',')) as e (part)
+          join pg_namespace as n on n.nspname = replace(btrim(e.part, ' "'), '$user', 'tasks_api')
+          join pg_proc as p on p.pronamespace = n.oid
+          where n.nspname <> 'pg_catalog' and not exists (select from unnest(p.proargtypes) as t where t >= 16384)
+            and exists (select from pg_proc as b where b.proname = p.proname and b.pronamespace = 'pg_catalog'::regnamespace)
+            and not exists (select from pg_depend as d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')$$),
+      (alice, 'somebody may put one there', 'find nothing',
+        $$select from (
+            select coalesce((
+              select substr(c.entry, 13)
+              from pg_db_role_setting as s cross join unnest(s.setconfig) as c (entry)
+              where c.entry like 'search_path=%' and s.setrole in (0, 'tasks_api'::regrole)
+                and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+              order by s.setrole = 0, s.setdatabase = 0 limit 1), '"$user", public') as path
+          ) as effective
+          cross join unnest(string_to_array(path, ',')) as e (part)
+          join pg_namespace as n on n.nspname = replace(btrim(e.part, ' "'), '$user', 'tasks_api')
+          cross join aclexplode(n.nspacl) as a
+          left join pg_roles as r on r.oid = a.grantee
+          where n.nspname <> 'pg_catalog' and a.privilege_type = 'CREATE' and not coalesce(r.rolsuper, false)
+            and a.grantee not in (n.nspowner, (select datdba from pg_database where datname = current_database()))$$),
+
       -- Switching it off
       (alice, 'alice switches row security off for her session', 'be refused',
         'set local row_security = off; select from app.tasks limit 1'),
@@ -415,10 +480,29 @@ begin
       )
       select oid from derived where has_any_column_privilege(oid, 'select')
     ) as other
+    union all
+    -- Every function that the API may call and that somebody made, read-only so that none can lock or change a
+    -- row, but for those that would reach outside
+    select alice, 'alice is told of bob by ' || p.oid::regprocedure, 'find nothing or be refused or break a rule or fail',
+      format('set local transaction_read_only = on; select from (select r::text as said from %s(%s) as r) as r where said like ''%%'' || {bob} || ''%%'' limit 1',
+        p.oid::regproc,
+        (select string_agg(case when a.type = 'text'::regtype then '{alice}' else format('null::%s', a.type::regtype) end, ', ' order by a.place)
+         from unnest(p.proargtypes::oid[]) with ordinality as a (type, place)))
+    from pg_proc as p
+    join pg_namespace as n on n.oid = p.pronamespace
+    where p.oid >= 16384 and p.prokind = 'f'
+      and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype, 'internal'::regtype)
+      and p.provariadic = 0 and not exists (select from unnest(p.proargtypes) as t where t::regtype::text like 'any%')
+      and n.nspname !~ '^pg_' and has_schema_privilege(n.oid, 'usage') and has_function_privilege(p.oid, 'execute')
+      and p.prosrc !~* 'dblink|program|http|pg_sleep'
+      and not exists (select from pg_depend as d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
   loop
-    perform set_config('app.user_id', attempt.who, true);
+    if attempt.who is not null then
+      perform set_config('app.user_id', attempt.who, true);
+    end if;
     begin
-      execute replace(replace(attempt.statement, '{alice}', quote_literal(alice)), '{bob}', quote_literal(bob));
+      execute replace(replace(replace(
+        attempt.statement, '{alice}', quote_literal(alice)), '{bob}', quote_literal(bob)), '{erin}', quote_literal(erin));
       get diagnostics found_rows = row_count;
       kind := coalesce(nullif(found_rows, 0)::text, 'nothing');
       happened := 'found ' || kind;

@@ -26,13 +26,20 @@ from psycopg.conninfo import make_conninfo
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from app.commands import migrations
+from app.commands.programs import account, give
 
 ROOT = Path(__file__).parent.parent
-BINARIES = {"18": POSTGRES_BIN_PATH, "15": Path("/usr/lib/postgresql/15/bin")}
-LOCALE = {
-    "18": ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
-    "15": ["--locale=C.UTF-8"],
+MAJORS = Path(__file__).parent / "majors" / "node_modules"
+BINARIES = {
+    "18": POSTGRES_BIN_PATH,
+    "15": Path("/usr/lib/postgresql/15/bin"),
+    "16": MAJORS / "postgres-16" / "native" / "bin",
+    "17": MAJORS / "postgres-17" / "native" / "bin",
 }
+LOCALE = {"18": ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]}
+ELSEWHERE = ["--locale=C.UTF-8"]
+# The contract's main rows; what else is asked over HTTP does not depend on the version.
+SMOKE = ("test_tasks", "test_isolation", "test_retries", "test_listing")
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates costs more than most tests
 Database = psycopg.Connection[tuple[object, ...]]
 
@@ -72,17 +79,17 @@ class Server:
 
 @contextmanager
 def running(version: str, folder: Path) -> Iterator[Server]:
-    """Run a PostgreSQL of this version, as nobody where we are root; on a busy machine it takes its time."""
+    """Run a PostgreSQL of this version, never as root; on a busy machine it takes its time."""
     binaries, data, log = BINARIES[version], folder / "data", folder / "log"
-    user = "nobody" if os.geteuid() == 0 else None
-    if user:
-        shutil.chown(folder, user)
+    user = account(data, binaries)
+    give(str(folder), user)
 
     def run(program: str, *arguments: str | Path) -> None:
         command = [binaries / program, "-D", data, *arguments]
-        subprocess.run(command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, **user)
 
-    run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", *LOCALE[version])
+    locale = LOCALE.get(version, ELSEWHERE)
+    run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", *locale)
     options = f"-k {folder} -c listen_addresses= -c fsync=off"
     try:
         run("pg_ctl", "start", "-w", "-t", "60", "-l", log, "-o", options)
@@ -92,6 +99,20 @@ def running(version: str, folder: Path) -> Iterator[Server]:
     finally:
         if (data / "postmaster.pid").exists():
             run("pg_ctl", "stop", "-w", "-m", "immediate")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is about the database on four majors, the contract's main rows on two, the rest on 18.
+
+    With EVERY_MAJOR=1 in the environment, everything runs on all four.
+    """
+    said = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "server" in metafunc.fixturenames and "server" not in said:
+        path = Path(metafunc.definition.path)
+        majors = ["18", "15"] if path.stem in SMOKE else ["18"]
+        if path.parent.name == "database" or os.environ.get("EVERY_MAJOR"):
+            majors = ["18", "15", "16", "17"]
+        metafunc.parametrize("server", majors, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -109,7 +130,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 on_18 = pytest.mark.parametrize("server", ["18"], indirect=True)
 
 
-@pytest.fixture(scope="session", params=["18", "15"])
+@pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Each PostgreSQL that the project is tested on, one after the other."""
     if not BINARIES[request.param].exists():

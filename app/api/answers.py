@@ -1,11 +1,15 @@
-"""What the OpenAPI document says of answers: their headers, and the problems of each route."""
+"""Answers, and what the OpenAPI document says of them: their headers, and the problems of each route."""
 
+from collections.abc import Mapping
 from typing import Any
+
+from starlette.responses import Response
 
 from app.api import schemas
 from app.problems import TITLES
 
 Responses = dict[int | str, dict[str, Any]]
+PRIVATE = {"Cache-Control": "private, no-cache"}
 PROBLEM_JSON = "application/problem+json"
 
 HEADERS = {
@@ -19,6 +23,11 @@ HEADERS = {
     "Retry-After": "Seconds.",
 }
 OF_PROBLEM = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}
+
+
+def json_response(body: str, headers: Mapping[str, str], status: int = 200) -> Response:
+    """Answer with JSON as the database made it."""
+    return Response(body, status, {**PRIVATE, **headers}, "application/json" if body else None)
 
 
 def answer(status: int, description: str, *headers: str) -> Responses:

@@ -3,13 +3,12 @@
 import json
 import re
 from base64 import b64decode, urlsafe_b64encode
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import BaseModel, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from app.api.schemas import NO_NUL, Text
+from app.api.schemas import NO_NUL, LeftOut, Text
 from app.problems import Invalid
 
 # As to_json writes it. PostgreSQL would take much more for a time: now, infinity, any zone.
@@ -60,16 +59,6 @@ def _boolean(value: object) -> object:
     if value not in ("true", "false", True, False):
         raise ValueError("must be true or false")
     return value
-
-
-class LeftOut:
-    """Marks a parameter that may be left out, since a query has no null."""
-
-    @staticmethod
-    def __get_pydantic_json_schema__(schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Describe it as what it is where it is given."""
-        described = handler(schema)
-        return {**described.pop("anyOf")[0], **described}
 
 
 class Page(BaseModel):

@@ -2,9 +2,10 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, StrictBool
+from pydantic_core import CoreSchema
 from typing_extensions import TypedDict  # Pydantic asks for this one before Python 3.12
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -35,6 +36,16 @@ Description = Annotated[
     Field(description="At most 1000 characters, kept as sent; null for none.", examples=["The blue one"]),
 ]
 Completed = Annotated[StrictBool, Field(description="Whether it is done.", examples=[False])]
+
+
+class LeftOut:
+    """Marks a parameter that may be left out, since a query has no null."""
+
+    @staticmethod
+    def __get_pydantic_json_schema__(schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe it as what it is where it is given."""
+        described = handler(schema)
+        return {**described.pop("anyOf")[0], **described}
 
 
 class TaskCreate(TypedDict):

@@ -117,7 +117,7 @@ ORDERINGS = {
 }
 
 
-def list_statement(page: Page) -> tuple[str, dict[str, Value]]:
+def list_page(page: Page) -> tuple[str, dict[str, Value]]:
     """Return the statement for a page and one row more, and its parameters besides the user."""
     cursor = page.after()
     template = LIST_AND_COUNT_TASKS if page.count else LIST_TASKS

@@ -1,12 +1,12 @@
 """The task endpoints: each runs one statement of app.api.statements."""
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request
 from starlette.responses import Response
 
-from app.api.answers import answer, problems
+from app.api import statements
+from app.api.answers import answer, json_response, problems
 from app.api.pages import Page, next_page
 from app.api.preconditions import (
     IdempotencyKey,
@@ -20,14 +20,6 @@ from app.api.preconditions import (
 )
 from app.api.routing import Route, UserTasks
 from app.api.schemas import Completion, Task, TaskChanges, TaskCreate
-from app.api.statements import (
-    CHANGE_TASK,
-    CREATE_TASK,
-    CREATE_TASK_ONCE,
-    DELETE_TASK,
-    GET_TASK,
-    list_statement,
-)
 from app.postgres.connection import Row, Value
 from app.problems import Invalid, Problem
 
@@ -39,24 +31,27 @@ UNCHANGED: dict[str, Value] = {
     "completed": None,
 }
 TOGGLE = Completion()
-PRIVATE = {"Cache-Control": "private, no-cache"}
 
 ALWAYS = problems(401, 403, 422, 503)
-CHANGED = answer(200, "The task.", "ETag") | problems(400, 404, 412, 413) | ALWAYS
+LISTED = answer(200, "The tasks.", "Link", "X-Total-Count") | problems(414) | ALWAYS
+CREATED = answer(201, "The task.", "ETag", "Location", "Idempotency-Replayed") | problems(400, 413) | ALWAYS
+FOUND = answer(200, "The task.", "ETag")
+READ = FOUND | answer(304, "The client has it already.", "ETag") | problems(404) | ALWAYS
+CHANGED = FOUND | problems(400, 404, 412, 413) | ALWAYS
+DELETED = answer(204, "It is gone.") | problems(404, 412) | ALWAYS
 
-router = APIRouter(prefix="/api/{user_id}/tasks", tags=["tasks"], route_class=Route)
-
-
-@router.get(
-    "",
-    operation_id="list_tasks",
-    summary="List tasks, newest first",
-    response_model=list[Task],
-    responses=answer(200, "The tasks.", "Link", "X-Total-Count") | problems(414) | ALWAYS,
+router = APIRouter(
+    prefix="/api/{user_id}/tasks",
+    tags=["tasks"],
+    route_class=Route,
+    generate_unique_id_function=lambda route: route.name,
 )
+
+
+@router.get("", response_model=list[Task], responses=LISTED)
 async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: Request) -> Response:
     """Answer one page; where more follow, the `Link` header leads to the next."""
-    statement, values = list_statement(page)
+    statement, values = statements.list_page(page)
     rows = await tasks.read(statement, **values)
     listed = [row[0] for row in rows if row[0] is not None]
     headers = {"X-Total-Count": str(rows[0][1])} if page.count else {}
@@ -66,16 +61,7 @@ async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: 
     return json_response(f"[{','.join(listed)}]", headers)
 
 
-@router.post(
-    "",
-    operation_id="create_task",
-    summary="Create a task",
-    status_code=201,
-    response_model=Task,
-    responses=answer(201, "The task.", "ETag", "Location", "Idempotency-Replayed")
-    | problems(400, 413)
-    | ALWAYS,
-)
+@router.post("", status_code=201, response_model=Task, responses=CREATED)
 async def create_task(
     tasks: UserTasks, task: Annotated[TaskCreate, Body()], idempotency_key: IdempotencyKey = None
 ) -> Response:
@@ -87,9 +73,9 @@ async def create_task(
     }
     key = joined(idempotency_key)
     if key is None:
-        (created,) = await tasks.write(CREATE_TASK, **values)
+        (created,) = await tasks.write(statements.CREATE_TASK, **values)
     else:
-        (created,) = await tasks.write_again(CREATE_TASK_ONCE, key=key, **values)
+        (created,) = await tasks.write_again(statements.CREATE_TASK_ONCE, key=key, **values)
     json, version, number, replayed, same = created
     if not same:
         raise Invalid(("Idempotency-Key", "has been used for another task"))
@@ -99,35 +85,18 @@ async def create_task(
     return json_response(json, headers, 201)
 
 
-@router.get(
-    "/{task_id}",
-    operation_id="get_task",
-    summary="Read a task",
-    response_model=Task,
-    responses=answer(200, "The task.", "ETag")
-    | answer(304, "The client has it already.", "ETag")
-    | problems(404)
-    | ALWAYS,
-)
+@router.get("/{task_id}", response_model=Task, responses=READ)
 async def get_task(tasks: UserTasks, task_id: TaskId, if_none_match: IfNoneMatch = None) -> Response:
     """With `If-None-Match`, a version that the client has is not sent again."""
-    json, version = require_task(await tasks.read(GET_TASK, id=task_id))
+    json, version = require_task(await tasks.read(statements.GET_TASK, id=task_id))
     headers = {"ETag": etag(version)}
     if is_unchanged(if_none_match, headers["ETag"]):
         return json_response("", headers, 304)
     return json_response(json, headers)
 
 
-@router.put(
-    "/{task_id}",
-    operation_id="put_task",
-    summary="Change a task, as PATCH does",
-    response_model=Task,
-    responses=CHANGED,
-)
-@router.patch(
-    "/{task_id}", operation_id="update_task", summary="Change a task", response_model=Task, responses=CHANGED
-)
+@router.put("/{task_id}", name="put_task", response_model=Task, responses=CHANGED)
+@router.patch("/{task_id}", response_model=Task, responses=CHANGED)
 async def update_task(
     tasks: UserTasks, task_id: TaskId, changes: Annotated[TaskChanges, Body()], if_match: IfMatch = None
 ) -> Response:
@@ -143,13 +112,7 @@ async def update_task(
     )
 
 
-@router.patch(
-    "/{task_id}/complete",
-    operation_id="complete_task",
-    summary="Complete a task, or toggle it",
-    response_model=Task,
-    responses=CHANGED,
-)
+@router.patch("/{task_id}/complete", response_model=Task, responses=CHANGED)
 async def complete_task(
     tasks: UserTasks,
     task_id: TaskId,
@@ -162,22 +125,16 @@ async def complete_task(
     )
 
 
-@router.delete(
-    "/{task_id}",
-    operation_id="delete_task",
-    summary="Delete a task",
-    status_code=204,
-    responses=answer(204, "It is gone.") | problems(404, 412) | ALWAYS,
-)
+@router.delete("/{task_id}", status_code=204, responses=DELETED)
 async def delete_task(tasks: UserTasks, task_id: TaskId, if_match: IfMatch = None) -> Response:
     """Its id is never given again."""
-    require_task(await tasks.write(DELETE_TASK, id=task_id, etags=wanted_etags(if_match)))
+    require_task(await tasks.write(statements.DELETE_TASK, id=task_id, etags=wanted_etags(if_match)))
     return json_response("", {}, 204)
 
 
 async def _change(tasks: UserTasks, task_id: int, if_match: IfMatch, **changes: Value) -> Response:
     values = UNCHANGED | changes | {"id": task_id, "etags": wanted_etags(if_match)}
-    json, version = require_task(await tasks.write(CHANGE_TASK, **values))
+    json, version = require_task(await tasks.write(statements.CHANGE_TASK, **values))
     return json_response(json, {"ETag": etag(version)})
 
 
@@ -189,8 +146,3 @@ def require_task(rows: list[Row]) -> Row:
     if row[-1] is None:
         raise Problem(412, "The task has another version than If-Match names")
     return row
-
-
-def json_response(body: str, headers: Mapping[str, str], status: int = 200) -> Response:
-    """Answer with JSON as the database made it."""
-    return Response(body, status, {**PRIVATE, **headers}, "application/json" if body else None)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 
-from app.commands import migrations, reports
+from app.commands import migrations, page, reports
 from app.commands.embedded import DATA, Given, embedded, migrated
 from app.settings import DatabaseSettings, MigrationSettings, load
 
@@ -42,3 +42,4 @@ show = partial(on_owner, migrations.show)
 audit = partial(report, reports.audit)
 prove = partial(report, reports.prove)
 policies = partial(report, reports.policies)
+page_of_it = partial(report, page.report)

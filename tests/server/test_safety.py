@@ -1,7 +1,7 @@
 """The API refuses to start on a database that does not keep users apart, and says why."""
 
 import pytest
-from conftest import Server, serving
+from conftest import Server, on_18, serving
 
 REMEDY = "drop policy if exists everyone on app.tasks"
 HOLE = "create policy everyone on app.tasks for select to tasks_api using (true)"
@@ -43,3 +43,18 @@ def test_a_session_that_starts_with_an_identity_is_refused(server: Server, clone
 def test_the_database_of_the_migrations_needs_no_warning(server: Server, clone: str) -> None:
     with serving(server.conninfo(clone, "tasks_api")) as api:
         assert "WARNING" not in api.log.read_text()
+
+
+@on_18
+def test_an_accepted_hole_does_not_end_the_start_and_another_does(server: Server, clone: str) -> None:
+    with server.connect(clone) as superuser:
+        superuser.execute(HOLE)
+        superuser.execute(
+            "insert into audit.accepted (check_name, object, reason)"
+            " values ('policy', 'everyone on app.tasks', 'a drill')"
+        )
+    with serving(server.conninfo(clone, "tasks_api")) as api:
+        assert "accepted: policy: everyone on app.tasks" in api.log.read_text()
+    with server.connect(clone) as superuser:
+        superuser.execute("create policy more on app.tasks for select to tasks_api using (true)")
+    assert "more on app.tasks" in refusal(server, clone)

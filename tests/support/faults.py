@@ -16,6 +16,7 @@ import psycopg
 from conftest import BINARIES, free_port
 
 from app.commands import migrations
+from app.commands.programs import account
 
 NOBODY = "nobody" if os.geteuid() == 0 else None  # neither PostgreSQL nor PgBouncer runs as root
 
@@ -28,6 +29,7 @@ class Cluster:
 
     def __init__(self, version: str, folder: Path) -> None:
         self.binaries, self.folder, self.data = BINARIES[version], folder, folder / "data"
+        account(self.data, self.binaries)  # which lets others reach the programs
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         shutil.chown(folder, NOBODY or os.geteuid())
