@@ -41,6 +41,9 @@ report: $(READY) ## write report.html: access, findings, accepted ones and what 
 test: $(READY) ## run the tests on real PostgreSQL
 	@$(PYTHON) -m pytest
 
+cluster: $(READY) ## the API on Citus, of the PostgreSQL that PG_CONFIG names: HTTP tests, holes, moves, outages
+	@CLUSTER=1 $(PYTHON) -m pytest -n0 -s tests/cluster tests/http
+
 majors: ## install PostgreSQL 16 and 17 to test on as well; needs Node
 	@tests/majors/prepare
 
@@ -80,4 +83,4 @@ $(READY): requirements.txt
 	@.ci/venv
 
 .PHONY: help run token psql migrate rollback migrations audit prove policies report test majors check e2e \
-  e2e-next bench chaos lock
+  e2e-next bench chaos cluster lock

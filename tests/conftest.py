@@ -1,6 +1,7 @@
 """Real PostgreSQL, the real migrations and the real role, for every test."""
 
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -29,6 +30,7 @@ from app.commands import migrations
 from app.commands.programs import account, give
 
 ROOT = Path(__file__).parent.parent
+CLUSTER = bool(os.environ.get("CLUSTER"))  # make cluster
 MAJORS = Path(__file__).parent / "majors" / "node_modules"
 BINARIES = {
     "18": POSTGRES_BIN_PATH,
@@ -42,6 +44,9 @@ ELSEWHERE = ["--locale=C.UTF-8"]
 SMOKE = ("test_tasks", "test_isolation", "test_retries", "test_listing")
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates costs more than most tests
 Database = psycopg.Connection[tuple[object, ...]]
+
+# In citus.sql: the function, and who may call it.
+ACT_AS = re.compile(r"create or replace function app[.]act_as.*?to tasks_api;", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,17 @@ class Server:
             yield name
         finally:
             janitor.drop()
+
+    @contextmanager
+    def template(self) -> Iterator[str]:
+        """Make a migrated database, to clone; tasks_api may log in."""
+        with self.database(as_template=True) as name:
+            migrations.migrate(self.conninfo(name))
+            with self.connect(name) as connection:
+                connection.execute("alter role tasks_api login")
+                if os.environ.get("EXPLICIT"):  # as where the tables are spread: the API sees the function
+                    connection.execute(re.findall(ACT_AS, (ROOT / "sql/citus.sql").read_text())[0])
+            yield name
 
 
 @contextmanager
@@ -112,6 +128,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         majors = ["18", "15"] if path.stem in SMOKE else ["18"]
         if path.parent.name == "database" or os.environ.get("EVERY_MAJOR"):
             majors = ["18", "15", "16", "17"]
+        majors = ["citus"] if CLUSTER else majors
         metafunc.parametrize("server", majors, indirect=True, scope="session")
 
 
@@ -127,12 +144,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # For what takes its time and does not depend on the version.
-on_18 = pytest.mark.parametrize("server", ["18"], indirect=True)
+on_18 = pytest.mark.parametrize("server", ["citus" if CLUSTER else "18"], indirect=True)
 
 
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Each PostgreSQL that the project is tested on, one after the other."""
+    if request.param == "citus":
+        from support.citus import ABSENT, citus, programs  # noqa: PLC0415 - which needs this module
+
+        if not programs():
+            pytest.exit(ABSENT, 1)
+        with citus() as cluster:
+            yield cluster
+        return
     if not BINARIES[request.param].exists():
         pytest.skip(f"PostgreSQL {request.param} is not installed: there is no {BINARIES[request.param]}")
     folder = Path(tempfile.mkdtemp(prefix="tasks"))  # short: a socket's path has 107 bytes at most
@@ -146,10 +171,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def template(server: Server) -> Iterator[str]:
     """The name of a migrated database, to clone; tasks_api may log in."""
-    with server.database(as_template=True) as name:
-        migrations.migrate(server.conninfo(name))
-        with server.connect("postgres") as connection:
-            connection.execute("alter role tasks_api login")
+    with server.template() as name:
         yield name
 
 

@@ -74,7 +74,7 @@ async def _on_problem(_: Request, error: Problem) -> Response:
 async def _on_database_error(request: Request, error: psycopg.Error) -> Response:
     """Say in the contract's words what the database refused; its own stay in the log."""
     state = error.sqlstate or ("08000" if isinstance(error, psycopg.OperationalError) else "")
-    rule = RULES.get(error.diag.constraint_name or state)
+    rule = RULES.get(_constraint(error) or state)
     if rule:
         return Invalid(rule).response()
     busy = isinstance(error, PoolTimeout)
@@ -84,6 +84,14 @@ async def _on_database_error(request: Request, error: psycopg.Error) -> Response
     return (
         Problem(503, detail, {"Retry-After": "1"}).response() if detail else await _on_defect(request, error)
     )
+
+
+def _constraint(error: psycopg.Error) -> str | None:
+    """Return the name of the rule that was broken; from a server of Citus it comes in the message alone."""
+    if error.diag.constraint_name or not isinstance(error, psycopg.errors.CheckViolation):
+        return error.diag.constraint_name
+    message = error.diag.message_primary or ""
+    return next((name for name in RULES if name.isidentifier() and name in message), None)
 
 
 async def _on_invalid_request(_: Request, error: RequestValidationError) -> Response:

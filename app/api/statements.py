@@ -50,8 +50,8 @@ with changed as (
 select pg_catalog.to_json(changed), version from changed
 union all
 select null, null
-from (select from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
-where %(etags)s::text is not null and not exists (select from changed)
+from (select 1 from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
+where %(etags)s::text is not null and not exists (select 1 from changed)
 """
 
 DELETE_TASK = """
@@ -65,8 +65,8 @@ with deleted as (
 select id, version from deleted
 union all
 select null, null
-from (select from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
-where %(etags)s::text is not null and not exists (select from deleted)
+from (select 1 from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
+where %(etags)s::text is not null and not exists (select 1 from deleted)
 """
 
 LIST_TASKS = f"""

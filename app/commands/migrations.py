@@ -17,6 +17,9 @@ DIRECTORY = Path(__file__).parent.parent.parent / "sql" / "migrations"
 # Released by PostgreSQL itself when the session ends, however it does; yoyo's own lock (a row) is not.
 LOCK = "select pg_advisory_lock(hashtext('app.migrations'))"
 
+# Citus changes a function only where no table before it was changed in parallel; a mere name elsewhere.
+SEQUENTIALLY = "set citus.multi_shard_modify_mode = 'sequential'"
+
 
 class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no types
     """yoyo's backend for PostgreSQL, connected by libpq's own conninfo."""
@@ -27,7 +30,9 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
 
     def connect(self, _: object) -> psycopg.Connection[Any]:
         """Connect to what the settings name, which yoyo's own form of address cannot express."""
-        return psycopg.connect(self.conninfo, autocommit=True, application_name="tasks migrations")
+        connection = psycopg.connect(self.conninfo, autocommit=True, application_name="tasks migrations")
+        connection.execute(SEQUENTIALLY)
+        return connection
 
     @contextmanager
     def lock(self, timeout: int = 60) -> Iterator[None]:

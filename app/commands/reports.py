@@ -1,15 +1,25 @@
 """What the SQL files for DBAs say, laid out for a terminal, and whether a deploy may go on."""
 
+import json
+import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 from textwrap import wrap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 
 from app.postgres.safety import SQL, describe
+
+CITUS = "select from pg_extension where extname = 'citus'"
+ON_WORKERS = """
+select nodename || ':' || nodeport, success, result
+from run_command_on_workers('select json_agg(answer) from (' || %s || ') as answer')
+"""
+SHARD = re.compile(r"^(app\.(?:users|tasks|idempotency_keys))_\d+$")
 
 
 class Table(NamedTuple):
@@ -28,12 +38,18 @@ class Report(NamedTuple):
 
 def audit(conninfo: str) -> Report:
     """Report what audit.sql finds: not sound where one is a hole."""
-    [(_, findings)] = run(conninfo, "audit.sql")
-    severities = Counter(severity for severity, *_ in findings)
+    servers = run_everywhere(conninfo, "audit.sql")
+    findings = [
+        (f"{server}: {describe(*row)}".removeprefix(": "), row[0])
+        for server, table in servers.items()
+        for row in table.rows
+    ]
+    severities = Counter(severity for _, severity in findings)
     holes = severities["hole"]
     accepted = f", {severities['accepted']} accepted" if severities["accepted"] else ""
     summary = f"{holes} holes, {severities['warning']} warnings{accepted}"
-    return Report("\n\n".join([*(describe(*finding) for finding in findings), summary]), sound=not holes)
+    summary += f" on {len(servers)} servers" if len(servers) > 1 else ""
+    return Report("\n\n".join([*(text for text, _ in findings), summary]), sound=not holes)
 
 
 def prove(conninfo: str) -> Report:
@@ -45,8 +61,8 @@ def prove(conninfo: str) -> Report:
 
 def policies(conninfo: str) -> Report:
     """Report the access matrix of policies.sql."""
-    [matrix] = run(conninfo, "policies.sql")
-    return Report("\n".join(lay_out(matrix)), sound=True)
+    servers = run_everywhere(conninfo, "policies.sql")
+    return Report("\n".join(line for server in servers.items() for line in _titled(*server)), sound=True)
 
 
 def run(conninfo: str, name: str) -> list[Table]:
@@ -59,20 +75,55 @@ def query(conninfo: str, statement: bytes) -> Table:
     return _run(conninfo, "report", statement)[0]
 
 
+def run_everywhere(conninfo: str, name: str) -> dict[str, Table]:
+    """Run a file of one statement here and on each worker of Citus; return what each server answers.
+
+    This one has no name.
+    """
+    [here] = run(conninfo, name)
+    servers = {"": here}
+    statement = (SQL / name).read_text().strip().rstrip(";")
+    with _connected(conninfo, name) as connection:
+        if not connection.execute(CITUS).rowcount:
+            return servers
+        for server, success, result in connection.execute(ON_WORKERS, (statement,)).fetchall():
+            if not success:
+                raise SystemExit(f"{name}: {server}: {result}")
+            servers[server] = _text(here.names, (row.values() for row in json.loads(result or "[]")))
+    return servers
+
+
 def _run(conninfo: str, name: str, statements: bytes) -> list[Table]:
+    with _connected(conninfo, name) as connection:
+        cursor = connection.execute(statements)
+        return [_read(result) for result in cursor.results() if result.description]
+
+
+@contextmanager
+def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     try:
         with psycopg.connect(conninfo, autocommit=True, application_name=f"tasks {name}") as connection:
             connection.execute("set search_path = pg_catalog, pg_temp")
             connection.execute("set jit = off")
-            cursor = connection.execute(statements)
-            return [_read(result) for result in cursor.results() if result.description]
+            yield connection
     except psycopg.Error as error:
         raise SystemExit(f"{name}: {error.diag.message_primary or error}") from None
 
 
-def _read(result: psycopg.Cursor[tuple[object, ...]]) -> Table:
-    names = [column.name for column in result.description or ()]
-    return Table(names, [["" if value is None else str(value) for value in row] for row in result])
+def _read(result: psycopg.Cursor[tuple[Any, ...]]) -> Table:
+    return _text([column.name for column in result.description or ()], result)
+
+
+def _text(names: list[str], rows: Iterable[Iterable[object]]) -> Table:
+    return Table(names, [["" if value is None else str(value) for value in row] for row in rows])
+
+
+def _titled(server: str, table: Table) -> Iterator[str]:
+    if server:
+        yield from ("", server)
+    # What is the same for all shards of a table is told once.
+    rows = dict.fromkeys(tuple(SHARD.sub(r"\1_*", cell) for cell in row) for row in table.rows)
+    yield from lay_out(Table(table.names, [list(row) for row in rows]))
 
 
 def lay_out(table: Table) -> Iterator[str]:

@@ -49,22 +49,28 @@ class Connection(WatchedConnection):
         self.names: dict[bytes, bytes] = {}  # of the statements prepared on this connection
         self.made = 0
 
-    async def execute_pipeline(self, statements: Sequence[str], values: Mapping[str, Value]) -> list[Row]:
+    async def execute_pipeline(
+        self, statements: Sequence[str], values: Mapping[str, Value], *, commit: bool = False
+    ) -> list[Row]:
         """Return the last statement's rows as Python values, or raise the first error.
 
         On an autocommit connection a pipeline is one implicit transaction up to its end (PostgreSQL,
-        55.2.4): all statements are kept, or none. When this is cancelled, so is what the server does.
+        55.2.4), or the block that its first statement begins and `commit` ends: all statements are kept,
+        or none. When this is cancelled, so is what the server does.
         """
         try:
             self.pgconn.enter_pipeline_mode()
             preparing = [p for statement in statements for p in self._send(*positional(statement), values)]
             self.pgconn.pipeline_sync()
+            if commit:  # after the sync: up to it, what follows an error is skipped, a rollback too
+                self.pgconn.send_query_params(b"commit", None)
+                self.pgconn.pipeline_sync()
             if self.pgconn.flush():  # more than the socket takes at once
                 await self.wait(send(self.pgconn))
         except OperationalError as error:
             self.finish()
             raise ConnectionLost(started=True) from error
-        answer = self._answer(preparing)
+        answer = self._answer(preparing, 1 + commit)
         try:
             next(answer)
             while True:
@@ -80,26 +86,27 @@ class Connection(WatchedConnection):
             await self._cancel(answer)
             raise
 
-    def _answer(self, preparing: Sequence[Mapping[bytes, bytes]]) -> PQGen[PGresult]:
+    def _answer(self, preparing: Sequence[Mapping[bytes, bytes]], syncs: int) -> PQGen[PGresult]:
         results: list[PGresult] = []
         try:
-            while (result := (yield from fetch_many(self.pgconn))[0]).status != ExecStatus.PIPELINE_SYNC:
-                results.append(result)
+            while syncs:
+                results.append((yield from fetch_many(self.pgconn))[0])
+                syncs -= results[-1].status == ExecStatus.PIPELINE_SYNC
         except OperationalError as error:
             self.finish()
             raise ConnectionLost(
                 started=not (results and results[0].status == ExecStatus.FATAL_ERROR)
             ) from error
         self.pgconn.exit_pipeline_mode()
-        # One result more where the commit fails.
-        for result, prepared in zip(results, [*preparing, {}], strict=False):
+        # Then come the syncs, and a commit or what the implicit one failed of.
+        for result, prepared in zip(results, [*preparing, {}, {}, {}], strict=False):
             if result.status == ExecStatus.FATAL_ERROR:
                 refusal = error_from_result(result)
                 if isinstance(refusal, StalePreparedStatement):
                     self.names.clear()
                 raise refusal
             self.names |= prepared
-        return results[-1]
+        return results[len(preparing) - 1]
 
     def _send(
         self, statement: bytes, order: Sequence[str], values: Mapping[str, Value]

@@ -15,7 +15,7 @@ POOL_TIMEOUT = 3  # seconds a request waits for a connection to be made
 RECONNECT_TIMEOUT = 2  # seconds after which the pool begins its attempts anew: they come ever more rarely
 CONNECT_TIMEOUT = 3  # seconds until a server that does not answer counts as away
 
-# Transaction-local, so that both end with the transaction (PostgreSQL, 9.28.1).
+# Transaction-local, so that all of them end with the transaction (PostgreSQL, 9.28.1).
 ACT_AS = "select pg_catalog.set_config('app.user_id', %(user_id)s, true)"
 # A page takes a millisecond, 100,000 tasks searched or sorted 0.1 s: of 2 s, a read that finds much less of
 # the processor than usual still has enough, and one that was made to take long ends before those who wait do.
@@ -24,6 +24,16 @@ select pg_catalog.set_config('app.user_id', %(user_id)s, true),
   pg_catalog.set_config('transaction_read_only', 'on', true),
   pg_catalog.set_config('statement_timeout', '2s', true)
 """
+
+# Where sql/citus.sql made this function, only `set local` in a transaction block reaches the other servers.
+SPREAD = "select 1 from pg_catalog.pg_proc where oid = pg_catalog.to_regprocedure('app.act_as(text)')"
+CITUS = "select 1 from pg_catalog.pg_extension where extname = 'citus'"
+SET = "select app.act_as(%(user_id)s)"
+IMPLICIT: dict[str, tuple[str, ...]] = {ACT_AS: (ACT_AS,), READ_AS: (READ_AS,)}
+EXPLICIT: dict[str, tuple[str, ...]] = {
+    ACT_AS: ("begin", SET),
+    READ_AS: ("begin read only", SET + ", pg_catalog.set_config('statement_timeout', '2s', true)"),
+}
 
 
 class Database:
@@ -52,7 +62,10 @@ class Database:
 
     async def __aenter__(self) -> Self:
         """Open the pool, after one connection of its own has shown that there is a database."""
-        await (await self.connect()).close()
+        async with await self.connect() as connection:
+            self.spread = (await connection.execute(SPREAD)).rowcount > 0
+            self.on_citus = (await connection.execute(CITUS)).rowcount > 0
+        self.identities = EXPLICIT if self.spread else IMPLICIT
         await self.pool.open(wait=True, timeout=POOL_TIMEOUT)  # or the first request would have it grow
         return self
 
@@ -95,12 +108,19 @@ class Database:
             connection = await self.pool.take(user)
             try:
                 if not connection.has_input():
-                    return await connection.execute_pipeline(statements, values)
+                    return await self.execute(connection, statements, values)
                 await connection.close()  # as the server did meanwhile; the pool makes another
             except StalePreparedStatement:  # as those on other connections may be: once more on this one
-                return await connection.execute_pipeline(statements, values)
+                return await self.execute(connection, statements, values)
             finally:
                 await self.pool.give_back(user, connection)
+
+    async def execute(
+        self, connection: Connection, statements: Sequence[str], values: Mapping[str, Value]
+    ) -> list[Row]:
+        """Run them once, in a transaction of their own; the first is ACT_AS or READ_AS."""
+        begun = (*self.identities[statements[0]], *statements[1:])
+        return await connection.execute_pipeline(begun, values, commit=self.spread)
 
 
 class Session(NamedTuple):

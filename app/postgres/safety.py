@@ -18,9 +18,11 @@ from psycopg.errors import (
 from app.postgres.connection import Value
 from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
+from app.postgres.servers import Unready as Unready  # noqa: PLC0414 - handed on
+from app.postgres.servers import ask_servers, check_spread
 
 SQL = Path(__file__).parent.parent.parent / "sql"
-SCHEMA_VERSION = 10  # the newest migration this code needs
+SCHEMA_VERSION = 11  # the newest migration this code needs
 
 log = logging.getLogger("uvicorn.error")
 
@@ -42,7 +44,11 @@ select app.schema_version(), current_user, app.current_user_id(), (
       select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'e'
     )
 ), pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean,
-  pg_catalog.current_setting('search_path')
+  pg_catalog.current_setting('search_path'), (
+  select coalesce(current_setting('citus.propagate_set_commands', true), 'unknown')
+  from pg_extension
+  where extname = 'citus'
+), to_regprocedure('app.act_as(text)') is not null
 """
 
 # What functions use on the API's behalf, so that explaining its own statements does not tell.
@@ -69,17 +75,13 @@ AUDIT_TIMED_OUT = (
 PRESET = "select nullif(current_setting('app.user_id', true), '')"
 
 
-class Unready(Exception):
-    """Why the database is not what this code needs, and what to do."""
-
-
 async def check(database: Database) -> None:
     """Raise Unready unless the migrations are there and row security holds for this very connection."""
     try:
         (row,) = await database.probe([CHECK], PROBE)
     except (InvalidSchemaName, UndefinedFunction):
-        row = (0, "tasks_api", "somebody", None, False, "pg_catalog")
-    version, role, user, exposed, read_only, path = row
+        row = (0, "tasks_api", "somebody", None, False, "pg_catalog", None, False)
+    version, role, user, exposed, read_only, path, passed_on, spread = row
     if role != "tasks_api":
         raise Unready(f"The role {role} is not tasks_api, as DATABASE_URL must make it")
     if version < SCHEMA_VERSION:
@@ -94,10 +96,13 @@ async def check(database: Database) -> None:
         raise Unready(f"Row security is not active for tasks_api on {exposed}: enable and force it")
     if read_only:
         raise Unready("The database is read-only: a standby, or one that is set so")
+    check_spread(database, passed_on, spread=spread)
 
 
 async def check_statements(database: Database, statements: Iterable[str]) -> None:
     """Raise Unready or psycopg's error where one could not run: explaining it takes the same privileges."""
+    if database.on_citus:  # there, explaining an insert takes an id, and asks the other servers
+        return
     explained = [f"explain {statement}" for statement in statements]
     (row,) = await database.probe([*explained, WITHHELD], PROBE)
     if row[0]:
@@ -110,10 +115,10 @@ async def check_prepared(database: Database) -> None:
         return
     async with database.pool.connection() as connection, await database.connect() as another:
         with suppress(DuplicatePreparedStatement), Deadline(Client()):
-            await connection.execute_pipeline((READ_AS, CHECK), PROBE)
+            await database.execute(connection, (READ_AS, CHECK), PROBE)
             another.names = dict(connection.names)
             try:
-                await another.execute_pipeline((READ_AS, CHECK), PROBE)
+                await database.execute(another, (READ_AS, CHECK), PROBE)
             except InvalidSqlStatementName:
                 return
     raise Unready("The pooler does not keep prepared statements apart: set PREPARED_STATEMENTS=false")
@@ -121,18 +126,21 @@ async def check_prepared(database: Database) -> None:
 
 async def audit(database: Database, on_hole: str) -> None:
     """Run sql/audit.sql as the API's own role: raise Unready on a hole, unless told to `warn`."""
-    async with database.pool.connection() as connection, connection.transaction():
+    async with database.pool.connection() as connection, connection.transaction(force_rollback=True):
         await connection.execute(FOR_AUDIT)
         preset = await (await connection.execute(PRESET)).fetchone()
         if preset != (None,):
             raise Unready(
                 "The setting app.user_id names a user in every new session: find where, and reset it"
             )
+        sql = (SQL / "audit.sql").read_text()
         try:
-            rows = await (await connection.execute((SQL / "audit.sql").read_bytes())).fetchall()
+            rows = await (await connection.execute(sql.encode())).fetchall()
+            found = await ask_servers(connection, sql) if database.on_citus else []
         except QueryCanceled:
             raise Unready(AUDIT_TIMED_OUT) from None
     findings = {describe(*row): row[0] for row in rows}
+    findings |= {f"{server}: {describe(*row)}": row[0] for server, row in found}
     holes = [finding for finding, severity in findings.items() if severity == "hole"]
     if holes and on_hole == "refuse":
         raise Unready("\n\n".join(["The database does not keep users apart:", *holes]))

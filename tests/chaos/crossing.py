@@ -11,8 +11,8 @@ from multiprocessing import get_context
 
 import psycopg
 from conftest import Api, serving
-from load import QUICK, Answer, Client, Report, port_of
 from support.faults import PGBOUNCER, Cluster, cluster, pgbouncer
+from support.load import QUICK, Answer, Client, Report, port_of
 
 REQUESTS = 8_000 if QUICK else 204_000
 USERS = 200

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psycopg
 from conftest import ROOT, Api, free_port, serving
-from load import QUICK, Answer, Client, Report, port_of
 from support.faults import Cluster, cluster
+from support.load import QUICK, Answer, Client, Report, port_of
 
 ADD = """-- Notes: a column that the running code does not know.
 set local lock_timeout = '1s';

@@ -14,9 +14,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from conftest import Api, serving
-from load import MARK, QUICK, Client, Report, port_of
 from overload import rss
 from support.faults import cluster
+from support.load import MARK, QUICK, Client, Report, port_of
 
 INPUTS = 6_000 if QUICK else 110_000
 PROCESSES, CONNECTIONS = 2, 12

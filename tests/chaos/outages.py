@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import psycopg
 from conftest import Api, serving
-from load import QUICK, Answer, Client, Report, port_of
 from support.faults import Cluster, Network, cluster, network
+from support.load import QUICK, Answer, Client, Report, port_of
 
 WRITERS = 8
 TERMINATE = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tasks_api'"

@@ -9,9 +9,9 @@ import socket
 import time
 
 from conftest import Api, serving
-from load import QUICK, Answer, Client, Report, port_of, quantile
 from performance import wrk
 from support.faults import cluster, network
+from support.load import QUICK, Answer, Client, Report, port_of, quantile
 
 SECONDS = 2 if QUICK else 4
 SLOTS = {"POOL_SIZE": "4"}

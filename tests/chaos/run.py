@@ -4,7 +4,7 @@ import sys
 import time
 from importlib import import_module
 
-from load import Report
+from support.load import Report
 
 PARTS = ("outages", "overload", "sockets", "crossing", "deploys", "fuzz")
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 from conftest import Api, free_port, serving
-from load import QUICK, Client, Report, port_of, quantile
 from overload import rss
 from support.faults import cluster
+from support.load import QUICK, Client, Report, port_of, quantile
 
 SECONDS = 2 if QUICK else 4
 TIMES = 10 if QUICK else 20

@@ -28,7 +28,8 @@ class Cluster:
     """A PostgreSQL server that the test may kill; it listens on the loopback and trusts everyone."""
 
     def __init__(self, version: str, folder: Path) -> None:
-        self.binaries, self.folder, self.data = BINARIES[version], folder, folder / "data"
+        self.binaries = BINARIES.get(version) or Path(version)  # or where its programs are
+        self.folder, self.data = folder, folder / "data"
         account(self.data, self.binaries)  # which lets others reach the programs
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None

@@ -1,0 +1,199 @@
+-- Citus: spreads the tables over the servers of a cluster, each user's rows on one of them.
+--
+--   psql -X -d DATABASE -f sql/citus.sql
+--
+-- Run it on the coordinator as a superuser, after the migrations; again after every later migration, after
+-- `citus_add_node` (before anything is moved there) and after `alter extension citus update`. A second run
+-- changes nothing that is right. Stop the API before the first: a process that started on plain tables names
+-- its users in a way that does not reach the workers. Tried with Citus 13.2 on PostgreSQL 15.
+--
+-- What it does, in this order: refuses a cluster that is not made as it needs; gives the API a way to name
+-- its user that Citus passes on; prepares the workers for shards; spreads the tables; withholds Citus's own
+-- functions from PUBLIC. What it grants to tasks_api: execute on app.act_as, on three functions of Citus that
+-- reach no row, and, on shards only, insert into every column.
+\set ON_ERROR_STOP on
+\set QUIET on
+set search_path = pg_catalog;
+set client_min_messages = warning;
+set citus.enable_unsafe_triggers = on; -- ours read and write nothing but the row they are called for
+
+do $$
+begin
+  if not exists (select 1 from pg_extension where extname = 'citus') then
+    raise exception 'database % has no extension citus', quote_ident(current_database())
+      using hint = 'On every node: shared_preload_libraries = ''citus'', then create extension citus.';
+  elsif to_regprocedure('app.create_task_once(text, text, text, boolean)') is null then
+    raise exception 'the migrations are not applied: run make migrate first';
+  elsif not exists (select 1 from pg_dist_node where groupid = 0) then
+    raise exception 'run this on the coordinator, after: select citus_set_coordinator_host(''HOST'', PORT)';
+  elsif exists (select 1 from pg_dist_node where groupid = 0 and shouldhaveshards) then
+    raise exception 'the coordinator holds shards, and what this prepares are the workers'
+      using hint = 'Run: select citus_set_node_property(nodename, nodeport, ''shouldhaveshards'', false) '
+        'from pg_dist_node where groupid = 0; select rebalance_table_shards();';
+  elsif not exists (select 1 from pg_dist_node where noderole = 'primary' and isactive and shouldhaveshards) then
+    raise exception 'the cluster has no worker: select citus_add_node(''HOST'', PORT)';
+  elsif exists (select 1 from pg_dist_node where noderole = 'primary' and not isactive) then
+    raise exception 'a worker is not active' using hint = 'Run: select citus_activate_node(''HOST'', PORT)';
+  end if;
+end
+$$;
+
+set citus.enable_ddl_propagation = off; -- these helpers are this session's alone
+
+-- What a worker refuses ends this script: run_command_on_workers alone would only answer a row that says so.
+create function pg_temp.on_workers(command text) returns void
+language plpgsql
+as $$
+declare
+  refused record;
+begin
+  for refused in
+    select nodename, nodeport, result from run_command_on_workers(command) where not success
+  loop
+    raise exception '%:%: %', refused.nodename, refused.nodeport, refused.result;
+  end loop;
+end
+$$;
+
+-- Citus gives PUBLIC some 250 functions, which run commands on the workers, lock and move shards. They are for
+-- the owner of the schema, as whom Citus moves shards, and for superusers.
+-- To tasks_api: assign_distributed_transaction_id (a worker joins the coordinator's transaction),
+-- relation_is_a_known_shard (whether a relation is to be hidden), read_intermediate_result (a statement in
+-- several steps). None reaches a row that the role could not read.
+-- And a new node receives the functions of schema app, but not that they were withheld from PUBLIC.
+create function pg_temp.withhold() returns text
+language sql
+return $withhold$
+  do $$
+  declare
+    routine record;
+    owner text;
+  begin
+    perform pg_catalog.set_config('citus.enable_ddl_propagation', 'off', true);
+    select pg_catalog.quote_ident(r.rolname) into owner
+    from pg_catalog.pg_namespace as n
+    join pg_catalog.pg_roles as r on r.oid = n.nspowner
+    where n.nspname = 'app';
+    for routine in
+      select pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) as name,
+        n.nspname = 'app' as is_ours,
+        p.proname in ('assign_distributed_transaction_id', 'relation_is_a_known_shard', 'read_intermediate_result') as is_needed
+      from pg_catalog.pg_proc as p
+      join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
+      where pg_catalog.has_function_privilege('public', p.oid, 'execute')
+        and (
+          n.nspname = 'app'
+          or exists (
+            select 1
+            from pg_catalog.pg_depend as d
+            join pg_catalog.pg_extension as e on e.oid = d.refobjid
+            where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid
+              and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and d.deptype = 'e'
+              and e.extname in ('citus', 'citus_columnar')
+          )
+        )
+    loop
+      execute pg_catalog.format('revoke execute on routine %s from public', routine.name);
+      continue when routine.is_ours;
+      execute pg_catalog.format('grant execute on routine %s to %s', routine.name, owner);
+      if routine.is_needed then
+        execute pg_catalog.format('grant execute on routine %s to tasks_api', routine.name);
+      end if;
+    end loop;
+  end
+  $$
+$withhold$;
+
+set citus.enable_ddl_propagation = on;
+
+-- 1. Identity ------------------------------------------------------------------------------------------------
+
+-- Citus passes on `set local` within a transaction block, and nothing of set_config. That the function is
+-- there tells the API to begin its transactions with it. `set` takes no parameter, hence the quoting.
+create or replace function app.act_as(user_id text) returns void
+language plpgsql
+as $$
+begin
+  execute pg_catalog.format('set local app.user_id = %L', user_id);
+end
+$$;
+
+comment on function app.act_as(text) is
+  'Names the user of this transaction, on the coordinator and on each worker that it reaches.';
+
+revoke execute on function app.act_as(text) from public;
+grant execute on function app.act_as(text) to tasks_api;
+
+-- Without it `set local` stays on the coordinator: everybody's lists are empty.
+alter role tasks_api set citus.propagate_set_commands = 'local';
+
+-- 2. Shards --------------------------------------------------------------------------------------------------
+
+-- A shard is made from the flags and grants of its table, and moved by a subscription whose owner is a member
+-- of the table's, to which forced row security applies: such a move never ends. So force stays on the tables of
+-- all nodes, and each worker takes it off its shards as they are made or arrive. Row security itself stays,
+-- and no role of the API owns a shard.
+-- Citus names every column when it writes to a shard, also those that tasks_api may not fill in by itself on
+-- the coordinator, hence the wider insert. Update, delete and select are as granted on the table.
+select pg_temp.on_workers($worker$
+  do $do$
+  begin
+    perform pg_catalog.set_config('citus.enable_ddl_propagation', 'off', true);
+
+    create or replace function app.prepare_shards() returns event_trigger
+    language plpgsql
+    as $$
+    declare
+      shard record;
+    begin
+      for shard in
+        select c.oid::pg_catalog.regclass as name
+        from pg_catalog.pg_event_trigger_ddl_commands() as d
+        join pg_catalog.pg_class as c on d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and c.oid = d.objid
+        where c.relkind = 'r' and c.relforcerowsecurity
+          and c.relnamespace = 'app'::pg_catalog.regnamespace
+          and c.relname ~ '^(users|tasks|idempotency_keys)_[0-9]+$'
+      loop
+        execute pg_catalog.format('alter table %s no force row level security', shard.name);
+        execute pg_catalog.format('grant insert on %s to tasks_api', shard.name);
+      end loop;
+    end
+    $$;
+
+    comment on function app.prepare_shards() is
+      'Takes force, which no online move gets past, off a new shard, and grants what Citus needs to write to it.';
+
+    revoke execute on function app.prepare_shards() from public;
+
+    if not exists (select 1 from pg_catalog.pg_event_trigger where evtname = 'app_prepare_shards') then
+      create event trigger app_prepare_shards on ddl_command_end
+        when tag in ('ALTER TABLE')
+        execute function app.prepare_shards();
+    end if;
+  end
+  $do$
+$worker$);
+
+-- 3. Tables --------------------------------------------------------------------------------------------------
+
+-- In the order of their foreign keys, and together: a user's rows of all three lie on one node.
+select create_distributed_table('app.users', 'id')
+where not exists (select 1 from pg_dist_partition where logicalrelid = 'app.users'::regclass);
+
+select create_distributed_table('app.tasks', 'user_id', colocate_with => 'app.users')
+where not exists (select 1 from pg_dist_partition where logicalrelid = 'app.tasks'::regclass);
+
+select create_distributed_table('app.idempotency_keys', 'user_id', colocate_with => 'app.users')
+where not exists (select 1 from pg_dist_partition where logicalrelid = 'app.idempotency_keys'::regclass);
+
+-- 4. Privileges ----------------------------------------------------------------------------------------------
+
+select pg_temp.withhold() \gexec
+select pg_temp.on_workers(pg_temp.withhold());
+
+-- Withheld, as everywhere: the shards from PUBLIC, create from tasks_api, membership in any role.
+select format('users, tasks and idempotency_keys are spread: %s shards on %s workers',
+  count(distinct s.shardid), count(distinct p.groupid))
+from pg_dist_shard as s
+join pg_dist_placement as p on p.shardid = s.shardid
+where s.logicalrelid = 'app.users'::regclass;

@@ -1,0 +1,87 @@
+"""What a request costs on Citus, beside the same PostgreSQL without it, in interleaved rounds."""
+
+import asyncio
+import os
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import Api, serving
+from support.citus import ABSENT, NODE, Citus, programs
+from support.faults import Cluster, cluster
+from support.load import Client, port_of
+
+if not os.environ.get("CLUSTER"):
+    pytest.skip(f"make cluster was not asked for. {ABSENT}", allow_module_level=True)
+
+ROUNDS, REQUESTS = 6, 100
+WORK = {
+    "get": ("GET", "/1", None),
+    "list": ("GET", "?limit=50", None),
+    "create": ("POST", "", {"title": "Buy milk"}),
+    "update": ("PUT", "/1", {"title": "Buy milk", "completed": True}),
+}
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Side:
+    """An API, and the PostgreSQL that it asks."""
+
+    api: Api
+    postgres: Cluster
+
+    def cpu(self) -> float:
+        """Return the seconds that the processes of the asked PostgreSQL have used."""
+        assert self.postgres.process
+        parent, used = self.postgres.process.pid, 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            fields = stat.read_text().rpartition(") ")[2].split()
+            if int(fields[1]) == parent:
+                used += int(fields[11]) + int(fields[12])
+        return used / TICK
+
+
+@contextmanager
+def plain() -> Iterator[Side]:
+    """Run the same PostgreSQL without the extension."""
+    with cluster(str(programs())) as postgres:
+        postgres.start(**{name: value for name, value in NODE.items() if "citus" not in f"{name}{value}"})
+        postgres.migrated()
+        with serving(postgres.conninfo("tasks", "tasks_api"), POOL_SIZE="1") as api:
+            yield Side(api, postgres)
+
+
+async def ask(side: Side, what: str) -> list[float]:
+    """Ask for the same again and again; return the seconds of each."""
+    client = Client(port_of(side.api), "alice", side.api.token("alice"))
+    answers = [await client.ask(*WORK[what]) for _ in range(REQUESTS)]
+    assert {answer.status for answer in answers} <= {200, 201}
+    client.close()
+    return [answer.seconds for answer in answers]
+
+
+def test_what_a_request_costs(server: Citus, clone: str) -> None:
+    latency: dict[tuple[str, str], list[float]] = defaultdict(list)
+    cpu: dict[tuple[str, str], float] = defaultdict(float)
+    with plain() as one, serving(server.conninfo(clone, "tasks_api"), POOL_SIZE="1") as api:
+        sides = {"plain": one, "Citus": Side(api, server.coordinator)}
+        for side in sides.values():
+            asyncio.run(ask(side, "create"))
+        for _ in range(ROUNDS):
+            for what in WORK:
+                for name, side in sides.items():
+                    before = side.cpu()
+                    latency[what, name] += asyncio.run(ask(side, what))
+                    cpu[what, name] += side.cpu() - before
+    print(
+        "\n              median ms: plain  Citus  ratio     CPU us of PostgreSQL asked: plain  Citus  ratio"
+    )
+    for what in WORK:
+        a, b = (statistics.median(latency[what, name]) * 1e3 for name in sides)
+        c, d = (cpu[what, name] / ROUNDS / REQUESTS * 1e6 for name in sides)
+        print(f"{what:10} {a:21.2f} {b:6.2f} {b / a:6.1f} {c:38.0f} {d:6.0f} {d / c if c else 0:6.1f}")

@@ -1,0 +1,136 @@
+"""A Citus cluster on the loopback: a coordinator and its workers, each a PostgreSQL server of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+from conftest import ROOT, Database, Server
+
+from app.commands import migrations
+from support import faults
+
+ABSENT = (
+    "There is no PostgreSQL with Citus here: set PG_CONFIG to the pg_config of one. "
+    "Its makers have packages and a container image."
+)
+NODE = {
+    "shared_preload_libraries": "citus",
+    "shared_buffers": "32MB",
+    "wal_level": "logical",  # shards are moved by logical replication
+    "fsync": "off",
+    "max_connections": 200,
+    "max_prepared_transactions": 200,
+    "citus.node_conninfo": "sslmode=disable",
+    "citus.enable_statistics_collection": "off",
+}
+
+
+def programs() -> Path | None:
+    """Find the programs of a PostgreSQL with Citus: of PG_CONFIG, if it is one."""
+    if not (pg_config := os.environ.get("PG_CONFIG")):
+        return None
+    run = subprocess.run([pg_config, "--bindir", "--sharedir"], check=True, capture_output=True, text=True)
+    programs, share = map(Path, run.stdout.split("\n")[:2])
+    return programs if (share / "extension/citus.control").exists() else None
+
+
+@dataclass(frozen=True)
+class Citus(Server):
+    """A coordinator, as a server whose databases are spread over the workers."""
+
+    coordinator: faults.Cluster
+    workers: list[faults.Cluster]
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def conninfo(self, database: str, user: str = "postgres") -> str:
+        return self.coordinator.conninfo(database, user)
+
+    @contextmanager
+    def database(self, template: str | None = None, *, as_template: bool = False) -> Iterator[str]:  # noqa: ARG002
+        """Make a migrated and spread database: templates are no way to one."""
+        name = f"tasks_{uuid4().hex[:12]}"
+        for node in (self.coordinator, *self.workers):
+            self.admit(node, name)
+        migrations.migrate(self.conninfo(name, "owner"))
+        with self.connect(name) as connection:
+            connection.execute("alter role tasks_api login")
+            connection.execute("select citus_set_coordinator_host('127.0.0.1', %s)", (self.coordinator.port,))
+            for worker in self.workers:
+                connection.execute("select citus_add_node('127.0.0.1', %s)", (worker.port,))
+        self.spread(name)
+        try:
+            yield name
+        finally:
+            for node in (self.coordinator, *self.workers):
+                with node.connect() as connection:
+                    connection.execute(f"drop database {name} with (force)")
+
+    @contextmanager
+    def template(self) -> Iterator[str]:
+        """Name none: a database that is spread can't be cloned."""
+        yield ""
+
+    def admit(self, node: faults.Cluster, database: str) -> None:
+        """Give a node an empty database with the extension, and its owner: no superuser."""
+        with node.connect() as connection:
+            if not connection.execute("select from pg_roles where rolname = 'owner'").rowcount:
+                connection.execute("create role owner login createrole")
+            connection.execute(f"create database {database} owner owner")
+        with node.connect(database) as connection:
+            connection.execute("create extension citus")
+
+    def spread(self, database: str) -> str:
+        """Run citus.sql as a DBA does."""
+        psql, file = self.coordinator.binaries / "psql", ROOT / "sql/citus.sql"
+        command = [str(psql), "-XAt", "-d", self.conninfo(database), "-f", str(file)]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    def command(self, name: str, database: str, user: str = "owner") -> subprocess.CompletedProcess[str]:
+        """Run a command of the project on the coordinator, as its owner does."""
+        environment = os.environ | {"MIGRATION_DATABASE_URL": self.conninfo(database, user)}
+        arguments = [sys.executable, "-m", "app", name]
+        return subprocess.run(
+            arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+
+    def start_worker(self) -> faults.Cluster:
+        """Start one more server; it is no worker of a database yet."""
+        worker = start(self.stack)
+        self.workers.append(worker)
+        return worker
+
+    def stop_worker(self, worker: faults.Cluster, database: str) -> None:
+        """Take a worker without shards out of the cluster, and stop it."""
+        with self.connect(database) as connection:
+            connection.execute("select citus_remove_node('127.0.0.1', %s)", (worker.port,))
+        self.workers.remove(worker)
+        worker.end(signal.SIGQUIT)
+
+    def on(self, worker: faults.Cluster, database: str) -> Database:
+        """Connect to a worker as its superuser, who sees the shards."""
+        connection = worker.connect(database)
+        connection.execute("set citus.override_table_visibility = off")
+        return connection
+
+
+def start(stack: ExitStack) -> faults.Cluster:
+    """Start a server that can be a node."""
+    node = stack.enter_context(faults.cluster(str(programs())))
+    node.start(**NODE)
+    return node
+
+
+@contextmanager
+def citus(workers: int = 2) -> Iterator[Citus]:
+    """Run a coordinator and its workers."""
+    with ExitStack() as stack:
+        coordinator, *others = [start(stack) for _ in range(workers + 1)]
+        yield Citus("citus", "127.0.0.1", coordinator.binaries, coordinator, others, stack)
