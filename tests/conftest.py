@@ -118,18 +118,16 @@ def running(version: str, folder: Path) -> Iterator[Server]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is about the database on four majors, the contract's main rows on two, the rest on 18.
+    """Run what is about the database and the contract's main rows on 18 and 15, the rest on 18.
 
-    With EVERY_MAJOR=1 in the environment, everything runs on all four.
+    MAJORS in the environment, such as "16 17", says which ones instead.
     """
     said = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "server" in metafunc.fixturenames and "server" not in said:
         path = Path(metafunc.definition.path)
-        majors = ["18", "15"] if path.stem in SMOKE else ["18"]
-        if path.parent.name == "database" or os.environ.get("EVERY_MAJOR"):
-            majors = ["18", "15", "16", "17"]
-        majors = ["citus"] if CLUSTER else majors
-        metafunc.parametrize("server", majors, indirect=True, scope="session")
+        depends = path.parent.name == "database" or path.stem in SMOKE
+        majors = os.environ.get("MAJORS") or ("18 15" if depends else "18")
+        metafunc.parametrize("server", majors.split(), indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

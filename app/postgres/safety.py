@@ -7,13 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from textwrap import indent
 
-from psycopg.errors import (
-    DuplicatePreparedStatement,
-    InvalidSchemaName,
-    InvalidSqlStatementName,
-    QueryCanceled,
-    UndefinedFunction,
-)
+from psycopg import errors
 
 from app.postgres.connection import Value
 from app.postgres.database import READ_AS, Database
@@ -79,7 +73,7 @@ async def check(database: Database) -> None:
     """Raise Unready unless the migrations are there and row security holds for this very connection."""
     try:
         (row,) = await database.probe([CHECK], PROBE)
-    except (InvalidSchemaName, UndefinedFunction):
+    except (errors.InvalidSchemaName, errors.UndefinedFunction):
         row = (0, "tasks_api", "somebody", None, False, "pg_catalog", None, False)
     version, role, user, exposed, read_only, path, passed_on, spread = row
     if role != "tasks_api":
@@ -114,12 +108,12 @@ async def check_prepared(database: Database) -> None:
     if database.options["prepare_threshold"] is None:
         return
     async with database.pool.connection() as connection, await database.connect() as another:
-        with suppress(DuplicatePreparedStatement), Deadline(Client()):
+        with suppress(errors.DuplicatePreparedStatement), Deadline(Client()):
             await database.execute(connection, (READ_AS, CHECK), PROBE)
             another.names = dict(connection.names)
             try:
                 await database.execute(another, (READ_AS, CHECK), PROBE)
-            except InvalidSqlStatementName:
+            except errors.InvalidSqlStatementName:
                 return
     raise Unready("The pooler does not keep prepared statements apart: set PREPARED_STATEMENTS=false")
 
@@ -137,7 +131,7 @@ async def audit(database: Database, on_hole: str) -> None:
         try:
             rows = await (await connection.execute(sql.encode())).fetchall()
             found = await ask_servers(connection, sql) if database.on_citus else []
-        except QueryCanceled:
+        except errors.QueryCanceled:
             raise Unready(AUDIT_TIMED_OUT) from None
     findings = {describe(*row): row[0] for row in rows}
     findings |= {f"{server}: {describe(*row)}": row[0] for server, row in found}

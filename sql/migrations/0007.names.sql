@@ -17,7 +17,7 @@ end
 $$;
 
 -- The functions hold under any caller's path. SQL is bound to its objects now, by begin atomic; PL/pgSQL
--- looks names up when it runs, so its are qualified. set search_path on a function would cost each call more.
+-- looks names up when it runs, so its are qualified.
 create or replace function app.next_task_id() returns bigint
 language sql volatile
 begin atomic

@@ -10,6 +10,7 @@ create or replace function app.create_task_once(
 )
 returns table (task json, version integer, id bigint, replayed boolean, same boolean)
 language plpgsql volatile
+set search_path = pg_catalog  -- since PL/pgSQL looks names and operators up when it runs
 as $$
 #variable_conflict use_column
 declare
