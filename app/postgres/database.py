@@ -17,7 +17,7 @@ CONNECT_TIMEOUT = 3  # seconds until a server that does not answer counts as awa
 
 # Transaction-local, so that all of them end with the transaction (PostgreSQL, 9.28.1).
 ACT_AS = "select pg_catalog.set_config('app.user_id', %(user_id)s, true)"
-# A page takes 1 ms, 100,000 tasks searched or sorted 0.1 s; those who wait for a connection give up after 2 s.
+# A page takes 1 ms, 100,000 tasks searched or sorted 0.1 s; callers wait 2 s for a connection at most.
 READ_AS = """
 select pg_catalog.set_config('app.user_id', %(user_id)s, true),
   pg_catalog.set_config('transaction_read_only', 'on', true),

@@ -1,6 +1,6 @@
 """What unmodified front ends of the hackathon brief send first, as plain requests, and what it must mean.
 
-Recorded from eight of them and reduced to what differs; none of them is known to the API by name.
+As front ends of that brief vary: in names, in members that are unknown here, in headers that they forget.
 """
 
 import json
