@@ -41,7 +41,7 @@ BINARIES = {
 LOCALE = {"18": ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]}
 ELSEWHERE = ["--locale=C.UTF-8"]
 # The contract's main rows; what else is asked over HTTP does not depend on the version.
-SMOKE = ("test_tasks", "test_isolation", "test_retries", "test_listing")
+SMOKE = ("test_tasks", "test_isolation", "test_retries")
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates costs more than most tests
 Database = psycopg.Connection[tuple[object, ...]]
 
@@ -118,7 +118,7 @@ def running(version: str, folder: Path) -> Iterator[Server]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is about the database and the contract's main rows on 18 and 15, the rest on 18.
+    """Run what is about the database, and the main rows of the contract, on 18 and 15; the rest on 18.
 
     MAJORS in the environment, such as "16 17", says which ones instead.
     """
@@ -126,6 +126,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames and "server" not in said:
         path = Path(metafunc.definition.path)
         depends = path.parent.name == "database" or path.stem in SMOKE
+        depends &= not metafunc.definition.get_closest_marker("one_by_one")
         majors = os.environ.get("MAJORS") or ("18 15" if depends else "18")
         metafunc.parametrize("server", majors.split(), indirect=True, scope="session")
 
