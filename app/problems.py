@@ -31,6 +31,7 @@ MESSAGES = {
     "dict_type": "must be a JSON object",
     "string_type": "must be a string",
     "string_too_long": "must have at most {max_length} characters",
+    "too_long": "must have at most {max_length} characters",
     "bool_type": "must be true or false",
     "literal_error": "must be {expected}",
     "greater_than_equal": "must be at least {ge}",
