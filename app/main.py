@@ -49,11 +49,13 @@ class API(FastAPI):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Say why the start is refused in one line instead of a traceback."""
+        """Say why the start is refused in one line; at the start and at a second Ctrl-C, no traceback."""
 
         async def send_briefly(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed":
                 message["message"] = message["message"].rpartition("SystemExit: ")[2].strip()
+            elif message.get("message", "").rstrip().endswith("CancelledError"):
+                message["message"] = ""  # a second Ctrl-C, which waits for nothing
             await send(message)
 
         await super().__call__(scope, receive, send_briefly if scope["type"] == "lifespan" else send)
