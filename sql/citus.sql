@@ -22,7 +22,7 @@ begin
   if not exists (select 1 from pg_extension where extname = 'citus') then
     raise exception 'database % has no extension citus', quote_ident(current_database())
       using hint = 'On every node: shared_preload_libraries = ''citus'', then create extension citus.';
-  elsif to_regprocedure('app.create_task_once(text, text, text, boolean)') is null then
+  elsif to_regprocedure('app.create_task_once(text, json)') is null then
     raise exception 'the migrations are not applied: run make migrate first';
   elsif not exists (select 1 from pg_dist_node where groupid = 0) then
     raise exception 'run this on the coordinator, after: select citus_set_coordinator_host(''HOST'', PORT)';

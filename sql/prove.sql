@@ -123,19 +123,19 @@ begin
 
       -- Creating with a key: erin's belongs to him
       (erin, 'erin creates a task with a key', 'keep 1',
-        $$select from app.create_task_once('prove once', {erin}, null, false) where not replayed$$),
+        $$select from app.create_task_once('prove once', json_build_object('title', {erin})) where not replayed$$),
       (erin, 'erin repeats it and is answered the same', 'find 1',
-        $$select from app.create_task_once('prove once', {erin}, null, false) where replayed and same$$),
+        $$select from app.create_task_once('prove once', json_build_object('title', {erin})) where replayed and same$$),
       (alice, 'alice sends erin''s key and gets a task of her own', 'find 1',
-        $$select from app.create_task_once('prove once', 'hers', null, false)
+        $$select from app.create_task_once('prove once', '{"title": "hers"}')
           where not replayed and task ->> 'user_id' = {alice}$$),
       (alice, 'alice asks by erin''s key and title for what he made', 'find nothing',
-        $$select from app.create_task_once('prove once', {erin}, null, false)
+        $$select from app.create_task_once('prove once', json_build_object('title', {erin}))
           where replayed or task ->> 'user_id' <> {alice}$$),
       ('', 'nobody creates a task with a key', 'be refused',
-        $$select from app.create_task_once('prove once', 'nobody''s', null, false)$$),
+        $$select from app.create_task_once('prove once', '{"title": "nobody''s"}')$$),
       ('', 'nobody repeats erin''s key', 'be refused',
-        $$select from app.create_task_once('prove once', {erin}, null, false)$$),
+        $$select from app.create_task_once('prove once', json_build_object('title', {erin}))$$),
 
       -- Reading
       (alice, 'alice reads somebody else''s tasks', 'find nothing',

@@ -26,7 +26,8 @@ from created
 
 CREATE_TASK_ONCE = """
 select task, version, id, replayed, same
-from app.create_task_once(%(key)s, %(title)s, %(description)s, %(completed)s)
+from app.create_task_once(%(key)s, pg_catalog.json_build_object(
+  'title', app.trimmed(%(title)s), 'description', %(description)s::text, 'completed', %(completed)s::boolean))
 """
 
 GET_TASK = f"""

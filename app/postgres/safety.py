@@ -16,7 +16,7 @@ from app.postgres.servers import Unready as Unready  # noqa: PLC0414 - handed on
 from app.postgres.servers import ask_servers, check_spread
 
 SQL = Path(__file__).parent.parent.parent / "sql"
-SCHEMA_VERSION = 11  # the newest migration this code needs
+SCHEMA_VERSION = 12  # the newest migration this code needs
 
 log = logging.getLogger("uvicorn.error")
 
@@ -49,11 +49,15 @@ select app.schema_version(), current_user, app.current_user_id(), (
 WITHHELD = """
 select string_agg(distinct name, ', ')
 from (
-  values ('app.users', 'select'), ('app.users', 'insert'), ('app.users', 'update'),
-    ('app.idempotency_keys', 'select'), ('app.idempotency_keys', 'insert')
-) as needed (name, privilege)
-where not has_any_column_privilege(name, privilege)
-  or name = 'app.idempotency_keys' and not has_table_privilege(name, 'delete')
+  values ('app.users', has_any_column_privilege('app.users', 'select')),
+    ('app.users', has_any_column_privilege('app.users', 'insert')),
+    ('app.users', has_any_column_privilege('app.users', 'update')),
+    ('app.idempotency_keys', has_any_column_privilege('app.idempotency_keys', 'select')),
+    ('app.idempotency_keys', has_any_column_privilege('app.idempotency_keys', 'insert')),
+    ('app.idempotency_keys', has_table_privilege('app.idempotency_keys', 'delete')),
+    ('app.insert_task', has_function_privilege('app.insert_task(json)', 'execute'))
+) as needed (name, held)
+where not held
 """
 PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id="somebody")
 
@@ -79,8 +83,7 @@ async def check(database: Database) -> None:
     if role != "tasks_api":
         raise Unready(f"The role {role} is not tasks_api, as DATABASE_URL must make it")
     if version < SCHEMA_VERSION:
-        known = f"The database is at migration {version}"
-        raise Unready(f"{known}, this code needs {SCHEMA_VERSION}: run make migrate")
+        raise Unready(f"The database is at migration {version}, not at {SCHEMA_VERSION}: run make migrate")
     if path != "pg_catalog":  # another schema's functions could stand in for PostgreSQL's
         remedy = "alter role tasks_api set search_path = pg_catalog, then have poolers reconnect"
         raise Unready(f"The search_path of tasks_api is {path}: {remedy}")

@@ -178,7 +178,7 @@ begin
   set local role tasks_api;
   insert into app.tasks (title) values ('mine');
   update app.tasks set title = 'changed' where user_id = 'zoe';
-  perform app.create_task_once('key', 'once', null, false);
+  perform app.create_task_once('key', '{"title": "once"}');
   if (select count(*) from app.tasks) <> 2 then
     raise 'zoe does not see her two tasks';
   end if;

@@ -322,7 +322,7 @@ def test_every_function_runs_as_its_caller_and_leaks_nothing(owner: psycopg.Conn
         "select prosecdef, proleakproof, proconfig::text from pg_proc "
         "where pronamespace = 'app'::regnamespace",
     )
-    # What create_task_once says in PL/pgSQL is looked up when it runs; the others are bound or qualified.
+    # What is said in PL/pgSQL is looked up when it runs; the others are bound or qualified.
     assert set(found) == {(False, False, None), (False, False, "{search_path=pg_catalog}")}
 
 

@@ -109,7 +109,8 @@ def test_no_function_of_the_schema_does_under_whatever_path(trapped: psycopg.Con
     for call in (
         "insert into app.tasks (title) values ('Mine')",
         "update app.tasks set title = 'Still mine'",
-        "select from app.create_task_once('key', ' Mine ', null, false)",
+        """select from app.create_task_once('key', '{"title": "Mine"}')""",
+        """select from app.create_task_once('key', '{"title": "Mine"}')""",
         "select from app.create_task_once('key', 'Mine', null, false)",
         "select app.current_user_id(), app.trimmed('x'), app.next_task_id(), app.schema_version()",
         "delete from app.idempotency_keys",

@@ -407,12 +407,18 @@ def test_a_known_key_answers_what_its_own_user_made(owner: psycopg.Connection, a
         pytest.skip("app.create_task_once is not here yet")
     with owner.transaction(force_rollback=True):
         as_user = acting(owner)
-        once: LiteralString = "select id, replayed, same from app.create_task_once('once', %s, null, false)"
-        first, again, other = (as_user(alice, once, title)[0] for title in ("x", " x ", "y"))
+        once: LiteralString = """
+            select id, replayed, same
+            from app.create_task_once('once', json_build_object('title', %s::text))
+        """
+        first, again, other = (as_user(alice, once, title)[0] for title in ("x", "x", "y"))
         assert (first[1:], again[1:], other[1:]) == ((False, True), (True, True), (True, False))
         assert first[0] == again[0] == other[0]
         assert as_user(bob, once, "y")[0][1:] == (False, True)
         assert as_user(alice, "select count(*) from app.tasks where title = 'x'") == [(1,)]
+        younger: LiteralString = "select same from app.create_task_once('once', %s)"  # a column since then
+        for due, same in (("null", True), ('"soon"', False)):
+            assert as_user(alice, younger, f'{{"title": "x", "due": {due}}}') == [(same,)]
         with pytest.raises(errors.InsufficientPrivilege):
             as_user(None, once, "x")
 
@@ -430,7 +436,7 @@ def test_a_create_sweeps_a_hundred_expired_keys_and_its_own(
                 " from generate_series(1, 250) as n",
                 [user],
             )
-        once: LiteralString = "select replayed, same from app.create_task_once(%s, 'x', null, false)"
+        once: LiteralString = """select replayed, same from app.create_task_once(%s, '{"title": "x"}')"""
         assert as_user(alice, once, "k1") == [(False, True)]  # the youngest: expired, so used anew
         assert as_user(alice, once, "k1") == [(True, True)]
         left: LiteralString = "select count(*), max(substr(key, 2)::integer) from app.idempotency_keys"

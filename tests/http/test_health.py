@@ -125,7 +125,7 @@ def test_a_missing_migration_is_named_until_it_is_there(ward: Ward) -> None:
             for right in (
                 "execute on function app.trimmed",
                 "execute on function app.next_task_id",
-                "execute on function app.create_task_once",
+                "execute on function app.create_task_once(text, json)",
                 "execute on function app.current_user_id",
             )
         ),
@@ -151,6 +151,7 @@ def test_a_database_in_another_state_is_not_ready(ward: Ward, breaks: str, repai
         "select on app.idempotency_keys",
         "delete on app.idempotency_keys",
         "insert (key, task) on app.idempotency_keys",
+        "execute on function app.insert_task",
     ],
 )
 def test_a_database_that_would_refuse_a_request_is_not_ready(ward: Ward, right: str) -> None:
