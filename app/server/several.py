@@ -41,7 +41,7 @@ class Supervisor(Multiprocess):
             process.child_conn.close()  # so that one that ends is not waited for until its answer is due
         ends = {process.pid: process.exitcode for process in self.processes if process.exitcode is not None}
         new = ends.keys() - self.said
-        if STARTUP_FAILURE in ends.values():  # uvicorn says so and ends them all
+        if STARTUP_FAILURE in ends.values() or self.should_exit.is_set():  # uvicorn ends them all
             return super().keep_subprocess_alive()
         if new:
             self._wait_longer()

@@ -15,20 +15,19 @@ import psutil
 import psycopg
 import pytest
 from conftest import ROOT
+from embedded import database
+from embedded.cluster import SOCKET, Cluster
+from embedded.programs import NAME, account, find_programs
 from support.faults import eventually
-
-from app.commands import embedded
-from app.commands.postgres import SOCKET, Cluster
-from app.commands.programs import NAME, account, find_programs
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user, or mount")
 USE = """
 import sys
 from pathlib import Path
-from app.commands import embedded
+from embedded import database
 
-embedded.HOME = Path(sys.argv[1])
-with embedded.embedded():
+database.HOME = Path(sys.argv[1])
+with database.embedded():
     print("ready", flush=True)
     sys.stdin.read()
 """
@@ -39,7 +38,7 @@ def begin(home: Path, *wrapper: str) -> subprocess.Popen[str]:
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.Popen(
         [*wrapper, sys.executable, "-c", USE, home],
-        env=environment | {"PYTHONPATH": str(ROOT)},
+        env=environment | {"PYTHONPATH": f"{ROOT}/tests:{ROOT}"},
         cwd=home.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -158,7 +157,7 @@ def test_no_other_user_reaches_the_socket_however_long_the_path(cluster: Cluster
             assert Path(folder) != long.data
             if os.geteuid() == 0:
                 refused = subprocess.run(
-                    [embedded.psql_program(), "-h", folder, "-U", "postgres", "-c", "select 1"],
+                    [str(cluster.programs / "psql"), "-h", folder, "-U", "postgres", "-c", "select 1"],
                     user="nobody",
                     capture_output=True,
                     text=True,
@@ -195,12 +194,12 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
 
 def test_an_empty_secret_is_made_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(embedded, "HOME", tmp_path)
+    monkeypatch.setattr(database, "HOME", tmp_path)
     monkeypatch.setenv("JWT_SECRET", "")
     (tmp_path / "secret").touch(mode=0o600)
-    embedded.ensure_secret()
+    database.ensure_secret()
     kept = os.environ["JWT_SECRET"]
     assert len(kept) == 64
     monkeypatch.setenv("JWT_SECRET", "")
-    embedded.ensure_secret()
+    database.ensure_secret()
     assert os.environ["JWT_SECRET"] == kept

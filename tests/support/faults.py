@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psycopg
 from conftest import BINARIES, free_port
+from embedded.programs import account
 
 from app.commands import migrations
-from app.commands.programs import account
 
 NOBODY = "nobody" if os.geteuid() == 0 else None  # neither PostgreSQL nor PgBouncer runs as root
 

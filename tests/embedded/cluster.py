@@ -17,8 +17,8 @@ from typing import Any
 
 import psutil
 
-from app.commands.locks import locked, opened, taken
-from app.commands.programs import account, complaint, give
+from embedded.locks import locked, opened, taken
+from embedded.programs import account, complaint, give
 
 SOCKET = ".s.PGSQL.5432"
 POSTGRES = ("-p", "5432", "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700")
@@ -83,14 +83,15 @@ class Cluster:
     def _create(self, user: dict[str, Any]) -> None:
         """Make the data folder aside and rename it when it is whole: a half-made one is never used."""
         print(f"Setting up PostgreSQL in {self.home}, once: a few seconds", file=sys.stderr)
-        for left_over in self.home.glob("new-*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+        left_over = [*self.home.glob("new-*")]
         with TemporaryDirectory(prefix="new-", dir=self.home, ignore_cleanup_errors=True) as folder:
             give(folder, user)
             made = self._run("initdb", "-D", f"{folder}/data", *INITDB, stdout=subprocess.PIPE, **user)
             if made.returncode:
                 sys.exit(f"PostgreSQL cannot be set up in {self.home}: {complaint(made.stdout)}")
             Path(folder, "data").rename(self.data)
+        for stray in left_over:  # only now: an initdb whose parent was killed has gone on for a while
+            shutil.rmtree(stray, ignore_errors=True)
 
     def _socket_folder(self, user: dict[str, Any]) -> Path:
         """Choose a folder that no other user may enter: connecting needs no password."""
@@ -100,7 +101,7 @@ class Cluster:
         give(folder, user)
         return Path(folder)
 
-    def _run(self, program: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
+    def _run(self, program: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs, in a locale that is there."""
         command = [str(self.programs / program), *map(str, arguments)]
         environment = os.environ | {"LC_ALL": "C"}

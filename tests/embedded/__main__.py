@@ -1,0 +1,55 @@
+"""The commands of app, on the embedded PostgreSQL where none is named: what make runs."""
+
+import os
+import sys
+from functools import partial
+
+from app.__main__ import main as run_command
+from app.commands.token import make_token
+from app.settings import HINTS, Settings, load
+from embedded.database import DATA, Given, embedded, ensure_secret, migrated
+from embedded.programs import find_programs
+
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+OF_OWNER = {"migrate", "rollback", "migrations"}
+TRY = """
+Try it:
+  curl -H 'Authorization: Bearer {token}' \\
+    http://{host}:{port}/api/alice/tasks
+"""
+
+
+def main() -> None:
+    """Run the command that the first argument names.
+
+    Only `run` and `psql` make a database: a deploy that forgot to name its own would gate on an empty one.
+    """
+    command, given = sys.argv[1], load(Given)
+    os.environ["PATH"] += f"{os.pathsep}{find_programs()}"  # psql, where the machine has none
+    if given.database_url or (given.migration_database_url and command not in {"run", "token", "psql"}):
+        return run_command()
+    if command == "token":
+        ensure_secret()
+        return run_command()
+    if command == "run":
+        return serve_embedded(given.host)
+    if command != "psql" and not DATA.exists():
+        return run_command()  # which says what is missing
+    with embedded() if command in OF_OWNER else migrated():
+        return run_command()
+
+
+def serve_embedded(host: str) -> None:
+    """Serve from the embedded database, and say how to ask."""
+    if host not in LOOPBACK:  # a deploy that forgot to name its own
+        sys.exit(f"DATABASE_URL: is missing; {HINTS['DATABASE_URL']} (the embedded one needs HOST=127.0.0.1)")
+    from app.server.run import serve  # noqa: PLC0415 - takes as long as all else
+
+    with migrated():
+        settings = load(Settings)
+        hint = TRY.format(token=make_token("alice", settings), host=settings.host, port=settings.port)
+        return serve(partial(print, hint, flush=True))
+
+
+if __name__ == "__main__":
+    main()
