@@ -61,7 +61,7 @@ def _boolean(value: object) -> object:
     return value
 
 
-class Page(BaseModel):
+class Page(BaseModel, frozen=True):
     """The parameters of a listing."""
 
     status: Annotated[

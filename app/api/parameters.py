@@ -1,23 +1,26 @@
 """The kinds of parameters that an endpoint may have, and what reads each from a request.
 
-They are the request itself, a dependency that is known, a part of the path, one model for the whole query,
-all lines of a header field, and a JSON body. An error is raised as a Problem that names the parameter.
+They are the request itself, a dependency that is known, a part of the path, one frozen model for the whole
+query, all lines of a header field, and a JSON body. An error is raised as a Problem that names the parameter.
 """
 
 import json
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from inspect import Parameter
 from operator import itemgetter
 from typing import Any, NoReturn
 
 from fastapi import Request, params
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.datastructures import QueryParams
 
 from app.problems import Invalid, Problem, validate
 
 MAX_BODY_BYTES = 65536
 BLANK = b" \t\r\n"
+QUERIES = 256  # that were parsed last and are kept: most clients ask for the same pages
 MARKERS = (params.Depends, params.Param, params.Body)
 
 Reader = Callable[[Request], Awaitable[Any]]
@@ -54,10 +57,14 @@ def _reader(parameter: Parameter, path: Container[str], dependencies: Dependenci
 
 
 def _is_flat(kind: Any) -> bool:  # noqa: ANN401 - any type
-    """Tell a model of single values: where a parameter is repeated, the last one counts."""
-    return issubclass(kind, BaseModel) and not any(
-        member.get("type") in {"array", "object"}
-        for member in kind.model_json_schema()["properties"].values()
+    """Tell a frozen model of single values: where a parameter is repeated, the last one counts."""
+    return (
+        issubclass(kind, BaseModel)
+        and kind.model_config.get("frozen", False)
+        and not any(
+            member.get("type") in {"array", "object"}
+            for member in kind.model_json_schema()["properties"].values()
+        )
     )
 
 
@@ -80,11 +87,12 @@ def _path_reader(adapter: TypeAdapter[Any], name: str) -> Reader:
 
 
 def _query_reader(adapter: TypeAdapter[Any]) -> Reader:
-    empty = adapter.validate_python({})
+    @lru_cache(QUERIES)
+    def parse(query: bytes) -> object:
+        return validate(adapter, dict(QueryParams(query)), "query")
 
     async def read(request: Request) -> object:
-        given = request.scope["query_string"]
-        return validate(adapter, dict(request.query_params), "query") if given else empty
+        return parse(request.scope["query_string"])
 
     return read
 

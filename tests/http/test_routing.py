@@ -26,10 +26,16 @@ from app.problems import Problem
 Members = Annotated[dict[str, str], Body()]
 
 
-class Several(BaseModel):
+class Several(BaseModel, frozen=True):
     """A query in which a parameter may be repeated."""
 
     tag: list[str] = []
+
+
+class Changeable(BaseModel):
+    """A query that an endpoint could change, and so for the next request."""
+
+    q: str = "x"
 
 
 async def scalar_query(q: Annotated[str, Query()] = "x") -> Response: ...
@@ -40,6 +46,7 @@ async def background(later: BackgroundTasks) -> Response: ...
 async def one_line(agent: Annotated[str, Header(alias="User-Agent")]) -> Response: ...
 async def header_by_name(user_agent: Annotated[list[str], Header()]) -> Response: ...
 async def repeated(page: Annotated[Several, Query()]) -> Response: ...
+async def changeable(page: Annotated[Changeable, Query()]) -> Response: ...
 async def embedded(body: Annotated[dict[str, str], Body(embed=True)]) -> Response: ...
 async def two_bodies(a: Members, b: Members) -> Response: ...
 async def no_such_part(other: Annotated[int, Path()]) -> Response: ...
@@ -51,8 +58,8 @@ def in_a_thread() -> Response: ...
 
 Endpoint = Callable[..., Any]
 UNSOLVED = [
-    scalar_query, bare, cookie, dependency, background, one_line, header_by_name, repeated, embedded,
-    two_bodies, no_such_part, renamed, nobodys, value, in_a_thread,
+    scalar_query, bare, cookie, dependency, background, one_line, header_by_name, repeated,
+    changeable, embedded, two_bodies, no_such_part, renamed, nobodys, value, in_a_thread,
 ]  # fmt: skip
 
 
