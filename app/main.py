@@ -35,17 +35,17 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[State]]
 
 
 class API(FastAPI):
-    """FastAPI behind one wrapper of ours.
+    """FastAPI behind EdgeMiddleware.
 
-    A request for one of our routes passes nothing else. Where middleware or other routes are added, all
-    requests pass FastAPI's whole stack within the wrapper. Exception handlers count either way.
+    A request for a Route passes nothing else on its way to it. Where middleware or other kinds of routes are
+    added, all requests pass FastAPI's whole stack inside EdgeMiddleware. Exception handlers count either way.
     """
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put the wrapper around the router, or around FastAPI's stack where somebody needs it."""
-        ours = all(type(route) in {Route, starlette.routing.Route} for route in self.routes)
+        """Put EdgeMiddleware around the router, or around FastAPI's stack where it is needed."""
+        needs_no_stack = all(type(route) in {Route, starlette.routing.Route} for route in self.routes)
         return EdgeMiddleware(
-            self.router if ours and not self.user_middleware else super().build_middleware_stack()
+            self.router if needs_no_stack and not self.user_middleware else super().build_middleware_stack()
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -56,7 +56,7 @@ def _long_enough(value: SecretStr | None, info: ValidationInfo) -> SecretStr | N
 
 
 def _trustworthy(value: str | None) -> str | None:
-    """Keys that somebody on the way could exchange verify nothing."""
+    """Refuse an address whose answer could be replaced on the way: such keys verify nothing."""
     if value is None:
         return None
     url = urlsplit(value)

@@ -42,7 +42,7 @@ REFUSALS = {
 }
 SQLSTATES = {state: detail for detail, states in REFUSALS.items() for state in states}
 
-# The constraint, or the SQLSTATE, to the field and what it must be.
+# The field at fault and its rule, by the constraint or the SQLSTATE.
 RULES = {
     "tasks_title_length": ("title", "must have 1 to 200 characters, white space at its ends aside"),
     "tasks_description_length": ("description", "must have at most 1000 characters"),

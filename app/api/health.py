@@ -16,7 +16,7 @@ from app.problems import Problem
 
 STATEMENTS = (GET_TASK, CREATE_TASK, CREATE_TASK_ONCE, CHANGE_TASK, DELETE_TASK)
 FRESH = 1  # seconds for which an answer is given again
-# More than this many balancers do not ask within that time: who asks without a pause is given one.
+# Balancers ask less often than this within that time: a client that asks without a pause is given one.
 OFTEN = 10
 PAUSE = 0.5  # seconds, which no balancer takes for an outage
 
@@ -44,7 +44,7 @@ class Readiness:
         if self.checking is None or (self.checking.done() and stale):
             self.checking, self.asked = asyncio.create_task(self._check()), 1
         if found := await asyncio.shield(self.checking):
-            raise found.with_traceback(None)  # else it would grow with each who asks
+            raise found.with_traceback(None)  # else it would grow with each request
 
     async def _check(self) -> Exception | None:
         try:

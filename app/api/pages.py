@@ -21,7 +21,7 @@ KEYS = {"created": None, "updated": "updated_at", "title": "title"}
 Sort = Literal["created", "updated", "title"]
 Order = Literal["asc", "desc"]
 
-# What other clients of the brief say, and what it means here.
+# Parameters of other clients of the brief: their name here, and their values' meanings.
 SORTS = {sort: sort for sort in KEYS} | {"created_at": "created", "updated_at": "updated"}
 OTHER_NAMES = {
     "sort_by": ("sort", SORTS),
@@ -119,7 +119,7 @@ class Page(BaseModel, frozen=True):
         return self.sort, self.order or ("asc" if self.sort == "title" else "desc")
 
     def after(self) -> Cursor | None:
-        """Return the row to go on from; raise Invalid for a cursor of another ordering, or none of ours."""
+        """Return the row to go on from; raise Invalid for a forged cursor, or one of another ordering."""
         if self.cursor is None:
             return None
         try:

@@ -25,7 +25,7 @@ MARKERS = (params.Depends, params.Param, params.Body)
 
 Reader = Callable[[Request], Awaitable[Any]]
 Dependencies = Mapping[Any, Reader]  # by the callable that Depends names
-FIRST, NEXT, LAST = range(3)  # who asks is known before anything else is read, the body after all else
+FIRST, NEXT, LAST = range(3)  # the token is verified before anything else is read; the body comes last
 
 
 def readers(

@@ -43,7 +43,7 @@ class LeftOut:
 
     @staticmethod
     def __get_pydantic_json_schema__(schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Describe it as what it is where it is given."""
+        """Describe the type without its null."""
         described = handler(schema)
         return {**described.pop("anyOf")[0], **described}
 

@@ -48,7 +48,9 @@ class Keys:
         self.url = settings.jwt_jwks_url
         self.unbound = [n for n in ("JWT_ISSUER", "JWT_AUDIENCE") if not getattr(settings, n.lower())]
         self.published: list[PyJWK] | None = None
-        self.verified: dict[bytes, tuple[str, float]] = {}  # what app.auth remembers, until the next fetch
+        self.verified: dict[
+            bytes, tuple[str, float]
+        ] = {}  # users by their tokens' digests, until the next fetch
         self.current = False
         self.asked = float("-inf")
         self.fetching: asyncio.Task[None] | None = None
@@ -101,7 +103,7 @@ class Keys:
         return True
 
     async def fetch(self) -> None:
-        """Fetch the keys; whoever asks meanwhile waits for the same fetch."""
+        """Fetch the keys; concurrent callers share one fetch."""
         if not self.fetching or self.fetching.done():
             self.fetching = asyncio.create_task(self._fetch())
         await asyncio.shield(self.fetching)
@@ -139,7 +141,7 @@ def usable(jwk: Any) -> Iterator[PyJWK]:  # noqa: ANN401 - JSON is Any
     """Yield the key, once for each algorithm that its kind and its issuer let it verify."""
     with suppress(*UNUSABLE):
         if "d" in jwk or jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ("verify",)):
-            return  # private, so anybody's; or not for signatures
+            return  # a private key that was published, or one that is not for signatures
         for algorithm in KINDS.get((jwk["kty"], jwk.get("crv")), ()):
             if jwk.get("alg", algorithm) == algorithm:
                 key = PyJWK(jwk, algorithm)

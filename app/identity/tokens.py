@@ -32,7 +32,7 @@ TYPES = {"jwt", "at+jwt"}
 INVALID = "The token is invalid or has expired"
 ELSEWHERE = "The token was issued by someone else, or for another service"
 
-# Only told where the signature holds: whoever made the token up learns nothing.
+# Only told where the signature holds: a forger learns nothing.
 REASONS: dict[type[Exception], str] = {
     ExpiredSignatureError: "The token has expired; get a new one",
     ImmatureSignatureError: "The token is not valid yet",
@@ -74,7 +74,7 @@ class Tokens:
         return user
 
     def remember(self, digest: bytes, user: str, until: float) -> None:
-        """Keep the newest; only valid tokens get here, so nobody else can drive them out."""
+        """Keep the newest; only valid tokens get here, so forged ones cannot drive them out."""
         verified = self.keys.verified
         if len(verified) >= REMEMBERED:
             del verified[next(iter(verified))]

@@ -1,4 +1,4 @@
-"""Whoever waits for the database waits for a time, and only while the client does."""
+"""A request waits for the database for a limited time, and only while its client is there."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Client:
         self.waiting: Deadline | None = None  # one at most: answers come in the order of the requests
 
     def leave(self) -> None:
-        """Have cancelled what somebody waits for in its name."""
+        """Cancel what its request waits for, in a moment."""
         self.gone = True
         if waiting := self.waiting:
             waiting.loop.call_at(waiting.since + CANCEL_GRACE, waiting.stop, ClientDisconnect)

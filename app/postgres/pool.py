@@ -1,4 +1,4 @@
-"""psycopg's pool behind a queue of ours: callers waiting inside psycopg_pool contend on its lock."""
+"""psycopg's pool behind a fair queue: callers waiting inside psycopg_pool contend on its lock."""
 
 import asyncio
 from typing import Any
@@ -41,6 +41,6 @@ class Pool(AsyncConnectionPool[Connection]):
                 self.turns.leave(user)
 
     def get_stats(self) -> dict[str, int]:
-        """Return psycopg's numbers, those who wait for their turn among them."""
+        """Return psycopg's numbers, the requests in the fair queue among those that wait."""
         stats = super().get_stats()
         return stats | {"requests_waiting": stats.get("requests_waiting", 0) + self.turns.waiting}

@@ -9,7 +9,7 @@ from psycopg.pq.abc import PGconn
 
 
 class WatchedConnection(AsyncConnection[Any]):
-    """Whoever closes the socket, or lets psycopg watch it, ends the watch first."""
+    """Watches its socket until it is closed or psycopg waits for it."""
 
     def __init__(self, pgconn: PGconn) -> None:
         super().__init__(pgconn)
@@ -50,7 +50,7 @@ class WatchedConnection(AsyncConnection[Any]):
 
     def finish(self) -> None:
         """Close the socket at once, whatever goes on."""
-        self._unwatch()  # before somebody else's socket gets this number
+        self._unwatch()  # before another socket gets this number
         self.pgconn.finish()
 
     def _tell(self) -> None:

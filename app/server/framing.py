@@ -27,7 +27,7 @@ class FramingProtocol(HttpToolsProtocol):
         super().connection_made(Transport(self.loop, transport))  # type: ignore[arg-type]  # see above
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell those who wait in the client's name."""
+        """Have the database's work for this client cancelled."""
         self.peer.leave()
         super().connection_lost(exc)
 

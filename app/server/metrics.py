@@ -34,7 +34,7 @@ INTERVAL = 1  # seconds between two looks at the pool: another process may be as
 
 
 class Metrics:
-    """Counts requests, the database's errors, and who waits for the pool."""
+    """Counts requests, the database's errors, and the requests that wait for the pool."""
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self.registry = registry = CollectorRegistry()
@@ -54,7 +54,7 @@ class Metrics:
             name: Gauge(f"tasks_{name}", text, registry=registry, multiprocess_mode="livesum")
             for name, text in (
                 ("pool_size", "Connections to the database."),
-                ("pool_available", "Connections that nobody uses."),
+                ("pool_available", "Idle connections."),
                 ("requests_waiting", "Requests that wait for a connection."),
             )
         }

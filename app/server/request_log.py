@@ -71,7 +71,7 @@ def config(settings: Settings) -> dict[str, Any]:
 
 
 def hashed(user: str) -> str:
-    """Return a pseudonym, the same in every process: whoever knows the user can compute it."""
+    """Return a pseudonym, the same in every process, which an operator can compute from the id."""
     return sha256(user.encode()).hexdigest()[:16]
 
 
@@ -101,7 +101,7 @@ class RequestLog:
             if self.probed.get(path) == status:
                 return
             self.probed[path] = status
-        user = scope["state"].get("user")  # none before somebody has shown to be it
+        user = scope["state"].get("user")  # set once the token has been verified
         fields = (
             datetime.now(UTC).isoformat(timespec="milliseconds"),
             "error" if status == 500 else "info",  # noqa: PLR2004 - a defect
