@@ -273,7 +273,7 @@ def free_port() -> int:
 # Serves with a /ready that checks each time, for tests that break things and don't want to wait.
 ALWAYS_FRESH = (
     "-c",
-    "from app.api import health; from app.server.run import serve; health.FRESH = -1; serve()",
+    "from app.api import health; from app.server.run import serve; health.MAX_AGE = -1; serve()",
 )
 
 

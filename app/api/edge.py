@@ -16,7 +16,7 @@ from app.problems import Problem
 
 Field = tuple[bytes, bytes]
 
-LONGEST_QUERY = 8192  # bytes
+MAX_QUERY_BYTES = 8192  # bytes
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # Within a segment a slash is no end of it, nor is a line feed one of the path, as to Starlette's patterns;
 # no other decoding yields these stand-ins.
@@ -24,9 +24,9 @@ STAND_INS = {"/": "\udc2f", "\n": "\udc0a"}
 HIDE = str.maketrans(STAND_INS)
 SHOW = str.maketrans({stand_in: character for character, stand_in in STAND_INS.items()})
 
-ALWAYS: list[Field] = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
+COMMON_HEADERS: list[Field] = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
 # CORS (Fetch standard, section 3.3)
-TO_ALLOWED_ORIGIN: list[Field] = [
+CORS_HEADERS: list[Field] = [
     (b"access-control-allow-credentials", b"true"),
     (
         b"access-control-expose-headers",
@@ -54,7 +54,7 @@ class EdgeMiddleware:
         started, status = perf_counter(), 0
         given: dict[bytes, bytes] = dict(scope["headers"])
         origin = _allowed_origin(scope, given)
-        added = [_identify(scope, given), *ALWAYS, *_cors(origin)]
+        added = [_identify(scope, given), *COMMON_HEADERS, *_cors(origin)]
         _split_path(scope)
 
         async def complete(message: Message) -> None:
@@ -82,7 +82,7 @@ class EdgeMiddleware:
 
 
 def _limit_query(scope: Scope) -> None:
-    if len(scope.get("query_string", b"")) > LONGEST_QUERY:
+    if len(scope.get("query_string", b"")) > MAX_QUERY_BYTES:
         raise Problem(414, "The query is longer than 8 KiB")
 
 
@@ -102,7 +102,7 @@ def _allowed_origin(scope: Scope, given: Mapping[bytes, bytes]) -> bytes | None:
 
 
 def _cors(origin: bytes | None) -> list[Field]:
-    return [] if origin is None else [(b"access-control-allow-origin", origin), *TO_ALLOWED_ORIGIN]
+    return [] if origin is None else [(b"access-control-allow-origin", origin), *CORS_HEADERS]
 
 
 def _is_preflight(scope: Scope, given: Mapping[bytes, bytes]) -> bool:

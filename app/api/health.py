@@ -15,9 +15,9 @@ from app.postgres.database import Database
 from app.problems import Problem
 
 STATEMENTS = (GET_TASK, CREATE_TASK, CREATE_TASK_ONCE, CHANGE_TASK, DELETE_TASK)
-FRESH = 1  # seconds for which an answer is given again
+MAX_AGE = 1  # seconds for which an answer is given again
 # Balancers ask less often than this within that time: a client that asks without a pause is given one.
-OFTEN = 10
+MAX_ASKED = 10
 PAUSE = 0.5  # seconds, which no balancer takes for an outage
 
 Status = dict[str, str]
@@ -38,7 +38,7 @@ class Readiness:
     async def check(self) -> None:
         """Raise what the check under way finds, or a fresh one has found."""
         self.asked += 1
-        if self.asked > OFTEN:
+        if self.asked > MAX_ASKED:
             await asyncio.sleep(PAUSE)
         stale = asyncio.get_running_loop().time() > self.fresh_until
         if self.checking is None or (self.checking.done() and stale):
@@ -55,7 +55,7 @@ class Readiness:
         except psycopg.Error as error:
             return error
         finally:
-            self.fresh_until = asyncio.get_running_loop().time() + FRESH
+            self.fresh_until = asyncio.get_running_loop().time() + MAX_AGE
         return None
 
 

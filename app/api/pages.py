@@ -8,12 +8,12 @@ from urllib.parse import parse_qsl, urlencode
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from app.api.schemas import NO_NUL, LeftOut, Text
+from app.api.schemas import NO_NUL, Text, WithoutNull
 from app.problems import Invalid
 
 # As to_json writes it. PostgreSQL would take much more for a time: now, infinity, any zone.
-STAMP = re.compile(r"[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?\+00:00")
-LONGEST_SEARCH = 100  # characters: the worst text to find takes as many steps for each that is looked through
+TIMESTAMP = re.compile(r"[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?\+00:00")
+MAX_SEARCH_LENGTH = 100  # the worst text to find takes as many steps for each character looked through
 
 # The member of a task that it is sorted by, besides its id.
 KEYS = {"created": None, "updated": "updated_at", "title": "title"}
@@ -44,7 +44,7 @@ class Cursor(BaseModel, strict=True):
     def plausible(self) -> bool:
         """Whether the key is one that this sort has."""
         if self.sort == "updated":
-            return STAMP.fullmatch(self.key or "") is not None
+            return TIMESTAMP.fullmatch(self.key or "") is not None
         return (self.key is None) == (self.sort == "created")
 
 
@@ -69,10 +69,10 @@ class Page(BaseModel, frozen=True):
         Field(description="Which tasks to list; `completed=true` and `false` mean the same."),
     ] = "all"
     search: Annotated[
-        Annotated[Text, Field(max_length=LONGEST_SEARCH, json_schema_extra={"pattern": NO_NUL})] | None,
+        Annotated[Text, Field(max_length=MAX_SEARCH_LENGTH, json_schema_extra={"pattern": NO_NUL})] | None,
         BeforeValidator(lambda value: value or None),
         Field(description="A part of the title or description, in any case; empty for none."),
-        LeftOut,
+        WithoutNull,
     ] = None
     sort: Annotated[
         Sort,
@@ -85,7 +85,7 @@ class Page(BaseModel, frozen=True):
             description="The direction; desc, or asc for titles, where it is not given."
             " `sort_order` means the same."
         ),
-        LeftOut,
+        WithoutNull,
     ] = None
     limit: Annotated[int, Field(description="How many at most.", ge=1, le=1000), BeforeValidator(_digits)] = (
         1000
@@ -96,7 +96,7 @@ class Page(BaseModel, frozen=True):
     cursor: Annotated[
         str | None,
         Field(description="Where to go on: from the Link header of the page before."),
-        LeftOut,
+        WithoutNull,
     ] = None
 
     @model_validator(mode="before")

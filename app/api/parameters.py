@@ -20,7 +20,7 @@ from app.problems import Invalid, Problem, validate
 
 MAX_BODY_BYTES = 65536
 BLANK = b" \t\r\n"
-QUERIES = 256  # that were parsed last and are kept: most clients ask for the same pages
+MAX_QUERIES = 256  # that were parsed last and are kept: most clients ask for the same pages
 MARKERS = (params.Depends, params.Param, params.Body)
 
 Reader = Callable[[Request], Awaitable[Any]]
@@ -87,7 +87,7 @@ def _path_reader(adapter: TypeAdapter[Any], name: str) -> Reader:
 
 
 def _query_reader(adapter: TypeAdapter[Any]) -> Reader:
-    @lru_cache(QUERIES)
+    @lru_cache(MAX_QUERIES)
     def parse(query: bytes) -> object:
         return validate(adapter, dict(QueryParams(query)), "query")
 

@@ -38,7 +38,7 @@ Description = Annotated[
 Completed = Annotated[StrictBool, Field(description="Whether it is done.", examples=[False])]
 
 
-class LeftOut:
+class WithoutNull:
     """Marks a parameter that may be left out, since a query has no null."""
 
     @staticmethod

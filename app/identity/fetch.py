@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import h11
 
 FETCH_TIMEOUT = 5  # seconds for all of it, name and TLS included
-LARGEST = 256 * 1024  # bytes
-CHUNK = 64 * 1024  # bytes
+MAX_BYTES = 256 * 1024  # bytes
+READ_BYTES = 64 * 1024  # bytes
 OK = 200
 
 UNREACHABLE = (OSError, ValueError, h11.ProtocolError)  # what get() raises
@@ -44,11 +44,11 @@ async def _exchange(
     writer.write(peer.send(h11.Request(method="GET", target=target, headers=headers)) or b"")
     while not isinstance(event := peer.next_event(), h11.EndOfMessage):
         if event is h11.NEED_DATA:
-            peer.receive_data(await reader.read(CHUNK))
+            peer.receive_data(await reader.read(READ_BYTES))
         elif isinstance(event, h11.Response) and event.status_code != OK:
             raise ValueError(f"the answer is {event.status_code}")
         elif isinstance(event, h11.Data):
             body += event.data
-            if len(body) > LARGEST:
-                raise ValueError(f"it is larger than {LARGEST} bytes")
+            if len(body) > MAX_BYTES:
+                raise ValueError(f"it is larger than {MAX_BYTES} bytes")
     return body

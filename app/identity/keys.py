@@ -17,10 +17,10 @@ from app.settings import HMAC, TokenSettings
 
 log = logging.getLogger("uvicorn.error")
 
-REFRESH = 300  # seconds that fetched keys are taken for current
-RETRY = 10  # seconds after a fetch that failed
-INTERVAL = 5  # seconds between fetches that tokens may cause, however many name unknown keys
-MOST = 100  # keys of a set
+REFRESH_INTERVAL = 300  # seconds that fetched keys are taken for current
+RETRY_INTERVAL = 10  # seconds after a fetch that failed
+MIN_FETCH_INTERVAL = 5  # seconds between fetches that tokens may cause, however many name unknown keys
+MAX_KEYS = 100  # keys of a set
 RSA_BITS = range(2048, 8193)
 
 UNKNOWN = "The keys of the token's issuer could not be fetched yet; try again"
@@ -82,7 +82,7 @@ class Keys:
             await self.fetch()
             found = self._named(algorithm, kid)
         if self.published is None:
-            raise Problem(503, UNKNOWN, {"Retry-After": str(INTERVAL)})
+            raise Problem(503, UNKNOWN, {"Retry-After": str(MIN_FETCH_INTERVAL)})
         return found
 
     def _named(self, algorithm: str, kid: str | None) -> list[PyJWK]:
@@ -97,7 +97,7 @@ class Keys:
         now = asyncio.get_running_loop().time()
         if self.fetching and not self.fetching.done():
             return True
-        if now - self.asked < INTERVAL:
+        if now - self.asked < MIN_FETCH_INTERVAL:
             return False
         self.asked = now
         return True
@@ -117,7 +117,7 @@ class Keys:
             self.current = False
             log.warning("JWT_JWKS_URL: the keys could not be fetched: %s %s", type(error).__name__, error)
             return
-        self.published = [key for jwk in document["keys"][:MOST] for key in usable(jwk)]
+        self.published = [key for jwk in document["keys"][:MAX_KEYS] for key in usable(jwk)]
         self.verified = {}
         self.current = True
         if not self.published:
@@ -125,7 +125,7 @@ class Keys:
 
     async def _refresh(self) -> None:
         while True:
-            await asyncio.sleep(REFRESH if self.current else RETRY)
+            await asyncio.sleep(REFRESH_INTERVAL if self.current else RETRY_INTERVAL)
             await self.fetch()
 
 

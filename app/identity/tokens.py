@@ -23,9 +23,9 @@ from app.problems import Problem
 from app.settings import TokenSettings
 
 LEEWAY = 10  # seconds, for clocks that differ
-LONGEST_TOKEN = 8192  # bytes
-LONGEST_USER = 255  # characters
-REMEMBERED = 16384  # tokens, of some 300 bytes each
+MAX_TOKEN_BYTES = 8192  # bytes
+MAX_USER_LENGTH = 255  # characters
+MAX_REMEMBERED = 16384  # tokens, of some 300 bytes each
 # RFC 7519, RFC 9068: a logout token, a proof of possession and so on is no access token.
 TYPES = {"jwt", "at+jwt"}
 
@@ -63,7 +63,7 @@ class Tokens:
 
         What was verified is remembered until it expires or the keys are fetched again.
         """
-        if len(token) > LONGEST_TOKEN:
+        if len(token) > MAX_TOKEN_BYTES:
             raise unauthorized("The token is too long")
         digest = sha256(token.encode()).digest()
         user, until = self.keys.verified.get(digest, ("", 0.0))
@@ -76,7 +76,7 @@ class Tokens:
     def remember(self, digest: bytes, user: str, until: float) -> None:
         """Keep the newest; only valid tokens get here, so forged ones cannot drive them out."""
         verified = self.keys.verified
-        if len(verified) >= REMEMBERED:
+        if len(verified) >= MAX_REMEMBERED:
             del verified[next(iter(verified))]
         verified[digest] = user, until
 
@@ -107,7 +107,11 @@ class Tokens:
     def name(self, claim: object) -> str:
         """Return the claim as a user id, which PostgreSQL must be able to hold."""
         user = str(claim) if isinstance(claim, str | int) and not isinstance(claim, bool) else ""
-        if not 0 < len(user) <= LONGEST_USER or "\0" in user or any("\ud800" <= c <= "\udfff" for c in user):
+        if (
+            not 0 < len(user) <= MAX_USER_LENGTH
+            or "\0" in user
+            or any("\ud800" <= c <= "\udfff" for c in user)
+        ):
             raise unauthorized("The token names no user", f" in its claim {self.claim}")
         return user
 

@@ -7,7 +7,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from psycopg_pool.pool_async import ReturnConnection
 
 from app.postgres.connection import Connection
-from app.postgres.turns import Turns
+from app.postgres.fair_queue import FairQueue
 
 
 class Pool(AsyncConnectionPool[Connection]):
@@ -15,18 +15,18 @@ class Pool(AsyncConnectionPool[Connection]):
 
     def __init__(self, *args: Any, max_size: int, **options: Any) -> None:  # noqa: ANN401 - psycopg's own
         super().__init__(*args, max_size=max_size + 1, **options)
-        self.turns = Turns(max_size)
+        self.queue = FairQueue(max_size)
 
     async def take(self, user: str | None) -> Connection:
         """Return a connection when it is this user's turn, or now where none is named."""
         if user is None:
             return await self.getconn()
-        if not (self.turns.enter(user) or await self.turns.wait(user)):
+        if not (self.queue.enter(user) or await self.queue.wait(user)):
             raise PoolTimeout("no connection in time")
         try:
             return await self.getconn()
         except BaseException:
-            self.turns.leave(user)
+            self.queue.leave(user)
             raise
 
     async def give_back(self, user: str | None, connection: Connection) -> None:
@@ -38,9 +38,9 @@ class Pool(AsyncConnectionPool[Connection]):
             raise
         finally:
             if user is not None:
-                self.turns.leave(user)
+                self.queue.leave(user)
 
     def get_stats(self) -> dict[str, int]:
         """Return psycopg's numbers, the requests in the fair queue among those that wait."""
         stats = super().get_stats()
-        return stats | {"requests_waiting": stats.get("requests_waiting", 0) + self.turns.waiting}
+        return stats | {"requests_waiting": stats.get("requests_waiting", 0) + self.queue.waiting}

@@ -25,12 +25,12 @@ from starlette.types import Scope
 from app.api.errors import DEFECT, POOL_REFUSED, SQLSTATES
 from app.api.routing import Route
 from app.postgres.pool import Pool
-from app.server.request_log import template
+from app.server.request_log import route_template
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 router = APIRouter(route_class=Route)
 
-INTERVAL = 1  # seconds between two looks at the pool: another process may be asked for our numbers
+SAMPLE_INTERVAL = 1  # seconds between two looks at the pool: another process may be asked for our numbers
 
 
 class Metrics:
@@ -59,9 +59,9 @@ class Metrics:
             )
         }
         self.children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self.begin(route for route in routes if isinstance(route, APIRoute))
+        self.show_zeros(route for route in routes if isinstance(route, APIRoute))
 
-    def begin(self, routes: Iterable[APIRoute]) -> None:
+    def show_zeros(self, routes: Iterable[APIRoute]) -> None:
         """Show every answer that is documented as 0: a rate begins with the second value of a series."""
         for route in routes:
             statuses = {route.status_code or 200, DEFECT, *map(int, route.responses)}
@@ -78,28 +78,28 @@ class Metrics:
 
     def __call__(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request."""
-        requests, duration = self.child((scope["method"], template(scope), status))
+        requests, duration = self.child((scope["method"], route_template(scope), status))
         requests.inc()
         duration.observe(seconds)
         if (failure := scope["state"].get("failure")) is not None:
             (self.errors.labels(failure) if failure != POOL_REFUSED else self.refused).inc()
 
     @asynccontextmanager
-    async def watching(self, pool: Pool) -> AsyncIterator[None]:
+    async def sampling(self, pool: Pool) -> AsyncIterator[None]:
         """Look at the pool now and then."""
         if self.folder:
             forget_the_dead(Path(self.folder))
-        task = asyncio.create_task(self.watch(pool))
+        task = asyncio.create_task(self.sample_often(pool))
         yield
         task.cancel()
 
-    async def watch(self, pool: Pool) -> None:
+    async def sample_often(self, pool: Pool) -> None:
         """Look at the pool until cancelled."""
         while True:
-            self.look(pool)
-            await asyncio.sleep(INTERVAL)
+            self.sample(pool)
+            await asyncio.sleep(SAMPLE_INTERVAL)
 
-    def look(self, pool: Pool) -> None:
+    def sample(self, pool: Pool) -> None:
         """Note how the pool is doing."""
         stats = pool.get_stats()
         for name, gauge in self.pool.items():
@@ -107,7 +107,7 @@ class Metrics:
 
     def render(self, pool: Pool) -> bytes:
         """Return the numbers in Prometheus' text format."""
-        self.look(pool)
+        self.sample(pool)
         if not self.folder:
             return generate_latest(self.registry)
         registry = CollectorRegistry()

@@ -4,10 +4,11 @@ import asyncio
 
 from app.server.framing import FramingProtocol
 
-SLOWEST = 30  # seconds
-TURN = 8192  # bytes of one connection that one turn of the event loop parses
-HEAD_END, FEW = b"\r\n\r\n", 4  # what has more of them is given to the parser in pieces: it cannot be stopped
-PIECE = 512  # bytes
+CLIENT_TIMEOUT = 30  # seconds
+MAX_PARSED = 8192  # bytes of one connection that one turn of the event loop parses
+HEAD_END = b"\r\n\r\n"
+MAX_HEADS = 4  # what may hold more is given to the parser in pieces: it cannot be stopped
+PIECE_BYTES = 512
 MAX_UNREAD = 32 * 2**20  # bytes of answers that all clients together may leave unread
 
 
@@ -20,11 +21,11 @@ class Protocol(FramingProtocol):
         """Give the first request its time."""
         self.deadline: asyncio.TimerHandle | None = None
         super().connection_made(transport)
-        self._time()
+        self._run_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the clock."""
-        self._unlimit()
+        self._stop_timer()
         self.transport.held = memoryview(b"")
         super().connection_lost(exc)
 
@@ -35,22 +36,22 @@ class Protocol(FramingProtocol):
             held
             or self.flow.write_paused
             or (self.cycle and self._must_wait())
-            or len(data) > TURN
-            or data.count(HEAD_END) > FEW
+            or len(data) > MAX_PARSED
+            or data.count(HEAD_END) > MAX_HEADS
         ):
             self.transport.held = memoryview(bytes(held) + data)
             self.parse_held()
             return
         self.parse(data)
         if self.receiving or self.deadline:
-            self._time()
+            self._run_timer()
 
     def parse_held(self) -> None:
         """Parse some of what is held back, and more in the next turn of the loop, after other clients."""
         transport = self.transport
-        rest = max(0, len(transport.held) - TURN)
+        rest = max(0, len(transport.held) - MAX_PARSED)
         while len(transport.held) > rest and not (self._must_wait() or transport.is_closing()):
-            piece, transport.held = transport.held[:PIECE], transport.held[PIECE:]
+            piece, transport.held = transport.held[:PIECE_BYTES], transport.held[PIECE_BYTES:]
             self.parse(piece)
         if transport.held and not transport.is_closing():
             transport.pause_reading()
@@ -58,7 +59,7 @@ class Protocol(FramingProtocol):
                 self.loop.call_soon(self.parse_held)
         elif not self.flow.read_paused:
             transport.resume_reading()
-        self._time()
+        self._run_timer()
 
     def on_response_complete(self) -> None:
         """Forget the request: most connections are idle most of the time, and it is half of their memory."""
@@ -72,8 +73,8 @@ class Protocol(FramingProtocol):
         """Give the client its time to read; where all leave too much unread, leave the slowest of them."""
         super().pause_writing()
         self.paused, self.unread = self.loop.time(), self.transport.flushed
-        self._unlimit()
-        self._time()
+        self._stop_timer()
+        self._run_timer()
         unread = [each for each in self.connections if isinstance(each, Protocol) and each.flow.write_paused]
         while sum(each.unread for each in unread) > MAX_UNREAD:
             slowest = min(unread, key=Protocol.pace)
@@ -83,7 +84,7 @@ class Protocol(FramingProtocol):
     def resume_writing(self) -> None:
         """Stop the clock, and go on."""
         super().resume_writing()
-        self._time()
+        self._run_timer()
         if self.transport.held:
             self.loop.call_soon(self.parse_held)
 
@@ -96,15 +97,15 @@ class Protocol(FramingProtocol):
         due = self.head and self.cycle and not self.cycle.response_complete
         return bool(due or self.pipeline or self.flow.write_paused)
 
-    def _time(self) -> None:
+    def _run_timer(self) -> None:
         """Run the clock while the client has something to send or to read."""
         if self.receiving or self.flow.write_paused:
             if self.deadline is None:
-                self.deadline = self.loop.call_later(SLOWEST, self.transport.abort)
+                self.deadline = self.loop.call_later(CLIENT_TIMEOUT, self.transport.abort)
         elif self.deadline:
-            self._unlimit()
+            self._stop_timer()
 
-    def _unlimit(self) -> None:
+    def _stop_timer(self) -> None:
         if self.deadline:
             self.deadline.cancel()
             self.deadline = None

@@ -96,7 +96,7 @@ class RequestLog:
 
     def __call__(self, scope: Scope, status: int, seconds: float) -> None:
         """Have it written when the answer is sent."""
-        path = template(scope)
+        path = route_template(scope)
         if path in PROBES:
             if self.probed.get(path) == status:
                 return
@@ -128,7 +128,7 @@ class RequestLog:
             some += line
 
 
-def template(scope: Scope) -> str:
+def route_template(scope: Scope) -> str:
     """Return the path of the route, its parameters by name; `-` where there is none."""
     route = scope.get("route")
     return route.path if route else "-"

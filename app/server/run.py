@@ -23,10 +23,10 @@ from app.settings import Settings, load
 
 # Seconds: longer than a load balancer keeps a connection (60, mostly), which would else send a request
 # into one that is just being closed; and longer than a person thinks.
-KEEP_ALIVE = 75
-PATIENCE = 15  # seconds a process may take to import all this on a busy machine before it counts as hung
-GRACE = 15  # seconds to finish what was accepted: more than a request may wait for the database
-GARBAGE = (5000, 20, 20)  # objects, and rounds of each younger generation, between two collections
+KEEP_ALIVE_TIMEOUT = 75
+WORKER_TIMEOUT = 15  # seconds to import all this on a busy machine before a process counts as hung
+SHUTDOWN_TIMEOUT = 15  # seconds to finish what was accepted: more than a request may wait for the database
+GC_THRESHOLDS = (5000, 20, 20)  # objects, and rounds of each younger generation, between two collections
 
 
 def serve(announce: Callable[[], object] = lambda: None) -> None:
@@ -48,9 +48,9 @@ def serve(announce: Callable[[], object] = lambda: None) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # no code uses the address of a client
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=GRACE,
-        timeout_worker_healthcheck=PATIENCE,
+        timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+        timeout_worker_healthcheck=WORKER_TIMEOUT,
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it again when it is done
     with suppress(KeyboardInterrupt):
@@ -92,7 +92,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[main.State]:
                 return
             metrics = Metrics(app.routes)
             state["observers"].append(metrics)
-            async with metrics.watching(state["database"].pool):
+            async with metrics.sampling(state["database"].pool):
                 yield state | {"metrics": metrics}
     except SystemExit as refusal:
         if isinstance(refusal.__cause__, psycopg.Error) and another_serves():
@@ -124,4 +124,4 @@ def serve_in_one(config: uvicorn.Config, announce: Callable[[], object]) -> int:
 def collect_rarely() -> None:
     """Look for cycles less often, and not in what lasts: with a thousand requests waiting that takes long."""
     gc.freeze()
-    gc.set_threshold(*GARBAGE)
+    gc.set_threshold(*GC_THRESHOLDS)

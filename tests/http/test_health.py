@@ -186,7 +186,7 @@ def test_all_who_ask_within_a_second_share_one_check(monkeypatch: pytest.MonkeyP
 
         await asyncio.gather(*(ask_often() for _ in range(50)))
         assert database.probes == 1
-        monkeypatch.setattr(health, "FRESH", -1)
+        monkeypatch.setattr(health, "MAX_AGE", -1)
         readiness.fresh_until = 0
         await ask_often()
         assert database.probes == 1 + 3

@@ -62,9 +62,9 @@ def verify(monkeypatch: pytest.MonkeyPatch) -> Iterator[Verify]:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A minute passes in a second, as far as keys are concerned."""
-    monkeypatch.setattr(keys, "INTERVAL", 0.2)
-    monkeypatch.setattr(keys, "RETRY", 0.1)
-    monkeypatch.setattr(keys, "REFRESH", 0.3)
+    monkeypatch.setattr(keys, "MIN_FETCH_INTERVAL", 0.2)
+    monkeypatch.setattr(keys, "RETRY_INTERVAL", 0.1)
+    monkeypatch.setattr(keys, "REFRESH_INTERVAL", 0.3)
     monkeypatch.setattr(fetch, "FETCH_TIMEOUT", 0.4)
 
 
@@ -420,7 +420,7 @@ def test_the_old_keys_work_while_the_issuer_is_down(
 def test_where_no_key_was_ever_fetched_the_answer_is_try_again(
     verify: Verify, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "REFRESH", 60)
+    monkeypatch.setattr(keys, "REFRESH_INTERVAL", 60)
     issuer.add("a").break_down()
     verifier = verify(JWT_JWKS_URL=issuer.url, JWT_SECRET=SECRET)
     with pytest.raises(Problem) as problem:
@@ -455,8 +455,8 @@ def test_a_flood_of_unknown_keys_causes_one_fetch(verify: Verify, issuer: Issuer
 def test_a_flood_does_not_hammer_an_issuer_that_is_down(
     verify: Verify, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "RETRY", 60)
-    monkeypatch.setattr(keys, "INTERVAL", 60)
+    monkeypatch.setattr(keys, "RETRY_INTERVAL", 60)
+    monkeypatch.setattr(keys, "MIN_FETCH_INTERVAL", 60)
     issuer.add("a").break_down()
     verifier = verify(JWT_JWKS_URL=issuer.url)
     for _ in range(20):
@@ -553,7 +553,7 @@ LIES: dict[str, Callable[[Handler], None]] = {
     "no UTF-8": answering(b'{"keys": ["\xff"]}'),
     "brackets without end": answering(b"[" * 100_000),
     "a number without end": answering(b'{"keys": ' + b"9" * 100_000 + b"}"),
-    "256 KiB and one byte": answering(b'{"keys": []}' + b" " * (fetch.LARGEST - 11)),
+    "256 KiB and one byte": answering(b'{"keys": []}' + b" " * (fetch.MAX_BYTES - 11)),
     "less than it promised": answering(b'{"keys": []}', Content_Length="100000"),
     "a length that is none": answering(b'{"keys": []}', Content_Length="much"),
     "no HTTP": raw(b"SSH-2.0-OpenSSH_9.9\r\n"),
@@ -567,7 +567,7 @@ LIES: dict[str, Callable[[Handler], None]] = {
 def test_a_server_that_is_slow_or_lies_changes_nothing(
     lie: str, verify: Verify, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "REFRESH", 60)
+    monkeypatch.setattr(keys, "REFRESH_INTERVAL", 60)
     verifier = verify(JWT_JWKS_URL=issuer.add("a").url)
     issuer.behave = LIES[lie]
     began = time.monotonic()
@@ -687,7 +687,7 @@ def test_a_remembered_token_is_not_verified_again_and_no_token_is_kept_in_clear(
 
 
 def test_what_is_remembered_is_bounded(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "REMEMBERED", 3)
+    monkeypatch.setattr(tokens, "MAX_REMEMBERED", 3)
     verifier = verify(JWT_SECRET=SECRET)
     assert verifier.answers([shared(sub=n) for n in range(10)]) == [str(n) for n in range(10)]
     assert [user for user, _ in verifier.tokens.keys.verified.values()] == ["7", "8", "9"]

@@ -16,7 +16,7 @@ from support.contract import until_blocked
 from uvicorn.server import ServerState
 
 from app.api.edge import EdgeMiddleware
-from app.postgres import turns
+from app.postgres import fair_queue
 from app.postgres.database import ACT_AS, READ_AS, Database
 from app.server import protocol, transport
 from app.settings import Settings, load
@@ -76,17 +76,17 @@ async def drained(reader: asyncio.StreamReader) -> None:
 def test_a_client_that_does_not_finish_its_request_is_left(
     first: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "SLOWEST", 0.3)
+    monkeypatch.setattr(protocol, "CLIENT_TIMEOUT", 0.3)
     assert asyncio.run(seconds_until_closed(first, more)) < 1.5
 
 
 def test_a_client_that_does_not_read_its_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "SLOWEST", 0.3)
+    monkeypatch.setattr(protocol, "CLIENT_TIMEOUT", 0.3)
     assert 0.8 < asyncio.run(seconds_until_closed(REQUEST, read=False)) < 1.8
 
 
 def test_a_client_may_wait_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "SLOWEST", 0.3)
+    monkeypatch.setattr(protocol, "CLIENT_TIMEOUT", 0.3)
     assert asyncio.run(seconds_until_closed(REQUEST)) > 1.8
 
 
@@ -162,7 +162,7 @@ def test_a_queue_is_bounded_in_time(with_database: Run, monkeypatch: pytest.Monk
             await database.pool.give_back(user, connection)
         await pid(database)
 
-    monkeypatch.setattr(turns, "LONGEST_WAIT", 0.2)
+    monkeypatch.setattr(fair_queue, "MAX_WAIT", 0.2)
     with_database(work)
 
 

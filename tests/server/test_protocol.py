@@ -404,7 +404,7 @@ def test_empty_lines_do_not_keep_an_idle_connection(monkeypatch: pytest.MonkeyPa
         assert not timer.cancelled()
         writer.close()
 
-    monkeypatch.setattr(protocol, "SLOWEST", 0.3)
+    monkeypatch.setattr(protocol, "CLIENT_TIMEOUT", 0.3)
     run(work)
 
 

@@ -1,17 +1,17 @@
-"""Who waits for whom: a request for a time, and not for all the requests of another user."""
+"""A fair queue for connections: a request waits a limited time, and users take turns."""
 
 import asyncio
 from collections import OrderedDict, deque
 
-LONGEST_WAIT = 2  # seconds: a time bounds the queue whatever the database's pace
+MAX_WAIT = 2  # seconds: a time bounds the queue whatever the database's pace
 # A refusal costs about what an answer does, and a client that tries again at once makes it another request.
 # So the later the event loop is, the longer the pause after a refusal: a busy process spends its time on
 # answers, and gives them to those who have waited longer too.
-SHORTEST_PAUSE = 0.001  # seconds
-PAUSE = 10  # times what the event loop was late
+MIN_PAUSE = 0.001  # seconds
+PAUSE_FACTOR = 10  # times what the event loop was late
 
 
-class Turns:
+class FairQueue:
     """At most `size` requests are inside, of one user at most half; the others enter user by user."""
 
     def __init__(self, size: int) -> None:
@@ -19,11 +19,11 @@ class Turns:
         self.share = max(1, size // 2)
         self.inside: dict[str, int] = {}
         self.queues: OrderedDict[str, deque[asyncio.Future[bool]]] = OrderedDict()  # the next user first
-        self.arrivals: deque[tuple[float, asyncio.Future[bool]]] = deque()  # who waits the longest first
+        self.arrivals: deque[tuple[float, asyncio.Future[bool]]] = deque()  # the longest waiting first
         self.waiting = 0
 
     def enter(self, user: str) -> bool:
-        """Enter if there is a place for this user; all who wait then have their share: none is overtaken."""
+        """Enter if there is a place for this user; those that wait then are of users with their share."""
         inside = self.inside.get(user, 0)
         if not self.free or inside >= self.share:
             return False
@@ -61,8 +61,8 @@ class Turns:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
         if not self.arrivals:
-            self._refuse_at(loop, loop.time() + LONGEST_WAIT)
-        self.arrivals.append((loop.time() + LONGEST_WAIT, turn))
+            self._refuse_at(loop, loop.time() + MAX_WAIT)
+        self.arrivals.append((loop.time() + MAX_WAIT, turn))
         self.queues.setdefault(user, deque()).append(turn)
         self.waiting += 1
         try:
@@ -78,7 +78,7 @@ class Turns:
         loop.call_at(when, self._refuse, loop, when)
 
     def _refuse(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
-        """Refuse the one who waits the longest, if it is too long; see to the next in a moment."""
+        """Refuse the longest waiting request once it has waited too long; see to the next in a moment."""
         while self.arrivals and self.arrivals[0][1].done():
             self.arrivals.popleft()
         if not self.arrivals:
@@ -87,5 +87,5 @@ class Turns:
         now = loop.time()
         if until <= now:
             turn.set_result(False)
-            until = now + max(SHORTEST_PAUSE, PAUSE * (now - when))
+            until = now + max(MIN_PAUSE, PAUSE_FACTOR * (now - when))
         self._refuse_at(loop, until)

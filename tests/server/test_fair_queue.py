@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.postgres import turns
-from app.postgres.turns import Turns
+from app.postgres import fair_queue
+from app.postgres.fair_queue import FairQueue
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -17,7 +17,7 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(to_the_end())
 
 
-async def enter(queue: Turns, user: str) -> bool:
+async def enter(queue: FairQueue, user: str) -> bool:
     return queue.enter(user) or await queue.wait(user)
 
 
@@ -27,13 +27,13 @@ async def begun(tasks: list[asyncio.Task[bool]]) -> list[int]:
     return [n for n, task in enumerate(tasks) if task.done() and task.result()]
 
 
-def line(queue: Turns, *users: str) -> list[asyncio.Task[bool]]:
+def line(queue: FairQueue, *users: str) -> list[asyncio.Task[bool]]:
     return [asyncio.create_task(enter(queue, user)) for user in users]
 
 
 def test_one_user_enters_at_most_half_of_the_places() -> None:
     async def work() -> None:
-        queue = Turns(4)
+        queue = FairQueue(4)
         tasks = line(queue, "a", "a", "a", "a", "b")
         assert await begun(tasks) == [0, 1, 4]
         queue.leave("b")  # which is none of a's
@@ -47,7 +47,7 @@ def test_one_user_enters_at_most_half_of_the_places() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_a_single_user_can_always_enter(size: int) -> None:
     async def work() -> None:
-        queue = Turns(size)
+        queue = FairQueue(size)
         tasks = line(queue, "a", "a")
         assert await begun(tasks) == [0]
         queue.leave("a")
@@ -58,7 +58,7 @@ def test_a_single_user_can_always_enter(size: int) -> None:
 
 def test_users_enter_in_turn_and_each_one_s_requests_in_order() -> None:
     async def work() -> None:
-        queue = Turns(1)
+        queue = FairQueue(1)
         assert queue.enter("x")
         entered: list[str] = []
 
@@ -79,7 +79,7 @@ def test_users_enter_in_turn_and_each_one_s_requests_in_order() -> None:
 
 def test_a_turn_that_comes_to_a_cancelled_request_goes_on_to_the_next() -> None:
     async def work() -> None:
-        queue = Turns(1)
+        queue = FairQueue(1)
         assert queue.enter("x")
         waiting, entered, last = line(queue, "a", "a", "b")
         await asyncio.sleep(0.01)
@@ -96,10 +96,10 @@ def test_a_turn_that_comes_to_a_cancelled_request_goes_on_to_the_next() -> None:
 
 
 def test_who_waits_too_long_is_refused_and_the_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "LONGEST_WAIT", 0.2)
+    monkeypatch.setattr(fair_queue, "MAX_WAIT", 0.2)
 
     async def work() -> None:
-        queue = Turns(2)
+        queue = FairQueue(2)
         first = line(queue, "a", "a", "a")
         await asyncio.sleep(0.15)
         later = line(queue, "a")
@@ -115,10 +115,10 @@ def test_who_waits_too_long_is_refused_and_the_others_are_not(monkeypatch: pytes
 
 
 def test_a_process_that_is_late_answers_instead_of_refusing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(fair_queue, "MAX_WAIT", 0.05)
 
     async def work() -> None:
-        queue = Turns(1)
+        queue = FairQueue(1)
         tasks = line(queue, *["a"] * 20)
         await asyncio.sleep(0)
         time.sleep(0.3)  # noqa: ASYNC251 - what keeps the event loop busy
