@@ -120,14 +120,14 @@ def running(version: str, folder: Path) -> Iterator[Server]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is about the database, and the main rows of the contract, on 18 and 15; the rest on 18.
 
-    MAJORS in the environment, such as "16 17", says which ones instead.
+    MAJORS in the environment, such as "16 17", says which ones instead; with CLUSTER all is about Citus.
     """
     said = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "server" in metafunc.fixturenames and "server" not in said:
         path = Path(metafunc.definition.path)
         depends = path.parent.name == "database" or path.stem in SMOKE
         depends &= not metafunc.definition.get_closest_marker("one_by_one")
-        majors = os.environ.get("MAJORS") or ("18 15" if depends else "18")
+        majors = "citus" if CLUSTER else os.environ.get("MAJORS") or ("18 15" if depends else "18")
         metafunc.parametrize("server", majors.split(), indirect=True, scope="session")
 
 

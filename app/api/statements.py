@@ -37,6 +37,7 @@ from (select {COLUMNS} from app.tasks where user_id = %(user_id)s and id = %(id)
 
 # No row: there is no such task. A row of nulls: there is, but If-Match names other versions.
 # The lock asks for the task as it is by now: the snapshot still shows one that was deleted meanwhile.
+# Not concat(), which is stable: on columns of what is changed, Citus passes on immutable functions alone.
 CHANGE_TASK = f"""
 with changed as (
   update app.tasks
@@ -44,7 +45,7 @@ with changed as (
     description = case when %(set_description)s then %(description)s else description end,
     completed = case when %(toggle)s then not completed else coalesce(%(completed)s, completed) end
   where user_id = %(user_id)s and id = %(id)s
-    and (%(etags)s::text is null or pg_catalog.concat('"', version, '"')
+    and (%(etags)s::text is null or '"' || version::text || '"'
       = any(pg_catalog.string_to_array(%(etags)s, pg_catalog.chr(10))))
   returning {COLUMNS}
 )
@@ -59,7 +60,7 @@ DELETE_TASK = """
 with deleted as (
   delete from app.tasks
   where user_id = %(user_id)s and id = %(id)s
-    and (%(etags)s::text is null or pg_catalog.concat('"', version, '"')
+    and (%(etags)s::text is null or '"' || version::text || '"'
       = any(pg_catalog.string_to_array(%(etags)s, pg_catalog.chr(10))))
   returning id, version
 )

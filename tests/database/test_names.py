@@ -1,5 +1,6 @@
 """What the API calls is PostgreSQL's own, whatever others put beside it or in front of it."""
 
+import re
 from collections.abc import Iterator
 
 import psycopg
@@ -118,3 +119,13 @@ def test_no_function_of_the_schema_does_under_whatever_path(trapped: psycopg.Con
     ):
         trapped.execute(call)
         assert heard(trapped) == (None,), call
+
+
+def test_what_a_change_computes_of_its_columns_is_immutable(server: Server, database: str) -> None:
+    """Citus passes nothing else on to the server that holds the row."""
+    for statement in (statements.CHANGE_TASK, statements.DELETE_TASK):
+        called = re.findall(r"(?:pg_catalog|app)[.](\w+)\(", statement.partition("returning")[0])
+        assert called
+        with server.connect(database) as connection:
+            query = "select proname from pg_proc where proname = any(%s) and provolatile <> 'i'"
+            assert connection.execute(query, [called]).fetchall() == []

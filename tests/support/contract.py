@@ -1,6 +1,7 @@
 """What the contract promises of every answer, and a client that sends a path as it stands."""
 
 import http.client
+import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -109,9 +110,11 @@ def tasks(person: Person, **query: str) -> Any:
 
 
 def until_blocked(connection: Database) -> None:
-    """Wait until somebody waits for what the connection has locked."""
-    waiting = (
-        "select count(*) from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
-    )
-    while connection.execute(waiting).fetchone() == (0,):
+    """Wait until somebody waits for what the connection has locked, here or on another server of Citus."""
+    here = "select 1 from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
+    on_citus = connection.execute("select to_regclass('citus_lock_waits')").fetchone() != (None,)
+    waiting = f"{here} union all select 1 from citus_lock_waits" if on_citus else here
+    until = time.monotonic() + 20
+    while not connection.execute(waiting).fetchall():
+        assert time.monotonic() < until, "nobody waits"
         connection.execute("select pg_sleep(0.005)")
