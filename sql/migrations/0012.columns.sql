@@ -28,11 +28,13 @@ language plpgsql volatile
 set search_path = pg_catalog
 as $$
 #variable_conflict use_column
+declare
+  me text := app.current_user_id(); -- as a value it tells Citus the one shard to ask; as a function, all of them
 begin
   select k.task
   into task
   from app.idempotency_keys as k
-  where k.user_id = app.current_user_id() and k.key = wanted_key
+  where k.user_id = me and k.key = wanted_key
     and k.created_at >= pg_catalog.now() - interval '24 hours';
 
   replayed := found;
@@ -47,15 +49,15 @@ begin
     -- What goes: the wanted key itself where its time is over, and the user's hundred oldest. The insert above
     -- has locked the user's row, so that no two of one user's calls sweep at once.
     delete from app.idempotency_keys as k
-    where k.user_id = app.current_user_id() and k.created_at < pg_catalog.now() - interval '24 hours'
+    where k.user_id = me and k.created_at < pg_catalog.now() - interval '24 hours'
       and k.key = wanted_key;
 
     delete from app.idempotency_keys as k
-    where k.user_id = app.current_user_id() and k.created_at < pg_catalog.now() - interval '24 hours'
+    where k.user_id = me and k.created_at < pg_catalog.now() - interval '24 hours'
       and k.key in (
         select o.key
         from app.idempotency_keys as o
-        where o.user_id = app.current_user_id() and o.created_at < pg_catalog.now() - interval '24 hours'
+        where o.user_id = me and o.created_at < pg_catalog.now() - interval '24 hours'
         order by o.created_at
         limit 100
       );
