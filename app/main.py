@@ -18,7 +18,7 @@ from app.api.errors import HANDLERS
 from app.api.routing import Route
 from app.identity.keys import Keys
 from app.identity.tokens import Tokens
-from app.postgres import safety
+from app.postgres import Unready, safety
 from app.postgres.database import Database
 from app.settings import Settings, load
 
@@ -84,7 +84,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             }
     except psycopg.Error as error:
         raise SystemExit(f"DATABASE_URL: {' '.join(str(error).split())}") from error
-    except safety.Unready as reason:
+    except Unready as reason:
         raise SystemExit(str(reason)) from None
 
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from app.api.answers import answer, problems
 from app.api.routing import Route
 from app.api.statements import CHANGE_TASK, CREATE_TASK, CREATE_TASK_ONCE, DELETE_TASK, GET_TASK
-from app.postgres import safety
+from app.postgres import Unready, safety
 from app.postgres.database import Database
 from app.problems import Problem
 
@@ -50,7 +50,7 @@ class Readiness:
         try:
             await safety.check(self.database)
             await safety.check_statements(self.database, STATEMENTS)
-        except safety.Unready as reason:
+        except Unready as reason:
             return Problem(503, str(reason), {"Retry-After": "5"})
         except psycopg.Error as error:
             return error

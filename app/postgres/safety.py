@@ -9,11 +9,11 @@ from textwrap import indent
 
 from psycopg import errors
 
+from app.postgres import Unready
 from app.postgres.connection import Value
 from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
-from app.postgres.servers import Unready as Unready  # noqa: PLC0414 - handed on
-from app.postgres.servers import ask_servers, check_spread
+from app.postgres.servers import EXPLAIN_HERE, ask_servers, check_spread
 
 SQL = Path(__file__).parent.parent.parent / "sql"
 SCHEMA_VERSION = 12  # the newest migration this code needs
@@ -55,11 +55,12 @@ from (
     ('app.idempotency_keys', has_any_column_privilege('app.idempotency_keys', 'select')),
     ('app.idempotency_keys', has_any_column_privilege('app.idempotency_keys', 'insert')),
     ('app.idempotency_keys', has_table_privilege('app.idempotency_keys', 'delete')),
+    ('app.next_task_id', has_function_privilege('app.next_task_id()', 'execute')),
     ('app.insert_task', has_function_privilege('app.insert_task(json)', 'execute'))
 ) as needed (name, held)
 where not held
 """
-PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id="somebody")
+PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id="somebody", id=0)
 
 # Names are looked up in pg_catalog alone; the role's own limit is meant for requests.
 FOR_AUDIT = (
@@ -78,7 +79,8 @@ async def check(database: Database) -> None:
     try:
         (row,) = await database.probe([CHECK], PROBE)
     except (errors.InvalidSchemaName, errors.UndefinedFunction):
-        row = (0, "tasks_api", "somebody", None, False, "pg_catalog", None, False)
+        then = ", then sql/citus.sql" if database.spread else ""
+        raise Unready(f"The database lacks a function of schema app: run make migrate{then}") from None
     version, role, user, exposed, read_only, path, passed_on, spread = row
     if role != "tasks_api":
         raise Unready(f"The role {role} is not tasks_api, as DATABASE_URL must make it")
@@ -98,12 +100,10 @@ async def check(database: Database) -> None:
 
 async def check_statements(database: Database, statements: Iterable[str]) -> None:
     """Raise Unready or psycopg's error where one could not run: explaining it takes the same privileges."""
-    if database.on_citus:  # there, explaining an insert takes an id, and asks the other servers
-        return
     explained = [f"explain {statement}" for statement in statements]
-    (row,) = await database.probe([*explained, WITHHELD], PROBE)
+    (row,) = await database.probe([EXPLAIN_HERE, *explained, WITHHELD], PROBE)
     if row[0]:
-        raise Unready(f"tasks_api lacks privileges on {row[0]}: run make audit")
+        raise Unready(f"The database grants tasks_api too little on {row[0]}: run make audit")
 
 
 async def check_prepared(database: Database) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from psycopg.errors import InsufficientPrivilege
 
+from app.postgres import Unready
 from app.postgres.connection import Connection
 from app.postgres.database import Database
 
@@ -18,6 +19,9 @@ join pg_dist_placement as placement on placement.shardid = shard.shardid
 join pg_dist_node as node on node.groupid = placement.groupid and node.noderole = 'primary'
 """
 
+# Explaining would ask the workers too, and take an id. Without Citus, nothing reads what this sets.
+EXPLAIN_HERE = "select set_config('citus.explain_distributed_queries', 'off', true)"
+
 # All of it is asked where the user's rows lie, where tasks_api may neither log in nor have commands run.
 PROBE = """
 select count(*), app.current_user_id(), (
@@ -28,10 +32,6 @@ select count(*), app.current_user_id(), (
 from app.users
 where id = %s
 """
-
-
-class Unready(Exception):
-    """Why the database is not what this code needs, and what to do."""
 
 
 def check_spread(database: Database, passed_on: str | None, *, spread: bool) -> None:

@@ -15,9 +15,8 @@ import pytest
 from conftest import ALWAYS_FRESH, Api, Database, Server, on_18, serving
 from support.faults import PGBOUNCER, Cluster, Splitter, cluster, eventually, network, pgbouncer
 
-from app.postgres import safety
+from app.postgres import Unready, safety
 from app.postgres.database import Database as Pool
-from app.postgres.safety import Unready
 from app.settings import Settings, load
 
 ACTIVE = (
