@@ -525,6 +525,8 @@ begin
       when check_violation then
         kind := 'break a rule';
         happened := 'broke a rule: ' || sqlerrm;
+      when connection_exception or connection_failure then -- a server of Citus is away: this tells nothing
+        raise;
       when others then
         -- What Citus can't do over several servers reaches nobody's row.
         kind := case

@@ -13,10 +13,12 @@ import psycopg
 import pytest
 from conftest import ROOT, Person, Server, serving
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
 from support.citus import ABSENT, Citus
 from support.faults import eventually
 
 from app.commands import migrations
+from app.postgres.safety import SCHEMA_VERSION
 
 if not os.environ.get("CLUSTER"):
     pytest.skip(f"make cluster was not asked for. {ABSENT}", allow_module_level=True)
@@ -105,6 +107,17 @@ def test_the_owner_of_shards_is_no_superuser_and_users_are_kept_apart_on_them(
                 assert {user for (user,) in connection.execute(query)} <= {alice.name}
 
 
+def test_the_api_can_log_in_to_no_worker(server: Citus, database: str) -> None:
+    """Although the coordinator does so for it, in all the tests."""
+    for worker in server.workers:
+        with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+            psycopg.connect(worker.conninfo(database, "tasks_api"))
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(worker.conninfo(database, "tasks_api"), password="guessed")
+    with server.connect(database, "tasks_api") as api, pytest.raises(InsufficientPrivilege):
+        api.execute("table pg_dist_authinfo")
+
+
 def test_a_sound_cluster_has_no_findings(server: Citus, database: str) -> None:
     report = server.command("audit", database)
     assert (report.stdout, report.returncode) == ("0 holes, 0 warnings on 3 servers\n", 0), report.stderr
@@ -177,6 +190,34 @@ def test_an_instance_leaves_the_balancer_when_it_cannot_name_its_users(server: C
         assert httpx.get(f"{api.url}/ready").status_code == 200
         connection.execute("drop function app.act_as(text)")
         eventually(lambda: httpx.get(f"{api.url}/ready").status_code == 503)
+        assert "run make migrate, then sql/citus.sql" in httpx.get(f"{api.url}/ready").json()["detail"]
+        server.spread(clone)
+        eventually(lambda: httpx.get(f"{api.url}/ready").status_code == 200)
+
+
+PLACE = """
+select p.shardid, p.nodeport from pg_dist_shard_placement as p
+where p.shardid = get_shard_id_for_distribution_column('app.tasks', %s)
+"""
+MOVE = "select citus_move_shard_placement(%s, '127.0.0.1', %s, '127.0.0.1', %s, 'force_logical')"
+
+
+def test_shards_that_came_before_citus_sql_was_run_are_reported_and_mended(server: Citus, clone: str) -> None:
+    """As on a node that was added, and then forgotten."""
+    with server.connect(clone) as connection:
+        ((shard, there),) = connection.execute(PLACE, ["alice"]).fetchall()
+        worker = next(worker for worker in server.workers if worker.port != there)
+        with worker.connect(clone) as its_dba:
+            its_dba.execute("set citus.enable_ddl_propagation = off")
+            its_dba.execute("drop event trigger app_prepare_shards")
+        connection.execute(MOVE, (shard, there, worker.port))
+    said = server.command("audit", clone).stdout
+    assert f"127.0.0.1:{worker.port}: warning: shard_unprepared: app.tasks_{shard}" in said
+    server.spread(clone)
+    assert server.command("audit", clone).stdout == "0 holes, 0 warnings on 3 servers\n"
+    with server.connect(clone, "tasks_api") as api, api.transaction():
+        api.execute("select app.act_as('alice')")
+        api.execute("insert into app.tasks (title) values ('Buy milk')")
 
 
 def test_policies_are_shown_for_each_node(server: Citus, database: str) -> None:
@@ -185,6 +226,15 @@ def test_policies_are_shown_for_each_node(server: Citus, database: str) -> None:
         assert f"\n127.0.0.1:{worker.port}\n" in report.stdout
     assert "app.tasks_*" in report.stdout
     assert not re.search("app.tasks_[0-9]", report.stdout)
+
+
+@pytest.mark.parametrize(
+    "command", ["audit", "policies", "prove", "report", "migrate", "rollback", "migrations"]
+)
+def test_what_concerns_all_servers_is_not_done_on_one(server: Citus, database: str, command: str) -> None:
+    answer = server.command(command, database, node=server.workers[0])
+    said = f"This is a worker of Citus: run this on its coordinator, 127.0.0.1:{server.coordinator.port}\n"
+    assert (answer.stdout, answer.stderr, answer.returncode) == ("", said, 1)
 
 
 def test_every_attempt_of_prove_sql_is_refused(server: Citus, database: str) -> None:
@@ -204,14 +254,14 @@ create or replace function app.schema_version() returns integer
 language sql immutable parallel safe
 return 9000;
 """
-DROP = """
+DROP = f"""
 set local lock_timeout = '5s';
 
 alter table app.tasks drop column note;
 
 create or replace function app.schema_version() returns integer
 language sql immutable parallel safe
-return 11;
+return {SCHEMA_VERSION};
 """
 
 

@@ -1,6 +1,7 @@
 """A Citus cluster on the loopback: a coordinator and its workers, each a PostgreSQL server of its own."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from conftest import ROOT, Database, Server
+from psycopg import sql
 
 from app.commands import migrations
 from support import faults
@@ -29,6 +31,9 @@ NODE = {
     "citus.node_conninfo": "sslmode=disable",
     "citus.enable_statistics_collection": "off",
 }
+# On a worker; the coordinator sends the password that is kept for it, for all nodes (0).
+CLOSED = "host all tasks_api all scram-sha-256\n"
+KEEP_PASSWORD = "insert into pg_dist_authinfo (nodeid, rolename, authinfo) values (0, 'tasks_api', %s)"
 
 
 def programs() -> Path | None:
@@ -46,6 +51,7 @@ class Citus(Server):
 
     coordinator: faults.Cluster
     workers: list[faults.Cluster]
+    password: str  # of tasks_api on the workers, which the coordinator alone knows
     stack: ExitStack = field(default_factory=ExitStack)
 
     def conninfo(self, database: str, user: str = "postgres") -> str:
@@ -59,7 +65,8 @@ class Citus(Server):
             self.admit(node, name)
         migrations.migrate(self.conninfo(name, "owner"))
         with self.connect(name) as connection:
-            connection.execute("alter role tasks_api login")
+            connection.execute(sql.SQL("alter role tasks_api login password {}").format(self.password))
+            connection.execute(KEEP_PASSWORD, [f"password={self.password}"])
             connection.execute("select citus_set_coordinator_host('127.0.0.1', %s)", (self.coordinator.port,))
             for worker in self.workers:
                 connection.execute("select citus_add_node('127.0.0.1', %s)", (worker.port,))
@@ -93,9 +100,12 @@ class Citus(Server):
         assert run.returncode == 0, run.stderr
         return run.stdout
 
-    def command(self, name: str, database: str, user: str = "owner") -> subprocess.CompletedProcess[str]:
-        """Run a command of the project on the coordinator, as its owner does."""
-        environment = os.environ | {"MIGRATION_DATABASE_URL": self.conninfo(database, user)}
+    def command(
+        self, name: str, database: str, user: str = "owner", node: faults.Cluster | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of the project, if nothing else is said on the coordinator, as its owner does."""
+        address = (node or self.coordinator).conninfo(database, user)
+        environment = os.environ | {"MIGRATION_DATABASE_URL": address}
         arguments = [sys.executable, "-m", "app", name]
         return subprocess.run(
             arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -103,7 +113,7 @@ class Citus(Server):
 
     def start_worker(self) -> faults.Cluster:
         """Start one more server; it is no worker of a database yet."""
-        worker = start(self.stack)
+        worker = start(self.stack, CLOSED)
         self.workers.append(worker)
         return worker
 
@@ -121,9 +131,11 @@ class Citus(Server):
         return connection
 
 
-def start(stack: ExitStack) -> faults.Cluster:
-    """Start a server that can be a node."""
+def start(stack: ExitStack, access: str = "") -> faults.Cluster:
+    """Start a server that can be a node, with these lines before the others of its pg_hba.conf."""
     node = stack.enter_context(faults.cluster(str(programs())))
+    rules = node.data / "pg_hba.conf"
+    rules.write_text(access + rules.read_text())
     node.start(**NODE)
     return node
 
@@ -132,5 +144,7 @@ def start(stack: ExitStack) -> faults.Cluster:
 def citus(workers: int = 2) -> Iterator[Citus]:
     """Run a coordinator and its workers."""
     with ExitStack() as stack:
-        coordinator, *others = [start(stack) for _ in range(workers + 1)]
-        yield Citus("citus", "127.0.0.1", coordinator.binaries, coordinator, others, stack)
+        coordinator = start(stack)
+        others = [start(stack, CLOSED) for _ in range(workers)]
+        password = secrets.token_hex(16)
+        yield Citus("citus", "127.0.0.1", coordinator.binaries, coordinator, others, password, stack)
