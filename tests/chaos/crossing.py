@@ -1,7 +1,6 @@
 """Isolation under fire: many users, few connections, everything goes wrong, and nobody sees another's row."""
 
 import asyncio
-import contextlib
 import json
 import random
 import time
@@ -9,8 +8,8 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-import psycopg
 from conftest import Api, serving
+from support.crossing import left_behind
 from support.faults import PGBOUNCER, Cluster, cluster, pgbouncer
 from support.load import QUICK, Answer, Client, Report, port_of
 
@@ -84,7 +83,7 @@ def fire(report: Report, postgres: Cluster, api: Api, pooler: int = 0) -> None:
                 kills += len(owner.execute(TERMINATE_ONE).fetchall())
                 for _ in range(20 if pooler else 0):
                     probes += 1
-                    identities += left_behind(postgres, pooler)
+                    identities += left_behind(postgres.conninfo("tasks", "tasks_api", pooler))
                 time.sleep(0.3)
             for job in jobs:
                 statuses += job.result()
@@ -106,21 +105,6 @@ def fire(report: Report, postgres: Cluster, api: Api, pooler: int = 0) -> None:
         f"crossed {crossed}; {kills} connections killed, {statuses['broken off']:,} requests broken off; "
         f"{probes} looks at the pooler's connections, {identities} identities left; {seen}",
     )
-
-
-def left_behind(postgres: Cluster, pooler: int) -> bool:
-    """Look, as the API's role but for nobody, whether a connection still acts for somebody."""
-    with (
-        contextlib.suppress(psycopg.OperationalError),
-        psycopg.connect(
-            postgres.conninfo("tasks", "tasks_api", pooler), autocommit=True, prepare_threshold=None
-        ) as stranger,
-    ):
-        ((user, rows),) = stranger.execute(
-            "select coalesce(current_setting('app.user_id', true), ''), (select count(*) from app.tasks)"
-        ).fetchall()
-        return bool(user or rows)
-    return False
 
 
 def shoot(port: int, tokens: dict[str, str], requests: int, connections: int) -> Counter[str]:

@@ -18,7 +18,7 @@ from support.load import Client, port_of
 if not os.environ.get("CLUSTER"):
     pytest.skip(f"make cluster was not asked for. {ABSENT}", allow_module_level=True)
 
-ROUNDS, REQUESTS = 6, 100
+ROUNDS, REQUESTS = 6, 300  # a clock tick of the CPU is 10 ms
 WORK = {
     "get": ("GET", "/1", None),
     "list": ("GET", "?limit=50", None),

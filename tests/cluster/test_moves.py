@@ -1,7 +1,6 @@
 """Users work while shards move to a new worker and back, and a worker stops: no write of theirs is lost."""
 
 import asyncio
-import json
 import os
 import random
 import signal
@@ -9,70 +8,28 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import psycopg
 import pytest
 from conftest import Api, serving
 from support.citus import ABSENT, NODE, Citus
-from support.faults import eventually
-from support.load import Answer, Client, port_of
+from support.crossing import Seen, cross, cross_watched, work
+from support.faults import PGBOUNCER, eventually, pgbouncer
+from support.load import Client, port_of
 
 if not os.environ.get("CLUSTER"):
     pytest.skip(f"make cluster was not asked for. {ABSENT}", allow_module_level=True)
 
+ANY_SHARD = """
+select shardid, nodeport from pg_dist_shard_placement join pg_dist_shard using (shardid)
+where logicalrelid = 'app.tasks'::regclass order by random() limit 1
+"""
+MOVE = "select citus_move_shard_placement(%s, '127.0.0.1', %s, '127.0.0.1', %s, 'force_logical')"
 SOUND = "0 holes, 0 warnings on 4 servers\n"
 USERS = 64
 REQUESTS = int(os.environ.get("REQUESTS", "5000"))  # of the crossing
-
-
-@dataclass
-class Seen:
-    """What users were answered, and what they were promised."""
-
-    statuses: Counter[int] = field(default_factory=Counter)
-    of_user: dict[str, Counter[int]] = field(default_factory=dict)
-    created: dict[str, set[int]] = field(default_factory=dict)
-    foreign: int = 0
-    unsound: list[bytes] = field(default_factory=list)
-    slowest_write: float = 0.0
-    last_refusal: float = 0.0
-    broken_off: int = 0
-
-    def take(self, user: str, method: str, answer: Answer) -> None:
-        self.statuses[answer.status] += 1
-        self.of_user.setdefault(user, Counter())[answer.status] += 1
-        if not answer.sound:
-            self.unsound.append(answer.body[:200])
-        if answer.status == 503:
-            self.last_refusal = time.monotonic()
-        elif method != "GET":
-            self.slowest_write = max(self.slowest_write, answer.seconds)
-        if answer.status in (200, 201):
-            value = json.loads(answer.body)
-            tasks = value if isinstance(value, list) else [value]
-            self.foreign += sum(task["user_id"] != user or task["title"] != user for task in tasks)
-            if answer.status == 201:
-                self.created.setdefault(user, set()).add(value["id"])
-
-
-async def work(client: Client, user: str, seen: Seen, *, aborting: bool = False) -> None:
-    """Ask for one thing; some hang up before the answer."""
-    method, path, value = random.choice(
-        [
-            ("POST", "", {"title": user}),
-            ("PUT", f"/{random.randint(1, 20)}", {"title": user}),
-            ("PATCH", f"/{random.randint(1, 20)}/complete", None),
-            ("GET", f"/{random.randint(1, 20)}", None),
-            ("GET", "?limit=20", None),
-        ]
-    )
-    try:
-        async with asyncio.timeout(random.random() * 0.02 if aborting and random.random() < 0.02 else 20):
-            seen.take(user, method, await client.ask(method, path, value))
-    except TimeoutError:
-        seen.broken_off += 1
 
 
 @contextmanager
@@ -128,14 +85,6 @@ def placed(connection: psycopg.Connection[tuple[object, ...]], port: int) -> lis
     return [str(user) for (user,) in connection.execute(query, (port,))]
 
 
-def say(what: str, seen: Seen) -> None:
-    print(
-        f"\n{what}: {seen.statuses.total()} requests, {dict(seen.statuses)}, {seen.broken_off} broken off, "
-        f"{sum(map(len, seen.created.values()))} creates acknowledged, {seen.foreign} foreign rows, "
-        f"slowest write {seen.slowest_write:.3f} s"
-    )
-
-
 def test_no_write_is_lost_while_shards_move_to_a_new_worker_and_back(server: Citus, clone: str) -> None:
     with (
         serving(server.conninfo(clone, "tasks_api"), POOL_SIZE="8") as api,
@@ -158,7 +107,7 @@ def test_no_write_is_lost_while_shards_move_to_a_new_worker_and_back(server: Cit
                 time.sleep(1)
                 took = move(connection)
                 time.sleep(1)
-            say(f"moved {direction} in {took:.1f} s", seen)
+            print(f"\nmoved {direction} in {took:.1f} s: {seen}")
             assert bool(placed(connection, third.port)) == direction.startswith("onto")
             assert (lost(connection, seen), seen.foreign, seen.unsound) == (0, 0, [])
             assert set(seen.statuses) <= {200, 201, 404, 503}
@@ -185,7 +134,7 @@ def test_only_the_users_of_a_worker_that_stops_are_refused(server: Citus, clone:
         with working(api, after):
             time.sleep(5)
         for what, seen in {"a worker stopped": during, "back": after}.items():
-            say(what, seen)
+            print(f"\n{what}: {seen}")
             assert (seen.foreign, seen.unsound) == (0, [])
         print(f"the last 503 came {max(0, after.last_refusal - returned):.2f} s after its return")
         others = sum((n for user, n in during.of_user.items() if user not in hit), Counter())
@@ -194,27 +143,52 @@ def test_only_the_users_of_a_worker_that_stops_are_refused(server: Citus, clone:
         assert lost(connection, before) == lost(connection, during) == lost(connection, after) == 0
 
 
-def test_two_hundred_users_on_few_connections_never_meet(server: Citus, clone: str) -> None:
-    seen = Seen()
+@pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
+def test_through_a_pooler_users_are_named_for_one_transaction_on_all_servers(
+    server: Citus, clone: str
+) -> None:
+    with pgbouncer(server.coordinator, database=clone) as port:
+        pooler = server.coordinator.conninfo(clone, "tasks_api", port)
+        with serving(pooler, POOL_SIZE="20", PREPARED_STATEMENTS="false") as api:
+            seen, looks, left = cross_watched(api, pooler, users=50, requests=2000, clients=30, aborting=0.05)
+    print(f"\nthrough PgBouncer on 2 connections, {looks} looks at them, {left} identities left: {seen}")
+    assert looks
+    assert (seen.foreign, left, seen.unsound) == (0, 0, [])
 
-    async def shoot(api: Api) -> None:
-        names = [f"user-{n}" for n in range(200)]
-        tokens = {name: api.token(name) for name in names}
-        left = iter(range(REQUESTS))
 
-        async def keep() -> None:
-            client = Client(port_of(api))
-            for _ in left:
-                user = random.choice(names)
-                client.base, client.token = f"/api/{user}/tasks", tokens[user]
-                await work(client, user, seen, aborting=True)
-            client.close()
+@contextmanager
+def moving(connection: psycopg.Connection[tuple[object, ...]], ports: list[int]) -> Iterator[list[int]]:
+    """Move shards from worker to worker, one after the other, until the end of the block; yield their ids."""
+    stop = threading.Event()
+    moved: list[int] = []
 
-        await asyncio.gather(*(keep() for _ in range(24)))
+    def keep() -> None:
+        while not stop.is_set():
+            ((shard, there),) = connection.execute(ANY_SHARD).fetchall()
+            other = next(port for port in ports if port != there)
+            connection.execute(MOVE, (shard, there, other))
+            moved.append(int(str(shard)))
+            stop.wait(1)
 
-    with serving(server.conninfo(clone, "tasks_api"), POOL_SIZE="4") as api:
-        asyncio.run(shoot(api))
-        with server.connect(clone) as connection:
-            strays = connection.execute("select 1 from app.tasks where title <> user_id").rowcount
-    say("crossed", seen)
-    assert (seen.foreign, strays, seen.unsound) == (0, 0, [])
+    with ThreadPoolExecutor() as pool:
+        future = pool.submit(keep)
+        try:
+            yield moved
+        finally:
+            stop.set()
+            future.result()
+
+
+def test_two_hundred_users_on_few_connections_never_meet_while_shards_move(server: Citus, clone: str) -> None:
+    ports = [worker.port for worker in server.workers]
+    with (
+        serving(server.conninfo(clone, "tasks_api"), POOL_SIZE="4") as api,
+        server.connect(clone) as connection,
+    ):
+        with moving(connection, ports) as moved:
+            seen = asyncio.run(cross(api, users=200, requests=REQUESTS, clients=24, aborting=0.02))
+        strays = connection.execute("select 1 from app.tasks where title <> user_id").rowcount
+        gone = lost(connection, seen)
+    print(f"\ncrossed while {len(moved)} times a shard of three tables moved: {seen}")
+    assert (seen.foreign, strays, gone, seen.unsound) == (0, 0, 0, [])
+    assert moved

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -210,7 +211,7 @@ def network(port: int, kind: type[Network] = Network) -> Iterator[Network]:
 PGBOUNCER = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin")
 INI = """
 [databases]
-tasks = host=127.0.0.1 port={server}
+* = host=127.0.0.1 port={server}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
@@ -222,21 +223,30 @@ max_client_conn = 1000
 default_pool_size = 2
 logfile = {folder}/log
 """
+# From 1.22 on it keeps prepared statements apart, unless it is told not to.
+KEEPS_PREPARED = PGBOUNCER and not re.search(
+    r"PgBouncer 1[.](1?\d|2[01])[.]", subprocess.check_output([PGBOUNCER, "--version"], text=True)
+)
 
 
 @contextmanager
-def pgbouncer(postgres: Cluster, mode: str = "transaction") -> Iterator[int]:
+def pgbouncer(
+    postgres: Cluster, mode: str = "transaction", database: str = "tasks", prepared: int = 0
+) -> Iterator[int]:
     """Run the real PgBouncer over two connections to the server; yield its port."""
     folder, port = Path(tempfile.mkdtemp(prefix="pooler")), free_port()
     (folder / "users").write_text('"tasks_api" ""\n')
-    (folder / "ini").write_text(INI.format(server=postgres.port, port=port, folder=folder, mode=mode))
+    (folder / "ini").write_text(
+        INI.format(server=postgres.port, port=port, folder=folder, mode=mode)
+        + (f"max_prepared_statements = {prepared}\n" if KEEPS_PREPARED else "")
+    )
     shutil.chown(folder, NOBODY or os.geteuid())
     assert PGBOUNCER, "apt-get install pgbouncer"
     process = subprocess.Popen([PGBOUNCER, str(folder / "ini")], user=NOBODY, stderr=subprocess.DEVNULL)
     try:
         for _ in range(100):
             with suppress(psycopg.OperationalError):
-                psycopg.connect(postgres.conninfo("tasks", "tasks_api", port)).close()
+                psycopg.connect(postgres.conninfo(database, "tasks_api", port)).close()
                 break
             time.sleep(0.05)
         yield port
