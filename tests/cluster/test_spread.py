@@ -197,7 +197,7 @@ def test_an_instance_leaves_the_balancer_when_it_cannot_name_its_users(server: C
 
 PLACE = """
 select p.shardid, p.nodeport from pg_dist_shard_placement as p
-where p.shardid = get_shard_id_for_distribution_column('app.tasks', %s)
+where p.shardid = get_shard_id_for_distribution_column('app.tasks', %s::text)
 """
 MOVE = "select citus_move_shard_placement(%s, '127.0.0.1', %s, '127.0.0.1', %s, 'force_logical')"
 
