@@ -195,6 +195,7 @@ def test_without_a_database_everything_else_still_works(ward: Ward) -> None:
         finally:
             connection.execute(f"alter database {ward.database} allow_connections true")
     until_back(ward)
+    assert ward.ask("GET", "/ready").status_code == 200
 
 
 def until_back(ward: Ward) -> None:
