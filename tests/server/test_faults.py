@@ -117,20 +117,6 @@ def test_a_client_that_goes_away_leaves_the_queue(service: Service) -> None:
         eventually(lambda: gone() == before + 3)  # rather than refused because their time was up
 
 
-@on_18
-def test_a_database_that_takes_no_connections_is_503_until_it_does(server: Server, service: Service) -> None:
-    with server.connect("postgres") as postgres, service.client("waiting") as client:
-        postgres.execute(f"alter database {service.database} connection limit 0")
-        service.owner.execute(TERMINATE, [service.database])
-        refused = client.get("/tasks")
-        assert_unavailable(refused)
-        assert refused.elapsed.total_seconds() < 8
-        assert (service.get("/ready"), service.get("/health")) == (503, 200)
-        postgres.execute(f"alter database {service.database} connection limit -1")
-        assert eventually(lambda: client.get("/tasks").status_code == 200) < 6
-        assert service.get("/ready") == 200
-
-
 def test_a_database_that_is_read_only_serves_reads(service: Service) -> None:
     with service.client("reader") as client:
         service.owner.execute(f"alter database {service.database} set default_transaction_read_only = on")

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from support.issuers import ME, Handler, Issuer, Verifier, as_jwk, issuing, new_key, usual, verifying
+from support.starts import served
 
 from app.identity import fetch, keys, tokens
 from app.problems import Problem
@@ -751,18 +752,23 @@ def test_a_running_api_takes_both_kinds_and_a_rotation(server: Server, database:
         assert ask(issuer.sign("new", sub="bob")).status_code == 403
 
 
-def test_a_running_api_that_never_reached_the_issuer_answers_503(server: Server, database: str) -> None:
-    conninfo = server.conninfo(database, "tasks_api")
+def test_an_api_that_never_reached_the_issuer_answers_503(
+    server: Server, database: str, issuer: Issuer, settle: Callable[..., None]
+) -> None:
     url = f"http://127.0.0.1:{free_port()}/jwks"
-    with issuing() as issuer, serving(conninfo, JWT_JWKS_URL=url, JWT_SECRET="") as api:
-        token = issuer.add("a").sign("a")
-        answer = httpx.get(f"{api.url}/api/alice/tasks", headers={"Authorization": f"Bearer {token}"})
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert "127.0.0.1" not in answer.text
-        assert httpx.get(f"{api.url}/api/alice/tasks").status_code == 401
-        assert httpx.get(f"{api.url}/health").status_code == 200
-        assert url not in answer.text
+    settle(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_JWKS_URL=url)
+    token = issuer.add("a").sign("a")
+
+    async def ask() -> None:
+        async with served() as client:
+            answer = await client.get("/api/alice/tasks", headers={"Authorization": f"Bearer {token}"})
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "127.0.0.1" not in answer.text
+            assert (await client.get("/api/alice/tasks")).status_code == 401
+            assert (await client.get("/health")).status_code == 200
+
+    asyncio.run(ask())
 
 
 def test_all_settings_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:

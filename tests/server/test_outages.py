@@ -179,7 +179,7 @@ def test_a_request_that_has_waited_too_long_is_503(ward: Ward) -> None:
 @on_18
 def test_without_a_database_everything_else_still_works(ward: Ward) -> None:
     with ward.server.connect("postgres") as connection:
-        connection.execute(f"alter database {ward.database} allow_connections false")
+        connection.execute(f"alter database {ward.database} connection limit 0")
         try:
             ward.disconnect()
             for path in (TASKS, "/ready"):  # the first finds its connection broken, the second gets none
@@ -193,8 +193,9 @@ def test_without_a_database_everything_else_still_works(ward: Ward) -> None:
             assert_problem(ward.ask("POST", TASKS, content=b" " * 70_000), 413)
             assert_problem(ward.ask("POST", TASKS, content=b"{}"), 422)
         finally:
-            connection.execute(f"alter database {ward.database} allow_connections true")
+            connection.execute(f"alter database {ward.database} connection limit -1")
     until_back(ward)
+    assert ward.ask("GET", "/ready").status_code == 200
 
 
 def until_back(ward: Ward) -> None:

@@ -1,25 +1,31 @@
 """The API refuses to start on a database that does not keep users apart, and says why."""
 
+import logging
+import secrets
+from collections.abc import Callable
+
 import pytest
-from conftest import Server, on_18, serving
+from conftest import Server, serving
+from support.starts import refusal, start
 
 REMEDY = "drop policy if exists everyone on app.tasks"
 HOLE = "create policy everyone on app.tasks for select to tasks_api using (true)"
+Settle = Callable[..., None]
 
 
-def refusal(server: Server, database: str, **settings: str) -> str:
-    with (
-        pytest.raises(AssertionError) as refused,
-        serving(server.conninfo(database, "tasks_api"), **settings),
-    ):
-        pass
-    return str(refused.value)
+@pytest.fixture
+def settled(server: Server, clone: str, settle: Settle) -> Settle:
+    """Start on the clone, unless set otherwise."""
+    settle(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+    return settle
 
 
 def test_a_hole_ends_the_start_with_finding_and_remedy(server: Server, clone: str) -> None:
     with server.connect(clone) as superuser:
         superuser.execute(HOLE)
-    said = refusal(server, clone)
+    with pytest.raises(AssertionError) as refused, serving(server.conninfo(clone, "tasks_api")):
+        pass
+    said = str(refused.value)
     assert "The database does not keep users apart" in said
     assert "hole: " in said
     assert "app.tasks" in said
@@ -27,34 +33,43 @@ def test_a_hole_ends_the_start_with_finding_and_remedy(server: Server, clone: st
     assert "Traceback" not in said
 
 
-def test_a_dba_may_have_it_warn_instead(server: Server, clone: str) -> None:
+def test_a_dba_may_have_it_warn_instead(
+    server: Server, clone: str, settled: Settle, caplog: pytest.LogCaptureFixture
+) -> None:
     with server.connect(clone) as superuser:
         superuser.execute(HOLE)
-    with serving(server.conninfo(clone, "tasks_api"), ON_HOLE="warn") as api:
-        assert REMEDY in api.log.read_text()
+    settled(ON_HOLE="warn")
+    start()
+    assert REMEDY in caplog.text
 
 
-def test_a_session_that_starts_with_an_identity_is_refused(server: Server, clone: str) -> None:
+def test_a_session_that_starts_with_an_identity_is_refused(
+    server: Server, clone: str, settled: Settle
+) -> None:
     conninfo = server.conninfo(clone, "tasks_api") + " options='-c app.user_id=alice'"
-    with pytest.raises(AssertionError, match="names a user in every new session"), serving(conninfo):
-        pass
+    settled(DATABASE_URL=conninfo)
+    assert "names a user in every new session" in refusal()
 
 
-def test_the_database_of_the_migrations_needs_no_warning(server: Server, clone: str) -> None:
-    with serving(server.conninfo(clone, "tasks_api")) as api:
-        assert "WARNING" not in api.log.read_text()
+@pytest.mark.usefixtures("settled")
+def test_the_database_of_the_migrations_needs_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    start()
+    assert caplog.text == ""
 
 
-@on_18
-def test_an_accepted_hole_does_not_end_the_start_and_another_does(server: Server, clone: str) -> None:
+@pytest.mark.usefixtures("settled")
+def test_an_accepted_hole_does_not_end_the_start_and_another_does(
+    server: Server, clone: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with server.connect(clone) as superuser:
         superuser.execute(HOLE)
         superuser.execute(
             "insert into audit.accepted (check_name, object, reason)"
             " values ('policy', 'everyone on app.tasks', 'a drill')"
         )
-    with serving(server.conninfo(clone, "tasks_api")) as api:
-        assert "accepted: policy: everyone on app.tasks" in api.log.read_text()
+    with caplog.at_level(logging.INFO):
+        start()
+    assert "accepted: policy: everyone on app.tasks" in caplog.text
     with server.connect(clone) as superuser:
         superuser.execute("create policy more on app.tasks for select to tasks_api using (true)")
-    assert "more on app.tasks" in refusal(server, clone)
+    assert "more on app.tasks" in refusal()

@@ -8,18 +8,21 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import jwt
 import pytest
-from conftest import NO_TLS, ROOT, Api, Server, on_18, serving
+from conftest import ROOT, Api, Server, serving
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from support.contract import ask, assert_problem
+from support.starts import refusal, served
 
 from app import main
 
+Settle = Callable[..., None]
 PASSWORD = "a-password-nobody-may-see"
 SECRET = "0123456789abcdef" * 2
 DATABASE = f"postgresql://tasks_api:{PASSWORD}@127.0.0.1:1/tasks"
@@ -38,7 +41,7 @@ def start(folder: Path, command: list[str], settings: dict[str, str]) -> list[st
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment |= {"PYTHONPATH": str(ROOT), "PORT": "0"} | settings
     ended = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     said = ended.stdout + ended.stderr
     assert ended.returncode not in (0, -9, -15)
@@ -57,8 +60,18 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
             "PORT": "http",
             "POOL_SIZE": "0",
             "PREPARED_STATEMENTS": "maybe",
+            "WEB_CONCURRENCY": "many",
+            "LOG_FORMAT": "xml",
         },
-        {"DATABASE_URL", "JWT_SECRET", "PORT", "POOL_SIZE", "PREPARED_STATEMENTS"},
+        {
+            "DATABASE_URL",
+            "JWT_SECRET",
+            "PORT",
+            "POOL_SIZE",
+            "PREPARED_STATEMENTS",
+            "WEB_CONCURRENCY",
+            "LOG_FORMAT",
+        },
     ),
     "the secret by its other name is short": (
         {"DATABASE_URL": f"mysql://root:{PASSWORD}@h/d", "JWT_SECRET": "", "BETTER_AUTH_SECRET": "x" * 31},
@@ -72,8 +85,19 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
 }
 
 
+@pytest.mark.parametrize("kind", list(WRONG)[:-1])
+def test_a_wrong_setting_is_refused_in_one_line_naming_it(settle: Settle, kind: str) -> None:
+    settings, names = WRONG[kind]
+    settle(**SOUND | settings)
+    said = refusal()
+    assert PASSWORD not in said
+    assert SECRET[:20] not in said
+    assert sorted(line.partition(":")[0] for line in said.splitlines()) == sorted(names)
+
+
 @pytest.mark.parametrize(
-    ("command", "kind"), [*((MAIN, kind) for kind in WRONG), *((UVICORN, kind) for kind in list(WRONG)[::4])]
+    ("command", "kind"),
+    [(MAIN, "everything is wrong"), (MAIN, "the database is away"), (UVICORN, "nothing is set")],
 )
 def test_a_wrong_setting_ends_the_start_in_one_line_naming_it(
     tmp_path: Path, command: list[str], kind: str
@@ -86,24 +110,18 @@ def test_a_wrong_setting_ends_the_start_in_one_line_naming_it(
     assert len(lines) == len(names)
 
 
-def test_a_superuser_is_refused(server: Server, database: str, tmp_path: Path) -> None:
-    settings = SOUND | {"DATABASE_URL": server.conninfo(database)}
-    lines = start(tmp_path, MAIN, settings)
-    assert "The role postgres is not tasks_api" in lines[0]
-    assert "DATABASE_URL" in lines[0]
+def test_a_superuser_is_refused(server: Server, database: str, settle: Settle) -> None:
+    settle(**SOUND | {"DATABASE_URL": server.conninfo(database)})
+    said = refusal()
+    assert "The role postgres is not tasks_api" in said
+    assert "DATABASE_URL" in said
 
 
-def test_a_database_without_migrations_is_refused(server: Server, tmp_path: Path) -> None:
+def test_a_database_without_migrations_is_refused(server: Server, template: str, settle: Settle) -> None:
+    assert template  # the role is there
     with server.database() as empty:
-        lines = start(tmp_path, MAIN, SOUND | {"DATABASE_URL": server.conninfo(empty, "tasks_api")})
-    assert "make migrate" in lines[0]
-
-
-def test_a_database_without_row_security_is_refused(server: Server, clone: str, tmp_path: Path) -> None:
-    with server.connect(clone) as connection:
-        connection.execute("alter table app.tasks disable row level security")
-    lines = start(tmp_path, MAIN, SOUND | {"DATABASE_URL": server.conninfo(clone, "tasks_api")})
-    assert "Row security is not active for tasks_api on app.tasks" in lines[0]
+        settle(**SOUND | {"DATABASE_URL": server.conninfo(empty, "tasks_api")})
+        assert "make migrate" in refusal()
 
 
 def status(api: Api, user: str = "alice", **claims: object) -> int:
@@ -148,16 +166,25 @@ def test_a_deploy_names_audience_issuer_claim_secret_and_origins(server: Server,
         ] == [True, True, False]
 
 
-def test_prepared_statements_can_be_done_without(server: Server, database: str) -> None:
-    with serving(server.conninfo(database, "tasks_api"), PREPARED_STATEMENTS="false", POOL_SIZE="1") as api:
-        token = api.token(f"unprepared-{secrets.token_hex(4)}")
-        user = jwt.decode(token, options={"verify_signature": False})["sub"]
-        for number in range(1, 5):
-            made = ask(api, "POST", f"/api/{user}/tasks", token=token, body=b'{"title": "x"}')
-            assert made.json()["id"] == number
-        url = f"{api.url}/api/{user}/tasks"
-        listed = httpx.get(url, headers={"Authorization": f"Bearer {token}"}, verify=NO_TLS)
-        assert len(listed.json()) == 4
+def bearer(user: str) -> dict[str, str]:
+    token = jwt.encode({"sub": user, "exp": time.time() + 60}, SECRET, "HS256")
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_prepared_statements_can_be_done_without(server: Server, database: str, settle: Settle) -> None:
+    settle(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=SECRET)
+    settle(PREPARED_STATEMENTS="false", POOL_SIZE="1")
+    user = f"unprepared-{secrets.token_hex(4)}"
+
+    async def create_and_list() -> None:
+        async with served() as client:
+            client.headers = bearer(user)
+            for number in range(1, 5):
+                made = await client.post(f"/api/{user}/tasks", json={"title": "x"})
+                assert made.json()["id"] == number
+            assert len((await client.get(f"/api/{user}/tasks")).json()) == 4
+
+    asyncio.run(create_and_list())
 
 
 def test_middleware_that_is_added_runs_within_our_headers() -> None:
@@ -180,22 +207,13 @@ def test_middleware_that_is_added_runs_within_our_headers() -> None:
     assert "x-request-id" in answer.headers
 
 
-@on_18
-def test_any_asgi_server_may_serve_it(server: Server, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_asgi_server_may_serve_it(server: Server, database: str, settle: Settle) -> None:
     """Only ours tells when a client leaves."""
-    monkeypatch.setenv("DATABASE_URL", server.conninfo(database, "tasks_api"))
-    monkeypatch.setenv("JWT_SECRET", SECRET)
-    token = jwt.encode({"sub": "walter", "exp": time.time() + 60}, SECRET, "HS256")
+    settle(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=SECRET)
 
-    async def served() -> httpx.Response:
-        async with main.lifespan(main.app) as state:
+    async def listed() -> httpx.Response:
+        async with served() as client:
+            return await client.get("/api/walter/tasks", headers=bearer("walter"))
 
-            async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-                await main.app({**scope, "state": dict(state)}, receive, send)
-
-            transport = httpx.ASGITransport(with_state)
-            async with httpx.AsyncClient(transport=transport, base_url="http://tasks") as client:
-                return await client.get("/api/walter/tasks", headers={"Authorization": f"Bearer {token}"})
-
-    answer = asyncio.run(served())
+    answer = asyncio.run(listed())
     assert (answer.status_code, answer.json()) == (200, [])
