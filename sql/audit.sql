@@ -101,8 +101,15 @@ decided (relname, columns, instead, others) as materialized (
   from asked
   cross join (values
     ('users', array['last_task_id', 'created_at'], '{"INSERT": "id", "UPDATE": "last_task_id"}'::jsonb, 'select'),
-    ('tasks', array['id', 'version', 'created_at', 'updated_at'],
-      '{"INSERT": "title, description, completed", "UPDATE": "title, description, completed"}', 'select, delete'),
+    ('tasks', array['id', 'version', 'created_at', 'updated_at'], (
+      select jsonb_build_object('INSERT', columns, 'UPDATE', columns)
+      from (
+        select string_agg(quote_ident(attname), ', ' order by attnum) as columns
+        from pg_attribute
+        where attrelid = to_regclass('app.tasks') and attnum > 0 and not attisdropped
+          and attname not in ('id', 'user_id', 'version', 'created_at', 'updated_at')
+      ) as written
+    ), 'select, delete'),
     ('idempotency_keys', array['created_at'], '{"INSERT": "key, task"}', 'select, delete')
   ) as d (relname, columns, instead, others)
   where asked.is_tasks

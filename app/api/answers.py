@@ -30,7 +30,7 @@ def json_response(body: str, headers: Mapping[str, str], status: int = 200) -> R
     return Response(body, status, {**PRIVATE, **headers}, "application/json" if body else None)
 
 
-def answer(status: int, description: str, *headers: str) -> Responses:
+def documented(status: int, description: str, *headers: str) -> Responses:
     """Describe a success and the headers that it has besides X-Request-ID."""
     return {status: {"description": description, "headers": _headers(*headers)}}
 

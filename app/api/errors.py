@@ -47,8 +47,6 @@ RULES = {
     "tasks_title_length": ("title", "must have 1 to 200 characters, white space at its ends aside"),
     "tasks_description_length": ("description", "must have at most 1000 characters"),
     "idempotency_keys_key_format": ("Idempotency-Key", "must have 1 to 255 printable ASCII characters"),
-    "22007": ("cursor", "was not issued for this ordering"),
-    "22008": ("cursor", "was not issued for this ordering"),
 }
 
 
@@ -107,7 +105,7 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
     headers = dict(error.headers or {})
     if "Allow" in headers:  # where several routes share a path, Starlette names the first one's methods
         headers["Allow"] = ", ".join(filter(partial(_serves, request), METHODS))
-    detail = "Path not found" if error.status_code == 404 else error.detail  # noqa: PLR2004
+    detail = "Path not found" if error.detail == "Not Found" else error.detail  # as Starlette's router says
     return Problem(error.status_code, detail, headers).response()
 
 

@@ -7,7 +7,7 @@ import psycopg
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.answers import answer, problems
+from app.api.answers import documented, problems
 from app.api.routing import Route
 from app.api.statements import CHANGE_TASK, CREATE_TASK, CREATE_TASK_ONCE, DELETE_TASK, GET_TASK
 from app.postgres import Unready, safety
@@ -64,7 +64,7 @@ class Readiness:
     operation_id="get_health",
     summary="Does the process live?",
     response_model=Status,
-    responses=answer(200, "It lives."),
+    responses=documented(200, "It lives."),
     openapi_extra=OPEN,
 )
 async def health(request: Request) -> Response:
@@ -77,7 +77,7 @@ async def health(request: Request) -> Response:
     operation_id="get_ready",
     summary="Should it get requests?",
     response_model=Status,
-    responses=answer(200, "It should.") | problems(503),
+    responses=documented(200, "It should.") | problems(503),
     openapi_extra=OPEN,
 )
 async def ready(request: Request) -> Response:

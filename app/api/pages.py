@@ -3,7 +3,8 @@
 import json
 import re
 from base64 import b64decode, urlsafe_b64encode
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, urlencode
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
@@ -12,7 +13,7 @@ from app.api.schemas import NO_NUL, Text, WithoutNull
 from app.problems import Invalid
 
 # As to_json writes it. PostgreSQL would take much more for a time: now, infinity, any zone.
-TIMESTAMP = re.compile(r"[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?\+00:00")
+TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?\+00:00")
 MAX_SEARCH_LENGTH = 100  # the worst text to find takes as many steps for each character looked through
 
 # The member of a task that it is sorted by, besides its id.
@@ -40,12 +41,15 @@ class Cursor(BaseModel, strict=True):
     key: Text | None
     id: Annotated[int, Field(ge=1, lt=2**63)]
 
-    @property
-    def plausible(self) -> bool:
-        """Whether the key is one that this sort has."""
+    @model_validator(mode="after")
+    def _has_a_key_of_its_sort(self) -> Self:
         if self.sort == "updated":
-            return TIMESTAMP.fullmatch(self.key or "") is not None
-        return (self.key is None) == (self.sort == "created")
+            if not TIMESTAMP.fullmatch(self.key or ""):
+                raise ValueError("is no time stamp")
+            datetime.fromisoformat(self.key or "")
+        elif (self.key is None) != (self.sort == "created"):
+            raise ValueError("is no key of this sort")
+        return self
 
 
 def _digits(value: object) -> object:
@@ -126,7 +130,7 @@ class Page(BaseModel, frozen=True):
             cursor = Cursor.model_validate_json(b64decode(self.cursor, b"-_", validate=True))
         except ValueError:
             raise STRAY_CURSOR from None
-        if (cursor.sort, cursor.order) != self.ordering or not cursor.plausible:
+        if (cursor.sort, cursor.order) != self.ordering:
             raise STRAY_CURSOR
         return cursor
 

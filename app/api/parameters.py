@@ -21,6 +21,10 @@ from app.problems import Invalid, Problem, validate
 MAX_BODY_BYTES = 65536
 BLANK = b" \t\r\n"
 MAX_QUERIES = 256  # that were parsed last and are kept: most clients ask for the same pages
+KINDS = (
+    "Request, UserTasks, Annotated[…, Path()], Annotated[a frozen model, Query()], "
+    "Annotated[list[str], Header(alias=…)], Annotated[…, Body()]"
+)
 MARKERS = (params.Depends, params.Param, params.Body)
 
 Reader = Callable[[Request], Awaitable[Any]]
@@ -53,7 +57,7 @@ def _reader(parameter: Parameter, path: Container[str], dependencies: Dependenci
             return NEXT, _header_reader(adapter(kind), name, parameter.default)
         case [params.Body(embed=None) as body] if type(body) is params.Body:
             return LAST, _body_reader(adapter(kind), parameter.default)
-    raise TypeError(f"its parameter {parameter.name} is of a kind that app.api.parameters does not read")
+    raise TypeError(f"its parameter {parameter.name} is none of {KINDS}")
 
 
 def _is_flat(kind: Any) -> bool:  # noqa: ANN401 - any type

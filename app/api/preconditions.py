@@ -39,7 +39,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-def joined(lines: Lines) -> str | None:
+def field_value(lines: Lines) -> str | None:
     """Return a field's value, its lines joined (RFC 9110, section 5.3), or None where there is none."""
     return None if lines is None else ", ".join(lines)
 
@@ -54,13 +54,13 @@ def wanted_etags(if_match: Lines) -> str | None:
 
     They are compared as they stand, so that a weak or malformed one matches nothing.
     """
-    value = joined(if_match)
+    value = field_value(if_match)
     return None if value is None or value.strip() == "*" else "\n".join(_members(value))
 
 
 def is_unchanged(if_none_match: Lines, tag: str) -> bool:
     """Tell whether If-None-Match holds the tag, compared weakly."""
-    value = joined(if_none_match)
+    value = field_value(if_none_match)
     if value is None:
         return False
     return value.strip() == "*" or tag in (member.removeprefix("W/") for member in _members(value))

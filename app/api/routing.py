@@ -9,6 +9,7 @@ from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute, request_response
 from pydantic import BeforeValidator
 from starlette.responses import Response
+from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from app.api.edge import decoded
@@ -17,7 +18,11 @@ from app.identity.bearer import Bearer
 from app.postgres.database import Session
 from app.problems import Problem
 
-IGNORED = {"dependencies", "max_body_size", "form_limits"}  # options that only FastAPI's own solver honours
+UNSUPPORTED = {
+    "dependencies",
+    "max_body_size",
+    "form_limits",
+}  # only FastAPI's own solver honours them
 
 bearer = Bearer()
 # The lengths are for the document: a path that the token does not name is 403, however long.
@@ -49,11 +54,11 @@ class Route(APIRoute):
     methods: set[str]
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401
-        super().__init__(path, endpoint, **options)
         try:
-            self.readers = self._readers(options)
+            self.readers = _readers(path, endpoint, options)
         except TypeError as error:
             raise TypeError(f"{endpoint.__qualname__}: {error}; use fastapi.routing.APIRoute") from None
+        super().__init__(path, endpoint, **options)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -72,17 +77,17 @@ class Route(APIRoute):
         response: Response = await self.endpoint(**arguments)
         await response(scope, receive, send)
 
-    def _readers(self, options: dict[str, Any]) -> list[tuple[str, Reader]]:
-        if ignored := sorted(name for name in IGNORED if options.get(name)):
-            raise TypeError(f"its route would ignore {', '.join(ignored)}")
-        declared = signature(self.endpoint, eval_str=True)
-        answer = declared.return_annotation
-        if not (
-            iscoroutinefunction(self.endpoint) and isinstance(answer, type) and issubclass(answer, Response)
-        ):
-            raise TypeError("it is not declared as `async def … -> Response`")
-        dependencies = {authorize: _read_session} if "user_id" in self.param_convertors else {}
-        return readers(declared.parameters.values(), self.param_convertors, dependencies)
+
+def _readers(path: str, endpoint: Callable[..., Any], options: dict[str, Any]) -> list[tuple[str, Reader]]:
+    if unsupported := sorted(name for name in UNSUPPORTED if options.get(name)):
+        raise TypeError(f"its route would ignore {', '.join(unsupported)}")
+    declared = signature(endpoint, eval_str=True)
+    answer = declared.return_annotation
+    if not (iscoroutinefunction(endpoint) and isinstance(answer, type) and issubclass(answer, Response)):
+        raise TypeError("it is not declared as `async def … -> Response`")
+    _, _, in_path = compile_path(path)
+    dependencies = {authorize: _read_session} if "user_id" in in_path else {}
+    return readers(declared.parameters.values(), in_path, dependencies)
 
 
 async def _read_session(request: Request) -> Session:

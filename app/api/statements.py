@@ -131,5 +131,5 @@ def list_page(page: Page) -> tuple[str, dict[str, Value]]:
 
 @cache
 def _statement(template: str, status: str, search: str, ordering: tuple[Sort, Order], after: bool) -> str:
-    beyond, order = ORDERINGS[ordering]
-    return template.format(status=status, search=search, after=beyond if after else "", order=order)
+    condition, order = ORDERINGS[ordering]
+    return template.format(status=status, search=search, after=condition if after else "", order=order)

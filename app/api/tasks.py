@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Query, Request
 from starlette.responses import Response
 
 from app.api import statements
-from app.api.answers import answer, json_response, problems
+from app.api.answers import documented, json_response, problems
 from app.api.pages import Page, next_page
 from app.api.preconditions import (
     IdempotencyKey,
@@ -14,8 +14,8 @@ from app.api.preconditions import (
     IfNoneMatch,
     TaskId,
     etag,
+    field_value,
     is_unchanged,
-    joined,
     wanted_etags,
 )
 from app.api.routing import Route, UserTasks
@@ -33,12 +33,13 @@ UNCHANGED: dict[str, Value] = {
 TOGGLE = Completion()
 
 ALWAYS = problems(401, 403, 422, 503)
-LISTED = answer(200, "The tasks.", "Link", "X-Total-Count") | problems(414) | ALWAYS
-CREATED = answer(201, "The task.", "ETag", "Location", "Idempotency-Replayed") | problems(400, 413) | ALWAYS
-FOUND = answer(200, "The task.", "ETag")
-READ = FOUND | answer(304, "The client has it already.", "ETag") | problems(404) | ALWAYS
-CHANGED = FOUND | problems(400, 404, 412, 413) | ALWAYS
-DELETED = answer(204, "It is gone.") | problems(404, 412) | ALWAYS
+LISTED = documented(200, "The tasks.", "Link", "X-Total-Count") | problems(414) | ALWAYS
+WITH_BODY = problems(400, 413) | ALWAYS
+CREATED = documented(201, "The task.", "ETag", "Location", "Idempotency-Replayed") | WITH_BODY
+FOUND = documented(200, "The task.", "ETag")
+READ = FOUND | documented(304, "The client has it already.", "ETag") | problems(404) | ALWAYS
+CHANGED = FOUND | problems(404, 412) | WITH_BODY
+DELETED = documented(204, "It is gone.") | problems(404, 412) | ALWAYS
 
 router = APIRouter(
     prefix="/api/{user_id}/tasks",
@@ -71,11 +72,11 @@ async def create_task(
         "description": task.get("description"),
         "completed": task.get("completed", False),
     }
-    key = joined(idempotency_key)
+    key = field_value(idempotency_key)
     if key is None:
         (created,) = await tasks.write(statements.CREATE_TASK, **values)
     else:
-        (created,) = await tasks.write_again(statements.CREATE_TASK_ONCE, key=key, **values)
+        (created,) = await tasks.write_with_retry(statements.CREATE_TASK_ONCE, key=key, **values)
     json, version, number, replayed, same = created
     if not same:
         raise Invalid(("Idempotency-Key", "has been used for another task"))

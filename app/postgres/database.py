@@ -142,8 +142,8 @@ class Session(NamedTuple):
         """Run a statement that may change this user's rows."""
         return await self.database.run(ACT_AS, statement, {"user_id": self.user, **values}, self.client)
 
-    async def write_again(self, statement: str, **values: Value) -> list[Row]:
-        """Do so, and once more where a concurrent request was first with a unique key: now it is visible."""
+    async def write_with_retry(self, statement: str, **values: Value) -> list[Row]:
+        """Do so, and again where a concurrent request was first with a unique key: it is visible by then."""
         try:
             return await self.write(statement, **values)
         except UniqueViolation:

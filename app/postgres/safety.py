@@ -45,7 +45,7 @@ select app.schema_version(), current_user, app.current_user_id(), (
 ), to_regprocedure('app.act_as(text)') is not null
 """
 
-# What functions use on the API's behalf, so that explaining its own statements does not tell.
+# What explaining the API's statements does not check: privileges that the functions in them need.
 WITHHELD = """
 select string_agg(distinct name, ', ')
 from (

@@ -1,13 +1,13 @@
 -- Code: that runs with other rights, names the user, or tells of rows.
 
 -- definer: hole security_definer app.leak()
-create function app.leak() returns setof app.tasks language sql stable security definer begin atomic select id, user_id, title, description, completed, version, created_at, updated_at from app.tasks;
+create function app.leak() returns setof app.tasks language sql stable security definer begin atomic select * from app.tasks;
 end;
 -- exploit
 select attack.sees('app.leak()');
 
 -- definer granted: hole security_definer app.leak(integer)
-create function app.leak(n int) returns setof app.tasks language sql stable security definer begin atomic select id, user_id, title, description, completed, version, created_at, updated_at from app.tasks;
+create function app.leak(n int) returns setof app.tasks language sql stable security definer begin atomic select * from app.tasks;
 end;
 revoke execute on function app.leak(int) from public;
 grant execute on function app.leak(int) to tasks_api;
@@ -15,7 +15,7 @@ grant execute on function app.leak(int) to tasks_api;
 select attack.sees('app.leak(1)');
 
 -- definer in public: hole security_definer public.leak()
-create function public.leak() returns setof app.tasks language sql stable security definer begin atomic select id, user_id, title, description, completed, version, created_at, updated_at from app.tasks;
+create function public.leak() returns setof app.tasks language sql stable security definer begin atomic select * from app.tasks;
 end;
 -- exploit
 select attack.sees('public.leak()');

@@ -9,7 +9,7 @@ from conftest import ROOT, Api, Ward
 from psycopg import OperationalError
 from support.contract import TITLES, ask, assert_headers
 
-from app.api import health
+from app.api import health, statements
 from app.commands import migrations
 from app.postgres.connection import Row
 from app.postgres.database import Database
@@ -158,6 +158,12 @@ def test_a_database_that_would_refuse_a_request_is_not_ready(ward: Ward, right: 
     with ward.broken(f"revoke {right} from tasks_api", f"grant {right} to tasks_api"):
         assert_unready(ward)
     assert ready(ward).status_code == 200
+
+
+def test_each_statement_is_among_those_that_are_looked_at() -> None:
+    all_of_them = {text for name, text in vars(statements).items() if name.isupper() and " app." in str(text)}
+    lists = {statements.LIST_TASKS, statements.LIST_AND_COUNT_TASKS}  # need what GET_TASK needs
+    assert set(health.STATEMENTS) == all_of_them - lists
 
 
 class Slow(Database):

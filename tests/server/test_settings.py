@@ -21,6 +21,7 @@ from support.contract import ask, assert_problem
 from support.starts import refusal, served
 
 from app import main
+from app.settings import MigrationSettings, Settings, load
 
 Settle = Callable[..., None]
 PASSWORD = "a-password-nobody-may-see"
@@ -217,3 +218,14 @@ def test_any_asgi_server_may_serve_it(server: Server, database: str, settle: Set
 
     answer = asyncio.run(listed())
     assert (answer.status_code, answer.json()) == (200, [])
+
+
+def test_every_setting_is_explained_with_its_default(settle: Settle) -> None:
+    explained = dict(re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    fields = Settings.model_fields | MigrationSettings.model_fields
+    assert explained.keys() == {name.upper() for name in fields}
+    settle(**SOUND, **{name: value for name, value in explained.items() if value})
+    loaded = load(Settings)
+    for name, field in Settings.model_fields.items():
+        assert f"`{name.upper()}`" in (ROOT / "app/server/README.md").read_text()
+        assert name.upper() in SOUND or getattr(loaded, name) == field.default, name
