@@ -104,10 +104,12 @@ decided (relname, columns, instead, others) as materialized (
     ('tasks', array['id', 'version', 'created_at', 'updated_at'], (
       select jsonb_build_object('INSERT', columns, 'UPDATE', columns)
       from (
-        select string_agg(quote_ident(attname), ', ' order by attnum) as columns
-        from pg_attribute
-        where attrelid = to_regclass('app.tasks') and attnum > 0 and not attisdropped
-          and attname not in ('id', 'user_id', 'version', 'created_at', 'updated_at')
+        select string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        join pg_attribute a on a.attrelid = c.oid
+        where n.nspname = 'app' and c.relname = 'tasks' and a.attnum > 0 and not a.attisdropped
+          and a.attname not in ('id', 'user_id', 'version', 'created_at', 'updated_at')
       ) as written
     ), 'select, delete'),
     ('idempotency_keys', array['created_at'], '{"INSERT": "key, task"}', 'select, delete')
