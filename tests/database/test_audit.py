@@ -220,7 +220,6 @@ def test_every_hole_is_reported_and_its_remedy_mends_it(stage: Stage, section: s
         assert stage.serves()
 
 
-@pytest.mark.one_by_one
 @pytest.mark.parametrize(
     "hole", [h for h in ALL if "alone" in h.options], ids=lambda h: f"{h.section}: {h.name}"
 )
@@ -233,7 +232,6 @@ def test_a_hole_that_fills_the_stage_is_reported(stage: Stage, hole: Hole) -> No
             assert stage.serves()
 
 
-@pytest.mark.one_by_one
 @pytest.mark.parametrize("hole", [h for h in ALL if h.exploit], ids=lambda h: f"{h.section}: {h.name}")
 def test_a_hole_can_be_gone_through(stage: Stage, hole: Hole) -> None:
     if not stage.can_have(hole.options):

@@ -124,7 +124,6 @@ def test_the_migrations_themselves_pass(mutable: psycopg.Connection) -> None:
     assert all(is_fine(mutable) for is_fine in [proves, *watchers(test_catalog, test_policies)])
 
 
-@pytest.mark.one_by_one
 def test_every_mutant_is_noticed(mutable: psycopg.Connection) -> None:
     mutants = mutable.execute(MUTANTS).fetchall()
     assert len(mutants) > 200
@@ -140,7 +139,6 @@ def test_every_mutant_is_noticed(mutable: psycopg.Connection) -> None:
     assert all(is_fine(mutable) for is_fine in [*behaviour, *catalog])  # it was the mutants that they noticed
 
 
-@pytest.mark.one_by_one
 def test_the_audit_reports_a_mutant_of_each_kind_that_lets_users_meet(mutable: psycopg.Connection) -> None:
     mutants: dict[str, str] = dict(mutable.execute(MUTANTS).fetchall())
     mutable.execute(b"prepare audit as " + (SQL / "audit.sql").read_bytes())
