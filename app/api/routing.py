@@ -18,11 +18,8 @@ from app.identity.bearer import Bearer
 from app.postgres.database import Session
 from app.problems import Problem
 
-UNSUPPORTED = {
-    "dependencies",
-    "max_body_size",
-    "form_limits",
-}  # only FastAPI's own solver honours them
+# Options that only FastAPI's own solver honours.
+UNSUPPORTED = {"dependencies", "max_body_size", "form_limits"}
 
 bearer = Bearer()
 # The lengths are for the document: a path that the token does not name is 403, however long.

@@ -48,9 +48,8 @@ class Keys:
         self.url = settings.jwt_jwks_url
         self.unbound = [n for n in ("JWT_ISSUER", "JWT_AUDIENCE") if not getattr(settings, n.lower())]
         self.published: list[PyJWK] | None = None
-        self.verified: dict[
-            bytes, tuple[str, float]
-        ] = {}  # users by their tokens' digests, until the next fetch
+        # Users and until when, by their tokens' digests: what was verified since the last fetch.
+        self.verified: dict[bytes, tuple[str, float]] = {}
         self.current = False
         self.asked = float("-inf")
         self.fetching: asyncio.Task[None] | None = None

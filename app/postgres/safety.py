@@ -60,7 +60,8 @@ from (
 ) as needed (name, held)
 where not held
 """
-PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id="somebody", id=0)
+PROBE_USER = "somebody"
+PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id=PROBE_USER, id=0)
 
 # Names are looked up in pg_catalog alone; the role's own limit is meant for requests.
 FOR_AUDIT = (
@@ -89,7 +90,7 @@ async def check(database: Database) -> None:
     if path != "pg_catalog":  # another schema's functions could stand in for PostgreSQL's
         remedy = "alter role tasks_api set search_path = pg_catalog, then have poolers reconnect"
         raise Unready(f"The search_path of tasks_api is {path}: {remedy}")
-    if user != "somebody":
+    if user != PROBE_USER:
         raise Unready("The identity does not reach the statement: the pooler takes a pipeline apart")
     if exposed:
         raise Unready(f"Row security is not active for tasks_api on {exposed}: enable and force it")
@@ -127,9 +128,7 @@ async def audit(database: Database, on_hole: str) -> None:
         await connection.execute(FOR_AUDIT)
         preset = await (await connection.execute(PRESET)).fetchone()
         if preset != (None,):
-            raise Unready(
-                "The setting app.user_id names a user in every new session: find where, and reset it"
-            )
+            raise Unready("app.user_id names a user in every new session: find where it is set, and reset it")
         sql = (SQL / "audit.sql").read_text()
         try:
             rows = await (await connection.execute(sql.encode())).fetchall()
