@@ -3,7 +3,8 @@
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
 READY := .venv/ready
-TASKS := PYTHONPATH=tests:. $(PYTHON) -m embedded
+# By env, not by a shell, which would keep a signal to make from reaching the command.
+TASKS := env PYTHONPATH=tests:. $(PYTHON) -m embedded
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

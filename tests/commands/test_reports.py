@@ -20,7 +20,6 @@ select severity, 'some_check' as check_name, 'app.tasks' as object, 'Everybody r
   E'revoke all\\n  on app.tasks from public;' as remedy
 from unnest(string_to_array('{}', ',')) as severity
 """
-AUDIT = pytest.mark.skipif(not (SQL / "audit.sql").exists(), reason="sql/audit.sql is not here yet")
 
 
 @pytest.fixture
@@ -77,13 +76,11 @@ def test_an_audit_with_a_hole_fails_and_says_what_to_paste(
     assert blocks[-1] == "1 holes, 1 warnings\n"
 
 
-@AUDIT
 @pytest.mark.parametrize("user", ["postgres", "tasks_api"])
 def test_the_audit_finds_nothing_on_the_migrations(server: Server, database: str, user: str) -> None:
     assert reports.audit(server.conninfo(database, user)) == ("0 holes, 0 warnings", True)
 
 
-@AUDIT
 def test_the_audit_fails_on_an_open_table(server: Server, clone: str) -> None:
     with server.connect(clone) as owner:
         owner.execute("alter table app.tasks disable row level security")
@@ -192,8 +189,6 @@ def test_where_grants_and_policies_do_not_meet_is_said(
 
 @pytest.mark.parametrize("name", ["audit.sql", "prove.sql", "policies.sql"])
 def test_each_file_runs_in_plain_psql(server: Server, database: str, name: str) -> None:
-    if not (SQL / name).exists():
-        pytest.skip(f"sql/{name} is not here yet")
     command = [str(find_programs() / "psql"), "-X", "-v", "ON_ERROR_STOP=1", "-f", str(SQL / name)]
     done = subprocess.run(
         [*command, server.conninfo(database)], capture_output=True, text=True, check=False, timeout=30
