@@ -1,6 +1,8 @@
 # Bare make lists the targets. Everything they need is installed into .venv on first use.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
+# Where it is set, as in many containers, each process of pytest would compile all tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
 READY := .venv/ready
 # By env, not by a shell, which would keep a signal to make from reaching the command.

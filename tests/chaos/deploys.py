@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
-from conftest import ROOT, Api, free_port, serving
+from conftest import ROOT, Api, deployed, free_port
 from support.faults import Cluster, cluster
 from support.load import QUICK, Answer, Client, Report, port_of
 
@@ -69,7 +69,7 @@ def run(report: Report) -> None:
         asyncio.run(rolling(report, address))
         slow = Checkout(Path(folder) / "slow", postgres, SLOW)
         quick = Checkout(Path(folder) / "quick", postgres, ADD)
-        with serving(address, POOL_SIZE="4") as api:
+        with deployed(address, POOL_SIZE="4") as api:
             asyncio.run(migrating(report, postgres, api, slow, quick))
         versions(report, postgres, quick)
 
@@ -149,7 +149,7 @@ async def rolling(report: Report, address: str) -> None:
 
 
 def start(stack: ExitStack, address: str, port: int, secret: str = "x" * 40) -> Api:
-    return stack.enter_context(serving(address, PORT=str(port), JWT_SECRET=secret, POOL_SIZE="4"))
+    return stack.enter_context(deployed(address, PORT=str(port), JWT_SECRET=secret, POOL_SIZE="4"))
 
 
 async def customer(
@@ -223,12 +223,12 @@ async def traffic(api: Api, stop: asyncio.Event, answers: list[Answer], number: 
 def versions(report: Report, postgres: Cluster, checkout: Checkout) -> None:
     """New code on an old schema."""
     address = postgres.conninfo("tasks", "tasks_api")
-    with serving(address) as api:
+    with deployed(address) as api:
         status, text = checkout.do("rollback")  # 0005, which this code needs
         seen = asyncio.run(on_old_schema(report, api))
         report.say("the schema falls behind running code", f"{text.splitlines()[-1]}; {seen}")
     try:
-        with serving(address):
+        with deployed(address):
             report.expect(False, "new code started on an old schema")
     except AssertionError as refused:
         line = next(line for line in str(refused).splitlines() if "ERROR" in line)
@@ -237,7 +237,7 @@ def versions(report: Report, postgres: Cluster, checkout: Checkout) -> None:
     (checkout.folder / "sql/migrations/0006.notes.sql").unlink()
     status, _ = checkout.do("migrate")
     began = time.monotonic()
-    with serving(address) as api:
+    with deployed(address) as api:
         ready = asyncio.run(Client(port_of(api)).send(Client(0).head("GET", "/ready", 0))).status
         report.expect((status, ready) == (0, 200), "ready after the next migrate")
         report.say("and after make migrate", f"ready {ready} after {time.monotonic() - began:.1f} s")

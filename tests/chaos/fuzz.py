@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from conftest import Api, serving
+from conftest import Api, deployed
 from overload import rss
 from support.faults import cluster
 from support.load import MARK, QUICK, Client, Report, port_of
@@ -64,7 +64,7 @@ def run(report: Report) -> None:
         postgres.start(fsync="off", synchronous_commit="off")
         postgres.migrated()
         settings = {"POOL_SIZE": "4", "LOG_FORMAT": "json", "METRICS": "true"}
-        with serving(postgres.conninfo("tasks", "tasks_api"), **settings) as api:
+        with deployed(postgres.conninfo("tasks", "tasks_api"), **settings) as api:
             barrage(report, api)
             log = api.log.read_text()
             for secret, name in ((MARK, "text"), (api.secret, "secret"), ("eyJ", "token")):

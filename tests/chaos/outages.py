@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
-from conftest import Api, serving
+from conftest import Api, deployed
 from support.faults import Cluster, Network, cluster, network
 from support.load import QUICK, Answer, Client, Report, port_of
 
@@ -254,7 +254,7 @@ def run(report: Report) -> None:
             owner.execute("select pg_reload_conf()")
         with network(postgres.port) as between:
             address = postgres.conninfo("tasks", "tasks_api", between.port) + f" password={password}"
-            with serving(address, POOL_SIZE="6", LOG_FORMAT="json") as api:
+            with deployed(address, POOL_SIZE="6", LOG_FORMAT="json") as api:
                 asyncio.run(storm(report, Faults(postgres, between, disk), api))
                 log = api.log.read_text()
         report.expect(password not in log, "no password in the log")

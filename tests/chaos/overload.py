@@ -8,7 +8,7 @@ import resource
 import socket
 import time
 
-from conftest import Api, serving
+from conftest import Api, deployed
 from performance import wrk
 from support.faults import cluster, network
 from support.load import QUICK, Answer, Client, Report, port_of, quantile
@@ -25,19 +25,19 @@ def run(report: Report) -> None:
         postgres.start(fsync="off")
         postgres.migrated()
         with network(postgres.port) as between:
-            with serving(postgres.conninfo("tasks", "tasks_api", between.port), **SLOTS) as api:
+            with deployed(postgres.conninfo("tasks", "tasks_api", between.port), **SLOTS) as api:
                 between.delay = DELAY
                 asyncio.run(overload(report, api))
             between.delay = 0
-            with serving(postgres.conninfo("tasks", "tasks_api", between.port), **SLOTS) as api:
+            with deployed(postgres.conninfo("tasks", "tasks_api", between.port), **SLOTS) as api:
                 asyncio.run(nuisances(report, api))
         wrk.ensure()
         resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-        with serving(postgres.conninfo("tasks", "tasks_api")) as api:
+        with deployed(postgres.conninfo("tasks", "tasks_api")) as api:
             asyncio.run(crowds(report, api))
         with postgres.connect("tasks") as owner:
             owner.execute(GREEDY)
-        with serving(postgres.conninfo("tasks", "tasks_api")) as api:
+        with deployed(postgres.conninfo("tasks", "tasks_api")) as api:
             asyncio.run(greed(report, api))
 
 

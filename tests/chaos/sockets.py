@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-from conftest import Api, free_port, serving
+from conftest import Api, deployed, free_port
 from overload import rss
 from support.faults import cluster
 from support.load import QUICK, Client, Report, port_of, quantile
@@ -55,7 +55,7 @@ def run(report: Report) -> None:
     with cluster("18") as postgres:
         postgres.start(fsync="off")
         postgres.migrated()
-        with serving(postgres.conninfo("tasks", "tasks_api", postgres.port), POOL_SIZE="4") as api:
+        with deployed(postgres.conninfo("tasks", "tasks_api", postgres.port), POOL_SIZE="4") as api:
             asyncio.run(filled(api))
             smuggle(report, api, port_of(api), "no proxy")
             for name in PROXIES:

@@ -16,7 +16,7 @@ import httpx
 import jwt
 import psycopg
 import pytest
-from conftest import Api, Server, free_port, on_18, serving
+from conftest import Api, Server, deployed, free_port, on_18
 from support.node import E2E, bundle, chromium, for_node, run
 
 __all__ = ["chromium"]
@@ -120,7 +120,7 @@ def front(server: Server) -> Iterator[Front]:
 @pytest.fixture(scope="session")
 def api(server: Server, database: str, front: Front) -> Iterator[Api]:
     """The API with both kinds of keys, as the README says."""
-    with serving(
+    with deployed(
         server.conninfo(database, "tasks_api"),
         JWT_JWKS_URL=f"{front.url}/api/auth/jwks",
         JWT_SECRET=front.secret,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from conftest import Server, free_port, on_18, serving
+from conftest import Server, deployed, free_port, on_18
 from support.node import E2E, chromium, for_node, run
 
 __all__ = ["chromium"]
@@ -51,7 +51,7 @@ def test_a_fresh_app_with_these_files_signs_up_writes_and_reads_on_both_sides(
         )
         try:
             wait_for(f"{front}/api/auth/jwks")
-            with serving(
+            with deployed(
                 server.conninfo(database, "tasks_api"),
                 PORT=port,
                 JWT_JWKS_URL=f"{front}/api/auth/jwks",

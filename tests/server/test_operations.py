@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import ROOT, Api, Database, Server, free_port, on_18, serving
+from conftest import ROOT, Api, Database, Server, deployed, free_port, on_18, serving
 from prometheus_client.parser import text_string_to_metric_families
 from support.contract import until_blocked
 from support.faults import eventually
@@ -59,7 +59,7 @@ def test_lines_are_written_together_as_far_as_a_pipe_keeps_them_together(
 def watched(server: Server, database: str) -> Iterator[Api]:
     """Two processes that log JSON and count for Prometheus."""
     settings = {"LOG_FORMAT": "json", "METRICS": "true", "WEB_CONCURRENCY": "2"}
-    with serving(server.conninfo(database, "tasks_api"), **settings) as api:
+    with deployed(server.conninfo(database, "tasks_api"), **settings) as api:
         yield api
 
 
@@ -255,7 +255,7 @@ def test_a_head_without_end_is_cut_off(api: Api) -> None:
 @on_18
 def test_processes_wait_for_a_database_that_is_away_and_stop_together(server: Server, clone: str) -> None:
     with (
-        serving(server.conninfo(clone, "tasks_api"), WEB_CONCURRENCY="2") as api,
+        deployed(server.conninfo(clone, "tasks_api"), WEB_CONCURRENCY="2") as api,
         server.connect("postgres") as owner,
     ):
         eventually(lambda: api.log.read_text().count("Application startup complete") == 2)
@@ -277,6 +277,6 @@ def test_processes_wait_for_a_database_that_is_away_and_stop_together(server: Se
 
 @on_18
 def test_processes_end_with_a_parent_that_was_killed(server: Server, clone: str) -> None:
-    with serving(server.conninfo(clone, "tasks_api"), WEB_CONCURRENCY="2") as api:
+    with deployed(server.conninfo(clone, "tasks_api"), WEB_CONCURRENCY="2") as api:
         api.process.kill()
         eventually(lambda: refuses(api), 20)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ROOT, Server, on_18, serving
+from conftest import ROOT, Server, deployed, on_18
 
 from app.commands import migrations
 
@@ -51,7 +51,7 @@ def test_the_previous_release_serves_while_and_after_the_schema_becomes_the_newe
         with server.connect("postgres") as connection:
             connection.execute("alter role tasks_api login")
         with (
-            serving(server.conninfo(name, "tasks_api"), PYTHONPATH=str(previous)) as api,
+            deployed(server.conninfo(name, "tasks_api"), PYTHONPATH=str(previous)) as api,
             ThreadPoolExecutor(4) as clients,
         ):
             url = f"{api.url}/api/alice/tasks"

@@ -1,0 +1,47 @@
+"""A process that serves, forked from one that has imported the application already."""
+
+import os
+import signal
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+
+class Forked(ForkServerProcess):
+    """With the methods that subprocess.Popen has besides those of multiprocessing."""
+
+    def poll(self) -> int | None:
+        return self.exitcode
+
+    def wait(self, timeout: float) -> int | None:
+        self.join(timeout)
+        return self.exitcode
+
+    def send_signal(self, how: signal.Signals) -> None:
+        os.kill(self.pid, how)
+
+    @property
+    def pid(self) -> int:
+        assert super().pid
+        return super().pid or 0
+
+
+def preload() -> None:
+    """Begin to import the application; no test waits for it."""
+    forkserver.set_forkserver_preload(["app.server.run"])
+    forkserver.ensure_running()
+
+
+def serve(environment: dict[str, str], folder: str, max_age: int) -> None:
+    """Be the process that `python -m app run` would be."""
+    from app.api import health  # noqa: PLC0415 - where they are there already
+    from app.server import run  # noqa: PLC0415
+
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    with Path("log").open("wb") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    health.MAX_AGE = max_age
+    run.serve()
