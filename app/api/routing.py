@@ -33,8 +33,9 @@ async def authorize(request: Request, user_id: UserId, user: Annotated[str, Secu
     """Return the session of the user whom both token and path name; raise Problem 403 for another path."""
     if user != user_id:
         raise Problem(403, "Not authorized to access this user's tasks")
-    request.state.user = user  # for the log
-    return Session(request.state.database, user, getattr(request.state, "client", None))
+    state = request.state
+    state.user = user  # for the log
+    return Session(state.database, user, getattr(state, "client", None))
 
 
 UserTasks = Annotated[Session, Security(authorize)]

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from select import PIPE_BUF
 from typing import Any
@@ -70,15 +71,19 @@ def config(settings: Settings) -> dict[str, Any]:
     }
 
 
+MAX_PSEUDONYMS = 16384  # of the users who asked last, which are kept
+
+
+@lru_cache(MAX_PSEUDONYMS)
 def hashed(user: str) -> str:
-    """Return a pseudonym, the same in every process, which an operator can compute from the id."""
-    return sha256(user.encode()).hexdigest()[:16]
+    """Return a pseudonym as JSON, the same in every process, which an operator can compute from the id."""
+    return f'"{sha256(user.encode()).hexdigest()[:16]}"'
 
 
-# As JSON, which a pseudonym is as soon as it is quoted.
+# As JSON.
 USERS: dict[str, Callable[[str], str]] = {
     "id": json.dumps,
-    "hash": lambda user: f'"{hashed(user)}"',
+    "hash": hashed,
     "none": lambda _: "null",
 }
 
