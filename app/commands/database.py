@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 
 import psycopg
+from pydantic import SecretStr
 
 from app.commands import migrations, page, reports
 from app.settings import Base, DatabaseSettings, DatabaseUrl, MigrationSettings, load
@@ -23,28 +24,34 @@ class OwnerSettings(Base):
     migration_database_url: DatabaseUrl | None = None
 
 
-def refuse_worker(conninfo: str) -> None:
-    """End on a worker of Citus, which holds a part of all and changes nothing by itself."""
-    with suppress(psycopg.Error), psycopg.connect(conninfo) as connection:
-        if connection.execute(reports.CITUS).rowcount:
-            for (address,) in connection.execute(COORDINATOR):
-                sys.exit(f"This is a worker of Citus: run this on its coordinator, {address}")
-
-
 def on_owner(action: Callable[[str], None]) -> None:
     """Run a migration command on MIGRATION_DATABASE_URL."""
-    url = load(MigrationSettings).migration_database_url.get_secret_value()
-    refuse_worker(url)
-    action(url)
+    action(_reached("MIGRATION_DATABASE_URL", load(MigrationSettings).migration_database_url))
 
 
 def report(make: Callable[[str], reports.Report]) -> None:
     """Print a report on MIGRATION_DATABASE_URL, else on DATABASE_URL; end with 1 where it is not sound."""
-    url = load(OwnerSettings).migration_database_url or load(DatabaseSettings).database_url
-    refuse_worker(url.get_secret_value())
-    text, sound = make(url.get_secret_value())
+    if owner := load(OwnerSettings).migration_database_url:
+        conninfo = _reached("MIGRATION_DATABASE_URL", owner)
+    else:
+        conninfo = _reached("DATABASE_URL", load(DatabaseSettings).database_url)
+    text, sound = make(conninfo)
     print(text)
     sys.exit(not sound)
+
+
+def _reached(setting: str, url: SecretStr) -> str:
+    """End where no database is, and on a worker of Citus, which changes nothing by itself."""
+    conninfo = url.get_secret_value()
+    try:
+        connection = psycopg.connect(conninfo)
+    except psycopg.Error as error:
+        sys.exit(f"{setting}: {migrations.said(error)}")
+    with suppress(psycopg.Error), connection:
+        if connection.execute(reports.CITUS).rowcount:
+            for (address,) in connection.execute(COORDINATOR):
+                sys.exit(f"This is a worker of Citus: run this on its coordinator, {address}")
+    return conninfo
 
 
 migrate = partial(on_owner, migrations.migrate)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
+import psycopg
 import pytest
 from conftest import Server
 from embedded.programs import find_programs
@@ -121,9 +122,14 @@ def test_the_owner_is_asked_first(server: Server, database: str, capsys: pytest.
     assert "none BROKEN" in capsys.readouterr().out
 
 
-def test_no_password_is_told_where_nothing_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    end = run(reports.policies, DATABASE_URL="postgresql://tasks_api:s3cret@127.0.0.1:1/tasks")
-    assert str(end).startswith("policies.sql: connection failed")
+@pytest.mark.parametrize("setting", ["MIGRATION_DATABASE_URL", "DATABASE_URL"])
+def test_a_database_that_is_away_is_waited_for_once_and_told_without_its_password(
+    capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    with patch("psycopg.connect", wraps=psycopg.connect) as connect:
+        end = run(reports.policies, **{setting: "postgresql://tasks_api:s3cret@127.0.0.1:1/tasks"})
+    assert connect.call_count == 1
+    assert str(end).startswith(f"{setting}: connection failed")
     assert "s3cret" not in str(end) + "".join(capsys.readouterr())
 
 
