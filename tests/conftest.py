@@ -5,7 +5,6 @@ import re
 import secrets
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -55,7 +54,9 @@ SMOKE = (
     "test_retries",
 )
 sqlparse.split = cache(sqlparse.split)  # yoyo splits all migrations at each call: longer than they run
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates costs more than most tests
+# httpx would load all certificates for each client, which takes longer than most tests; here none speaks TLS.
+os.environ["SSL_CERT_DIR"] = os.devnull
+os.environ.pop("SSL_CERT_FILE", None)
 OTHER_MAJOR = re.compile(r"(?<=[\[-])1[567](?=[\]-])")  # in the id of a test
 Database = psycopg.Connection[tuple[object, ...]]
 
@@ -259,9 +260,7 @@ class Ward:
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.api.token('alice')}"} | more.pop("headers", {})
-        return httpx.request(
-            method, f"{self.api.url}{path}", headers=headers, timeout=20, verify=NO_TLS, **more
-        )
+        return httpx.request(method, f"{self.api.url}{path}", headers=headers, timeout=20, **more)
 
 
 @pytest.fixture
@@ -358,7 +357,7 @@ def await_health(api: Api) -> None:
     until = time.monotonic() + 60  # on a busy machine a start takes its time
     while time.monotonic() < until:
         try:
-            httpx.get(f"{api.url}/health", verify=NO_TLS).raise_for_status()
+            httpx.get(f"{api.url}/health").raise_for_status()
         except httpx.TransportError:
             assert api.process.poll() is None, api.log.read_text()
             time.sleep(0.05)
@@ -384,7 +383,7 @@ def person(api: Api) -> Iterator[Callable[[str], Person]]:
         token = api.token(user)
         base = f"{api.url}/api/{quote(user, safe='')}"
         headers = {"Authorization": f"Bearer {token}"}
-        clients.append(httpx.Client(base_url=base, headers=headers, timeout=20, verify=NO_TLS))
+        clients.append(httpx.Client(base_url=base, headers=headers, timeout=20))
         return Person(user, token, clients[-1])
 
     yield make

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from conftest import NO_TLS, Api, Server, on_18
+from conftest import Api, Server, on_18
 from support.starts import served
 
 
 @pytest.fixture
 def client(api: Api) -> Iterator[httpx.Client]:
     """Somebody who is not signed in."""
-    with httpx.Client(base_url=api.url, verify=NO_TLS) as client:
+    with httpx.Client(base_url=api.url) as client:
         yield client
 
 
