@@ -170,6 +170,7 @@ on_18 = pytest.mark.parametrize("server", ["citus" if CLUSTER else "18"], indire
 
 @pytest.fixture(scope="session", autouse=True)
 def application() -> None:
+    """Have it imported by the time that a test serves it."""
     preload()
 
 

@@ -13,8 +13,9 @@ class Forked(ForkServerProcess):
     def poll(self) -> int | None:
         return self.exitcode
 
-    def wait(self, timeout: float) -> int | None:
+    def wait(self, timeout: float) -> int:
         self.join(timeout)
+        assert self.exitcode is not None, f"it runs on after {timeout} s"
         return self.exitcode
 
     def send_signal(self, how: signal.Signals) -> None:
@@ -22,8 +23,9 @@ class Forked(ForkServerProcess):
 
     @property
     def pid(self) -> int:
-        assert super().pid
-        return super().pid or 0
+        pid = super().pid
+        assert pid, "it was not started"
+        return pid
 
 
 def preload() -> None:
