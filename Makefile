@@ -71,6 +71,9 @@ e2e-next: $(READY) ## a fresh Next.js app on the API, as tests/e2e/README.md say
 bench: $(READY) .venv/bench/ready ## measure, beside others, in ten minutes; QUICK=1: in two; BASE=file: against an earlier run
 	@PYTHONPATH=tests $(PYTHON) -W ignore -m performance
 
+instructions: $(READY) ## count a request's instructions, the same on any machine; BASE=commit: beside it; needs valgrind
+	@PYTHONPATH=tests:. $(PYTHON) -W ignore -m performance.instructions
+
 lock: $(READY) ## renew requirements.txt from pyproject.toml
 	@$(PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --group dev \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.txt pyproject.toml

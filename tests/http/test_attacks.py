@@ -134,9 +134,8 @@ def nested(depth: int) -> Any:
 
 
 def deep_payload(w: World) -> str:
-    claims = (
-        json.dumps(w.claims())[:-1] + ', "deep": ' + "[" * 4500
-    )  # too deep for Python 3.11; later ones miss the end
+    # Too deep for Python 3.11; later ones miss the end.
+    claims = json.dumps(w.claims())[:-1] + ', "deep": ' + "[" * 4500
     private: Any = w.issuer.keys["ed"][1]
     head = f"{segment({'alg': 'EdDSA', 'kid': 'ed'})}.{b64(claims.encode())}"
     return f"{head}.{b64(private.sign(head.encode()))}"
