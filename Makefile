@@ -71,7 +71,7 @@ e2e-next: $(READY) ## a fresh Next.js app on the API, as tests/e2e/README.md say
 bench: $(READY) .venv/bench/ready ## measure, beside others, in ten minutes; QUICK=1: in two; BASE=file: against an earlier run
 	@PYTHONPATH=tests $(PYTHON) -W ignore -m performance
 
-instructions: $(READY) ## count a request's instructions, the same on any machine; BASE=commit: beside it; needs valgrind
+instructions: $(READY) ## count a request's instructions, on busy machines too; BASE=commit: beside it; needs valgrind
 	@PYTHONPATH=tests:. $(PYTHON) -W ignore -m performance.instructions
 
 lock: $(READY) ## renew requirements.txt from pyproject.toml
