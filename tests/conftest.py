@@ -283,7 +283,7 @@ def ward(server: Server, template: str) -> Iterator[Ward]:
     """A database to break; who breaks it repairs it."""
     with (
         server.database(template) as name,
-        serving(server.conninfo(name, "tasks_api"), NEVER, POOL_SIZE="1") as api,
+        serving(server.conninfo(name, "tasks_api"), ALWAYS_FRESH, POOL_SIZE="1") as api,
     ):
         yield Ward(server, name, api)
 
@@ -310,10 +310,10 @@ def free_port() -> int:
         return port
 
 
-NEVER = -1  # for tests that break things and don't want to wait for /ready
+ALWAYS_FRESH = -1  # the age of what /ready says, for tests that break things and don't want to wait
 
 
-def settings_of(conninfo: str, settings: dict[str, str]) -> dict[str, str]:
+def environment_of(conninfo: str, settings: dict[str, str]) -> dict[str, str]:
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment |= {"PYTHONPATH": str(ROOT), "DATABASE_URL": conninfo}
     return environment | {"JWT_SECRET": secrets.token_hex(32), "PORT": str(free_port())} | settings
@@ -326,7 +326,7 @@ def serving(conninfo: str, max_age: int = 1, /, **settings: str) -> Iterator[Api
     It is forked from one that has imported the application, which takes longer than most tests.
     /ready gives its answer again for `max_age` seconds.
     """
-    environment, folder = settings_of(conninfo, settings), tempfile.mkdtemp(prefix="tasks")
+    environment, folder = environment_of(conninfo, settings), tempfile.mkdtemp(prefix="tasks")
     process = Forked(target=serve, args=(environment, folder, max_age))
     process.start()
     yield from reached(environment, process, Path(folder))
@@ -335,7 +335,10 @@ def serving(conninfo: str, max_age: int = 1, /, **settings: str) -> Iterator[Api
 @contextmanager
 def deployed(conninfo: str, **settings: str) -> Iterator[Api]:
     """Run the API as a deploy does, by its command."""
-    environment, folder = settings_of(conninfo, settings), tempfile.mkdtemp(prefix="tasks")  # no .env there
+    environment, folder = (
+        environment_of(conninfo, settings),
+        tempfile.mkdtemp(prefix="tasks"),
+    )  # no .env there
     with Path(folder, "log").open("wb") as log:
         command = [sys.executable, "-m", "app", "run"]
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)

@@ -6,19 +6,16 @@ What the kernel does is left out. A list varies more: PostgreSQL's answer comes 
 import json
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
-import jwt
-from conftest import ROOT, free_port, running
+from conftest import ROOT, running
+
+from performance import services
 
 OPERATIONS = {
     "create": ("POST", "", {"title": "Buy milk", "description": "The blue one"}),
@@ -26,10 +23,10 @@ OPERATIONS = {
     "update": ("PUT", "/1", {"title": "Buy oats"}),
     "list of 50": ("GET", "?limit=50", None),
 }
-USERS = [f"user {number}" for number in range(40)]
+USERS = [f"user{number}" for number in range(40)]
+TOKENS = {user: services.token(user) for user in USERS}
 TASKS = 50  # of each user, to begin with
 REQUESTS = 200
-SECRET = secrets.token_hex(32)
 TOTAL = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
 
 
@@ -67,70 +64,48 @@ def main() -> None:
 
 def count(code: Path, conninfo: str) -> dict[str, int]:
     """Count the instructions of each operation, a request at a time."""
-    with tempfile.TemporaryDirectory() as folder, serving(code, conninfo, folder) as (process, client):
-        for _ in range(TASKS):
-            ask(client, "create", len(USERS))
-        counts = {}
-        for operation in OPERATIONS:
-            ask(client, operation, len(USERS))
-            control("--zero", process)
-            ask(client, operation, REQUESTS)
-            control("--dump", process)
-            newest = max(Path(folder).glob("counts.*"), key=lambda path: path.stat().st_mtime_ns)
-            total = re.search(TOTAL, newest.read_text())
-            assert total, newest
-            counts[operation] = int(total[1]) // REQUESTS
-        return counts
+    with tempfile.TemporaryDirectory() as folder:
+        callgrind = ("valgrind", "--tool=callgrind", "--quiet", f"--callgrind-out-file={folder}/counts")
+        settings = {
+            "PYTHONPATH": str(code),
+            "PYTHONHASHSEED": "0",
+            "POOL_SIZE": "1",
+            "DATABASE_URL": conninfo,
+            "ON_HOLE": "warn",  # an older audit does not know newer tables
+        }
+        with services.serving(*callgrind, sys.executable, "-m", "app", "run", **settings) as api:
+            return _count(api, Path(folder))
 
 
-def control(what: str, process: subprocess.Popen[bytes]) -> None:
-    subprocess.run(["callgrind_control", what, str(process.pid)], check=True, capture_output=True)
+def _count(api: services.Service, folder: Path) -> dict[str, int]:
+    client = HTTPConnection(api.url.removeprefix("http://"))
+    for _ in range(TASKS):
+        _ask(client, "create", len(USERS))
+    counts = {}
+    for operation in OPERATIONS:
+        _ask(client, operation, len(USERS))
+        _control("--zero", api)
+        _ask(client, operation, REQUESTS)
+        _control("--dump", api)
+        newest = max(folder.glob("counts.*"), key=lambda path: path.stat().st_mtime_ns)
+        total = re.search(TOTAL, newest.read_text())
+        assert total, newest
+        counts[operation] = int(total[1]) // REQUESTS
+    return counts
 
 
-@contextmanager
-def serving(
-    code: Path, conninfo: str, folder: str
-) -> Iterator[tuple[subprocess.Popen[bytes], HTTPConnection]]:
-    """Run the API under callgrind, as slowly as that is."""
-    port = free_port()
-    environment = {"PYTHONPATH": str(code), "PYTHONHASHSEED": "0", "DATABASE_URL": conninfo}
-    environment |= {"JWT_SECRET": SECRET, "PORT": str(port), "POOL_SIZE": "1", "PATH": os.environ["PATH"]}
-    environment["ON_HOLE"] = "warn"  # an older audit does not know newer tables
-    callgrind = ["valgrind", "--tool=callgrind", "--quiet", f"--callgrind-out-file={folder}/counts"]
-    with Path(folder, "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*callgrind, sys.executable, "-m", "app", "run"],
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        client = HTTPConnection("127.0.0.1", port)
-        while True:
-            assert process.poll() is None, Path(folder, "log").read_text()
-            try:
-                client.connect()
-            except ConnectionRefusedError:
-                time.sleep(0.2)
-            else:
-                break
-        yield process, client
-        client.close()
-    finally:
-        process.terminate()
-        process.wait(60)
+def _control(what: str, api: services.Service) -> None:
+    subprocess.run(["callgrind_control", what, str(api.process.pid)], check=True, capture_output=True)
 
 
-def ask(client: HTTPConnection, operation: str, times: int) -> None:
+def _ask(client: HTTPConnection, operation: str, times: int) -> None:
     """Ask as one user after the other."""
     method, target, body = OPERATIONS[operation]
     for number in range(times):
         user = USERS[number % len(USERS)]
-        token = jwt.encode({"sub": user, "exp": 2**32}, SECRET, "HS256")  # the same each time
-        path = f"/api/{user.replace(' ', '%20')}/tasks{target}"
+        path = f"/api/{user}/tasks{target}"
         content = None if body is None else json.dumps(body)
-        client.request(method, path, content, {"Authorization": f"Bearer {token}"})
+        client.request(method, path, content, {"Authorization": f"Bearer {TOKENS[user]}"})
         answer = client.getresponse()
         assert answer.status < 300, answer.read()
         answer.read()

@@ -53,7 +53,7 @@ class Service:
 
 @contextmanager
 def serving(*command: str, **environment: str) -> Iterator[Service]:
-    """Run a Python module that serves on PORT."""
+    """Run a command that serves on PORT."""
     port = free_port()
     given = {
         "PATH": os.environ["PATH"],
@@ -66,7 +66,7 @@ def serving(*command: str, **environment: str) -> Iterator[Service]:
     begun = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            command,
             cwd=folder,
             env=given | environment,
             stdout=output,
@@ -78,7 +78,7 @@ def serving(*command: str, **environment: str) -> Iterator[Service]:
         yield Service(command[-1], url, process, time.monotonic() - begun)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)  # under callgrind it takes its time
         shutil.rmtree(folder)
 
 
@@ -95,12 +95,14 @@ def _await(url: str, process: subprocess.Popen[bytes], name: str, log: Path) -> 
 
 def api(conninfo: str, **settings: str) -> AbstractContextManager[Service]:
     """Run this project's API."""
-    return serving("app", "run", **{"DATABASE_URL": conninfo, "POOL_SIZE": str(POOL)} | settings)
+    return serving(
+        sys.executable, "-m", "app", "run", **{"DATABASE_URL": conninfo, "POOL_SIZE": str(POOL)} | settings
+    )
 
 
 def other(app: str, **settings: str) -> AbstractContextManager[Service]:
     """Run another ASGI application in the same way."""
-    return serving("performance.serve", app, **{"POOL_SIZE": str(POOL)} | settings)
+    return serving(sys.executable, "-m", "performance.serve", app, **{"POOL_SIZE": str(POOL)} | settings)
 
 
 def token(user: str) -> str:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from conftest import NEVER, Api, Database, Server, on_18, serving
+from conftest import ALWAYS_FRESH, Api, Database, Server, on_18, serving
 from support.faults import PGBOUNCER, Cluster, Splitter, cluster, eventually, network, pgbouncer
 
 from app.postgres import Unready, safety
@@ -65,7 +65,7 @@ def service(server: Server, template: str) -> Iterator[Service]:
     with (
         server.database(template) as name,
         server.connect(name) as owner,
-        serving(server.conninfo(name, "tasks_api"), NEVER, POOL_SIZE="1", METRICS="true") as api,
+        serving(server.conninfo(name, "tasks_api"), ALWAYS_FRESH, POOL_SIZE="1", METRICS="true") as api,
     ):
         yield Service(server, api, owner, name)
 

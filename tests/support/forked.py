@@ -36,7 +36,7 @@ def preload() -> None:
 
 def serve(environment: dict[str, str], folder: str, max_age: int) -> None:
     """Be the process that `python -m app run` would be."""
-    from app.api import health  # noqa: PLC0415 - where they are there already
+    from app.api import health  # noqa: PLC0415 - imported before the fork
     from app.server import run  # noqa: PLC0415
 
     os.environ.clear()
