@@ -27,6 +27,8 @@
 --
 -- Names are those of pg_catalog: the session's search_path should say so, like above. Where it does not, and somebody
 -- untrusted put a function or an operator where it looks, the check search_path says so.
+--
+-- The parts are materialized, also those that are read once: to merge them takes the planner as long as all else.
 with recursive
 
 -- 1. Names: everything that another project calls otherwise --------------------------------------------------
@@ -733,8 +735,8 @@ hooked as materialized (
 --   <const>       anything in which no column is; <some> anything else; <leak> anything else, seen by what could tell
 --
 -- In a pattern … is the rest of a node, N a number, and EQUALS PostgreSQL's own equality of text, uuid and integers.
-reduces (step, pattern, word) as materialized (
-  select row_number() over (),
+reduces (step, begins, pattern, word) as materialized (
+  select row_number() over (), '«' || substring(r.pattern from '^[A-Z]*'),
     replace(replace(replace(replace('«' || r.pattern || ' …»', ' … ', ' (?:[^«»]* )?'), '…', '[^«»]*'), 'EQUALS', '(?:98|2972|96|410|15|416)'), 'N>', '([0-9]+)>'), r.word
   from asked
   left join identity_function f on true
@@ -837,8 +839,12 @@ distinct_tree as materialized (
 reduction (original, step, tree) as (
   select original, 0::bigint, tree from distinct_tree
   union all
-  select d.original, n.step, case n.step when 1 then regexp_replace(d.tree, '[{]([^{}]*)[}]', E'«\\1»', 'g')
-    else regexp_replace(d.tree, u.pattern, u.word, 'g') end
+  select d.original, n.step,
+    case
+      when n.step = 1 then regexp_replace(d.tree, '[{]([^{}]*)[}]', E'«\\1»', 'g')
+      when position(u.begins in d.tree) = 0 then d.tree -- there are more patterns than PostgreSQL keeps compiled
+      else regexp_replace(d.tree, u.pattern, u.word, 'g')
+    end
   from reduction d
   -- Where nothing is marked, the next level is.
   cross join lateral (select case when d.tree like '%«%' then d.step + 1 else 1 end as step) n
@@ -1082,7 +1088,7 @@ definer as materialized (
 
 -- 9. The checks, one each, named as its check_name --------------------------------------------------------------
 
-missing as (
+missing as materialized (
   select 'hole' as severity, m.object,
     format('%s does not exist: this is no database of this API, or its migrations were not applied', m.object) as finding,
     '-- make migrate' as remedy
@@ -1100,7 +1106,7 @@ missing as (
   ) m
 ),
 
-role_attribute as (
+role_attribute as materialized (
   select 'hole', s.way,
     format('%s has the attribute %s: it %s',
       case when s.is_api then 'the API role' else 'the API role can become this role, which' end, a.attribute, a.danger),
@@ -1117,7 +1123,7 @@ role_attribute as (
   where a.is_set and (s.is_api or s.rolname not like 'pg\_%')
 ),
 
-role_membership as (
+role_membership as materialized (
   select 'hole', s.way,
     format('the API role is a member of %I, directly or through others: it can %s', s.rolname,
       coalesce(d.danger, 'use its privileges, and see and change what its policies and grants let through')),
@@ -1151,7 +1157,7 @@ role_membership as (
   where not (m.inherit_option or m.set_option or m.admin_option)
 ),
 
-role_impersonation as (
+role_impersonation as materialized (
   select 'hole',
     (select string_agg(quote_ident(s.rolname), ' -> ' order by w.step desc)
      from unnest(i.path) with ordinality as w (oid, step) join pg_roles s on s.oid = w.oid),
@@ -1164,7 +1170,7 @@ role_impersonation as (
 ),
 
 -- Rights of owners can't be revoked. Beyond 25 objects a role's list is cut: one is enough to act.
-role_ownership as (
+role_ownership as materialized (
   select 'hole', o.object,
     format('this %s belongs to %s: its owner can change it, grant it and switch its protection off', o.type,
       case when o.is_api then 'the API role' else format('%I, which the API role can become (%s)', o.rolname, o.way) end),
@@ -1203,7 +1209,7 @@ role_ownership as (
   where o.place <= 25
 ),
 
-role_limit as (
+role_limit as materialized (
   select 'warning', api.name, format('the API role has no %s: %s', l.name, l.danger),
     format('alter %s set %s = %L;', case when e.place like 'role ' || api.name || '%' then e.place else 'role ' || api.name end, l.name, l.value)
   from (values
@@ -1219,7 +1225,7 @@ role_limit as (
 ),
 
 -- Logins from outside, that nothing here holds back. The server's first superuser (10) is always there.
-role_leftover as (
+role_leftover as materialized (
   select 'warning', quote_ident(r.rolname),
     format('this login %s, and owns neither the database nor its schema: whoever has its password reads and changes every user''s rows', a.can),
     a.remedy
@@ -1241,7 +1247,7 @@ role_leftover as (
     and r.oid not in (select oid from self)
 ),
 
-row_security as (
+row_security as materialized (
   select 'hole', r.name,
     'row security is off for this table, which the API role can reach: every user reads, and with the privilege for it changes, every other user''s rows',
     format('alter table %s enable row level security; alter table %1$s force row level security;', r.name)
@@ -1249,7 +1255,7 @@ row_security as (
   where r.relkind in ('r', 'p') and not r.relrowsecurity
 ),
 
-row_security_not_forced as (
+row_security_not_forced as materialized (
   select 'hole', r.name,
     'row security is not forced for this table: whatever runs as its owner (a function, a view, a job) passes over every user''s rows',
     format('alter table %s force row level security;', r.name)
@@ -1259,7 +1265,7 @@ row_security_not_forced as (
 ),
 
 -- Not so made: it came before sql/citus.sql was run for its server.
-shard_unprepared as (
+shard_unprepared as materialized (
   select 'warning', format('%I.%I', n.nspname, c.relname),
     'Citus cannot write to this shard for the API role, nor move it while it is written to: its users'' writes are refused',
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
@@ -1270,7 +1276,7 @@ shard_unprepared as (
   where c.relkind = 'r' and (c.relforcerowsecurity or not has_table_privilege(api.oid, c.oid, 'insert'))
 ),
 
-foreign_table as (
+foreign_table as materialized (
   select 'hole', r.name,
     'the API role can reach this foreign table: its rows lie on another server, where no policy of this database holds',
     format('revoke all on %s from %s, public;', r.name, api.name)
@@ -1285,7 +1291,7 @@ foreign_table as (
   where c.relkind = 'f' and c.oid in (select oid from touched) and c.oid not in (select oid from reached)
 ),
 
-materialized_view as (
+materialized_view as materialized (
   select 'hole', r.name,
     'the API role can reach this materialised view: it keeps a copy of the rows that its owner saw, without row security, which it cannot have',
     format('revoke all on %s from %s, public;', r.name, api.name)
@@ -1293,7 +1299,7 @@ materialized_view as (
   where r.relkind = 'm'
 ),
 
-view as (
+view as materialized (
   select 'hole', r.name,
     case when r.oid = v.reader then format('this view runs as its owner, not as whoever asks: through it the API role reaches what the owner sees of %s', v.names)
       else format('this view reads %s through %s, which runs as its owner: the API role reaches what that owner sees', v.names, v.reader_name)
@@ -1330,7 +1336,7 @@ view as (
   join mine m on m.oid = v.oid and m.relkind = 'm'
 ),
 
-rule as (
+rule as materialized (
   select 'hole', format('%I on %s', w.rulename, r.name),
     'a rule rewrites what is done with this relation, and what it adds runs as the relation''s owner: rows can be copied or changed past the policies',
     format('drop rule %I on %s;', w.rulename, r.name)
@@ -1339,7 +1345,7 @@ rule as (
   where w.rulename <> '_RETURN'
 ),
 
-owner as (
+owner as materialized (
   select 'warning', r.name,
     format('this table belongs to %I, who owns neither the database nor its schema: they can switch its row security off', pg_get_userbyid(r.relowner)),
     format('alter table %s owner to %I;', r.name, home.owner_name)
@@ -1352,7 +1358,7 @@ owner as (
 ),
 
 -- What the policy should say instead; where another one says it already, it only has to go.
-policy_remedy as (
+policy_remedy as materialized (
   select p.oid,
     case when i.oid is not null and o.atttypid in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
         and o.attcollation not in (select oid from pg_collation where not collisdeterministic)
@@ -1371,7 +1377,7 @@ policy_remedy as (
   left join identity_function i on true
 ),
 
-policy as (
+policy as materialized (
   select 'hole', format('%I on %s', j.polname, r.name),
     format('this permissive policy applies to the API role and is not the identity test: it lets through what satisfies %s',
       string_agg(distinct format('%s %s', j.clause,
@@ -1394,7 +1400,7 @@ policy as (
 ),
 
 -- PostgreSQL asks the cheaper side of an and first.
-policy_leak as (
+policy_leak as materialized (
   select case when bool_or(f.oid is not null) then 'hole' else 'warning' end, format('%I on %s', j.polname, r.name),
     format('beside the identity test this policy gives rows to %s, which is not leakproof: asked first, its errors and notices tell values of other users'' rows',
       coalesce(string_agg(distinct f.oid::regprocedure::text, ', '), 'a function of PostgreSQL')),
@@ -1415,7 +1421,7 @@ policy_leak as (
   group by j.polname, r.name
 ),
 
-policy_missing as (
+policy_missing as materialized (
   select 'warning', r.name,
     format('%s is granted here, but no policy says on which rows: none while row security is on, all of them the day it is off', string_agg(u.privilege, ', ')),
     string_agg(
@@ -1436,7 +1442,7 @@ policy_missing as (
   group by r.name
 ),
 
-owner_column as (
+owner_column as materialized (
   select 'hole', format('%s.%I', r.name, o.attname), format('this column says whose a row is, but %s', w.wrong), w.remedy
   from reached r
   join owner_of o on o.table_oid = r.oid and o.root = r.oid
@@ -1472,7 +1478,7 @@ owner_column as (
     and r.oid not in (select polrelid from clause where asks_parent)
 ),
 
-owner_default as (
+owner_default as materialized (
   select 'hole', format('%s.%I', r.name, o.attname),
     format('the default of the column that says whose a row is is %s, not the user of this transaction: rows can be made for somebody else',
       pg_get_expr(d.adbin, d.adrelid)),
@@ -1486,7 +1492,7 @@ owner_default as (
     and d.oid not in (select oid from verdict where kind = 'default' and word = '<me>')
 ),
 
-shared_counter as (
+shared_counter as materialized (
   select 'hole', format('%s.%I', r.name, a.attname),
     'this column is counted over all users: the gaps in one''s own numbers tell how much everybody else does',
     format('alter table %s alter column %I %sset default app.next_task_id();', r.name, a.attname,
@@ -1509,7 +1515,7 @@ shared_counter as (
   where c.oid in (select h.objid from hooked h where h.hookclass = 'pg_attrdef'::regclass and h.what = 'the default of id')
 ),
 
-unique_key as (
+unique_key as materialized (
   select 'hole', format('%I on %I.%I', i.relname, n.nspname, c.relname),
     format('this %s spans all users%s: an error on a duplicate tells one user that another has such a row',
       case when x.indisexclusion then 'exclusion constraint' else 'unique index' end,
@@ -1556,7 +1562,7 @@ unique_key as (
     )
 ),
 
-foreign_key as (
+foreign_key as materialized (
   select 'hole', format('%I on %I.%I', f.conname, n.nspname, c.relname),
     format('this foreign key finds rows of every user in %I.%I: by naming a key, one user learns whether another has it, or ties rows to it',
       rn.nspname, rc.relname),
@@ -1584,7 +1590,7 @@ foreign_key as (
     )
 ),
 
-privilege as (
+privilege as materialized (
   select 'hole', g.object,
     format('%s may %s here: %s', g.who, g.privilege,
       case g.privilege
@@ -1620,7 +1626,7 @@ privilege as (
   group by n.nspname, c.relname, a.privilege_type
 ),
 
-owner_column_grant as (
+owner_column_grant as materialized (
   select 'hole', format('%I.%I.%I', n.nspname, c.relname, coalesce(k.owner_column, g.column_name)),
     format('%s may %s the column that says whose a row is: only one policy then stands between a mistake and a row in another user''s name',
       g.who, g.privilege),
@@ -1641,7 +1647,7 @@ owner_column_grant as (
     and not coalesce(k.relname = 'users' and g.subid <> 0 and g.privilege = 'INSERT', false)
 ),
 
-decided_column_grant as (
+decided_column_grant as materialized (
   select 'warning', g.object,
     format('%s may %s this column, which the database decides: a version, number or time could be forged, and an update lost', g.who, g.privilege),
     g.revoke
@@ -1652,7 +1658,7 @@ decided_column_grant as (
     and not (g.column_name = 'last_task_id' and g.privilege = 'UPDATE')
 ),
 
-public_grant as (
+public_grant as materialized (
   select 'hole', g.object,
     format('everybody who can connect may %s here, through PUBLIC: the rows are no longer the API''s alone', g.privilege), g.revoke
   from granted g
@@ -1679,7 +1685,7 @@ public_grant as (
     and p.oid in (select oid from code where is_migrated)
 ),
 
-grant_option as (
+grant_option as materialized (
   select 'hole', g.object,
     format('%s may pass its right to %s on to others: whoever runs SQL as it can let anybody in', g.grantee_name, g.privilege),
     regexp_replace(g.revoke, '^revoke ', 'revoke grant option for ')
@@ -1687,14 +1693,14 @@ grant_option as (
   where g.is_grantable
 ),
 
-sequence as (
+sequence as materialized (
   select 'hole', g.object, format('%s may %s this sequence: its numbers tell how much all users do, or can be advanced for them', g.who, g.privilege), g.revoke
   from granted g
   join pg_class c on c.oid = g.objid
   where g.kind = 'S' and not g.is_foreign and c.relnamespace in (select oid from usable)
 ),
 
-"create" as (
+"create" as materialized (
   select 'hole', g.object,
     format('%s may create objects in this %s: one that stands in front of another, or that others call, runs with their rights', g.who, g.kind), g.revoke
   from granted g
@@ -1711,7 +1717,7 @@ sequence as (
     and a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
 ),
 
-temp as (
+temp as materialized (
   select 'hole', g.object,
     format('%s was granted TEMP on this database: a temporary table stands in front of the real one of its name, and keeps rows from one user''s request to the next''s', g.grantee_name),
     g.revoke
@@ -1719,7 +1725,7 @@ temp as (
   where g.privilege = 'TEMPORARY' and g.kind = 'database' and g.grantee <> 0
 ),
 
-system_privilege as (
+system_privilege as materialized (
   select 'hole', g.object,
     format('%s was granted %s on this %s of PostgreSQL or an extension, which is withheld by default because it reaches past tables and policies',
       g.who, g.privilege, case g.kind when 'function' then 'function' when 'column' then 'column' else 'object' end),
@@ -1729,13 +1735,13 @@ system_privilege as (
     and g.kind not in ('schema', 'database', 'language', 'foreign data wrapper', 'foreign server', 'tablespace', 'large object', 'parameter', 'type')
 ),
 
-large_object as (
+large_object as materialized (
   select 'hole', g.object, format('%s may %s this large object: large objects have no policies, every user shares them', g.who, g.privilege), g.revoke
   from granted g
   where g.kind = 'large object'
 ),
 
-parameter as (
+parameter as materialized (
   select 'hole', g.object,
     format('%s may %s this parameter, which is kept for superusers: session_replication_role, for one, switches triggers and keys off', g.who, g.privilege),
     g.revoke
@@ -1743,7 +1749,7 @@ parameter as (
   where g.kind = 'parameter'
 ),
 
-foreign_server as (
+foreign_server as materialized (
   select 'hole', g.object, format('%s may use this %s: it can reach another server, or this one as somebody else', g.who, g.kind), g.revoke
   from granted g
   where g.kind in ('foreign server', 'foreign data wrapper')
@@ -1756,14 +1762,14 @@ foreign_server as (
   join grantee e on e.oid = m.umuser
 ),
 
-language as (
+language as materialized (
   select 'hole', quote_ident(l.lanname), 'this language reaches past PostgreSQL''s checks, but is marked as trusted: everybody may write functions in it',
     format('update pg_language set lanpltrusted = false where lanname = %L;', l.lanname)
   from pg_language l
   where l.lanpltrusted and l.lanname in ('c', 'internal', 'plperlu', 'plpythonu', 'plpython2u', 'plpython3u', 'pltclu')
 ),
 
-default_privilege as (
+default_privilege as materialized (
   select case when a.kind in ('r', 'S', 'n', 'L') then 'hole' else 'warning' end, format('default privileges of %s', a.whose),
     format('%s that %s makes will be granted %s to %s at once, before anybody thought about its row security', k.one, a.whose, a.privileges, a.grantee_name),
     format('alter default privileges for role %s revoke all on %s from %s;', a.whose, k.many, a.grantee_name)
@@ -1786,7 +1792,7 @@ default_privilege as (
 ),
 
 -- A body kept as text is compared after what makes no difference in it is gone, from the inside out.
-identity_text as (
+identity_text as materialized (
   select 0 as step, p.oid,
     regexp_replace(replace(replace(lower(b.code), format('current_setting(''%s'')', asked.setting), 'raw'),
       format('current_setting(''%s'',true)', asked.setting), 'raw'), '^$', '') as text
@@ -1805,7 +1811,7 @@ identity_text as (
   where t.step < 8
 ),
 
-identity_function_check as (
+identity_function_check as materialized (
   select 'hole', c.name, format('every policy asks this function who the user is, but %s', w.wrong), w.remedy
   from asked
   join identity_function f on true
@@ -1850,7 +1856,7 @@ identity_function_check as (
   where p.provolatile = 'v'
 ),
 
-identity_change as (
+identity_change as materialized (
   select 'warning', c.name, format('the API role may call this function, which %s', d.what), format('revoke execute on routine %s from public, %s;', c.name, api.name)
   from code c
   cross join api
@@ -1859,7 +1865,7 @@ identity_change as (
     and c.oid not in (select objid from hooked where classid = 'pg_proc'::regclass)
 ),
 
-security_definer as (
+security_definer as materialized (
   select 'hole', d.name,
     format('this function runs with the rights of its owner %I and the API role may call it%s: what it reads or writes%s is not held to the policies of the user%s',
       d.owner_name, case when d.is_public then ' (like everybody, by default)' else '' end, ' (' || d.names || ')',
@@ -1878,7 +1884,7 @@ security_definer as (
   where d.automatic and d.oid not in (select oid from identity_function) and h.hookclass <> 'pg_trigger'::regclass
 ),
 
-trigger as (
+trigger as materialized (
   select 'hole', format('%s by %s on %s', d.name, h.what, h.table_name),
     format('this function runs with the rights of its owner %I whenever rows of the table are written: it sees every user''s rows and can copy or change them', d.owner_name),
     case when d.is_migrated then format('alter routine %s security invoker;', d.name) else h.unhook end
@@ -1904,7 +1910,7 @@ trigger as (
     and c.body ~* '\y(insert\s+into|delete\s+from|merge\s+into|update\s+[a-z_."]+\s+set|execute)\y'
 ),
 
-trigger_disabled as (
+trigger_disabled as materialized (
   select 'warning', format('%I on %s', t.tgname, r.name), 'this trigger does not fire: numbers may be given twice, versions stand still, or keys go unchecked',
     format('alter table %s enable trigger %I;', r.name, t.tgname)
   from known k
@@ -1913,7 +1919,7 @@ trigger_disabled as (
   where t.tgenabled in ('D', 'R') and t.tgparentid = 0
 ),
 
-guard_missing as (
+guard_missing as materialized (
   select 'warning', format('%s %s on %s', g.kind, case g.kind when 'trigger' then g.name else format('%s_user_id_fkey', g.relname) end, format('app.%I', g.relname)),
     format('the migrations made it and it is gone: %s', g.loss),
     '-- make it again as the migration of ' || g.relname || ' does'
@@ -1929,7 +1935,7 @@ guard_missing as (
 ),
 
 -- Whoever owns a piece can put another in its place, which then runs in the API's requests.
-untrusted_owner as (
+untrusted_owner as materialized (
   select 'hole', coalesce(c.name, i.identity) || case when c.name is null and h.table_name is not null then format(' on %s', h.table_name) else '' end,
     format('working with %s uses this %s (%s), and %I, who owns neither the database nor its schema, can replace it with anything',
       coalesce(h.table_name, 'the API''s tables'), i.type, h.what, pg_get_userbyid(d.refobjid)),
@@ -1965,7 +1971,7 @@ untrusted_owner as (
   where c.relowner not in (select oid from trusted) and c.relowner not in (select oid from self)
 ),
 
-untrusted_language as (
+untrusted_language as materialized (
   select 'hole', c.name, format('the API role may call this function, or its tables do, and it is written in %I: it runs past all of PostgreSQL''s checks', c.lanname),
     format('drop routine %s cascade; -- or revoke execute on it from public', c.name)
   from code c
@@ -1979,7 +1985,7 @@ untrusted_language as (
     and (c.oid in (select oid from callable) or c.oid in (select objid from hooked where classid = 'pg_proc'::regclass))
 ),
 
-leakproof as (
+leakproof as materialized (
   select 'hole', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
     'this function is marked leakproof: PostgreSQL may call it with other users'' rows before the policy has refused them, and its errors or notices tell their values',
     format('alter function %I.%I(%s) not leakproof;', n.nspname, p.proname, oidvectortypes(p.proargtypes))
@@ -1992,7 +1998,7 @@ leakproof as (
       and p.prolang = (select oid from pg_language where lanname = 'c') and p.proname !~ 'citext')
 ),
 
-"cast" as (
+"cast" as materialized (
   select 'hole', format('%s as %s', format_type(t.castsource, null), format_type(t.casttarget, null)),
     'this cast is applied without being asked for: a comparison with a user id can come to mean something else than it says',
     format('drop cast (%s as %s);', format_type(t.castsource, null), format_type(t.casttarget, null))
@@ -2002,7 +2008,7 @@ leakproof as (
     and not exists (select from authored m where m.classid = 'pg_cast'::regclass and m.objid = t.oid)
 ),
 
-operator as (
+operator as materialized (
   select 'hole', format('%I.%s(%s, %s)', n.nspname, o.oprname, format_type(o.oprleft, null), format_type(o.oprright, null)),
     'this operator compares PostgreSQL''s own types in its own way: with its schema in the search_path, a comparison with a user id can come to mean something else than it says',
     format('drop operator %I.%s (%s, %s);', n.nspname, o.oprname, format_type(o.oprleft, null), format_type(o.oprright, null))
@@ -2012,7 +2018,7 @@ operator as (
     and not exists (select from authored m where m.classid = 'pg_operator'::regclass and m.objid = o.oid)
 ),
 
-event_trigger as (
+event_trigger as materialized (
   select 'hole', quote_ident(e.evtname), format('this event trigger calls %I.%I, which %s', n.nspname, p.proname, w.wrong), format('drop event trigger %I;', e.evtname)
   from asked
   cross join pg_event_trigger e
@@ -2027,7 +2033,7 @@ event_trigger as (
     and not exists (select from authored m where m.classid = 'pg_event_trigger'::regclass and m.objid = e.oid)
 ),
 
-set_here as (
+set_here as materialized (
   select name, value, format('%s set %s', place, name) as object, format('alter %s reset %s;', place, name) as remedy, false as by_function
   from role_setting
   union all
@@ -2046,7 +2052,7 @@ set_here as (
   cross join lateral unnest(f.proconfig) as e (entry)
 ),
 
-setting (severity, object, finding, remedy, by_function) as (
+setting (severity, object, finding, remedy, by_function) as materialized (
   select 'hole', s.object, format('%s = %s is set here: %s', s.name, s.value, w.danger), s.remedy, s.by_function
   from set_here s
   join watched w on w.name = s.name
@@ -2058,7 +2064,7 @@ setting (severity, object, finding, remedy, by_function) as (
 
 -- What anybody untrusted can put where names are looked up: for the API, for a function with a path of its own, and for
 -- this very statement.
-path_danger as (
+path_danger as materialized (
   select e.object, e.value, e.rank, e.is_effective,
     coalesce(
       case when w.oid is not null and e.schema <> 'pg_catalog' then format('names schema %I, in which %s may create: their function, operator or table can stand in for the real one', e.schema, w.who) end,
@@ -2076,7 +2082,7 @@ path_danger as (
   ) o
 ),
 
-search_path as (
+search_path as materialized (
   select 'hole', format('%s: schema %I of database %I', p.object, p.schema, current_database()), format('the search_path %s %s', p.value, p.wrong),
     format('alter %s set search_path = pg_catalog;', case when g.place like 'role % in database %' then g.place else 'role ' || api.name end)
   from path_danger p
@@ -2121,7 +2127,7 @@ search_path as (
     and not exists (select from authored m where m.objid operator(pg_catalog.=) p.oid)
 ),
 
-publication as (
+publication as materialized (
   select 'hole', quote_ident(p.pubname),
     format('this publication sends the rows of all users in %s to whoever subscribes: no policy holds there',
       case when p.puballtables then 'every table' else t.names end),
@@ -2137,14 +2143,14 @@ publication as (
   where p.puballtables or t.names is not null
 ),
 
-replication_slot as (
+replication_slot as materialized (
   select 'warning', quote_ident(s.slot_name), 'this logical replication slot keeps the changes of all users for whoever may read it: no policy holds there',
     format('select pg_drop_replication_slot(%L);', s.slot_name)
   from pg_replication_slots s
   where s.slot_type = 'logical' and s.database = current_database()
 ),
 
-subscription as (
+subscription as materialized (
   select t.names, quote_ident(s.subname) as object,
     case when t.names is null then 'this subscription has not said yet which tables it writes to: it may be those of the API, past every policy'
       else format('this subscription writes rows that another server sends into %s, past every policy', t.names)
@@ -2162,7 +2168,7 @@ subscription as (
     and (t.names is not null or not exists (select from pg_subscription_rel x where x.srsubid = s.oid))
 ),
 
-unknown as (
+unknown as materialized (
   select 'warning', object, finding, remedy from subscription where names is null
   union all
   -- A session may well have named its user itself, but the API's role is the one that does.
@@ -2176,7 +2182,7 @@ unknown as (
     and not exists (select from role_setting where name = lower(asked.setting))
 ),
 
-server_version as (
+server_version as materialized (
   select 'hole', format('PostgreSQL %s', current_setting('server_version')),
     format('this release has known flaws in row security, by which a user can learn of rows that the policies hide; %s mends them', v.mended),
     format('-- install PostgreSQL %s or newer', v.mended)
