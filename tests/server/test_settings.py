@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import subprocess
 import sys
 import time
@@ -21,13 +22,14 @@ from support.contract import ask, assert_problem
 from support.starts import refusal, served
 
 from app import main
+from app.server.run import serve
 from app.settings import MigrationSettings, Settings, load
 
 Settle = Callable[..., None]
 PASSWORD = "a-password-nobody-may-see"
 SECRET = "0123456789abcdef" * 2
 DATABASE = f"postgresql://tasks_api:{PASSWORD}@127.0.0.1:1/tasks"
-MAIN = [sys.executable, "-c", "from app.server.run import serve; serve()"]  # without the embedded database
+MAIN = [sys.executable, "-m", "app", "run"]
 UVICORN = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", "0"]
 SOUND = {"DATABASE_URL": DATABASE, "JWT_SECRET": SECRET}
 
@@ -98,7 +100,7 @@ def test_a_wrong_setting_is_refused_in_one_line_naming_it(settle: Settle, kind: 
 
 @pytest.mark.parametrize(
     ("command", "kind"),
-    [(MAIN, "everything is wrong"), (MAIN, "the database is away"), (UVICORN, "nothing is set")],
+    [(MAIN, "the database is away"), (UVICORN, "nothing is set")],
 )
 def test_a_wrong_setting_ends_the_start_in_one_line_naming_it(
     tmp_path: Path, command: list[str], kind: str
@@ -109,6 +111,14 @@ def test_a_wrong_setting_ends_the_start_in_one_line_naming_it(
         lines.pop()
     assert {line.partition(":")[0] for line in lines} == names
     assert len(lines) == len(names)
+
+
+def test_a_taken_port_is_told_before_anything_else_and_how_to_take_another(settle: Settle) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        settle(**SOUND | {"PORT": str(port)})
+        with pytest.raises(SystemExit, match=f"^PORT: {port} is taken by .* say PORT={port + 1} make run$"):
+            serve()
 
 
 def test_a_superuser_is_refused(server: Server, database: str, settle: Settle) -> None:
