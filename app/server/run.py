@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-import psycopg
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
@@ -18,7 +17,7 @@ from app.server import request_log
 from app.server.metrics import Metrics, router
 from app.server.protocol import Protocol
 from app.server.request_log import RequestLog
-from app.server.several import another_serves, end_with_parent, mark_serving, serve_in_several, start_again
+from app.server.several import end_with_parent, serve_in_several
 from app.settings import Settings, load
 
 # Seconds: longer than a load balancer keeps a connection (60, mostly), which would else send a request
@@ -82,22 +81,16 @@ async def lifespan(app: FastAPI) -> AsyncIterator[main.State]:
     """Run the application's own lifespan with observers in its state."""
     settings = load(Settings)
     end_with_parent()
-    try:
-        async with main.lifespan(app) as state:
-            mark_serving()
-            collect_rarely()
-            state["observers"] = [RequestLog(settings)]
-            if not settings.metrics:
-                yield state
-                return
-            metrics = Metrics(app.routes)
-            state["observers"].append(metrics)
-            async with metrics.sampling(state["database"].pool):
-                yield state | {"metrics": metrics}
-    except SystemExit as refusal:
-        if isinstance(refusal.__cause__, psycopg.Error) and another_serves():
-            await start_again()
-        raise
+    async with main.lifespan(app) as state:
+        collect_rarely()
+        state["observers"] = [RequestLog(settings)]
+        if not settings.metrics:
+            yield state
+            return
+        metrics = Metrics(app.routes)
+        state["observers"].append(metrics)
+        async with metrics.sampling(state["database"].pool):
+            yield state | {"metrics": metrics}
 
 
 class Server(uvicorn.Server):

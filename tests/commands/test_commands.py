@@ -142,9 +142,7 @@ for name in sys.argv[1:]:
 """
 
 
-def in_turn(
-    checkout: Path, *names: str, module: str = "embedded", **settings: str
-) -> tuple[list[str], str]:
+def in_turn(checkout: Path, *names: str, module: str = "embedded", **settings: str) -> tuple[list[str], str]:
     """Give commands one after the other in one process; return what each prints and ends with, and stderr."""
     done = subprocess.run(
         [sys.executable, "-c", EVERY.format(module=module), *names],

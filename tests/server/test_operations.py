@@ -264,7 +264,7 @@ def test_processes_wait_for_a_database_that_is_away_and_stop_together(server: Se
         eventually(lambda: "another in 1 s" in api.log.read_text(), 30)
         said = re.findall(r"Process \[(\d+)\] ended: (.*)", api.log.read_text())
         assert said[0] == (str(first), "killed by SIGKILL; another in 0 s")
-        assert said[1][1] == "exit status 75; another in 1 s"
+        assert said[1][1] == "exit status 3; another in 1 s"
         assert httpx.get(f"{api.url}/health").status_code == 200
         owner.execute(f"alter database {clone} connection limit -1")
         eventually(lambda: api.log.read_text().count("Application startup complete") == 3, 20)
