@@ -32,6 +32,8 @@ class Supervisor(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Look after the processes; called twice a second."""
+        if self.should_exit.is_set():  # by a signal, which was looked after before
+            return
         ended = [each for each in self.processes if each not in self.ended and not self._lives(each)]
         if any(each.exitcode == STARTUP_FAILURE for each in ended) and not self.served:
             self.refused = True
