@@ -1,17 +1,11 @@
 """The OpenAPI document tells the truth, the whole and nothing else."""
 
-import copy
 import re
 from typing import Any
 
 import jsonschema_rs
 import pytest
-import schemathesis
 from conftest import Api, Person, Server
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
-from schemathesis import Case
-from schemathesis.specs.openapi.schemas import OpenApiSchema
 from support.contract import ask, tasks_of
 
 TASKS, TASK = "/api/{user_id}/tasks", "/api/{user_id}/tasks/{task_id}"
@@ -190,22 +184,11 @@ def test_the_limits_of_a_query_are_those_of_the_contract(document: Any) -> None:
     assert "null" not in str(query)
 
 
-AT_RANDOM = settings(
-    max_examples=10,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-CHARACTERS = st.sampled_from(["x", " ", "\n", "\u2003", "\u200b", "ü", "😀", "\x85", "\0", "\x1c"])
-
-
 def test_the_schema_of_a_title_equals_what_is_taken(document: Any, alice: Person) -> None:
+    from support import at_random  # noqa: PLC0415 - which says why
+
     create = validator(document, "TaskCreate")
 
-    @given(st.one_of(st.text(CHARACTERS, max_size=6), st.integers(197, 203).map(lambda n: f" {'x' * n} ")))
-    @settings(AT_RANDOM)
     def agree(title: str) -> None:
         answer = alice.client.post("/tasks", json={"title": title})
         assert answer.status_code in (201, 422)
@@ -213,43 +196,21 @@ def test_the_schema_of_a_title_equals_what_is_taken(document: Any, alice: Person
         taken = answer.status_code == 201 and len(title) <= 200
         assert create.is_valid({"title": title}) is taken, repr(title)
 
-    agree()
+    at_random.for_titles(agree)
 
 
-def schema_for(api: Api, document: Any, person: Person) -> OpenApiSchema:
-    """Return the document as it is for one person, without what only the API itself or chance can make."""
-    own = copy.deepcopy(document)
-    for operation in operations(own).values():
-        operation.pop("security", None)  # the token is always sent
-        given = [p for p in operation.get("parameters", []) if p["name"] not in ("cursor", "Idempotency-Key")]
-        operation["parameters"] = given
-        for parameter in given:
-            if parameter["name"] == "user_id":
-                parameter["schema"] = {"enum": [person.name]}
-    schema = schemathesis.openapi.from_dict(own)
-    schema.config.update(base_url=api.url)
-    return schema
-
-
-MODES = [(name, schemathesis.GenerationMode.POSITIVE) for name in OPERATIONS.values()]
+MODES = [(name, "positive") for name in OPERATIONS.values()]
 MODES += [  # without parameters, nothing can be wrong
-    (name, schemathesis.GenerationMode.NEGATIVE)
-    for (_, path), name in OPERATIONS.items()
-    if path.startswith("/api/")
+    (name, "negative") for (_, path), name in OPERATIONS.items() if path.startswith("/api/")
 ]
 
 
 @pytest.mark.parametrize(("operation_id", "mode"), MODES)
 def test_what_is_sent_at_random_is_answered_as_documented(
-    api: Api, document: Any, alice: Person, operation_id: str, mode: schemathesis.GenerationMode
+    api: Api, document: Any, alice: Person, operation_id: str, mode: str
 ) -> None:
     """Data that the schemas allow is taken, data that they don't is refused, nothing is undocumented."""
+    from support import at_random  # noqa: PLC0415 - which says why
+
     alice.create()
-    operation = schema_for(api, document, alice).find_operation_by_id(operation_id)
-
-    @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(AT_RANDOM)
-    def conforms(case: Case[Any]) -> None:
-        case.call_and_validate(headers={"Authorization": f"Bearer {alice.token}"})
-
-    conforms()
+    at_random.conforms(api, document, alice, operation_id, mode)
