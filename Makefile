@@ -47,9 +47,10 @@ test: $(READY) ## run the tests on real PostgreSQL
 cluster: $(READY) ## the API on Citus, of the PostgreSQL that PG_CONFIG names: HTTP tests, holes, moves, outages
 	@CLUSTER=1 $(PYTHON) -m pytest -n0 -s tests/cluster tests/http
 
-majors: $(READY) ## all of the database's tests on PostgreSQL 15, 16 and 17, too; needs Node
+majors: $(READY) ## all of the database's tests, and the API's statements, on PostgreSQL 15, 16 and 17; needs Node
 	@tests/majors/prepare
-	@MAJORS="15 16 17" $(PYTHON) -m pytest tests/database tests/http/test_listing.py
+	@MAJORS="15 16 17" $(PYTHON) -m pytest tests/database tests/http/test_listing.py tests/http/test_tasks.py \
+	  tests/http/test_retries.py
 
 chaos: $(READY) ## break everything for ten minutes and show what was seen; QUICK=1 takes three
 	@PYTHONPATH=tests:. QUICK=$(QUICK) $(PYTHON) -W ignore tests/chaos/run.py $(ONLY)

@@ -1,4 +1,4 @@
-"""Requests at random, as a document says or not: imported only where they are asked for, for it takes long."""
+"""Requests at random, as a document says or not. Imported only where they are made, since that takes long."""
 
 import copy
 from collections.abc import Callable
