@@ -579,6 +579,24 @@ def test_a_server_that_is_slow_or_lies_changes_nothing(
     assert not verifier.tokens.keys.current
 
 
+def test_an_address_is_asked_for_as_it_stands() -> None:
+    heads = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    async def ask() -> None:
+        async with await asyncio.start_server(answer, "::1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            assert await fetch.get(f"HTTP://[::1]:{port}/a%2Fb?x=%20") == b"{}"
+            start, host, *_ = heads[0].decode().split("\r\n")
+            assert (start, host) == ("GET /a%2Fb?x=%20 HTTP/1.1", f"Host: [::1]:{port}")
+
+    asyncio.run(ask())
+
+
 def test_a_key_set_of_many_keys_is_cut_off(verify: Verify, issuer: Issuer) -> None:
     issuer.published = [as_jwk(new_key("EdDSA").public_key(), "EdDSA", kid="x") for _ in range(101)]
     issuer.add("late")
