@@ -17,11 +17,10 @@ UNREACHABLE = (OSError, ValueError, httpcore.NetworkError, httpcore.ProtocolErro
 async def get(url: str) -> bytes:
     """Return the body of a 200; raise UNREACHABLE for anything else, a redirect too."""
     parts, body = urlsplit(url), b""
-    headers = {"Host": parts.netloc, "Accept": "application/json"}
     async with (
         asyncio.timeout(FETCH_TIMEOUT),
         httpcore.AsyncConnectionPool(trust() if parts.scheme == "https" else None) as pool,
-        pool.stream("GET", url, headers=headers) as answer,
+        pool.stream("GET", url, headers=[("Host", parts.netloc), ("Accept", "application/json")]) as answer,
     ):
         if answer.status != OK:
             raise ValueError(f"the answer is {answer.status}")

@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 import uvicorn
 from conftest import Person, Server
+from psycopg import sql
 from psycopg.errors import QueryCanceled
 from psycopg.pq import TransactionStatus
 from psycopg_pool import PoolTimeout
@@ -16,7 +17,7 @@ from support.contract import until_blocked
 from uvicorn.server import ServerState
 
 from app.api.edge import EdgeMiddleware
-from app.postgres import fair_queue
+from app.postgres import fair_queue, pool
 from app.postgres.database import ACT_AS, READ_AS, Database
 from app.server import protocol, transport
 from app.settings import Settings, load
@@ -215,6 +216,7 @@ def test_a_cancelled_query_gives_its_connection_back_without_an_identity(with_da
 
 def test_a_connection_given_back_by_somebody_who_is_cancelled_is_not_lost(with_database: Run) -> None:
     async def work(database: Database) -> None:
+        database.pool.asking += 1  # for one: it is kept by none
         for _ in range(3):
             connection = await database.pool.take("alice")
             async with database.pool._lock:  # noqa: SLF001 - as where others wait in the pool
@@ -227,6 +229,38 @@ def test_a_connection_given_back_by_somebody_who_is_cancelled_is_not_lost(with_d
             stats = database.pool.get_stats()
             assert stats["pool_available"] == stats["pool_size"]
 
+    with_database(work)
+
+
+def test_connections_that_are_kept_return_to_psycopgs_pool(
+    with_database: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(database: Database) -> None:
+        pool = database.pool
+        first = await pid(database)
+        assert len(pool.kept) == 1
+        assert await pid(database) == first
+        assert pool.get_stats()["pool_available"] == 1
+        await asyncio.sleep(0.3)
+        assert (pool.kept, len(pool._pool)) == ([], 1)  # noqa: SLF001 - which closes what is too old or too many
+
+    monkeypatch.setattr(pool, "KEPT", 0.1)
+    with_database(work)
+
+
+def test_where_the_database_gives_one_connection_it_serves_both_users(
+    server: Server, clone: str, with_database: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(database: Database) -> None:
+        with server.connect("postgres") as owner:
+            owner.execute(sql.SQL("alter database {} connection limit 1").format(sql.Identifier(clone)))
+        for _ in range(5):
+            asked = (database.run(READ_AS, PID, {"user_id": user}) for user in ("alice", "bob"))
+            one, other = await asyncio.gather(*asked)
+            assert one == other
+
+    monkeypatch.setattr(pool, "KEPT", 60)
+    monkeypatch.setenv("DATABASE_URL", server.conninfo(clone, "tasks_api"))
     with_database(work)
 
 
