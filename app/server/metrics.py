@@ -16,6 +16,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
+    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.responses import Response
@@ -37,6 +38,8 @@ class Metrics:
     """Counts requests, the database's errors, and the requests that wait for the pool."""
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        # On import, before it was forked, a process was the only one.
+        values.ValueClass = values.get_value_class()
         self.registry = registry = CollectorRegistry()
         self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         labels = ["method", "route", "status"]
@@ -87,8 +90,6 @@ class Metrics:
     @asynccontextmanager
     async def sampling(self, pool: Pool) -> AsyncIterator[None]:
         """Look at the pool now and then."""
-        if self.folder:
-            forget_the_dead(Path(self.folder))
         task = asyncio.create_task(self.sample_often(pool))
         yield
         task.cancel()
@@ -110,13 +111,14 @@ class Metrics:
         self.sample(pool)
         if not self.folder:
             return generate_latest(self.registry)
+        forget_the_dead(Path(self.folder))
         registry = CollectorRegistry()
         MultiProcessCollector(registry, self.folder)
         return generate_latest(registry)
 
 
 def forget_the_dead(folder: Path) -> None:
-    """Take away the gauges of processes that were killed: what they counted stays."""
+    """Take away the gauges of processes that have ended: what they counted stays."""
     for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
         with suppress(PermissionError):
             try:

@@ -23,7 +23,7 @@ from app.settings import Settings, load
 # Seconds: longer than a load balancer keeps a connection (60, mostly), which would else send a request
 # into one that is just being closed; and longer than a person thinks.
 KEEP_ALIVE_TIMEOUT = 75
-WORKER_TIMEOUT = 15  # seconds to import all this on a busy machine before a process counts as hung
+WORKER_TIMEOUT = 15  # seconds to answer the parent on a busy machine before a process counts as hung
 SHUTDOWN_TIMEOUT = 15  # seconds to finish what was accepted: more than a request may wait for the database
 GC_THRESHOLDS = (5000, 20, 20)  # objects, and rounds of each younger generation, between two collections
 

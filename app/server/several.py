@@ -5,7 +5,9 @@ import multiprocessing
 import os
 import signal
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from threading import Thread
 from time import monotonic
@@ -13,7 +15,7 @@ from time import monotonic
 import uvicorn
 from uvicorn import _subprocess
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors.multiprocess import Multiprocess, Process
+from uvicorn.supervisors.multiprocess import SIGNALS, Multiprocess, Process
 
 SOON = 60  # seconds within which another end makes the next start wait
 MAX_PAUSE = 16  # seconds between two starts
@@ -29,6 +31,11 @@ class Supervisor(Multiprocess):
         self.served = self.refused = False
         self.ended: list[Process] = []  # those that have no successor yet
         self.pause, self.last_end, self.next_start = 0.0, -SOON * 1.0, 0.0
+
+    def handle_signals(self) -> None:
+        """Do what signals ask for, or go on as it was where no process can be started."""
+        with self._reported():
+            super().handle_signals()
 
     def keep_subprocess_alive(self) -> None:
         """Look after the processes; called twice a second."""
@@ -46,8 +53,10 @@ class Supervisor(Multiprocess):
             logger.error("Process [%s] ended: %s; another in %d s", each.pid, how, self.pause)
         self.ended += ended
         if monotonic() >= self.next_start:
-            self.processes = [self._start() if each in self.ended else each for each in self.processes]
-            self.ended.clear()
+            with self._reported():
+                while self.ended:
+                    self.processes[self.processes.index(self.ended[0])] = self._start()
+                    del self.ended[0]
 
     def _lives(self, process: Process) -> bool:
         """Tell whether it answers; end it where it does not."""
@@ -65,6 +74,15 @@ class Supervisor(Multiprocess):
         process.start()
         return process
 
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Say that no process can be started, and when it is tried again."""
+        try:
+            yield
+        except OSError as error:
+            self._wait_longer()
+            logger.error("No process can be started: %s", error.strerror)  # noqa: TRY400 - that is all there is
+
     def _wait_longer(self) -> None:
         """Wait for nothing after a single end, then 1 s, and twice as long each time."""
         now = monotonic()
@@ -78,9 +96,11 @@ def _end(status: int) -> str:
 
 def serve_in_several(config: uvicorn.Config, announce: Callable[[], object], *, counted: bool) -> int:
     """Serve in processes of their own; where the first is refused its start, end them all."""
-    forkserver = multiprocessing.get_context("forkserver")
-    forkserver.set_forkserver_preload(["app.server.run"])
-    _subprocess.spawn = forkserver  # type: ignore[assignment]  # which would import all of it in each
+    if sys.platform == "linux":  # elsewhere, what libraries of the system do in threads does not survive it
+        _subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]  # to import all once
+        os.register_at_fork(
+            before=_hold_signals, after_in_parent=_let_signals, after_in_child=_forget_signals
+        )
     with TemporaryDirectory() as folder:
         if counted:
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
@@ -88,6 +108,21 @@ def serve_in_several(config: uvicorn.Config, announce: Callable[[], object], *, 
         announce()
         supervisor.run()
     return STARTUP_FAILURE if supervisor.refused else 0
+
+
+def _hold_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _let_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _forget_signals() -> None:
+    """Take none for the parent's: one that comes before the new process handles it ends that process."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    _let_signals()
 
 
 def end_with_parent() -> None:
