@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import secrets
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import ROOT, Api, Database, Server, deployed, free_port, on_18, serving
+from conftest import ROOT, Api, Database, Server, deployed, environment_of, free_port, on_18, serving
 from prometheus_client.parser import text_string_to_metric_families
 from support.contract import until_blocked
 from support.faults import eventually
@@ -251,6 +253,18 @@ def test_a_head_without_end_is_cut_off(api: Api) -> None:
     assert httpx.get(f"{api.url}/health").status_code == 200
 
 
+@contextmanager
+def few_files(pid: int) -> Iterator[None]:
+    """Let a process open no more files than it has."""
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    opened = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (opened, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
 @on_18
 def test_processes_wait_for_a_database_that_is_away_and_stop_together(server: Server, clone: str) -> None:
     with (
@@ -260,11 +274,13 @@ def test_processes_wait_for_a_database_that_is_away_and_stop_together(server: Se
         eventually(lambda: api.log.read_text().count("Application startup complete") == 2)
         owner.execute(f"alter database {clone} connection limit 0")
         first = int(re.findall(r"Started server process \[(\d+)\]", api.log.read_text())[0])
-        os.kill(first, signal.SIGKILL)
-        eventually(lambda: "another in 1 s" in api.log.read_text(), 30)
+        with few_files(api.process.pid):
+            os.kill(first, signal.SIGKILL)
+            eventually(lambda: "No process can be started: Too many open files" in api.log.read_text())
+        eventually(lambda: "another in 2 s" in api.log.read_text(), 30)
         said = re.findall(r"Process \[(\d+)\] ended: (.*)", api.log.read_text())
         assert said[0] == (str(first), "killed by SIGKILL; another in 0 s")
-        assert said[1][1] == "exit status 3; another in 1 s"
+        assert said[1][1] == "exit status 3; another in 2 s"
         assert httpx.get(f"{api.url}/health").status_code == 200
         owner.execute(f"alter database {clone} connection limit -1")
         eventually(lambda: api.log.read_text().count("Application startup complete") == 3, 20)
@@ -272,6 +288,29 @@ def test_processes_wait_for_a_database_that_is_away_and_stop_together(server: Se
         api.process.terminate()  # which ends both
         assert api.process.wait(15) == 0
         assert owner.execute(CONNECTIONS, [clone]).fetchall() == [(0,)]
+
+
+def test_a_stop_before_the_processes_serve_is_quiet(server: Server, database: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    environment = environment_of(server.conninfo(database, "tasks_api"), {"WEB_CONCURRENCY": "2"})
+    command = [sys.executable, "-m", "app", "run"]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env=environment, stderr=file, start_new_session=True)
+    eventually(lambda: "Started parent process" in log.read_text())
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(15) == 0
+    assert not [line for line in log.read_text().splitlines() if " INFO " not in line]
+
+
+def test_the_pool_of_a_process_that_has_gone_is_not_counted(watched: Api) -> None:
+    def size() -> float:
+        return float(
+            re.findall(r"^tasks_pool_size (\S+)", httpx.get(f"{watched.url}/metrics").text, re.MULTILINE)[0]
+        )
+
+    before = size()
+    watched.process.send_signal(signal.SIGTTOU)  # uvicorn's: one process less
+    eventually(lambda: size() < before)
 
 
 def test_processes_end_with_a_parent_that_was_killed(watched: Api) -> None:
