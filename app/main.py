@@ -1,6 +1,6 @@
 """The application, put together."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -8,7 +8,6 @@ import psycopg
 import starlette.routing
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import docs, health, tasks
@@ -88,7 +87,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         raise SystemExit(str(reason)) from None
 
 
-def create_app(lifespan: Lifespan = lifespan, routes: Sequence[BaseRoute] = ()) -> API:
+def create_app(lifespan: Lifespan = lifespan) -> API:
     """Make the application; the server adds what observes it."""
     return API(
         title="Tasks",
@@ -109,7 +108,7 @@ def create_app(lifespan: Lifespan = lifespan, routes: Sequence[BaseRoute] = ()) 
         exception_handlers=HANDLERS,
         telemetry=NO_TELEMETRY,
         # include_router would match each request twice
-        routes=[*tasks.router.routes, *health.router.routes, *routes],
+        routes=[*tasks.router.routes, *health.router.routes],
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -9,19 +10,11 @@ from starlette.responses import Response
 
 T = TypeVar("T")
 
-# Not HTTPStatus.phrase: it differs between versions of Python.
-TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    412: "Precondition Failed",
+# Python before 3.13 has other phrases for some.
+TITLES = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",
     422: "Unprocessable Content",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
 }
 
 
@@ -30,7 +23,6 @@ MESSAGES = {
     "missing": "is missing",
     "dict_type": "must be a JSON object",
     "string_type": "must be a string",
-    "string_too_long": "must have at most {max_length} characters",
     "too_long": "must have at most {max_length} characters",
     "bool_type": "must be true or false",
     "literal_error": "must be {expected}",

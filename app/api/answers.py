@@ -11,6 +11,7 @@ from app.problems import TITLES
 Responses = dict[int | str, dict[str, Any]]
 PRIVATE = {"Cache-Control": "private, no-cache"}
 PROBLEM_JSON = "application/problem+json"
+BAD_REQUEST = 400
 
 HEADERS = {
     "X-Request-ID": "The client's, or a new one.",
@@ -59,6 +60,6 @@ def as_problem_json(document: dict[str, Any]) -> dict[str, Any]:
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, response in operation["responses"].items():
-                if int(status) in TITLES and "content" in response:
+                if int(status) >= BAD_REQUEST and "content" in response:
                     response["content"] = {PROBLEM_JSON: response["content"].pop("application/json")}
     return document

@@ -32,16 +32,6 @@ POLICY = (
 )
 
 
-async def to_docs(_: Request) -> Response:
-    """Lead a person on who has only the address of the API."""
-    return RedirectResponse("docs")
-
-
-async def docs(_: Request) -> Response:
-    """Answer the page."""
-    return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})
-
-
 async def file(request: Request) -> Response:
     """Answer one of its files."""
     if (name := request.path_params["name"]) not in FILES:
@@ -49,4 +39,8 @@ async def file(request: Request) -> Response:
     return FileResponse(str(FOLDER / name))
 
 
-routes = [Route("/", to_docs), Route("/docs", docs), Route("/docs/{name}", file)]
+routes = [
+    Route("/", RedirectResponse("docs"), methods=["GET"]),  # for a person who has only the API's address
+    Route("/docs", HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY}), methods=["GET"]),
+    Route("/docs/{name}", file),
+]

@@ -5,11 +5,11 @@ import re
 from base64 import b64decode, urlsafe_b64encode
 from datetime import datetime
 from typing import Annotated, Literal, Self
-from urllib.parse import parse_qsl, urlencode
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
+from starlette.datastructures import URL
 
-from app.api.schemas import NO_NUL, Text, WithoutNull
+from app.api.schemas import NO_NUL, Text
 from app.problems import Invalid
 
 # As to_json writes it. PostgreSQL would take much more for a time: now, infinity, any zone.
@@ -73,11 +73,13 @@ class Page(BaseModel, frozen=True):
         Field(description="Which tasks to list; `completed=true` and `false` mean the same."),
     ] = "all"
     search: Annotated[
-        Annotated[Text, Field(max_length=MAX_SEARCH_LENGTH, json_schema_extra={"pattern": NO_NUL})] | None,
-        BeforeValidator(lambda value: value or None),
-        Field(description="A part of the title or description, in any case; empty for none."),
-        WithoutNull,
-    ] = None
+        Text,
+        Field(
+            description="A part of the title or description, in any case; empty for none.",
+            max_length=MAX_SEARCH_LENGTH,
+            json_schema_extra={"pattern": NO_NUL},
+        ),
+    ] = ""
     sort: Annotated[
         Sort,
         BeforeValidator(lambda value: SORTS.get(value, value)),
@@ -89,7 +91,7 @@ class Page(BaseModel, frozen=True):
             description="The direction; desc, or asc for titles, where it is not given."
             " `sort_order` means the same."
         ),
-        WithoutNull,
+        WithJsonSchema({"type": "string", "enum": ["asc", "desc"]}),  # a query has no null
     ] = None
     limit: Annotated[int, Field(description="How many at most.", ge=1, le=1000), BeforeValidator(_digits)] = (
         1000
@@ -100,7 +102,7 @@ class Page(BaseModel, frozen=True):
     cursor: Annotated[
         str | None,
         Field(description="Where to go on: from the Link header of the page before."),
-        WithoutNull,
+        WithJsonSchema({"type": "string"}),
     ] = None
 
     @model_validator(mode="before")
@@ -143,8 +145,5 @@ def next_page(query: str, path: str, page: Page, last: str) -> str:
     task = json.loads(last)
     sort, order = page.ordering
     cursor = Cursor(sort=sort, order=order, key=KEYS[sort] and task[KEYS[sort]], id=task["id"])
-    parameters = [
-        (name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name != "cursor"
-    ]
-    parameters.append(("cursor", urlsafe_b64encode(cursor.model_dump_json().encode()).decode()))
-    return f'<{path}?{urlencode(parameters)}>; rel="next"'
+    opaque = urlsafe_b64encode(cursor.model_dump_json().encode()).decode()
+    return f'<{URL(f"{path}?{query}").include_query_params(cursor=opaque)}>; rel="next"'

@@ -2,10 +2,9 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired
 
-from pydantic import AfterValidator, Field, GetJsonSchemaHandler, StrictBool
-from pydantic_core import CoreSchema
+from pydantic import AfterValidator, Field, StrictBool
 from typing_extensions import TypedDict  # Pydantic asks for this one before Python 3.12
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -36,16 +35,6 @@ Description = Annotated[
     Field(description="At most 1000 characters, kept as sent; null for none.", examples=["The blue one"]),
 ]
 Completed = Annotated[StrictBool, Field(description="Whether it is done.", examples=[False])]
-
-
-class WithoutNull:
-    """Marks a parameter that may be left out, since a query has no null."""
-
-    @staticmethod
-    def __get_pydantic_json_schema__(schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Describe the type without its null."""
-        described = handler(schema)
-        return {**described.pop("anyOf")[0], **described}
 
 
 class TaskCreate(TypedDict):

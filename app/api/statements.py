@@ -5,10 +5,7 @@ would match better than pg_catalog's. Operators go without: pg_catalog has each 
 is used with here, and app/postgres/safety.py sees to it that nothing else is on the role's search_path.
 """
 
-from functools import cache
-from typing import NamedTuple
-
-from app.api.pages import Order, Page, Sort
+from app.api.pages import Page
 from app.postgres.connection import Value
 
 # In the order of the JSON.
@@ -96,40 +93,30 @@ SEARCH = """and (pg_catalog.strpos(pg_catalog.lower(title), pg_catalog.lower(%(s
     or pg_catalog.strpos(pg_catalog.lower(description), pg_catalog.lower(%(search)s::text)) > 0)"""
 
 
-class Ordering(NamedTuple):
-    """The condition of the rows after one, and their order."""
-
-    after: str
-    order: str
-
-
-# By created means by id: ids are given in the order of creation, and the primary key serves them.
+# The condition of the rows after one, and their order. By created means by id: ids are given in the order of
+# creation, and the primary key serves them.
 ORDERINGS = {
-    ("created", "desc"): Ordering("and id < %(id)s", "id desc"),
-    ("created", "asc"): Ordering("and id > %(id)s", "id"),
-    ("updated", "desc"): Ordering(
+    ("created", "desc"): ("and id < %(id)s", "id desc"),
+    ("created", "asc"): ("and id > %(id)s", "id"),
+    ("updated", "desc"): (
         "and (updated_at, id) < (%(key)s::timestamptz, %(id)s)",
         "updated_at desc, id desc",
     ),
-    ("updated", "asc"): Ordering("and (updated_at, id) > (%(key)s::timestamptz, %(id)s)", "updated_at, id"),
-    ("title", "desc"): Ordering(
-        'and (title collate "C", id) < (%(key)s, %(id)s)', 'title collate "C" desc, id desc'
-    ),
-    ("title", "asc"): Ordering('and (title collate "C", id) > (%(key)s, %(id)s)', 'title collate "C", id'),
+    ("updated", "asc"): ("and (updated_at, id) > (%(key)s::timestamptz, %(id)s)", "updated_at, id"),
+    ("title", "desc"): ('and (title collate "C", id) < (%(key)s, %(id)s)', 'title collate "C" desc, id desc'),
+    ("title", "asc"): ('and (title collate "C", id) > (%(key)s, %(id)s)', 'title collate "C", id'),
 }
 
 
 def list_page(page: Page) -> tuple[str, dict[str, Value]]:
     """Return the statement for a page and one row more, and its parameters besides the user."""
     cursor = page.after()
-    template = LIST_AND_COUNT_TASKS if page.count else LIST_TASKS
-    search = SEARCH if page.search else ""
-    statement = _statement(template, STATUS[page.status], search, page.ordering, cursor is not None)
+    after, order = ORDERINGS[page.ordering]
+    statement = (LIST_AND_COUNT_TASKS if page.count else LIST_TASKS).format(
+        status=STATUS[page.status],
+        search=SEARCH if page.search else "",
+        after=after if cursor else "",
+        order=order,
+    )
     values: dict[str, Value] = {"limit": page.limit + 1, "search": page.search}
     return statement, values | ({"key": cursor.key, "id": cursor.id} if cursor else {})
-
-
-@cache
-def _statement(template: str, status: str, search: str, ordering: tuple[Sort, Order], after: bool) -> str:
-    condition, order = ORDERINGS[ordering]
-    return template.format(status=status, search=search, after=condition if after else "", order=order)

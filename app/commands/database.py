@@ -9,6 +9,7 @@ import psycopg
 from pydantic import SecretStr
 
 from app.commands import migrations, page, reports
+from app.postgres.database import CITUS
 from app.settings import Base, DatabaseSettings, DatabaseUrl, MigrationSettings, load
 
 COORDINATOR = """
@@ -48,7 +49,7 @@ def _reached(setting: str, url: SecretStr) -> str:
     except psycopg.Error as error:
         sys.exit(f"{setting}: {migrations.said(error)}")
     with suppress(psycopg.Error), connection:
-        if connection.execute(reports.CITUS).rowcount:
+        if connection.execute(CITUS).rowcount:
             for (address,) in connection.execute(COORDINATOR):
                 sys.exit(f"This is a worker of Citus: run this on its coordinator, {address}")
     return conninfo

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from app.commands.reports import Report, Table, query, run
+from app.commands.reports import Report, Table, run
 
 PAGE = Path("report.html")
 
@@ -34,10 +34,10 @@ def report(conninfo: str) -> Report:
     [matrix] = run(conninfo, "policies.sql")
     kinds = {row[0] for row in findings.rows}
     sections = {
-        "The database": query(conninfo, FACTS),
+        "The database": run(conninfo, "report", FACTS)[0],
         "Who may do what, by which policy and why": matrix,
         "What the audit finds": findings,
-        "What was accepted": query(conninfo, ACCEPTED),
+        "What was accepted": run(conninfo, "report", ACCEPTED)[0],
         f"What was tried: {summary.rows[0][0]}": attempts,
     }
     PAGE.write_text("".join(_page(sections)), encoding="utf-8")

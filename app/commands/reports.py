@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from app.postgres.database import CITUS
 from app.postgres.safety import SQL, describe
 
-CITUS = "select from pg_extension where extname = 'citus'"
 ON_WORKERS = """
 select nodename || ':' || nodeport, success, result
 from run_command_on_workers('select json_agg(answer) from (' || %s || ') as answer')
@@ -65,14 +65,15 @@ def policies(conninfo: str) -> Report:
     return Report("\n".join(line for server in servers.items() for line in _titled(*server)), sound=True)
 
 
-def run(conninfo: str, name: str) -> list[Table]:
-    """Run one of the SQL files, all its statements, and read what they answer."""
-    return _run(conninfo, name, (SQL / name).read_bytes())
-
-
-def query(conninfo: str, statement: bytes) -> Table:
-    """Read what one statement answers."""
-    return _run(conninfo, "report", statement)[0]
+def run(conninfo: str, name: str, statements: bytes = b"") -> list[Table]:
+    """Run these statements, or all of the SQL file of this name, and read what they answer."""
+    with _connected(conninfo, name) as connection:
+        cursor = connection.execute(statements or (SQL / name).read_bytes())
+        return [
+            _text([column.name for column in result.description], result)
+            for result in cursor.results()
+            if result.description
+        ]
 
 
 def run_everywhere(conninfo: str, name: str) -> dict[str, Table]:
@@ -93,12 +94,6 @@ def run_everywhere(conninfo: str, name: str) -> dict[str, Table]:
     return servers
 
 
-def _run(conninfo: str, name: str, statements: bytes) -> list[Table]:
-    with _connected(conninfo, name) as connection:
-        cursor = connection.execute(statements)
-        return [_read(result) for result in cursor.results() if result.description]
-
-
 @contextmanager
 def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     try:
@@ -108,10 +103,6 @@ def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[An
             yield connection
     except psycopg.Error as error:
         raise SystemExit(f"{name}: {error.diag.message_primary or error}") from None
-
-
-def _read(result: psycopg.Cursor[tuple[Any, ...]]) -> Table:
-    return _text([column.name for column in result.description or ()], result)
 
 
 def _text(names: list[str], rows: Iterable[Iterable[object]]) -> Table:

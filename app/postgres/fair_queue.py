@@ -60,9 +60,10 @@ class FairQueue:
         """Wait to enter; tell whether that came in time."""
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
+        until = loop.time() + MAX_WAIT
         if not self.arrivals:
-            self._refuse_at(loop, loop.time() + MAX_WAIT)
-        self.arrivals.append((loop.time() + MAX_WAIT, turn))
+            loop.call_at(until, self._refuse, loop, until)
+        self.arrivals.append((until, turn))
         self.queues.setdefault(user, deque()).append(turn)
         self.waiting += 1
         try:
@@ -73,9 +74,6 @@ class FairQueue:
             raise
         finally:
             self.waiting -= 1
-
-    def _refuse_at(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
-        loop.call_at(when, self._refuse, loop, when)
 
     def _refuse(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         """Refuse the longest waiting request once it has waited too long; see to the next in a moment."""
@@ -88,4 +86,4 @@ class FairQueue:
         if until <= now:
             turn.set_result(False)
             until = now + max(MIN_PAUSE, PAUSE_FACTOR * (now - when))
-        self._refuse_at(loop, until)
+        loop.call_at(until, self._refuse, loop, until)

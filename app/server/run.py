@@ -73,7 +73,7 @@ def refuse_taken_port(settings: Settings) -> None:
 
 def create_app() -> FastAPI:
     """Make the application, observed by the request log and, where METRICS is on, by the metrics."""
-    return main.create_app(lifespan, router.routes if load(Settings).metrics else ())
+    return main.create_app(lifespan)
 
 
 @asynccontextmanager
@@ -87,6 +87,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[main.State]:
         if not settings.metrics:
             yield state
             return
+        app.routes.extend(router.routes)
         metrics = Metrics(app.routes)
         state["observers"].append(metrics)
         async with metrics.sampling(state["database"].pool):
