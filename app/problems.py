@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 T = TypeVar("T")
 
+PROBLEM_JSON = "application/problem+json"
 # Python before 3.13 has other phrases for some.
 TITLES = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
@@ -46,7 +47,7 @@ class Problem(Exception):
         if self.errors:
             body["errors"] = self.errors
         headers = {"Cache-Control": "no-store", **self.headers}
-        return Response(json.dumps(body), self.status, headers, "application/problem+json")
+        return Response(json.dumps(body), self.status, headers, PROBLEM_JSON)
 
 
 class Invalid(Problem):

@@ -6,11 +6,10 @@ from typing import Any
 from starlette.responses import Response
 
 from app.api import schemas
-from app.problems import TITLES
+from app.problems import PROBLEM_JSON, TITLES
 
 Responses = dict[int | str, dict[str, Any]]
 PRIVATE = {"Cache-Control": "private, no-cache"}
-PROBLEM_JSON = "application/problem+json"
 BAD_REQUEST = 400
 
 HEADERS = {

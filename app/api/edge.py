@@ -16,7 +16,7 @@ from app.problems import Problem
 
 Field = tuple[bytes, bytes]
 
-MAX_QUERY_BYTES = 8192  # bytes
+MAX_QUERY_BYTES = 8192
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # Within a segment a slash is no end of it, nor is a line feed one of the path, as to Starlette's patterns;
 # no other decoding yields these stand-ins.

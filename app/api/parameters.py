@@ -22,7 +22,7 @@ BLANK = b" \t\r\n"
 MAX_QUERIES = 256  # that were parsed last and are kept: most clients ask for the same pages
 KINDS = (
     "Request, UserTasks, Annotated[…, Path()], Annotated[a frozen model, Query()], "
-    "Annotated[list[str], Header(alias=…)], Annotated[…, Body()]"
+    "Annotated[list[str] | None, Header(alias=…)], Annotated[…, Body()]"
 )
 LINES = (list[str], list[str] | None)  # of a header field, which are one list (RFC 9110, section 5.3)
 MARKERS = (params.Depends, params.Param, params.Body)

@@ -18,7 +18,7 @@ from app.identity.bearer import Bearer
 from app.postgres.database import Session
 from app.problems import Problem
 
-# Options that only FastAPI's own solver honours.
+# Options that only FastAPI's own handling of a request honours.
 UNSUPPORTED = {"dependencies", "max_body_size", "form_limits"}
 
 bearer = Bearer()

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpcore
 
 FETCH_TIMEOUT = 5  # seconds for all of it, name and TLS included
-MAX_BYTES = 256 * 1024  # bytes
+MAX_BYTES = 256 * 1024
 OK = 200
 
 UNREACHABLE = (OSError, ValueError, httpcore.NetworkError, httpcore.ProtocolError)  # what get() raises

@@ -24,7 +24,7 @@ from app.problems import Problem
 from app.settings import TokenSettings
 
 LEEWAY = 10  # seconds, for clocks that differ
-MAX_TOKEN_BYTES = 8192  # bytes
+MAX_TOKEN_BYTES = 8192
 USER = re.compile("[^\0\ud800-\udfff]{1,255}")  # what PostgreSQL is able to hold
 MAX_REMEMBERED = 16384  # tokens, of some 300 bytes each
 # RFC 7519, RFC 9068: a logout token, a proof of possession and so on is no access token.

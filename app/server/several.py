@@ -26,8 +26,11 @@ logger = logging.getLogger("uvicorn.error")
 class Supervisor(Multiprocess):
     """Uvicorn's, which says how a process ended, and waits longer each time when that happens soon again."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], announce: Callable[[], object]
+    ) -> None:
         super().__init__(config, sockets)
+        self.announce = announce
         self.served = self.refused = False
         self.ended: list[Process] = []  # those that have no successor yet
         self.pause, self.last_end, self.next_start = 0.0, -SOON * 1.0, 0.0
@@ -63,7 +66,9 @@ class Supervisor(Multiprocess):
         process.child_conn.close()  # so that one that ends is not waited for until its answer is due
         timeout = self.config.timeout_worker_healthcheck
         if process.is_alive(timeout):
-            self.served = self.served or process.is_ready(timeout)
+            if not self.served and process.is_ready(timeout):
+                self.served = True
+                self.announce()
             return True
         process.kill()
         process.join()
@@ -104,8 +109,7 @@ def serve_in_several(config: uvicorn.Config, announce: Callable[[], object], *, 
     with TemporaryDirectory() as folder:
         if counted:
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
-        supervisor = Supervisor(config, [config.bind_socket()])
-        announce()
+        supervisor = Supervisor(config, [config.bind_socket()], announce)
         supervisor.run()
     return STARTUP_FAILURE if supervisor.refused else 0
 
