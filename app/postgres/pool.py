@@ -1,6 +1,7 @@
 """psycopg's pool behind a fair queue: callers waiting inside psycopg_pool contend on its lock."""
 
 import asyncio
+from time import monotonic
 from typing import Any
 
 from psycopg.pq import TransactionStatus
@@ -31,19 +32,21 @@ class Pool(AsyncConnectionPool[Connection]):
             return self.kept.pop()
         self.asking += 1
         try:
-            return await self.getconn()
+            connection = await self.getconn()
         except BaseException:
             if user is not None:
                 self.queue.leave(user)
             raise
         finally:
             self.asking -= 1
+        connection.due = monotonic() + KEPT
+        return connection
 
     async def give_back(self, user: str | None, connection: Connection) -> None:
         """Keep it for the next request, unless it is unfit for one, or psycopg's pool is asked for one."""
         try:
             idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
-            if idle and not self.asking and not self.closed:
+            if idle and not self.asking and not self.closed and monotonic() < connection.due:
                 self._keep(connection)
             else:
                 await self._return(connection)

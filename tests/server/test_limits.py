@@ -244,6 +244,13 @@ def test_connections_that_are_kept_return_to_psycopgs_pool(
         await asyncio.sleep(0.3)
         assert (pool.kept, len(pool._pool)) == ([], 1)  # noqa: SLF001 - which closes what is too old or too many
 
+        before = pool.get_stats()["requests_num"]
+        monkeypatch.setattr(pool, "_return_kept", lambda: None)  # as where none of them is ever idle
+        until = monotonic() + 0.3
+        while monotonic() < until:
+            await pid(database)
+        assert pool.get_stats()["requests_num"] >= before + 2
+
     monkeypatch.setattr(pool, "KEPT", 0.1)
     with_database(work)
 
