@@ -57,6 +57,14 @@ class Server:
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(*self.address, limit=1024)
 
+    async def sees(self, number: int) -> None:
+        """Wait until the service sees this many requests, and a moment more: it must see no other."""
+        async with asyncio.timeout(20):
+            while len(self.service.seen) < number:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert len(self.service.seen) == number
+
     async def ask(self, data: bytes) -> bytes:
         """Send it all; return all that is answered until the server closes or has nothing more to say."""
         reader, writer = await self.connect()
@@ -271,7 +279,7 @@ def test_a_client_that_sends_many_requests_has_few_of_them_parsed_and_all_answer
     async def work(server: Server) -> None:
         reader, writer = await server.connect()
         writer.write(b"GET /slow HTTP/1.1\r\n\r\n" + many)
-        await asyncio.sleep(0.05)
+        await server.sees(1)
         assert len(server.made[0].pipeline) < 40
         server.service.go.set()
         for number in range(-1, 3000):
@@ -292,16 +300,13 @@ def test_a_client_that_does_not_read_its_answer_is_given_no_other() -> None:
     async def work(server: Server) -> None:
         reader, writer = await server.connect()
         writer.write(request * 20)
-        await asyncio.sleep(0.1)
-        assert len(server.service.seen) == 1
+        await server.sees(1)
         writer.write(request * 1000)
-        await asyncio.sleep(0.1)
-        assert len(server.service.seen) == 1
+        await server.sees(1)
         for _ in range(2):
             await reader.readuntil(b"\r\n\r\n")
             await reader.readexactly(HUGE)
-        await asyncio.sleep(0.1)
-        assert len(server.service.seen) == 3
+        await server.sees(3)
         writer.transport.abort()
 
     run(work)
