@@ -340,10 +340,8 @@ def serving(conninfo: str, max_age: int = 1, /, **settings: str) -> Iterator[Api
 @contextmanager
 def deployed(conninfo: str, **settings: str) -> Iterator[Api]:
     """Run the API as a deploy does, by its command."""
-    environment, folder = (
-        environment_of(conninfo, settings),
-        tempfile.mkdtemp(prefix="tasks"),
-    )  # no .env there
+    environment = environment_of(conninfo, settings)
+    folder = tempfile.mkdtemp(prefix="tasks")  # no .env there
     with Path(folder, "log").open("wb") as log:
         command = [sys.executable, "-m", "app", "run"]
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)

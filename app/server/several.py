@@ -102,16 +102,19 @@ def _end(status: int) -> str:
 def serve_in_several(config: uvicorn.Config, announce: Callable[[], object], *, counted: bool) -> int:
     """Serve in processes of their own; where the first is refused its start, end them all."""
     if sys.platform == "linux":  # elsewhere, what libraries of the system do in threads does not survive it
-        _subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]  # to import all once
-        os.register_at_fork(
-            before=_hold_signals, after_in_parent=_let_signals, after_in_child=_forget_signals
-        )
+        fork_processes()
     with TemporaryDirectory() as folder:
         if counted:
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
         supervisor = Supervisor(config, [config.bind_socket()], announce)
         supervisor.run()
     return STARTUP_FAILURE if supervisor.refused else 0
+
+
+def fork_processes() -> None:
+    """Have processes forked, not spawned: all is imported once."""
+    _subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
+    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals, after_in_child=_forget_signals)
 
 
 def _hold_signals() -> None:

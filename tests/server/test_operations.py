@@ -302,6 +302,25 @@ def test_a_stop_before_the_processes_serve_is_quiet(server: Server, database: st
     assert not [line for line in log.read_text().splitlines() if " INFO " not in line]
 
 
+FORK = """
+import os, signal, time
+from app.server.several import fork_processes
+fork_processes()
+signal.signal(signal.SIGTERM, lambda *_: None)
+if not (child := os.fork()):
+    time.sleep(20)
+    os._exit(0)
+os.kill(child, signal.SIGTERM)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_process_that_was_just_forked_takes_no_signal_for_its_parents() -> None:
+    command = [sys.executable, "-c", FORK]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(ended.stdout) == -signal.SIGTERM
+
+
 def test_the_pool_of_a_process_that_has_gone_is_not_counted(watched: Api) -> None:
     def size() -> float:
         return float(
