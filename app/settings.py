@@ -1,5 +1,6 @@
 """What a deploy decides, from the environment or .env; a wrong value stops the start with one line."""
 
+import re
 from ipaddress import ip_address
 from typing import Annotated, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -76,6 +77,21 @@ def _loopback(host: str) -> bool:
         return False
 
 
+# Segments of pchar (RFC 3986, section 3.3), none of them empty.
+PATH = re.compile(r"(/([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*")
+
+
+def _prefix(value: str) -> str:
+    """Refuse what cannot stand before the path of a URL."""
+    if value and not value.startswith("/"):
+        raise ValueError("does not start with a slash; write it like /tasks")
+    if value.endswith("/"):
+        raise ValueError("ends with a slash; write it without, like /tasks")
+    if not PATH.fullmatch(value) or {".", ".."}.intersection(value.split("/")):
+        raise ValueError("is not the path of a URL; percent-encode what may not stand in one, like /a%20b")
+    return value
+
+
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
@@ -125,6 +141,8 @@ class Settings(DatabaseSettings, TokenSettings):
     cors_origins: Names = ["http://localhost:3000"]
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    keep_alive: Annotated[int, Field(ge=1, le=3600)] = 75  # seconds
+    root_path: Annotated[str, AfterValidator(_prefix)] = ""
     pool_size: Annotated[int, Field(ge=1)] = 10
     prepared_statements: bool = True
     on_hole: Literal["refuse", "warn"] = "refuse"

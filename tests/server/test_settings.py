@@ -54,6 +54,15 @@ def start(folder: Path, command: list[str], settings: dict[str, str]) -> list[st
     return [LEVEL.sub("", line) for line in said.splitlines() if not INFO.match(line)]
 
 
+def refused() -> str:
+    """Load the settings, which must be refused in one line."""
+    with pytest.raises(SystemExit) as refusal:
+        load(Settings)
+    said = str(refusal.value)
+    assert "\n" not in said
+    return said
+
+
 WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
     "nothing is set": ({"DATABASE_URL": "", "JWT_SECRET": ""}, {"DATABASE_URL", "JWT_SECRET"}),
     "everything is wrong": (
@@ -228,6 +237,45 @@ def test_any_asgi_server_may_serve_it(server: Server, database: str, settle: Set
 
     answer = asyncio.run(listed())
     assert (answer.status_code, answer.json()) == (200, [])
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "3601", "75s", "1.5"])
+def test_a_keep_alive_that_is_no_number_of_seconds_is_refused(settle: Settle, seconds: str) -> None:
+    settle(**SOUND | {"KEEP_ALIVE": seconds})
+    assert refused().startswith("KEEP_ALIVE: ")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "tasks",
+        "/",
+        "/tasks/",
+        "//tasks",
+        "/a//b",
+        "/a b",
+        "/a?b",
+        "/a#b",
+        "/%zz",
+        "/%4",
+        "/ü",
+        "/a\n",
+        "/..",
+        "/a/./b",
+        "https://a.example/tasks",
+        "/{user_id}",
+        '"/tasks"',
+    ],
+)
+def test_a_root_path_that_is_no_prefix_of_a_path_is_refused(settle: Settle, path: str) -> None:
+    settle(**SOUND | {"ROOT_PATH": path})
+    assert refused().startswith("ROOT_PATH: ")
+
+
+@pytest.mark.parametrize("path", ["", "/tasks", "/a/b.c", "/%C3%BC", "/~me/v1:2@x", "/..."])
+def test_a_root_path_is_a_prefix_of_a_path(settle: Settle, path: str) -> None:
+    settle(**SOUND | {"ROOT_PATH": path})
+    assert load(Settings).root_path == path
 
 
 def test_every_setting_is_explained_with_its_default(settle: Settle) -> None:
