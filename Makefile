@@ -23,6 +23,9 @@ psql: $(READY) ## psql as one user: make psql AS=alice
 migrate: $(READY) ## apply the migrations that are not applied yet, on MIGRATION_DATABASE_URL
 	@$(TASKS) migrate
 
+schema: $(READY) ## write sql/schema.sql again from the migrations
+	@WRITE_SCHEMA=1 $(PYTHON) -m pytest -q -n0 tests/database/test_schema.py
+
 rollback: $(READY) ## undo the newest applied migration
 	@$(TASKS) rollback
 
@@ -91,4 +94,4 @@ $(READY): requirements.txt
 	@.ci/venv
 
 .PHONY: help run token psql migrate rollback migrations audit prove policies report test majors check e2e \
-  e2e-next bench chaos cluster lock
+  e2e-next bench chaos cluster lock schema
