@@ -131,13 +131,15 @@ class Page(BaseModel, frozen=True):
         try:
             cursor = Cursor.model_validate_json(b64decode(self.cursor, b"-_", validate=True))
         except ValueError:
-            raise STRAY_CURSOR from None
+            raise _stray_cursor() from None
         if (cursor.sort, cursor.order) != self.ordering:
-            raise STRAY_CURSOR
+            raise _stray_cursor()
         return cursor
 
 
-STRAY_CURSOR = Invalid(("cursor", "was not issued for this ordering"))
+def _stray_cursor() -> Invalid:
+    """Return a new exception each time: one that is kept and raised again keeps every frame it passed."""
+    return Invalid(("cursor", "was not issued for this ordering"))
 
 
 def next_page(query: str, path: str, page: Page, last: str) -> str:
