@@ -84,7 +84,7 @@ async def ask(app: ASGIApp, state: dict[str, Any], refusal: str, number: int) ->
     }
     await app(scope, receive, send)
     (status,) = statuses
-    return status
+    return int(status)
 
 
 async def kept() -> int:
