@@ -20,31 +20,34 @@ SIZES = {"1 thousand rows": 1000, "1 million rows": 1_000_000, "10 million rows"
 
 
 def side_by_side(server: Server) -> dict[str, Any]:
-    """1, 2, 3 and 4: one worker each, 16 connections, 10 to the database."""
+    """1 to 4: one worker each, 16 connections, 10 to the database."""
     with compare.contenders(server) as running:
         results = compare.measure(server, running, rounds=2 if QUICK else 5, seconds=1)
-    rows = []
+    others, rows = [name for name in running if name != "api"], []
     for operation in OPERATIONS:
         measured = results[operation]
-        api, floor, limit = measured["api"], measured["floor"], measured["database"]
-        peer = measured.get("peer", {})
-        rows.append((
-            operation, *api.values(), floor["cpu"], api["cpu"] / floor["cpu"],
-            peer.get("rate"), peer.get("cpu"), api["rate"] / peer["rate"] if peer else None,
-            limit["rate"],
-        ))  # fmt: skip
+        api = measured["api"]
+        row: list[object] = [operation, *api.values()]
+        for other in others:
+            row += beside(api, measured.get(other))
+        rows.append((*row, measured["database"]["rate"]))
+    header = [f"{unit} {other}" for other in others for unit in ("req/s of", "CPU, x")]
     table(
         "One worker each: requests a second, latency in ms, CPU of the process in microseconds a request",
-        ("operation", "req/s", "p50", "p95", "p99", "CPU", "floor's CPU", "x floor",
-         "peer's req/s", "peer's CPU", "x peer", "database's limit"),
+        ("operation", "req/s", "p50", "p95", "p99", "CPU", *header, "database's limit"),
         rows,
-    )  # fmt: skip
+    )
     table(
         "Processes",
         ("", *results["memory"]),
         [("MB after it", *results["memory"].values()), ("seconds to start", *results["started"].values())],
     )
     return results
+
+
+def beside(api: dict[str, float], other: dict[str, float] | None) -> tuple[object, object]:
+    """Return another service's rate, and the API's CPU in units of its own."""
+    return (other["rate"], api["cpu"] / other["cpu"]) if other else (None, None)
 
 
 def slow_network(server: Server) -> dict[str, Any]:

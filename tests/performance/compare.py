@@ -1,5 +1,10 @@
-"""The API beside the floor, the peer and the database's own limit, in interleaved rounds."""
+"""The API beside other services and the database's own limit, in interleaved rounds.
 
+floor: empty FastAPI routes. plain: FastAPI, psycopg_pool and plain transactions. peer: FastAPI, SQLModel and
+asyncpg. fastify: Fastify and postgres.js on one round trip, with NODE=1.
+"""
+
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +18,8 @@ from performance import database, limit, services, wrk
 from performance.services import Service
 from performance.traffic import OPERATIONS, USERS, Identity, own_id, requests
 
-PEER_SERVES = {"list", "get", "create", "update"}
+PEER_SERVES = {"list", "get", "create", "update"}  # so do plain and fastify
+SERVE_ALL = {"api", "floor"}
 BATCH = 10_000  # requests handed to wrk for a round
 
 PEER_TABLE = """
@@ -38,7 +44,7 @@ create index on task (user_id);
 
 
 def peer_identity(user: int, task: int) -> int:
-    """Tell the id of a task that is counted over all users'."""
+    """Return the id of a task where ids are counted over all users."""
     return (task - 1) * USERS + user
 
 
@@ -61,14 +67,20 @@ def contenders(server: Server) -> Iterator[dict[str, Contender]]:
         connection.execute("vacuum analyze")
     url = f"postgresql+asyncpg://postgres@/peer?host={server.host}"
     with ExitStack() as stack:
-        yield {
+        running = {
             "api": _contender(stack.enter_context(services.api(conninfo))),
             "floor": _contender(stack.enter_context(services.other("performance.floor:app"))),
+            "plain": _contender(
+                stack.enter_context(services.other("performance.plain:app", DATABASE_URL=conninfo))
+            ),
             "peer": _contender(
                 stack.enter_context(services.other("performance.peer:app", DATABASE_URL=url)),
                 peer_identity,
             ),
         }
+        if os.environ.get("NODE"):
+            running["fastify"] = _contender(stack.enter_context(services.fastify(server)))
+        yield running
 
 
 def _contender(service: Service, identity: Identity = own_id) -> Contender:
@@ -81,7 +93,7 @@ def measure(server: Server, running: Mapping[str, Contender], rounds: int, secon
     for contender in running.values():
         _once(contender, "get", 1)  # connections are made, and known to be good
     for operation in OPERATIONS:
-        serving = {n: c for n, c in running.items() if n != "peer" or operation in PEER_SERVES}
+        serving = {n: c for n, c in running.items() if n in SERVE_ALL or operation in PEER_SERVES}
         samples: dict[str, list[dict[str, float]]] = {name: [] for name in (*serving, "database")}
         for _ in range(rounds):
             for name, contender in serving.items():

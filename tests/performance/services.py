@@ -14,12 +14,14 @@ from pathlib import Path
 
 import httpx
 import jwt
-from conftest import ROOT, free_port
+from conftest import ROOT, Server, free_port
 
 TICK = os.sysconf("SC_CLK_TCK")
 SECRET = secrets.token_hex(32)  # of all contenders, so that they check the same tokens
 PACKAGES = ROOT / ".venv" / "bench"  # the peer's
 POOL = 10  # connections each
+FASTIFY = ROOT / "tests" / "performance" / "fastify"
+NPM_OPTIONS = ("--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,13 @@ def api(conninfo: str, **settings: str) -> AbstractContextManager[Service]:
 def other(app: str, **settings: str) -> AbstractContextManager[Service]:
     """Run another ASGI application in the same way."""
     return serving(sys.executable, "-m", "performance.serve", app, **{"POOL_SIZE": str(POOL)} | settings)
+
+
+def fastify(server: Server) -> AbstractContextManager[Service]:
+    """Run the service on Node, installed from its lock."""
+    subprocess.run(["npm", "ci", *NPM_OPTIONS], cwd=FASTIFY, check=True, stdout=subprocess.DEVNULL)
+    address = {"PGHOST": server.host, "PGUSER": "tasks_api", "PGDATABASE": "tasks", "POOL_SIZE": str(POOL)}
+    return serving("node", str(FASTIFY / "server.mjs"), NODE_ENV="production", **address)
 
 
 def token(user: str) -> str:
