@@ -75,6 +75,9 @@ e2e-next: $(READY) ## a fresh Next.js app on the API, as tests/e2e/README.md say
 bench: $(READY) .venv/bench/ready ## measure, beside others, in ten minutes; QUICK=1: in two; BASE=file: against an earlier run
 	@PYTHONPATH=tests $(PYTHON) -W ignore -m performance
 
+upgrades: $(READY) ## the tests on the newest release of every dependency; PRE=1: pre-releases too
+	@.ci/upgrades
+
 instructions: $(READY) ## count a request's instructions, on busy machines too; BASE=commit: beside it; needs valgrind
 	@PYTHONPATH=tests:. $(PYTHON) -W ignore -m performance.instructions
 
@@ -94,4 +97,4 @@ $(READY): requirements.txt
 	@.ci/venv
 
 .PHONY: help run token psql migrate rollback migrations audit prove policies report test majors check e2e \
-  e2e-next bench chaos cluster lock schema
+  e2e-next bench chaos cluster lock schema instructions upgrades
