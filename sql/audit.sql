@@ -1224,6 +1224,64 @@ role_limit as materialized (
   where e.value is null or e.value ~ '^0*[a-z]*$'
 ),
 
+-- What the API's session relies on besides `watched`. To lack it opens no way to another user's row, and the API
+-- refuses to start where it would break its contract. Each is judged by the setting that goes before the others.
+session_setting (name, sound, danger) as materialized (
+  values ('client_encoding', 'utf-?8|unicode', 'a session that does not ask for UTF-8 itself stores other text than it was sent'),
+    ('timezone', '(etc/)?(utc|gmt)', 'a session that does not ask for UTC itself renders time stamps with another offset'),
+    ('default_transaction_isolation', 'read committed', 'concurrent changes of one user are refused'),
+    ('default_transaction_read_only', 'off?|f(alse)?|no?|0', 'every change is refused'),
+    ('standard_conforming_strings', 'on|t(rue)?|y(es)?|1', 'a backslash in a string of SQL is no backslash'),
+    ('synchronous_commit', '(on|true|yes|1|local|remote_\w+)', 'a change that was answered can be lost when the server crashes'),
+    ('fsync', 'on', 'a crash of the machine can lose changes that were answered, and damage the database'),
+    ('full_page_writes', 'on', 'a crash of the machine can damage the database')
+),
+
+session as materialized (
+  select 'warning', s.object, format('%s = %s is set here: %s', e.name, s.value, e.danger), s.remedy
+  from asked
+  cross join session_setting e
+  cross join lateral (
+    select format('%s set %s', r.place, r.name) as object, r.value, r.rank, format('alter %s reset %s;', r.place, r.name) as remedy
+    from role_setting r
+    where r.name = e.name
+    union all
+    -- Not where a command line says so: that is a server started for a while.
+    select format('configuration file: %s', c.name), c.setting, -1,
+      format('alter system reset %s; select pg_reload_conf(); -- or take it out of the file', c.name)
+    from pg_settings c
+    where c.name = e.name and c.source = 'configuration file' and c.name in ('synchronous_commit', 'fsync', 'full_page_writes')
+    order by rank desc
+    limit 1
+  ) s
+  where asked.is_tasks and lower(s.value) !~ format('^(%s)$', e.sound)
+  union all
+  select 'warning', api.name, format('the %s of the API role is %s, longer than %s: %s', l.name, s.value, l.value, 'requests wait longer than their client does'),
+    format('alter %s set %s = %L;', s.place, l.name, l.value)
+  from asked
+  cross join api
+  cross join (values ('statement_timeout', '5s', 5000), ('lock_timeout', '2s', 2000), ('idle_in_transaction_session_timeout', '10s', 10000))
+    as l (name, value, milliseconds)
+  cross join lateral (
+    select r.place, r.value, regexp_match(lower(r.value), '^ *([0-9.]+) *(us|ms|s|min|h|d|) *$') as part
+    from role_setting r
+    where r.name = l.name
+    order by r.rank desc
+    limit 1
+  ) s
+  where asked.is_tasks
+    and s.part[1]::numeric * case s.part[2]
+      when 'us' then 0.001 when 's' then 1000 when 'min' then 60000 when 'h' then 3600000 when 'd' then 86400000 else 1 end > l.milliseconds
+  union all
+  -- Characters from the row, or they would be folded where this is planned, in databases that lack them too.
+  select 'warning', format('database %I', d.datname),
+    'lower() folds ASCII alone in this database: a search for ärger misses ÄRGER',
+    '-- dump it, and restore it into: create database … template template0 encoding ''UTF8'' locale ''C.UTF-8'''
+  from asked
+  join pg_database d on d.datname = current_database() and d.encoding = pg_char_to_encoding('UTF8')
+  where asked.is_tasks and lower(chr(case when d.encoding >= 0 then 196 end)) <> chr(228)
+),
+
 -- Logins from outside, that nothing here holds back. The server's first superuser (10) is always there.
 role_leftover as materialized (
   select 'warning', quote_ident(r.rolname),
@@ -2200,6 +2258,7 @@ found (check_name, severity, object, finding, remedy) as (
   union all select 'role_impersonation', c.* from role_impersonation c
   union all select 'role_ownership', c.* from role_ownership c
   union all select 'role_limit', c.* from role_limit c
+  union all select 'session', c.* from session c
   union all select 'role_leftover', c.* from role_leftover c
   union all select 'row_security', c.* from row_security c
   union all select 'row_security_not_forced', c.* from row_security_not_forced c

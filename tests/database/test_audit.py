@@ -376,6 +376,39 @@ def test_a_setting_of_the_server_is_a_hole(server: Server, database: str, name: 
     ]
 
 
+@pytest.mark.parametrize("name", ["synchronous_commit", "full_page_writes"])
+def test_commits_that_are_not_on_disk_are_a_warning(server: Server, database: str, name: str) -> None:
+    with server.connect(database) as owner:
+        try:
+            owner.execute(f"alter system set {name} = off")
+            owner.execute("select pg_reload_conf()")
+            while not owner.execute(
+                "select from pg_settings where name = %s and setting = 'off'", [name]
+            ).rowcount:
+                pass
+            findings = audit(owner)
+        finally:
+            owner.execute(f"alter system reset {name}")
+            owner.execute("select pg_reload_conf()")
+    assert [(f.severity, f.check_name, f.object) for f in findings] == [
+        ("warning", "session", f"configuration file: {name}")
+    ]
+
+
+def test_a_database_that_folds_ascii_alone_is_a_warning(server: Server) -> None:
+    with server.connect("postgres") as superuser:
+        superuser.execute("create database folds encoding 'UTF8' locale 'C' template template0")
+        try:
+            migrations.migrate(server.conninfo("folds"))
+            with server.connect("folds") as owner:
+                findings = audit(owner)
+        finally:
+            superuser.execute("drop database folds")
+    assert [(f.severity, f.check_name, f.object) for f in findings] == [
+        ("warning", "session", "database folds")
+    ]
+
+
 @on_18
 @pytest.mark.parametrize(
     ("version", "is_sound"),
