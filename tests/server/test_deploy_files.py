@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from conftest import ROOT, Api, Server, free_port, on_18, serving
 from ruamel.yaml import YAML
-from support.faults import NOBODY, eventually
+from support.faults import NOBODY, connects, eventually
 
 DEPLOY = ROOT / "app" / "server" / "deploy"
 
@@ -150,11 +150,3 @@ def test_pgbouncer_takes_its_settings() -> None:
     finally:
         shutil.rmtree(folder)
     assert (config["server_login_retry"], config["pool_mode"]) == ("1", "transaction")
-
-
-def connects(address: str) -> bool:
-    try:
-        psycopg.connect(address).close()
-    except psycopg.OperationalError:
-        return False
-    return True

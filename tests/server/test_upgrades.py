@@ -4,7 +4,7 @@ import io
 import os
 import subprocess
 import sys
-import tarfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,11 +27,11 @@ def previous(tmp_path: Path) -> Path:
         *("log", "--first-parent", "-m", "--diff-filter=A", "--format=%H", "-1"),
         *("--", "sql/migrations"),
     )
-    archive = git("archive", f"{newest.decode().strip()}^1", "app", "sql") if newest else b""
+    archive = git("archive", "--format=zip", f"{newest.decode().strip()}^1", "app", "sql") if newest else b""
     if not archive:
         pytest.skip("THE PREVIOUS RELEASE WAS NOT TRIED on the newest schema: this clone has not its commit")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(tmp_path, filter="data")
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        files.extractall(tmp_path)
     assert len(list(tmp_path.glob("sql/migrations/*"))) < len(list(ROOT.glob("sql/migrations/*")))
     return tmp_path
 

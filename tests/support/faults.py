@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
-from conftest import BINARIES, free_port
+from conftest import BINARIES, ELSEWHERE, LOCALE, free_port
 from embedded.programs import account
 
 from app.commands import migrations
@@ -37,7 +37,8 @@ class Cluster:
         shutil.chown(folder, NOBODY or os.geteuid())
         (folder / "log").touch()
         shutil.chown(folder / "log", NOBODY or os.geteuid())
-        options = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
+        locale = LOCALE.get(version, ELSEWHERE)
+        options = ("--username=postgres", "--auth=trust", "--encoding=UTF8", *locale, "--no-sync")
         command = [str(self.binaries / "initdb"), "-D", str(self.data), *options, "--wal-segsize=1"]
         subprocess.run(command, user=NOBODY, check=True, stdout=subprocess.DEVNULL)
 
@@ -51,7 +52,7 @@ class Cluster:
         """Start it and wait until it takes connections."""
         settings |= {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": ""}
         options = [f"--{name}={value}" for name, value in settings.items()]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             with (self.folder / "log").open("ab") as log:
                 command = [str(self.binaries / "postgres"), "-D", str(self.data), *options]
@@ -67,7 +68,7 @@ class Cluster:
         """SIGKILL; SIGINT is a fast shutdown, SIGQUIT an immediate one."""
         assert self.process
         self.process.send_signal(how)
-        self.process.wait(30)
+        self.process.wait(60)
 
     def migrated(self, database: str = "tasks") -> str:
         """Make a database to serve from."""
@@ -200,12 +201,12 @@ def network(port: int, kind: type[Network] = Network) -> Iterator[Network]:
     """Put a network in front of a port."""
     made = kind(port)
     made.thread.start()
-    made.started.wait(10)
+    assert made.started.wait(60)
     try:
         yield made
     finally:
         made.loop.call_soon_threadsafe(made.stopped.set)
-        made.thread.join(10)
+        made.thread.join(60)
 
 
 PGBOUNCER = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin")
@@ -244,20 +245,24 @@ def pgbouncer(
     assert PGBOUNCER, "apt-get install pgbouncer"
     process = subprocess.Popen([PGBOUNCER, str(folder / "ini")], user=NOBODY, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(100):
-            with suppress(psycopg.OperationalError):
-                psycopg.connect(postgres.conninfo(database, "tasks_api", port)).close()
-                break
-            time.sleep(0.05)
+        eventually(lambda: connects(postgres.conninfo(database, "tasks_api", port)))
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         shutil.rmtree(folder)
 
 
-def eventually(true: Callable[[], bool], seconds: float = 10) -> float:
-    """Wait until something is true; return the seconds it took."""
+def connects(conninfo: str) -> bool:
+    """Return whether a database takes a connection."""
+    with suppress(psycopg.OperationalError):
+        psycopg.connect(conninfo).close()
+        return True
+    return False
+
+
+def eventually(true: Callable[[], bool], seconds: float = 60) -> float:
+    """Wait until something is true; return the seconds it took. The limit is for machines that are busy."""
     began = time.monotonic()
     while not true():
         assert time.monotonic() - began < seconds, "it never came true"
