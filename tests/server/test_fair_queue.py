@@ -1,20 +1,12 @@
 """Who waits for whom: in turn, user by user, and not for ever."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
 
 import pytest
+from support.clock import Loop, run
 
 from app.postgres import fair_queue
 from app.postgres.fair_queue import FairQueue
-
-
-def run(work: Callable[[], Awaitable[None]]) -> None:
-    async def to_the_end() -> None:
-        await work()
-
-    asyncio.run(to_the_end())
 
 
 async def enter(queue: FairQueue, user: str) -> bool:
@@ -32,7 +24,7 @@ def line(queue: FairQueue, *users: str) -> list[asyncio.Task[bool]]:
 
 
 def test_one_user_enters_at_most_half_of_the_places() -> None:
-    async def work() -> None:
+    async def work(_: Loop) -> None:
         queue = FairQueue(4)
         tasks = line(queue, "a", "a", "a", "a", "b")
         assert await begun(tasks) == [0, 1, 4]
@@ -46,7 +38,7 @@ def test_one_user_enters_at_most_half_of_the_places() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_a_single_user_can_always_enter(size: int) -> None:
-    async def work() -> None:
+    async def work(_: Loop) -> None:
         queue = FairQueue(size)
         tasks = line(queue, "a", "a")
         assert await begun(tasks) == [0]
@@ -57,7 +49,7 @@ def test_a_single_user_can_always_enter(size: int) -> None:
 
 
 def test_users_enter_in_turn_and_each_one_s_requests_in_order() -> None:
-    async def work() -> None:
+    async def work(_: Loop) -> None:
         queue = FairQueue(1)
         assert queue.enter("x")
         entered: list[str] = []
@@ -78,7 +70,7 @@ def test_users_enter_in_turn_and_each_one_s_requests_in_order() -> None:
 
 
 def test_a_turn_that_comes_to_a_cancelled_request_goes_on_to_the_next() -> None:
-    async def work() -> None:
+    async def work(_: Loop) -> None:
         queue = FairQueue(1)
         assert queue.enter("x")
         waiting, entered, last = line(queue, "a", "a", "b")
@@ -98,7 +90,7 @@ def test_a_turn_that_comes_to_a_cancelled_request_goes_on_to_the_next() -> None:
 def test_who_waits_too_long_is_refused_and_the_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fair_queue, "MAX_WAIT", 0.2)
 
-    async def work() -> None:
+    async def work(_: Loop) -> None:
         queue = FairQueue(2)
         first = line(queue, "a", "a", "a")
         await asyncio.sleep(0.15)
@@ -117,11 +109,11 @@ def test_who_waits_too_long_is_refused_and_the_others_are_not(monkeypatch: pytes
 def test_a_process_that_is_late_answers_instead_of_refusing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fair_queue, "MAX_WAIT", 0.05)
 
-    async def work() -> None:
+    async def work(loop: Loop) -> None:
         queue = FairQueue(1)
         tasks = line(queue, *["a"] * 20)
         await asyncio.sleep(0)
-        time.sleep(0.3)  # noqa: ASYNC251 - what keeps the event loop busy
+        loop.be_busy(0.3)
         await asyncio.sleep(0.1)
         refused = [task for task in tasks if task.done() and not task.result()]
         assert len(refused) == 1

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 import uvloop
 from starlette.types import Receive, Scope, Send
+from support.sockets import connect, listening, turns
 from uvicorn.server import ServerState
 
 from app.server import framing, protocol
@@ -55,28 +56,37 @@ class Server:
     made: list[protocol.Protocol] = field(default_factory=list)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(*self.address, limit=1024)
+        return await connect(self.address)
 
     async def sees(self, number: int) -> None:
         """Wait until the service sees this many requests, and a moment more: it must see no other."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.service.seen) < number:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
+        await turns()
         assert len(self.service.seen) == number
 
     async def ask(self, data: bytes) -> bytes:
         """Send it all; return all that is answered until the server closes or has nothing more to say."""
         reader, writer = await self.connect()
+        pieces: list[bytes] = []
+
+        async def read() -> None:
+            with suppress(ConnectionError):
+                while piece := await reader.read(65536):
+                    pieces.append(piece)
+
+        reading = asyncio.create_task(read())
         writer.write(data)
-        answer = b""
-        with suppress(TimeoutError, ConnectionError):
-            while more := await asyncio.wait_for(reader.read(65536), 0.15 if answer else 1):
-                answer += more
-                if b"close" in answer.lower() or b"/last" in answer:
+        before = None
+        while before != (before := (len(pieces), writer.transport.get_write_buffer_size())):
+            for _ in range(40):
+                if reading.done() or b"/last" in b"".join(pieces[-2:]):
                     break
+                await turns(1)
+        reading.cancel()
         writer.transport.abort()
-        return answer
+        return b"".join(pieces)
 
 
 def run(work: Callable[[Server], Any], *cuts: int, every: int = 0) -> None:
@@ -100,7 +110,7 @@ def run(work: Callable[[Server], Any], *cuts: int, every: int = 0) -> None:
             made.append(Cut(config, state, {}))
             return made[-1]
 
-        async with await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0) as server:
+        async with await asyncio.get_running_loop().create_server(make, sock=listening()) as server:
             await work(Server(server.sockets[0].getsockname(), service, made))
             for each in made:
                 each.transport.abort()
@@ -199,7 +209,7 @@ def test_a_request_is_answered_as_if_its_offer_to_upgrade_were_not_there() -> No
     chance = random.Random(7)
 
     async def work(server: Server) -> None:
-        for _ in range(150):
+        async def compare() -> None:
             lines = chance.choices(LINES, k=chance.randrange(4))
             start = chance.choice([b"GET /first HTTP/1.1", b"POST /early HTTP/1.1", b"GET /first HTTP/1.0"])
             end = b"\r\n\r\n" + chance.choice(ENDS) + GET.replace(b"second", b"last")
@@ -214,6 +224,9 @@ def test_a_request_is_answered_as_if_its_offer_to_upgrade_were_not_there() -> No
             )
             assert given == without, offering
             assert answers[0].count(b"HTTP/1.1 400") == answers[1].count(b"HTTP/1.1 400"), offering
+
+        for _ in range(5):
+            await asyncio.gather(*(compare() for _ in range(30)))
 
     run(work)
 
@@ -348,7 +361,7 @@ def test_a_refusal_is_never_taken_for_the_answer_to_an_earlier_request(broken: b
     async def work(server: Server) -> None:
         reader, writer = await server.connect()
         writer.write(b"GET /slow HTTP/1.1\r\n\r\n" + broken)
-        await asyncio.sleep(0.02)
+        await server.sees(1)
         server.service.go.set()
         answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 200 ")
@@ -363,9 +376,10 @@ def test_a_broken_body_ends_the_connection_and_an_answered_request_gets_no_secon
     async def work(server: Server) -> None:
         reader, writer = await server.connect()
         writer.write(b"POST %b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" % path)
-        await asyncio.sleep(0.02)
+        await server.sees(1)
+        answer = await reader.readuntil(b"}]") if path == b"/early" else b""
         writer.write(b"no size\r\n" + GET)
-        answer = await reader.read()
+        answer += await reader.read()
         assert answer.count(b"HTTP/1.1 ") == 1
         assert answer.startswith(b"HTTP/1.1 200 " if path == b"/early" else b"HTTP/1.1 400 ")
         assert server.service.seen == [path.decode()]
@@ -403,7 +417,7 @@ def test_empty_lines_do_not_keep_an_idle_connection(monkeypatch: pytest.MonkeyPa
         await reader.readuntil(b"}]")
         (timer,) = (each.timeout_keep_alive_task for each in server.made)
         writer.write(b"\r\n\r\n")
-        await asyncio.sleep(0.05)
+        await turns()
         assert timer is server.made[0].timeout_keep_alive_task
         assert timer is not None
         assert not timer.cancelled()
