@@ -272,14 +272,14 @@ class Ward:
         """End the API's connections, and wait until they are gone."""
         with self.server.connect("postgres") as connection:
             connection.execute(
-                "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+                "select pg_terminate_backend(pid, 60000) from pg_stat_activity"
                 " where usename = 'tasks_api' and datname = %s",
                 (self.database,),
             )
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.api.token('alice')}"} | more.pop("headers", {})
-        return httpx.request(method, f"{self.api.url}{path}", headers=headers, timeout=20, **more)
+        return httpx.request(method, f"{self.api.url}{path}", headers=headers, timeout=60, **more)
 
 
 @pytest.fixture
@@ -345,14 +345,14 @@ def environment_of(conninfo: str, settings: dict[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def serving(conninfo: str, max_age: int = 1, /, **settings: str) -> Iterator[Api]:
+def serving(conninfo: str, max_age: int = 1, max_wait: int = 2, /, **settings: str) -> Iterator[Api]:
     """Run the API in a process of its own, settings from the environment alone.
 
     It is forked from one that has imported the application, which takes longer than most tests.
-    /ready gives its answer again for `max_age` seconds.
+    /ready gives its answer again for `max_age` seconds; a request waits `max_wait` seconds for its turn.
     """
     environment, folder = environment_of(conninfo, settings), tempfile.mkdtemp(prefix="tasks")
-    process = Forked(target=serve, args=(environment, folder, max_age))
+    process = Forked(target=serve, args=(environment, folder, max_age, max_wait))
     process.start()
     yield from reached(environment, process, Path(folder))
 
@@ -397,8 +397,11 @@ def await_health(api: Api) -> None:
 
 @pytest.fixture(scope="session")
 def api(server: Server, database: str) -> Iterator[Api]:
-    """Serve the shared database as tasks_api, over at most four connections."""
-    with serving(server.conninfo(database, "tasks_api"), POOL_SIZE="4") as running:
+    """Serve the shared database as tasks_api, over at most four connections.
+
+    Two hundred requests at once may take longer on a busy machine than they would wait for their turn.
+    """
+    with serving(server.conninfo(database, "tasks_api"), 1, 60, POOL_SIZE="4") as running:
         yield running
 
 
@@ -412,7 +415,7 @@ def person(api: Api) -> Iterator[Callable[[str], Person]]:
         token = api.token(user)
         base = f"{api.url}/api/{quote(user, safe='')}"
         headers = {"Authorization": f"Bearer {token}"}
-        clients.append(httpx.Client(base_url=base, headers=headers, timeout=20))
+        clients.append(httpx.Client(base_url=base, headers=headers, timeout=60))
         return Person(user, token, clients[-1])
 
     yield make

@@ -1,6 +1,5 @@
 """Where the database fails, the answer is 503 and in the contract's words; only a defect is a 500."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ import httpx
 import pytest
 from conftest import Database, Ward, on_18
 from support.contract import assert_problem, assert_task, until_blocked
+from support.faults import eventually
 
 TASKS = "/api/alice/tasks"
 ORIGIN = {"Origin": "http://localhost:3000"}
@@ -60,7 +60,7 @@ def limited(ward: Ward, setting: str) -> Iterator[None]:
 def renew(ward: Ward) -> None:
     """Let the API lose its idle connection, and get another."""
     ward.disconnect()
-    assert ask(ward, "GET", "").status_code == 200
+    eventually(lambda: ask(ward, "GET", "").status_code == 200)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def held(ward: Ward) -> Iterator[Database]:
         yield connection
 
 
-@pytest.mark.parametrize("limit", ["lock_timeout = '20ms'", "statement_timeout = '20ms'"])
+@pytest.mark.parametrize("limit", ["lock_timeout = '100ms'", "statement_timeout = '100ms'"])
 def test_what_takes_longer_than_its_limit_is_503(ward: Ward, limit: str) -> None:
     with limited(ward, limit), held(ward):
         for request in WRITES[1:]:
@@ -162,18 +162,19 @@ def test_a_request_that_loses_its_connection_is_503(ward: Ward) -> None:
 
 @on_18
 def test_a_request_that_has_waited_too_long_is_503(ward: Ward) -> None:
-    with ThreadPoolExecutor() as pool:
-        with held(ward) as connection:
+    lock = "lock table app.tasks in access exclusive mode"
+    with ThreadPoolExecutor(9) as pool:
+        with ward.server.connect(ward.database) as connection, connection.transaction():
+            connection.execute(lock.encode())
             working = pool.submit(ask, ward, "PATCH", "/1/complete", {"completed": False})
             until_blocked(connection)
-            following = pool.submit(ask, ward, "PATCH", "/1/complete", {"completed": False})
-            time.sleep(0.2)
-            waiting = pool.submit(ask, ward, "GET", "")
+            waiting = [pool.submit(ask, ward, "GET", "") for _ in range(8)]
             assert_problem(httpx.get(ward.api.url + TASKS), 401)
             assert httpx.get(f"{ward.api.url}/health").status_code == 200
             assert "took too long" in assert_unavailable(working.result())["detail"]
-            assert "Too many requests" in assert_unavailable(waiting.result())["detail"]
-        assert following.result().status_code == 200
+            said = [assert_unavailable(future.result())["detail"] for future in waiting]
+            assert any("Too many requests" in detail for detail in said)  # one has its turn after the first
+        assert ask(ward, "GET", "").status_code == 200
 
 
 @on_18
@@ -194,17 +195,8 @@ def test_without_a_database_everything_else_still_works(ward: Ward) -> None:
             assert_problem(ward.ask("POST", TASKS, content=b"{}"), 422)
         finally:
             connection.execute(f"alter database {ward.database} connection limit -1")
-    until_back(ward)
-    assert ward.ask("GET", "/ready").status_code == 200
-
-
-def until_back(ward: Ward) -> None:
-    """Wait until the API has found its database again, which it does by itself."""
-    for _ in range(200):
-        if ask(ward, "GET", "").status_code == 200:
-            return
-        time.sleep(0.05)
-    raise AssertionError(ward.api.log.read_text())
+    eventually(lambda: ask(ward, "GET", "").status_code == 200)
+    eventually(lambda: ward.ask("GET", "/ready").status_code == 200)
 
 
 @contextmanager

@@ -34,8 +34,8 @@ def test_a_user_is_named_for_one_transaction_of_a_pooled_connection(postgres: Cl
             ):
                 pass
             return
-        with serving(pooler, **settings) as api:
+        with serving(pooler, 1, 60, **settings) as api:
             seen, looks, left = cross_watched(api, pooler, users=20, requests=400, clients=30, aborting=0.05)
     assert seen.rows
-    assert looks > 5
+    assert looks
     assert (seen.foreign, left, seen.unsound, seen.refusals) == (0, 0, [], {})

@@ -35,7 +35,7 @@ def ask(  # noqa: PLR0913 - one for each part of a request
     body: bytes | None = None,
 ) -> httpx.Response:
     """Send one request whose target and header lines go out as they stand."""
-    connection = http.client.HTTPConnection(urlsplit(api.url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(api.url).netloc, timeout=60)
     try:
         connection.putrequest(method, target, skip_accept_encoding=True)
         for name, value in headers:
@@ -114,7 +114,7 @@ def until_blocked(connection: Database) -> None:
     here = "select 1 from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
     on_citus = connection.execute("select to_regclass('citus_lock_waits')").fetchone() != (None,)
     waiting = f"{here} union all select 1 from citus_lock_waits" if on_citus else here
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not connection.execute(waiting).fetchall():
         assert time.monotonic() < until, "nobody waits"
         connection.execute("select pg_sleep(0.005)")

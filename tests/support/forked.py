@@ -34,9 +34,10 @@ def preload() -> None:
     forkserver.ensure_running()
 
 
-def serve(environment: dict[str, str], folder: str, max_age: int) -> None:
+def serve(environment: dict[str, str], folder: str, max_age: int, max_wait: int) -> None:
     """Be the process that `python -m app run` would be."""
     from app.api import health  # noqa: PLC0415 - imported before the fork
+    from app.postgres import fair_queue  # noqa: PLC0415
     from app.server import run  # noqa: PLC0415
 
     os.environ.clear()
@@ -46,4 +47,5 @@ def serve(environment: dict[str, str], folder: str, max_age: int) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     health.MAX_AGE = max_age
+    fair_queue.MAX_WAIT = max_wait
     run.serve()
