@@ -126,7 +126,11 @@ class Verifier:
         self.runner, self.tokens = runner, tokens
 
     def run(self, task: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(task)
+        async def in_time() -> T:
+            async with asyncio.timeout(60):
+                return await task
+
+        return self.runner.run(in_time())
 
     def user(self, token: str) -> str:
         return self.run(self.tokens.user(token))
@@ -157,6 +161,13 @@ class Verifier:
 
     def wait(self, seconds: float) -> None:
         self.run(asyncio.sleep(seconds))
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Let the keys be refreshed until something is true."""
+        until = time.monotonic() + 60
+        while not true():
+            assert time.monotonic() < until, "it never came true"
+            self.wait(0.02)
 
 
 @contextmanager
