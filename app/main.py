@@ -75,11 +75,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             await safety.check_prepared(database)
             await safety.audit(database, settings.on_hole)
             app.routes.extend(docs.routes if settings.docs else ())
+            app.servers = [{"url": settings.root_path or "/"}]
             yield {
                 "database": database,
                 "readiness": health.Readiness(database),
                 "tokens": Tokens(settings, keys),
                 "origins": frozenset(settings.cors_origins),
+                "root_path": settings.root_path,
             }
     except psycopg.Error as error:
         raise SystemExit(f"DATABASE_URL: {' '.join(str(error).split())}") from error

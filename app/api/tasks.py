@@ -1,6 +1,7 @@
 """The task endpoints: each runs one statement of app.api.statements."""
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Query, Request
 from starlette.responses import Response
@@ -21,6 +22,7 @@ from app.api.preconditions import (
 from app.api.routing import Route, UserTasks
 from app.api.schemas import Completion, Task, TaskChanges, TaskCreate
 from app.postgres.connection import Row, Value
+from app.postgres.database import Session
 from app.problems import Invalid, Problem
 
 UNCHANGED: dict[str, Value] = {
@@ -58,13 +60,16 @@ async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: 
     headers = {"X-Total-Count": str(rows[0][1])} if page.count else {}
     if len(listed) > page.limit:
         listed.pop()
-        headers["Link"] = next_page(request.url.query, tasks.path, page, listed[-1])
+        headers["Link"] = next_page(request.url.query, path_of(tasks, request), page, listed[-1])
     return json_response(f"[{','.join(listed)}]", headers)
 
 
 @router.post("", status_code=201, response_model=Task, responses=CREATED)
 async def create_task(
-    tasks: UserTasks, task: Annotated[TaskCreate, Body()], idempotency_key: IdempotencyKey = None
+    tasks: UserTasks,
+    task: Annotated[TaskCreate, Body()],
+    request: Request,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """With an `Idempotency-Key`, a repeat is answered with what the first request created."""
     values: dict[str, Value] = {
@@ -80,7 +85,7 @@ async def create_task(
     json, version, number, replayed, same = created
     if not same:
         raise Invalid(("Idempotency-Key", "has been used for another task"))
-    headers = {"Location": f"{tasks.path}/{number}", "ETag": etag(version)}
+    headers = {"Location": f"{path_of(tasks, request)}/{number}", "ETag": etag(version)}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
     return json_response(json, headers, 201)
@@ -137,6 +142,11 @@ async def _change(tasks: UserTasks, task_id: int, if_match: IfMatch, **changes: 
     values = UNCHANGED | changes | {"id": task_id, "etags": wanted_etags(if_match)}
     json, version = require_task(await tasks.write(statements.CHANGE_TASK, **values))
     return json_response(json, {"ETag": etag(version)})
+
+
+def path_of(tasks: Session, request: Request) -> str:
+    """Return the path of a user's tasks as clients see it: with the prefix that a proxy has taken off."""
+    return f"{request.state.root_path}/api/{quote(tasks.user, safe='')}/tasks"
 
 
 def require_task(rows: list[Row]) -> Row:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
-from urllib.parse import quote
 
 from psycopg.errors import UniqueViolation
 
@@ -128,11 +127,6 @@ class Session(NamedTuple):
     database: Database
     user: str
     client: Client | None
-
-    @property
-    def path(self) -> str:
-        """The path of this user's tasks."""
-        return f"/api/{quote(self.user, safe='')}/tasks"
 
     async def read(self, statement: str, **values: Value) -> list[Row]:
         """Run a statement that changes nothing."""

@@ -1,0 +1,53 @@
+"""Behind a proxy that keeps connections, and one that takes a prefix off the path."""
+
+import re
+import socket
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+from conftest import Server, on_18, serving
+
+PREFIX = "/to%20do/v1"
+
+
+@on_18
+def test_an_idle_connection_is_kept_as_long_as_keep_alive_says(server: Server, database: str) -> None:
+    with serving(server.conninfo(database, "tasks_api"), KEEP_ALIVE="1") as api:
+        address = urlsplit(api.url)
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=30) as client:
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            received = b""
+            while piece := client.recv(65536):  # 75 seconds would be too long for the client
+                received += piece
+        assert received.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" not in received.lower()
+
+
+@on_18
+def test_a_prefix_that_a_proxy_takes_off_is_in_every_address(server: Server, database: str) -> None:
+    """The API gets its own paths; clients get addresses that lead them through the proxy."""
+    with serving(server.conninfo(database, "tasks_api"), ROOT_PATH=PREFIX) as api:
+        headers = {"Authorization": f"Bearer {api.token('pre/fix')}"}
+        url = f"{api.url}/api/pre%2Ffix/tasks"
+        made = [httpx.post(url, headers=headers, json={"title": title}) for title in "ab"]
+        numbers = [answer.json()["id"] for answer in made]
+        there = f"{PREFIX}/api/pre%2Ffix/tasks"
+        assert [answer.headers["Location"] for answer in made] == [f"{there}/{n}" for n in numbers]
+        page = httpx.get(url, headers=headers, params={"limit": 1})
+        (link,) = re.findall(r'<(.*)>; rel="next"', page.headers["Link"])
+        assert link.startswith(f"{there}?limit=1&cursor=")
+        following = httpx.get(f"{api.url}{link.removeprefix(PREFIX)}", headers=headers)
+        assert [task["title"] for task in following.json()] == ["a"]
+        assert httpx.get(f"{api.url}{PREFIX}/health").status_code == 404  # a proxy that takes nothing off
+
+        assert httpx.get(f"{api.url}/openapi.json").json()["servers"] == [{"url": PREFIX}]
+        outside = f"https://example.org{PREFIX}"
+        root = httpx.get(f"{api.url}/")
+        assert urljoin(f"{outside}/", root.headers["Location"]) == f"{outside}/docs"
+        docs = httpx.get(f"{api.url}/docs").text
+        names = re.findall(r'(?:href|src)="([^"]+)"', docs) + re.findall(r'url: "([^"]+)"', docs)
+        assert len(names) == 4
+        for name in names:
+            there = urljoin(f"{outside}/docs", name)
+            assert there.startswith(outside)
+            assert httpx.get(f"{api.url}{there.removeprefix(outside)}").status_code == 200
