@@ -1,11 +1,9 @@
 """What Prometheus reads at /metrics: of this process, or of all where PROMETHEUS_MULTIPROC_DIR is set."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from itertools import product
-from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
@@ -18,7 +16,6 @@ from prometheus_client import (
     generate_latest,
     values,
 )
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Scope
@@ -26,6 +23,8 @@ from starlette.types import Scope
 from app.api.errors import DEFECT, POOL_REFUSED, SQLSTATES
 from app.api.routing import Route
 from app.postgres.pool import Pool
+from app.server.log_writer import LogWriter
+from app.server.metrics_folder import FolderCollector, usable_folder
 from app.server.request_log import route_template
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -37,11 +36,15 @@ SAMPLE_INTERVAL = 1  # seconds between two looks at the pool: another process ma
 class Metrics:
     """Counts requests, the database's errors, and the requests that wait for the pool."""
 
-    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+    def __init__(self, routes: Iterable[BaseRoute], log: LogWriter) -> None:
+        folder = usable_folder()
         # On import, before it was forked, a process was the only one.
         values.ValueClass = values.get_value_class()
-        self.registry = registry = CollectorRegistry()
-        self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        registry = CollectorRegistry()
+        self.shown = registry
+        if folder:
+            self.shown = CollectorRegistry()
+            self.shown.register(FolderCollector(folder, registry))
         labels = ["method", "route", "status"]
         self.requests = Counter("tasks_requests", "Requests answered.", labels, registry=registry)
         self.seconds = Histogram(
@@ -52,6 +55,10 @@ class Metrics:
         )
         self.refused = Counter(
             "tasks_pool_refused", "Requests that got no connection in time.", registry=registry
+        )
+        self.log, self.dropped_before = log, 0
+        self.dropped = Counter(
+            "tasks_log_lines_dropped", "Lines of the log that could not be written.", registry=registry
         )
         self.pool = {
             name: Gauge(f"tasks_{name}", text, registry=registry, multiprocess_mode="livesum")
@@ -101,30 +108,18 @@ class Metrics:
             await asyncio.sleep(SAMPLE_INTERVAL)
 
     def sample(self, pool: Pool) -> None:
-        """Note how the pool is doing."""
+        """Note how the pool and the log are doing."""
         stats = pool.get_stats()
         for name, gauge in self.pool.items():
             gauge.set(stats.get(name, 0))
+        dropped = self.log.dropped
+        self.dropped.inc(dropped - self.dropped_before)
+        self.dropped_before = dropped
 
     def render(self, pool: Pool) -> bytes:
         """Return the numbers in Prometheus' text format."""
         self.sample(pool)
-        if not self.folder:
-            return generate_latest(self.registry)
-        forget_the_dead(Path(self.folder))
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry, self.folder)
-        return generate_latest(registry)
-
-
-def forget_the_dead(folder: Path) -> None:
-    """Take away the gauges of processes that have ended: what they counted stays."""
-    for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
-        with suppress(PermissionError):
-            try:
-                os.kill(int(pid), 0)
-            except ProcessLookupError:
-                mark_process_dead(pid, str(folder))
+        return generate_latest(self.shown)
 
 
 @router.get("/metrics", include_in_schema=False)

@@ -7,18 +7,16 @@ an exception the messages, which may repeat what was sent, are left out.
 import asyncio
 import json
 import logging
-import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from select import PIPE_BUF
 from typing import Any
 
 from starlette.types import Scope
 
+from app.server.log_writer import LogWriter
 from app.settings import Settings
 
 # Written without logging's machinery, at a third of its cost. What is filled in needs no escaping: the
@@ -65,7 +63,7 @@ def config(settings: Settings) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": formatter[settings.log_format]},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "handlers": {"stderr": {"()": LogWriter, "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {"app": {"level": "INFO"}, "uvicorn": {"level": "INFO"}},
     }
@@ -92,9 +90,10 @@ PROBES = ("/health", "/ready", "/metrics")  # asked all the time: only a change 
 
 
 class RequestLog:
-    """Writes the lines of the requests that one turn of the event loop answers, all at once."""
+    """Gives the lines of the requests that one turn of the event loop answers to the writer, all at once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, writer: LogWriter) -> None:
+        self.writer = writer
         self.user, self.line = USERS[settings.log_users], REQUEST[settings.log_format]
         self.lines: list[str] = []
         self.probed: dict[str, int] = {}
@@ -122,15 +121,9 @@ class RequestLog:
         self.lines.append(self.line % fields)
 
     def write(self) -> None:
-        """Write as much at a time as a pipe keeps together when several processes write into it."""
+        """Have the lines written."""
         lines, self.lines = self.lines, []
-        some = ""
-        for line in [*lines, ""]:
-            if not line or len(some) + len(line) > PIPE_BUF:
-                with suppress(OSError):  # a full disk is no reason not to answer
-                    sys.stderr.write(some)
-                some = ""
-            some += line
+        self.writer.put(lines)
 
 
 def route_template(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import logging
 import signal
 import socket
 import sys
@@ -14,16 +15,13 @@ from uvicorn.config import STARTUP_FAILURE
 
 from app import main
 from app.server import request_log
+from app.server.log_writer import LogWriter, open_standard_streams
 from app.server.metrics import Metrics, router
 from app.server.protocol import Protocol
 from app.server.request_log import RequestLog
-from app.server.several import end_with_parent, serve_in_several
+from app.server.several import serve_in_several
 from app.settings import Settings, load
 
-# Seconds: longer than a load balancer keeps a connection (60, mostly), which would else send a request
-# into one that is just being closed; and longer than a person thinks.
-KEEP_ALIVE_TIMEOUT = 75
-WORKER_TIMEOUT = 15  # seconds to answer the parent on a busy machine before a process counts as hung
 SHUTDOWN_TIMEOUT = 15  # seconds to finish what was accepted: more than a request may wait for the database
 GC_THRESHOLDS = (5000, 20, 20)  # objects, and rounds of each younger generation, between two collections
 
@@ -33,6 +31,7 @@ def serve(announce: Callable[[], object] = lambda: None) -> None:
 
     Call `announce` as soon as clients can connect.
     """
+    open_standard_streams()
     settings = load(Settings)
     refuse_taken_port(settings)
     config = uvicorn.Config(
@@ -47,11 +46,12 @@ def serve(announce: Callable[[], object] = lambda: None) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # no code uses the address of a client
-        timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
+        timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
-        timeout_worker_healthcheck=WORKER_TIMEOUT,
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it again when it is done
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # log rotation sends them; they would end the process
+        signal.signal(number, signal.SIG_IGN)
     with suppress(KeyboardInterrupt):
         if config.workers > 1:
             sys.exit(serve_in_several(config, announce, counted=settings.metrics))
@@ -80,15 +80,15 @@ def create_app() -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[main.State]:
     """Run the application's own lifespan with observers in its state."""
     settings = load(Settings)
-    end_with_parent()
     async with main.lifespan(app) as state:
         collect_rarely()
-        state["observers"] = [RequestLog(settings)]
+        (writer,) = (each for each in logging.getLogger().handlers if isinstance(each, LogWriter))
+        state["observers"] = [RequestLog(settings, writer)]
         if not settings.metrics:
             yield state
             return
         app.routes.extend(router.routes)
-        metrics = Metrics(app.routes)
+        metrics = Metrics(app.routes, writer)
         state["observers"].append(metrics)
         async with metrics.sampling(state["database"].pool):
             yield state | {"metrics": metrics}

@@ -1,6 +1,5 @@
 """What an operator sees, and how the service starts and stops."""
 
-import asyncio
 import json
 import os
 import re
@@ -12,12 +11,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from select import PIPE_BUF
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -27,34 +24,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.contract import until_blocked
 from support.faults import eventually
 
-from app.server.request_log import RequestLog
-from app.settings import Settings, load
-
 CONNECTIONS = "select count(*) from pg_stat_activity where usename = 'tasks_api' and datname = %s"
 TEXT = "a text that no log may hold"
-
-
-def test_lines_are_written_together_as_far_as_a_pipe_keeps_them_together(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://tasks_api@/tasks")
-    monkeypatch.setenv("JWT_SECRET", "x" * 32)
-    monkeypatch.setenv("LOG_USERS", "id")
-    written: list[str] = []
-    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=written.append))
-    ids = [f"{number:0128}" for number in range(40)]
-
-    async def log() -> None:
-        observe = RequestLog(load(Settings))
-        for request_id in ids:
-            scope = {"method": "GET", "state": {"request_id": request_id, "user": "\N{SNOWMAN}" * 255}}
-            observe(scope, 200, 0.001)
-        await asyncio.sleep(0)
-
-    asyncio.run(log())
-    assert 1 < len(written) < len(ids)
-    assert all(len(piece.encode()) <= PIPE_BUF and piece.endswith("\n") for piece in written)
-    assert re.findall(r"request (\w+):", "".join(written)) == ids
 
 
 @pytest.fixture(scope="module")
@@ -302,23 +273,30 @@ def test_a_stop_before_the_processes_serve_is_quiet(server: Server, database: st
     assert not [line for line in log.read_text().splitlines() if " INFO " not in line]
 
 
-FORK = """
-import os, signal, time
-from app.server.several import fork_processes
-fork_processes()
-signal.signal(signal.SIGTERM, lambda *_: None)
-if not (child := os.fork()):
-    time.sleep(20)
-    os._exit(0)
-os.kill(child, signal.SIGTERM)
+STOP = """
+import os
+import signal
+import time
+from app.server import several
+
+signal.signal(signal.SIGTERM, lambda *_: print("taken for the parent's"))
+with several._signals_held():
+    child = os.fork()
+    if not child:
+        while signal.SIGTERM not in signal.sigpending():
+            time.sleep(0.01)
+        several._take_signals()
+        time.sleep(20)
+        os._exit(1)
+    os.kill(child, signal.SIGTERM)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def test_a_process_that_was_just_forked_takes_no_signal_for_its_parents() -> None:
-    command = [sys.executable, "-c", FORK]
+def test_a_process_that_was_just_started_takes_no_signal_for_its_parents() -> None:
+    command = [sys.executable, "-c", STOP]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert int(ended.stdout) == -signal.SIGTERM
+    assert ended.stdout == "0\n"
 
 
 def test_the_pool_of_a_process_that_has_gone_is_not_counted(watched: Api) -> None:
@@ -336,3 +314,45 @@ def test_processes_end_with_a_parent_that_was_killed(watched: Api) -> None:
     """The last of those that watch these."""
     watched.process.kill()
     eventually(lambda: refuses(watched), 20)
+
+
+@on_18
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU])
+def test_a_process_that_was_stopped_holds_up_neither_the_end_nor_a_change_of_processes(
+    server: Server, database: str, how: signal.Signals
+) -> None:
+    with deployed(server.conninfo(database, "tasks_api"), WEB_CONCURRENCY="2") as api:
+        pids = serving_processes(api, 2)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        api.process.send_signal(how)
+        if how != signal.SIGTERM:
+            eventually(lambda: "Finished server process" in api.log.read_text(), 60)
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+            assert httpx.get(f"{api.url}/health", timeout=20).status_code == 200
+            api.process.terminate()
+        assert api.process.wait(30) == 0
+        finished = re.findall(r"Finished server process \[(\d+)\]", api.log.read_text())
+        assert {str(pid) for pid in pids} <= set(finished)
+
+
+def serving_processes(api: Api, number: int) -> list[int]:
+    """Return the ids of the processes once all of them serve."""
+    eventually(lambda: api.log.read_text().count("Application startup complete") == number, 60)
+    return [int(pid) for pid in re.findall(r"Started server process \[(\d+)\]", api.log.read_text())]
+
+
+@on_18
+def test_sighup_replaces_processes_one_by_one_without_a_lost_request(server: Server, database: str) -> None:
+    with deployed(server.conninfo(database, "tasks_api"), WEB_CONCURRENCY="2") as api:
+        old = serving_processes(api, 2)
+        api.process.send_signal(signal.SIGHUP)
+        asked = 0
+        while api.log.read_text().count("Finished server process") < 2 or asked < 20:
+            assert httpx.get(f"{api.url}/health", timeout=20).status_code == 200
+            asked += 1
+        new = serving_processes(api, 4)[2:]
+        assert not set(new) & set(old)
+        assert "ended" not in api.log.read_text()

@@ -1,0 +1,184 @@
+"""The log never holds up a request, whatever becomes of its reader, and counts what it cannot write."""
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import tty
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from select import PIPE_BUF
+
+import httpx
+import jwt
+import pytest
+from conftest import Server, environment_of, on_18
+from support.faults import eventually
+
+from app.server.log_writer import MAX_WAITING, LogWriter
+
+Ends = tuple[int, int]
+LINES = [f"{number:.>500}\n" for number in range(4 * MAX_WAITING // 500)]
+REPORT = re.compile(r"(\d+) lines were dropped: the log could not be written\n")
+
+
+def terminal() -> Ends:
+    reader, writer = pty.openpty()
+    tty.setraw(writer)
+    return reader, writer
+
+
+def connection() -> Ends:
+    reader, writer = socket.socketpair()  # as journald's
+    return reader.detach(), writer.detach()
+
+
+def shared_pipe() -> Ends:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)  # as another process may, for all that share it
+    return reader, writer
+
+
+@pytest.fixture(params=[os.pipe, shared_pipe, terminal, connection])
+def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
+    made = request.param()
+    yield made
+    for end in made:
+        os.close(end)
+
+
+def read_until(reader: int, true: Callable[[str], bool]) -> str:
+    text = ""
+    while not true(text):
+        text += os.read(reader, 65536).decode()
+    return text
+
+
+def settled(log: LogWriter) -> bool:
+    """Return whether the writer waits for more."""
+    return not log.size
+
+
+def test_lines_that_find_no_room_are_dropped_counted_and_reported(ends: Ends) -> None:
+    reader, writer = ends
+    log = LogWriter(writer)
+    for line in LINES:  # in vain, if any of them waited for the reader
+        log.put([line])
+    dropped = log.dropped
+    assert 0 < dropped < len(LINES)
+    text = read_until(reader, lambda text: text.endswith("written\n") and reported(text) == dropped)
+    log.put(["after\n"])
+    text += read_until(reader, lambda text: text.endswith("after\n"))
+    written = REPORT.sub("", text).splitlines(keepends=True)
+    assert len(written) == len(LINES) - dropped + 1
+    assert written == [*sorted(set(written) & {*LINES}), "after\n"]
+    assert (log.dropped, reported(text)) == (dropped, dropped)
+
+
+def reported(text: str) -> int:
+    return sum(int(number) for number in REPORT.findall(text))
+
+
+def test_a_line_that_cannot_be_written_is_counted(tmp_path: Path) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    log = LogWriter(full)
+    log.put(["one\n", "two\n"])
+    eventually(lambda: log.dropped == 2)
+    file = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY)
+    os.dup2(file, full)  # there is room again
+    log.put(["three\n"])
+    eventually(lambda: settled(log))
+    assert (tmp_path / "log").read_text() == "three\n2 lines were dropped: the log could not be written\n"
+    os.close(full)
+    os.close(file)
+
+
+def test_a_reader_that_has_gone_ends_nothing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    log = LogWriter(writer)
+    log.put(["one\n"])
+    eventually(lambda: log.dropped == 1)
+    os.close(writer)
+
+
+def test_lines_are_written_together_as_far_as_a_pipe_keeps_them_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[bytes] = []
+
+    def write(_: int, lines: bytes) -> int:
+        written.append(lines)
+        return len(lines)
+
+    monkeypatch.setattr(os, "write", write)
+    lines = [f"{number:01000} \N{SNOWMAN}\n" for number in range(40)]
+    log = LogWriter()
+    log.put(lines)
+    eventually(lambda: settled(log))
+    assert 1 < len(written) < len(lines)
+    assert all(len(piece) <= PIPE_BUF and piece.endswith(b"\n") for piece in written)
+    assert b"".join(written).decode() == "".join(lines)
+
+
+@on_18
+def test_a_log_that_nobody_reads_stops_neither_requests_nor_the_end(server: Server, database: str) -> None:
+    """The lines are long, so that few requests fill what there is to fill."""
+    settings = {"LOG_FORMAT": "json", "LOG_USERS": "id", "METRICS": "true", "WEB_CONCURRENCY": "2"}
+    environment = environment_of(server.conninfo(database, "tasks_api"), settings)
+    url, user = f"http://127.0.0.1:{environment['PORT']}", "\N{GRINNING FACE}" * 255
+    token = jwt.encode({"sub": user, "exp": 2**33}, environment["JWT_SECRET"], "HS256")
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BUF)
+    command = [sys.executable, "-m", "app", "run"]
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stderr=writer)
+        try:
+            os.close(writer)
+            read_until(reader, lambda text: text.count("Application startup complete") == 2)
+            with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=20) as client:
+
+                def dropped() -> float:
+                    for _ in range(50):
+                        assert client.get(f"{url}/api/{user}/tasks").status_code == 200
+                    metrics = client.get(f"{url}/metrics").text
+                    return float(
+                        re.findall(r"^tasks_log_lines_dropped_total (\S+)", metrics, re.MULTILINE)[0]
+                    )
+
+                eventually(lambda: dropped() > 0, 120)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0
+        finally:
+            process.kill()
+            os.close(reader)
+
+
+@on_18
+def test_a_process_without_standard_streams_serves(server: Server, database: str) -> None:
+    """A socket would get their numbers, and the log be sent to a client or to the database."""
+    environment = environment_of(server.conninfo(database, "tasks_api"), {"LOG_FORMAT": "json"})
+    url = f"http://127.0.0.1:{environment['PORT']}"
+    command = ["sh", "-c", f"exec {sys.executable} -m app run <&- >&- 2>&-"]
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(command, cwd=folder, env=environment)
+        try:
+            eventually(lambda: answers(f"{url}/ready"), 60)
+            for number in range(3):
+                assert Path(f"/proc/{process.pid}/fd/{number}").readlink() == Path(os.devnull)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0
+        finally:
+            process.kill()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
