@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -21,9 +22,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from support.contract import ask, assert_problem
 from support.starts import refusal, served
 
-from app import main
+from app import main, settings
 from app.server.run import serve
-from app.settings import MigrationSettings, Settings, load
+from app.settings import Base, MigrationSettings, Settings, load
 
 Settle = Callable[..., None]
 PASSWORD = "a-password-nobody-may-see"
@@ -54,10 +55,10 @@ def start(folder: Path, command: list[str], settings: dict[str, str]) -> list[st
     return [LEVEL.sub("", line) for line in said.splitlines() if not INFO.match(line)]
 
 
-def refused() -> str:
+def refused(kind: type[Base] = Settings) -> str:
     """Load the settings, which must be refused in one line."""
     with pytest.raises(SystemExit) as refusal:
-        load(Settings)
+        load(kind)
     said = str(refusal.value)
     assert "\n" not in said
     return said
@@ -239,10 +240,494 @@ def test_any_asgi_server_may_serve_it(server: Server, database: str, settle: Set
     assert (answer.status_code, answer.json()) == (200, [])
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "3601", "75s", "1.5"])
-def test_a_keep_alive_that_is_no_number_of_seconds_is_refused(settle: Settle, seconds: str) -> None:
-    settle(**SOUND | {"KEEP_ALIVE": seconds})
-    assert refused().startswith("KEEP_ALIVE: ")
+NUMBERS = {
+    "PORT": ["http", "-1", "65536", "8000x", "0x50", "80.5"],
+    "POOL_SIZE": ["0", "-3", "1001", "9" * 400, "ten", "1.5"],
+    "WEB_CONCURRENCY": ["0", "1025", "auto", "½"],
+    "KEEP_ALIVE": ["0", "-1", "3601", "75s", "1.5", "inf", "nan"],
+    "JWT_LEEWAY": ["-1", "301", "10s", "1e1"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in NUMBERS for value in NUMBERS[name]])
+def test_a_number_out_of_its_range_is_refused_with_the_range(settle: Settle, name: str, value: str) -> None:
+    settle(**SOUND | {name: value})
+    assert re.fullmatch(rf"{name}: is not a whole number from \d+ to \d+; write one, like \d+", refused())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PREPARED_STATEMENTS", "maybe"),
+        ("METRICS", "2"),
+        ("DOCS", "none"),
+        ("LOG_FORMAT", "JSON"),
+        ("LOG_USERS", "email"),
+        ("ON_HOLE", "ignore"),
+        ("JWT_ALGORITHMS", "HS256,none"),
+    ],
+)
+def test_a_word_that_means_nothing_is_refused_with_those_that_do(
+    settle: Settle, name: str, value: str
+) -> None:
+    settle(**SOUND | {name: value})
+    assert refused().startswith(f"{name}: is ")
+    assert refused().endswith("; write one of these")
+
+
+AROUND: dict[str, tuple[Callable[[str], str], str]] = {
+    "double quotes": (lambda value: f'"{value}"', "quotes"),
+    "single quotes": (lambda value: f"'{value}'", "quotes"),
+    "typographic quotes": (lambda value: f"\u201c{value}\u201d", "quotes"),
+    "the line break of a file": (lambda value: value + "\n", "line break"),
+    "the line break of a Windows file": (lambda value: value + "\r\n", "line break"),
+    "a carriage return": (lambda value: value + "\r", "carriage return"),
+    "a blank behind": (lambda value: value + " ", "white space"),
+    "a tab before": (lambda value: "\t" + value, "white space"),
+    "a no-break space": (lambda value: value + "\u00a0", "white space"),
+    "a byte order mark": (lambda value: "\ufeff" + value, "invisible"),
+    "a zero-width space": (lambda value: value + "\u200b", "invisible"),
+}
+VALUES = {
+    "DATABASE_URL": DATABASE,
+    "JWT_SECRET": SECRET,
+    "BETTER_AUTH_SECRET": SECRET,
+    "JWT_SECRET_PREVIOUS": SECRET,
+    "JWT_JWKS_URL": "https://issuer.example/jwks",
+    "JWT_ALGORITHMS": "HS256",
+    "JWT_AUDIENCE": "tasks",
+    "JWT_ISSUER": "https://issuer.example",
+    "JWT_USER_CLAIM": "sub",
+    "CORS_ORIGINS": "https://a.example",
+    "HOST": "127.0.0.1",
+    "PORT": "8000",
+    "ROOT_PATH": "/tasks",
+    "LOG_FORMAT": "json",
+    "METRICS": "true",
+}
+
+
+@pytest.mark.parametrize("kind", AROUND)
+def test_what_surrounds_a_value_by_mistake_is_refused_and_the_cause_named(settle: Settle, kind: str) -> None:
+    around, cause = AROUND[kind]
+    for name, value in VALUES.items():
+        settle(
+            **SOUND | {"JWT_SECRET": "" if name == "BETTER_AUTH_SECRET" else SECRET} | {name: around(value)}
+        )
+        said = refused()
+        assert said.startswith(f"{name.replace('BETTER_AUTH', 'JWT')}: ")
+        assert cause in said
+        assert SECRET not in said
+        assert PASSWORD not in said
+        settle(**{name: ""})
+
+
+def test_a_setting_that_repeats_its_own_name_is_refused(settle: Settle) -> None:
+    for name in VALUES.keys() - {"BETTER_AUTH_SECRET"}:
+        settle(**SOUND | {name: f"{name}={VALUES[name]}"})
+        assert refused().startswith(f"{name}: repeats its own name")
+        settle(**{name: ""})
+
+
+def test_a_secret_may_hold_a_line_break_since_openssl_writes_long_ones_so(settle: Settle) -> None:
+    settle(**SOUND | {"JWT_SECRET": f"{SECRET}\n{SECRET}"})
+    loaded = load(Settings).jwt_secret
+    assert loaded
+    assert loaded.get_secret_value() == f"{SECRET}\n{SECRET}"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA0123456789abcdef0123456789\n-----END PUBLIC KEY-----",
+        "-----BEGIN CERTIFICATE-----\nMCowBQYDK2VwAyEA0123456789abcdef0123456789\n-----END CERTIFICATE-----",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMXqK3aFZz3oH0000000000",
+        '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}',
+    ],
+)
+@pytest.mark.parametrize("name", ["JWT_SECRET", "JWT_SECRET_PREVIOUS"])
+def test_a_key_that_others_may_know_is_no_shared_secret(settle: Settle, name: str, key: str) -> None:
+    """With a public key as the secret of an HMAC, anyone can sign (RFC 8725, section 2.1)."""
+    settle(**SOUND | {name: key})
+    assert refused().startswith(f"{name}: is a key")
+    assert key[:30] not in refused()
+
+
+ORIGINS = {
+    "https://a.example/": "write it so",
+    "https://a.example/app": "as https://a.example;",
+    "https://a.example?x": "as https://a.example;",
+    "https://a.example#x": "as https://a.example;",
+    "https://a.example:443": "as https://a.example;",
+    "http://a.example:80": "as http://a.example;",
+    "https://a.example:": "as https://a.example;",
+    "https://a.example:08443": "as https://a.example:8443;",
+    "HTTPS://a.example": "as https://a.example;",
+    "https://A.Example": "as https://a.example;",
+    "https://a.example\\": "as https://a.example;",
+    "http://[0:0::1]:3000": "as http://[::1]:3000;",
+    "https://münchen.example": "as https://xn--mnchen-3ya.example;",
+    "https://用户.example": "as https://xn--zouo53b.example;",
+    "https://straße.example": "punycode",
+    "https://*.Example.app": "as https://*.example.app;",
+    "https://*.example.app/": "as https://*.example.app;",
+    "https://a.example https://b.example": "commas",
+    "https://a.example;https://b.example": "commas",
+    '["https://a.example", "https://b.example"]': "JSON list",
+    "[]": "JSON list",
+    '"https://a.example","https://b.example"': "quotes",
+    'https://b.example, "https://a.example"': "quotes",
+    "*": "every page",
+    "https://a.example,*": "every page",
+    "null": "any page",
+    "a.example": "scheme",
+    "localhost:3000": "scheme",
+    "//a.example": "scheme",
+    "https:a.example": "scheme",
+    "https://https://a.example": "as https://https;",
+    "wss://a.example": "scheme",
+    "file://": "scheme",
+    "htps://a.example": "write https",
+    "*://a.example": "scheme",
+    "https://": "host",
+    "https:///a": "host",
+    "https://:3000": "host",
+    "https://a.example:0": "port",
+    "https://a.example:65536": "port",
+    "https://a.example:http": "port",
+    "https://a.example:*": "port",
+    "https://a..example": "not a host name",
+    "https://a%41.example": "not a host name",
+    "https://a<b.example": "not a host name",
+    f"https://{'a' * 64}.example": "not a host name",
+    "http://127.1": "IPv4",
+    "http://256.0.0.1": "IPv4",
+    "http://2130706433": "IPv4",
+    "http://0x7f.0.0.1": "IPv4",
+    "http://[::1": "IPv6",
+    "http://[::g]": "IPv6",
+    "https://*": "*.example.com",
+    "https://*.app": "*.example.com",
+    "https://example.*": "*.example.com",
+    "https://*example": "*.example.com",
+    "https://*.co.uk": "*.example.com",
+    "https://*.com.au": "*.example.com",
+    "https://*.*.example.app": "*.example.com",
+    "https://*-*.example.app": "*.example.com",
+    "https://192.168.0.*": "*.example.com",
+    "https://*.168.0.1": "*.example.com",
+    "chrome-extension://*": "*.example.com",
+    ",": "without members",
+}
+
+
+@pytest.mark.parametrize("value", ORIGINS)
+def test_an_origin_that_no_browser_sends_is_refused_with_the_form_to_write(
+    settle: Settle, value: str
+) -> None:
+    settle(**SOUND | {"CORS_ORIGINS": value})
+    said = refused()
+    assert said.startswith("CORS_ORIGINS: ")
+    assert ORIGINS[value] in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://a.example",
+        "https://a.example, https://b.example,http://c.example",
+        "http://localhost:3000",
+        "http://localhost",
+        "https://a.example:8443",
+        "http://127.0.0.1:5173",
+        "http://[::1]:3000",
+        "https://xn--mnchen-3ya.example",
+        "https://a_b.example",
+        "https://a.example.",
+        "https://*.example.app",
+        "https://app-*.vercel.app",
+        "https://*-app.example.co.uk",
+        "https://a.*.example.com:8443",
+        "http://*.localhost:3000",
+        "capacitor://localhost",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        "tauri://localhost",
+    ],
+)
+def test_an_origin_that_a_browser_sends_is_taken_as_it_stands(settle: Settle, value: str) -> None:
+    settle(**SOUND | {"CORS_ORIGINS": value})
+    assert load(Settings).cors_origins == re.split(", ?", value)
+
+
+def test_a_password_in_an_origin_is_not_printed(settle: Settle) -> None:
+    settle(**SOUND | {"CORS_ORIGINS": f"https://user:{PASSWORD}@a.example"})
+    assert PASSWORD not in refused()
+
+
+HOSTS = {
+    "http://127.0.0.1": "alone",
+    "tcp://0.0.0.0": "alone",
+    "0.0.0.0/0": "alone",
+    "unix:/run/tasks.sock": "alone",
+    "/run/tasks.sock": "alone",
+    "[::1]": "brackets",
+    "[::]:8000": "brackets",
+    "0.0.0.0:8000": "PORT",
+    "localhost:": "PORT",
+    "*": "0.0.0.0",
+    "127.0.0.1 ::1": "IPv6",
+    "127.0.0.1,::1": "IPv6",
+    "a..b": "not a host name",
+    "1::2::3": "IPv6",
+    "münchen": "not a host name",
+    "x" * 64: "not a host name",
+    "127.0.0.1\n::1": "line break",
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_that_none_can_listen_on_is_refused_with_the_form_to_write(settle: Settle, host: str) -> None:
+    settle(**SOUND | {"HOST": host})
+    assert refused().startswith("HOST: ")
+    assert HOSTS[host] in refused()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "fe80::1%eth0", "localhost", "a-b.example."])
+def test_an_address_or_a_name_is_a_host(settle: Settle, host: str) -> None:
+    settle(**SOUND | {"HOST": host})
+    assert load(Settings).host == host
+
+
+# What libpq takes for a host, a port, a database or a parameter where it is part of the password.
+TAIL = "tailtail"
+UNESCAPED = [
+    f"postgresql://u:p@{TAIL}@h/d",
+    f"postgresql://u:p@@{TAIL}@h/d",
+    f"postgresql://u:{TAIL}@@h/d",
+    f"postgresql://u:@{TAIL}@h:5432/d?sslmode=require",
+    f"postgresql://u:p@{TAIL},x@h/d",
+    f"postgresql://u:p@{TAIL}:1@h/d",
+    f"postgresql://u:p@{TAIL}/x@h/d",
+    f"postgresql://u:p@{TAIL}#x@h/d",
+    f"postgresql://u:p@{TAIL}?x=1@h/d",
+    f"postgresql://u:p@[{TAIL}]@h/d",
+    f"postgresql://u:{TAIL}/x@h/d",
+    f"postgresql://u:12/{TAIL}@h/d",
+    f"postgresql://u:/{TAIL}@h/d",
+    f"postgresql://u:p/{TAIL}?{TAIL}=1@h/d",
+    f"postgresql://u:p/{TAIL}?{TAIL}@h/d",
+    f"postgresql://u:p%{TAIL}@h/d",
+    f"postgresql://u:p%4{TAIL}@h/d",
+    f"postgresql://u:{TAIL}%@h/d",
+    f"postgresql://u:p {TAIL}@h/d",
+    f"postgresql://u:{TAIL}/d",
+    f"postgres://u:p@{TAIL}@h/d",
+]
+
+
+@pytest.mark.parametrize("url", UNESCAPED)
+def test_a_password_that_is_not_percent_encoded_is_refused_and_no_part_of_it_printed(
+    settle: Settle, url: str
+) -> None:
+    settle(**SOUND | {"DATABASE_URL": url, "MIGRATION_DATABASE_URL": url})
+    for kind, name in ((Settings, "DATABASE_URL"), (MigrationSettings, "MIGRATION_DATABASE_URL")):
+        said = refused(kind)
+        assert said.startswith(f"{name}: holds a character that must be percent-encoded")
+        assert TAIL not in said
+
+
+ADDRESSES = {
+    "postgresql+asyncpg://u@h/d": "SQLAlchemy",
+    "postgresql+psycopg2://u@h/d": "SQLAlchemy",
+    "postgresql+psycopg://u@h/d": "SQLAlchemy",
+    "postgres+pg8000://u@h/d": "SQLAlchemy",
+    "jdbc:postgresql://h/d?user=u": "JDBC",
+    "mysql://u@h/d": "not an address of PostgreSQL",
+    "mysql+pymysql://u@h/d": "not an address of PostgreSQL",
+    "sqlite:///tasks.db": "not an address of PostgreSQL",
+    "mongodb+srv://u@h/d": "not an address of PostgreSQL",
+    "prisma+postgres://h": "not an address of PostgreSQL",
+    "https://h/d": "not an address of PostgreSQL",
+    "PostgreSQL://u@h/d": "write postgresql://",
+    "psql 'postgresql://u@h/d'": "command",
+    "postgresql:/u@h/d": "not a PostgreSQL connection string",
+    "u:p@h/d": "not a PostgreSQL connection string",
+    "host=h password=a b": "not a PostgreSQL connection string",
+    "postgresql://u@h/d?pgbouncer=true": "pgbouncer, which PostgreSQL's libpq does not know; take it out",
+    "postgresql://u@h/d?sslmode=require&pgbouncer=true&connection_limit=1": "pgbouncer",
+    "postgresql://u@h/d?schema=public": "the tables are in the schema app",
+    "postgresql://u@h/d?currentSchema=app": "the tables are in the schema app",
+    "postgresql://u@h/d?connection_limit=5": "set POOL_SIZE",
+    "postgresql://u@h/d?pool_timeout=0": "take it out",
+    "postgresql://u@h/d?prepared_statement_cache_size=0": "PREPARED_STATEMENTS=false",
+    "postgresql://u@h/d?sslaccept=strict": "sslmode=verify-full",
+    "postgresql://u@h/d?ssl=require": "sslmode=require",
+    "postgresql://u@h/d?uselibpqcompat=true": "take it out",
+    "postgresql://u@h:70000/d": "between 1 and 65535",
+    "postgresql://u@h:0/d": "between 1 and 65535",
+    "host=h port=x": "not a number",
+}
+
+
+@pytest.mark.parametrize("url", ADDRESSES)
+def test_an_address_that_libpq_does_not_read_is_refused_with_the_reason(settle: Settle, url: str) -> None:
+    settle(**SOUND | {"DATABASE_URL": url})
+    assert refused().startswith("DATABASE_URL: ")
+    assert ADDRESSES[url] in refused()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://u:p@h/d",
+        "postgresql://u:p%40%2F%3A%25@h/d",
+        "postgresql://u:p#s?:ö@h/d",
+        "postgresql://u@h1:1,h2:2/d?target_session_attrs=read-write",
+        "postgresql://u@[::1]:5432/d",
+        "postgresql://u@%2Frun%2Fpostgresql/d",
+        "postgresql:///d?host=/run/postgresql&user=u",
+        "postgresql://u@h/d?ssl=true&connect_timeout=3",
+        "postgresql://h/d?user=u@server",
+        "host=/run/postgresql dbname=d user=u password='a b@c/d'",
+        "dbname=d",
+        "service=tasks",
+    ],
+)
+def test_an_address_that_libpq_reads_is_taken(settle: Settle, url: str) -> None:
+    settle(**SOUND | {"DATABASE_URL": url})
+    assert load(Settings).database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("url", [DATABASE, "host=h user=tasks_api dbname=d"])
+def test_migrations_are_refused_as_tasks_api(settle: Settle, url: str) -> None:
+    settle(MIGRATION_DATABASE_URL=url)
+    assert refused(MigrationSettings).startswith("MIGRATION_DATABASE_URL: names the role tasks_api")
+
+
+def test_an_address_with_the_roots_of_the_system_finds_them_or_is_refused(
+    settle: Settle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = "postgresql://u@h/d?sslmode=verify-full&sslrootcert=system"
+    roots = tmp_path / "roots.pem"
+    roots.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", "")  # for monkeypatch to restore
+    monkeypatch.setenv("SSL_CERT_DIR", "")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: ssl.DefaultVerifyPaths(*[""] * 6))
+    monkeypatch.setattr(settings, "BUNDLES", ["/nowhere", str(roots)])
+    settle(**SOUND | {"DATABASE_URL": url})
+    load(Settings)
+    assert os.environ["SSL_CERT_FILE"] == str(roots)
+    os.environ["SSL_CERT_FILE"] = "/mine"
+    load(Settings)
+    assert os.environ["SSL_CERT_FILE"] == "/mine"
+    os.environ["SSL_CERT_FILE"] = ""
+    monkeypatch.setattr(settings, "BUNDLES", ["/nowhere"])
+    assert "SSL_CERT_FILE" in refused()
+    settle(**SOUND | {"DATABASE_URL": "postgresql://u@h/d", "PGSSLROOTCERT": "system"})
+    assert "SSL_CERT_FILE" in refused()
+
+
+@pytest.mark.parametrize("name", ["JWT_AUDIENCE", "JWT_ISSUER", "JWT_ALGORITHMS"])
+@pytest.mark.parametrize(
+    "value", [",", ", ,", '["HS256"]', "'HS256', 'HS384'", "HS256,'HS384'", "HS256,\nHS384"]
+)
+def test_a_list_in_another_form_is_refused(settle: Settle, name: str, value: str) -> None:
+    """Else an audience of commas alone would be none, and of any token."""
+    settle(**SOUND | {name: value})
+    assert refused().startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("keys", "algorithms"),
+    [
+        ({}, "RS256"),
+        ({}, "EdDSA,ES256"),
+        ({"JWT_SECRET": "", "JWT_JWKS_URL": "https://issuer.example/jwks"}, "HS256"),
+        ({"JWT_SECRET": "", "JWT_JWKS_URL": "https://issuer.example/jwks"}, "HS384,HS512"),
+    ],
+)
+def test_algorithms_of_which_no_key_verifies_any_are_refused(
+    settle: Settle, keys: dict[str, str], algorithms: str
+) -> None:
+    settle(**SOUND | keys | {"JWT_ALGORITHMS": algorithms})
+    assert refused().startswith("JWT_ALGORITHMS: names none that ")
+
+
+def test_one_file_of_settings_may_hold_a_secret_that_the_algorithms_leave_out(settle: Settle) -> None:
+    settle(**SOUND, JWT_JWKS_URL="https://issuer.example/jwks", JWT_ALGORITHMS="EdDSA")
+    assert load(Settings)
+
+
+# The file
+
+
+LINES = f"DATABASE_URL={DATABASE}\nJWT_SECRET={SECRET}\nPORT=8001\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_file_is_read_as_windows_and_others_write_utf_8(settle: Settle, encoding: str, end: str) -> None:
+    settle()
+    Path(".env").write_bytes(f"export {LINES}# ü\n".replace("\n", end).encode(encoding))
+    loaded = load(Settings)
+    assert loaded.database_url.get_secret_value() == DATABASE
+    assert loaded.port == 8001
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_file_in_utf_16_is_refused_in_one_line(settle: Settle, encoding: str) -> None:
+    settle(**SOUND)
+    Path(".env").write_bytes(LINES.encode(encoding))
+    assert re.fullmatch(r"\.env: .*UTF-16.*; save it as UTF-8", refused())
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "cp437"])
+def test_a_file_in_an_older_encoding_is_refused_with_the_line(settle: Settle, encoding: str) -> None:
+    settle(**SOUND)
+    Path(".env").write_bytes(f"{LINES}# für alle\n".encode(encoding))
+    assert refused() == ".env: is not UTF-8 in line 4; save it as UTF-8"
+
+
+def test_a_folder_in_place_of_the_file_is_refused_unless_it_is_a_virtual_environment(settle: Settle) -> None:
+    settle(**SOUND)
+    Path(".env").mkdir()
+    assert refused().startswith(".env: is a directory")
+    Path(".env/pyvenv.cfg").touch()
+    assert load(Settings)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads any file")
+def test_a_file_that_this_user_may_not_read_is_refused(settle: Settle) -> None:
+    settle(**SOUND)
+    Path(".env").touch(mode=0)
+    assert refused().startswith(".env: cannot be read: Permission denied")
+
+
+def test_a_file_that_cannot_be_read_is_refused(settle: Settle) -> None:
+    settle(**SOUND)
+    Path(".env").symlink_to(".env")
+    assert refused().startswith(".env: cannot be read: Too many levels of symbolic links")
+
+
+def test_what_stands_twice_or_is_misspelt_is_doubted(settle: Settle) -> None:
+    settle(JWT_AUDIANCE="x", Cors_Origin="https://a.example", HOSTNAME="x", JWT_SECRET_FILE="x", POOLSIZE="")
+    Path(".env").write_text(f"{LINES}\nexport PORT=1\n# PORT=2\nLOG_USER=id\nPGPORT=1\n")
+    assert settings.doubts() == [
+        ".env: PORT is set 2 times; the last one counts",
+        "CORS_ORIGIN is not a setting; is CORS_ORIGINS meant?",
+        "JWT_AUDIANCE is not a setting; is JWT_AUDIENCE meant?",
+        "LOG_USER is not a setting; is LOG_USERS meant?",
+    ]
+    settle(JWT_AUDIENCE="x", CORS_ORIGINS="https://a.example", LOG_USERS="id")
+    assert settings.doubts() == [".env: PORT is set 2 times; the last one counts"]
+
+
+def test_a_missing_setting_is_found_under_a_misspelt_name(settle: Settle) -> None:
+    settle(**SOUND | {"JWT_SECRET": ""}, JWT_SECERT=SECRET)
+    assert refused() == "JWT_SECRET: is missing; JWT_SECERT is set, which is not a setting"
+    settle(JWT_SECRET=SECRET, DATABASE_URL="")
+    Path(".env").write_text(f"DATABASE_ULR={DATABASE}\nDATABASE_URL=\n")
+    assert refused() == "DATABASE_URL: is missing; DATABASE_ULR is set, which is not a setting"
 
 
 @pytest.mark.parametrize(
