@@ -4,7 +4,7 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from starlette.requests import Request
 
-from app.problems import Problem
+from app.identity import MISSING, Refused
 
 
 class Bearer(SecurityBase):
@@ -16,9 +16,17 @@ class Bearer(SecurityBase):
     scheme_name = "bearer"
 
     async def __call__(self, request: Request) -> str:
-        """Return the user whom the token names; raise Problem 401 for none."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise Problem(401, "A bearer token is needed", {"WWW-Authenticate": "Bearer"})
-        user: str = await request.state.tokens.user(token.strip())
-        return user
+        """Return the user that the token names; raise Refused if there is none, or it is not valid."""
+        try:
+            return await _user(request)
+        except Refused as refused:
+            request.state.refused = refused.reason  # for the log and the metrics
+            raise
+
+
+async def _user(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Refused(MISSING, 401, "A bearer token is needed", {"WWW-Authenticate": "Bearer"})
+    user: str = await request.state.tokens.user(token.strip())
+    return user

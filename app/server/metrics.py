@@ -22,6 +22,7 @@ from starlette.types import Scope
 
 from app.api.errors import DEFECT, POOL_REFUSED, SQLSTATES
 from app.api.routing import Route
+from app.identity import REASONS
 from app.postgres.pool import Pool
 from app.server.log_writer import LogWriter
 from app.server.metrics_folder import FolderCollector, usable_folder
@@ -60,6 +61,9 @@ class Metrics:
         self.dropped = Counter(
             "tasks_log_lines_dropped", "Lines of the log that could not be written.", registry=registry
         )
+        self.tokens = Counter(
+            "tasks_tokens_refused", "Requests whose token was refused.", ["reason"], registry=registry
+        )
         self.pool = {
             name: Gauge(f"tasks_{name}", text, registry=registry, multiprocess_mode="livesum")
             for name, text in (
@@ -79,6 +83,8 @@ class Metrics:
                 self.child(key)
         for state in SQLSTATES:
             self.errors.labels(state.ljust(5, "0"))
+        for reason in REASONS:
+            self.tokens.labels(reason)
 
     def child(self, key: tuple[str, str, int]) -> tuple[Counter, Histogram]:
         """Return what counts requests of one method, route and status."""
@@ -93,6 +99,9 @@ class Metrics:
         duration.observe(seconds)
         if (failure := scope["state"].get("failure")) is not None:
             (self.errors.labels(failure) if failure != POOL_REFUSED else self.refused).inc()
+
+        if (reason := scope["state"].get("refused")) is not None:
+            self.tokens.labels(reason).inc()
 
     @asynccontextmanager
     async def sampling(self, pool: Pool) -> AsyncIterator[None]:

@@ -26,6 +26,8 @@ REQUEST = {
     '"status": %d, "ms": %.2f, "user": %s}\n',
     "plain": "%s %s request %s: %s %s %d in %.2f ms, user %s\n",
 }
+# Instead of the user: why the token was refused, one of app.identity.REASONS.
+REFUSED = {"json": 'null, "refused": "%s"', "plain": "null, token refused: %s"}
 
 
 class Line(logging.Formatter):
@@ -95,6 +97,7 @@ class RequestLog:
     def __init__(self, settings: Settings, writer: LogWriter) -> None:
         self.writer = writer
         self.user, self.line = USERS[settings.log_users], REQUEST[settings.log_format]
+        self.refused = REFUSED[settings.log_format]
         self.lines: list[str] = []
         self.probed: dict[str, int] = {}
 
@@ -106,6 +109,7 @@ class RequestLog:
                 return
             self.probed[path] = status
         user = scope["state"].get("user")  # set once the token has been verified
+        refused = None if user else scope["state"].get("refused")
         fields = (
             datetime.now(UTC).isoformat(timespec="milliseconds"),
             "error" if status == 500 else "info",  # noqa: PLR2004 - a defect
@@ -114,7 +118,7 @@ class RequestLog:
             path,
             status,
             seconds * 1000,
-            self.user(user) if user else "null",
+            self.user(user) if user else self.refused % refused if refused else "null",
         )
         if not self.lines:
             asyncio.get_running_loop().call_soon(self.write)
