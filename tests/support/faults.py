@@ -102,6 +102,7 @@ class Network:
         self.hanging = False  # nothing is passed on any more
         self.cut: Callable[[bytes], bool] = lambda _: False  # pass this piece on, but no answer to it
         self.writers: set[asyncio.StreamWriter] = set()
+        self.unheard = asyncio.Event()  # an answer came that is not passed on
         self.started = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
@@ -148,12 +149,15 @@ class Network:
                     await asyncio.sleep(0.02)
                 if client and self.cut(piece):
                     self.writers.discard(client[0])
+                    self.unheard.clear()
                     writer.write(piece)
-                    await asyncio.sleep(0.3)  # the server does it, but nobody will hear of it
+                    await self.unheard.wait()  # the server has done it, and its client does not hear of it
                     return
                 if writer in self.writers:
                     writer.write(piece)
                     await writer.drain()
+                else:
+                    self.unheard.set()
 
     def drop(self) -> None:
         """Reset every connection there is."""
