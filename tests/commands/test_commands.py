@@ -49,7 +49,7 @@ def command(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -75,7 +75,7 @@ def running(checkout: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], 
     finally:
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=30)
+        rest, _ = process.communicate(timeout=120)
         assert "Traceback" not in rest
 
 

@@ -58,7 +58,7 @@ def using(home: Path) -> Iterator[subprocess.Popen[str]]:
     with begin(home) as process:
         await_ready(process)
         yield process
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
 
 
 def postmaster(cluster: Cluster) -> int:
@@ -140,7 +140,7 @@ def test_two_first_runs_at_once_both_work(fresh: Cluster) -> None:
         for process in (one, other):
             await_ready(process)
         server = psutil.Process(postmaster(fresh))
-        said = [process.communicate(timeout=60)[1] for process in (one, other)]
+        said = [process.communicate(timeout=300)[1] for process in (one, other)]
     assert sum("Setting up" in text for text in said) == 1
     assert not server.is_running()
 
@@ -184,7 +184,7 @@ def test_folders_above_are_opened_to_pass_through_but_not_to_read(
 def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     script = 'mount -t tmpfs -o size=8m tmpfs "$0" || exit 75; cd "$0"; exec "$@"'
     with begin(tmp_path / ".postgres", "unshare", "--mount", "sh", "-c", script, str(tmp_path)) as process:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=300)
     if process.returncode == 75:
         pytest.skip("not even root may mount on this machine")
     assert process.returncode == 1

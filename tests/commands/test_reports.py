@@ -197,7 +197,7 @@ def test_where_grants_and_policies_do_not_meet_is_said(
 def test_each_file_runs_in_plain_psql(server: Server, database: str, name: str) -> None:
     command = [str(find_programs() / "psql"), "-X", "-v", "ON_ERROR_STOP=1", "-f", str(SQL / name)]
     done = subprocess.run(
-        [*command, server.conninfo(database)], capture_output=True, text=True, check=False, timeout=30
+        [*command, server.conninfo(database)], capture_output=True, text=True, check=False, timeout=300
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert {"audit.sql": "(0 rows)", "prove.sql": "none BROKEN", "policies.sql": "(18 rows)"}[

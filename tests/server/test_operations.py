@@ -38,7 +38,7 @@ def watched(server: Server, database: str) -> Iterator[Api]:
 
 def ask(api: Api, method: str, path: str, user: str = "olga", **rest: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {api.token(user)}", **rest.pop("headers", {})}
-    return httpx.request(method, api.url + path, headers=headers, timeout=20, **rest)
+    return httpx.request(method, api.url + path, headers=headers, timeout=60, **rest)
 
 
 def logged(api: Api, request: str, number: int) -> list[dict[str, Any]]:
@@ -74,12 +74,13 @@ def test_a_line_names_nobody_who_has_not_shown_to_be_it(watched: Api) -> None:
     ask(watched, "GET", "/no/%0a/path", headers=headers)
     preflight = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "GET"}
     httpx.options(f"{watched.url}/api/somebody/tasks", headers=headers | preflight)
-    assert [(x["status"], x["user"], x["route"]) for x in logged(watched, "number-two", 4)] == [
+    lines = logged(watched, "number-two", 4)  # two processes write them, each when it comes to it
+    assert {(line["status"], line["user"], line["route"]) for line in lines} == {
         (403, None, "/api/{user_id}/tasks"),
         (405, None, "/api/{user_id}/tasks"),
         (404, None, "-"),
         (204, None, "-"),
-    ]
+    }
 
 
 def test_several_processes_are_counted_together(watched: Api) -> None:
@@ -94,7 +95,7 @@ def test_several_processes_are_counted_together(watched: Api) -> None:
     before = count()
     for _ in range(20):  # each on a connection of its own, so that both processes get some
         assert ask(watched, "GET", "/api/olga/tasks/999999").status_code == 404
-    assert count() == before + 20
+    eventually(lambda: count() == before + 20)  # each is counted after its answer
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,8 @@ def test_a_defect_is_logged_without_what_was_sent(observed: Observed) -> None:
 
 @on_18
 def test_a_stop_lets_accepted_requests_finish(server: Server, clone: str) -> None:
+    with server.connect(clone) as owner:  # or the request would time out while a busy machine stops
+        owner.execute(f"alter role tasks_api in database {clone} set lock_timeout = '60s'")
     with (
         server.connect(clone) as other,
         serving(server.conninfo(clone, "tasks_api")) as api,
@@ -182,8 +185,8 @@ def test_a_stop_lets_accepted_requests_finish(server: Server, clone: str) -> Non
             api.process.send_signal(signal.SIGTERM)
             eventually(lambda: refuses(api))
         assert accepted.result().status_code == 201
-        assert api.process.wait(10) == 0
-        assert other.execute(CONNECTIONS, [clone]).fetchall() == [(0,)]
+        assert api.process.wait(60) == 0
+        eventually(lambda: other.execute(CONNECTIONS, [clone]).fetchall() == [(0,)])
 
 
 def refuses(api: Api) -> bool:
@@ -201,7 +204,7 @@ def start(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     environment.setdefault("JWT_SECRET", secrets.token_hex(32))
     command = [sys.executable, "-m", "app", "run"]
     return subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -219,7 +222,7 @@ def test_a_refused_start_ends_every_process(server: Server, clone: str, tmp_path
 
 def test_a_head_without_end_is_cut_off(api: Api) -> None:
     host, port = api.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client, pytest.raises(OSError):
+    with socket.create_connection((host, int(port)), timeout=60) as client, pytest.raises(OSError):
         client.sendall(b"GET /health HTTP/1.1\r\nX: " + b"x" * 64 * 1024 * 1024)
     assert httpx.get(f"{api.url}/health").status_code == 200
 
@@ -248,17 +251,17 @@ def test_processes_wait_for_a_database_that_is_away_and_stop_together(server: Se
         with few_files(api.process.pid):
             os.kill(first, signal.SIGKILL)
             eventually(lambda: "No process can be started: Too many open files" in api.log.read_text())
-        eventually(lambda: "another in 2 s" in api.log.read_text(), 30)
+        eventually(lambda: "another in 2 s" in api.log.read_text(), 120)
         said = re.findall(r"Process \[(\d+)\] ended: (.*)", api.log.read_text())
         assert said[0] == (str(first), "killed by SIGKILL; another in 0 s")
         assert said[1][1] == "exit status 3; another in 2 s"
         assert httpx.get(f"{api.url}/health").status_code == 200
         owner.execute(f"alter database {clone} connection limit -1")
-        eventually(lambda: api.log.read_text().count("Application startup complete") == 3, 20)
+        eventually(lambda: api.log.read_text().count("Application startup complete") == 3, 120)
         assert httpx.get(f"{api.url}/ready").status_code == 200
         api.process.terminate()  # which ends both
-        assert api.process.wait(15) == 0
-        assert owner.execute(CONNECTIONS, [clone]).fetchall() == [(0,)]
+        assert api.process.wait(60) == 0
+        eventually(lambda: owner.execute(CONNECTIONS, [clone]).fetchall() == [(0,)])
 
 
 def test_a_stop_before_the_processes_serve_is_quiet(server: Server, database: str, tmp_path: Path) -> None:
@@ -269,7 +272,7 @@ def test_a_stop_before_the_processes_serve_is_quiet(server: Server, database: st
         process = subprocess.Popen(command, env=environment, stderr=file, start_new_session=True)
     eventually(lambda: "Started parent process" in log.read_text())
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0
     assert not [line for line in log.read_text().splitlines() if " INFO " not in line]
 
 
@@ -286,7 +289,7 @@ with several._signals_held():
         while signal.SIGTERM not in signal.sigpending():
             time.sleep(0.01)
         several._take_signals()
-        time.sleep(20)
+        time.sleep(60)
         os._exit(1)
     os.kill(child, signal.SIGTERM)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -305,15 +308,20 @@ def test_the_pool_of_a_process_that_has_gone_is_not_counted(watched: Api) -> Non
             re.findall(r"^tasks_pool_size (\S+)", httpx.get(f"{watched.url}/metrics").text, re.MULTILINE)[0]
         )
 
+    def is_less() -> bool:
+        with suppress(httpx.RemoteProtocolError):  # a process that ends closes what it has just accepted
+            return size() < before
+        return False
+
     before = size()
     watched.process.send_signal(signal.SIGTTOU)  # uvicorn's: one process less
-    eventually(lambda: size() < before)
+    eventually(is_less)
 
 
 def test_processes_end_with_a_parent_that_was_killed(watched: Api) -> None:
     """The last of those that watch these."""
     watched.process.kill()
-    eventually(lambda: refuses(watched), 20)
+    eventually(lambda: refuses(watched))
 
 
 @on_18

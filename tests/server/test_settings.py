@@ -45,7 +45,7 @@ def start(folder: Path, command: list[str], settings: dict[str, str]) -> list[st
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment |= {"PYTHONPATH": str(ROOT), "PORT": "0"} | settings
     ended = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     said = ended.stdout + ended.stderr
     assert ended.returncode not in (0, -9, -15)

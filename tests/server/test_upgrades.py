@@ -50,6 +50,8 @@ def test_the_previous_release_serves_while_and_after_the_schema_becomes_the_newe
         )
         with server.connect("postgres") as connection:
             connection.execute("alter role tasks_api login")
+            for limit in ("lock_timeout", "statement_timeout"):  # a busy machine may take longer to migrate
+                connection.execute(f"alter role tasks_api in database {name} set {limit} = '60s'")
         with (
             deployed(server.conninfo(name, "tasks_api"), PYTHONPATH=str(previous)) as api,
             ThreadPoolExecutor(4) as clients,
@@ -61,7 +63,7 @@ def test_the_previous_release_serves_while_and_after_the_schema_becomes_the_newe
             def use() -> list[int]:
                 statuses: list[int] = []
                 while not stop or len(statuses) % 5:
-                    with httpx.Client(headers=headers, timeout=20) as client:
+                    with httpx.Client(headers=headers, timeout=60) as client:
                         made = client.post(url, json={"title": "x"})
                         task = f"{api.url}{made.headers.get('Location', '')}"
                         answers = [
@@ -76,7 +78,7 @@ def test_the_previous_release_serves_while_and_after_the_schema_becomes_the_newe
 
             running = [clients.submit(use) for _ in range(4)]
             migrations.migrate(owner)
-            assert httpx.get(f"{api.url}/ready", timeout=20).status_code == 200
+            assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 200
             stop.append(True)
             seen = [status for future in running for status in future.result()]
     assert len(seen) >= 20
