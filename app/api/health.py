@@ -9,12 +9,19 @@ from starlette.responses import JSONResponse, Response
 
 from app.api.answers import documented, problems
 from app.api.routing import Route
-from app.api.statements import CHANGE_TASK, CREATE_TASK, CREATE_TASK_ONCE, DELETE_TASK, GET_TASK
+from app.api.statements import (
+    CHANGE_TASK,
+    CREATE_TASK,
+    CREATE_TASK_ONCE,
+    DELETE_TASK,
+    GET_TASK,
+    TOGGLE_TASK,
+)
 from app.postgres import Unready, safety
 from app.postgres.database import Database
 from app.problems import Problem
 
-STATEMENTS = (GET_TASK, CREATE_TASK, CREATE_TASK_ONCE, CHANGE_TASK, DELETE_TASK)
+STATEMENTS = (GET_TASK, CREATE_TASK, CREATE_TASK_ONCE, CHANGE_TASK, TOGGLE_TASK, DELETE_TASK)
 MAX_AGE = 1  # seconds for which an answer is given again
 # Balancers ask less often than this within that time: a client that asks without a pause is given one.
 MAX_ASKED = 10

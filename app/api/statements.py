@@ -5,46 +5,79 @@ would match better than pg_catalog's. Operators go without: pg_catalog has each 
 is used with here, and app/postgres/safety.py sees to it that nothing else is on the role's search_path.
 """
 
+from typing import NamedTuple
+
 from app.api.pages import Page
 from app.postgres.connection import Value
 
-# In the order of the JSON.
-COLUMNS = "id, user_id, title, description, completed, version, created_at, updated_at"
+# The members of a task that a client has sent, validated, as one JSON object.
+SENT = "%(sent)s::jsonb"
+
+
+class Column(NamedTuple):
+    """How a column is read from SENT, and its default: that of the table, which a test compares."""
+
+    sent: str
+    default: str = "null"
+
+
+# What clients may set, in the order of the JSON. A column more is a line here, a type in schemas.py and a
+# migration. Only immutable functions: on a column of a row that is changed, Citus refuses all others.
+COLUMNS = {
+    "title": Column(f"app.trimmed({SENT} ->> 'title')"),
+    "description": Column(f"{SENT} ->> 'description'"),
+    "completed": Column(f"({SENT} ->> 'completed')::boolean", "false"),
+}
+
+NAMES = ", ".join(COLUMNS)
+NEW = ", ".join(f"coalesce({column.sent}, {column.default})" for column in COLUMNS.values())
+
+# A task as it is answered.
+TASK = f"id, user_id, {NAMES}, version, created_at, updated_at"
 
 CREATE_TASK = f"""
 with created as (
-  insert into app.tasks (title, description, completed)
-  values (app.trimmed(%(title)s), %(description)s, %(completed)s)
-  returning {COLUMNS}
+  insert into app.tasks ({NAMES})
+  values ({NEW})
+  returning {TASK}
 )
 select pg_catalog.to_json(created), version, id, false, true
 from created
 """
 
-CREATE_TASK_ONCE = """
-select task, version, id, replayed, same
-from app.create_task_once(%(key)s, pg_catalog.json_build_object(
-  'title', app.trimmed(%(title)s), 'description', %(description)s::text, 'completed', %(completed)s::boolean))
+# What was kept before a column was added has none: it is answered, and compared, as one with the default.
+WANTED = ", ".join(f"'{name}', coalesce({column.sent}, {column.default})" for name, column in COLUMNS.items())
+BLANK = ", ".join(f"'{name}', {column.default}" for name, column in COLUMNS.items())
+CREATE_TASK_ONCE = f"""
+select pg_catalog.to_json(task), task.version, task.id, once.replayed, ({NEW}) is not distinct from ({NAMES})
+from app.create_task_once(%(key)s, pg_catalog.json_build_object({WANTED})) as once
+cross join lateral (
+  select {TASK}
+  from pg_catalog.json_populate_record(
+    pg_catalog.json_populate_record(null::app.tasks, pg_catalog.json_build_object({BLANK})), once.task)
+) as task
 """
 
 GET_TASK = f"""
 select pg_catalog.to_json(task), version
-from (select {COLUMNS} from app.tasks where user_id = %(user_id)s and id = %(id)s) as task
+from (select {TASK} from app.tasks where user_id = %(user_id)s and id = %(id)s) as task
 """
 
-# No row: there is no such task. A row of nulls: there is, but If-Match names other versions.
-# The lock asks for the task as it is by now: the snapshot still shows one that was deleted meanwhile.
-# Not concat(), which is stable: on columns of what is changed, Citus passes on immutable functions alone.
-CHANGE_TASK = f"""
+
+def _change(changes: str) -> str:
+    """Return the statement that makes these changes.
+
+    No row: there is no such task. A row of nulls: there is, but If-Match names other versions. The lock asks
+    for the task as it is by now: the snapshot still shows one that was deleted meanwhile.
+    """
+    return f"""
 with changed as (
   update app.tasks
-  set title = coalesce(app.trimmed(%(title)s), title),
-    description = case when %(set_description)s then %(description)s else description end,
-    completed = case when %(toggle)s then not completed else coalesce(%(completed)s, completed) end
+  set {changes}
   where user_id = %(user_id)s and id = %(id)s
     and (%(etags)s::text is null or '"' || version::text || '"'
       = any(pg_catalog.string_to_array(%(etags)s, pg_catalog.chr(10))))
-  returning {COLUMNS}
+  returning {TASK}
 )
 select pg_catalog.to_json(changed), version from changed
 union all
@@ -52,6 +85,16 @@ select null, null
 from (select 1 from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
 where %(etags)s::text is not null and not exists (select 1 from changed)
 """
+
+
+# A member that is absent (`?`) keeps its value; null sets null.
+CHANGE_TASK = _change(
+    ",\n    ".join(
+        f"{name} = case when {SENT} ? '{name}' then {column.sent} else {name} end"
+        for name, column in COLUMNS.items()
+    )
+)
+TOGGLE_TASK = _change("completed = not completed")
 
 DELETE_TASK = """
 with deleted as (
@@ -71,7 +114,7 @@ where %(etags)s::text is not null and not exists (select 1 from deleted)
 LIST_TASKS = f"""
 select pg_catalog.to_json(task)
 from (
-  select {COLUMNS}
+  select {TASK}
   from app.tasks
   where user_id = %(user_id)s {{status}} {{search}} {{after}}
   order by {{order}}

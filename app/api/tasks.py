@@ -1,5 +1,6 @@
 """The task endpoints: each runs one statement of app.api.statements."""
 
+import json
 from typing import Annotated
 from urllib.parse import quote
 
@@ -25,13 +26,6 @@ from app.postgres.connection import Row, Value
 from app.postgres.database import Session
 from app.problems import Invalid, Problem
 
-UNCHANGED: dict[str, Value] = {
-    "title": None,
-    "set_description": False,
-    "description": None,
-    "toggle": False,
-    "completed": None,
-}
 TOGGLE = Completion()
 
 ALWAYS = problems(401, 403, 422, 503)
@@ -72,33 +66,28 @@ async def create_task(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """With an `Idempotency-Key`, a repeat is answered with what the first request created."""
-    values: dict[str, Value] = {
-        "title": task["title"],
-        "description": task.get("description"),
-        "completed": task.get("completed", False),
-    }
-    key = field_value(idempotency_key)
+    sent, key = json.dumps(task), field_value(idempotency_key)
     if key is None:
-        (created,) = await tasks.write(statements.CREATE_TASK, **values)
+        (created,) = await tasks.write(statements.CREATE_TASK, sent=sent)
     else:
-        (created,) = await tasks.write_with_retry(statements.CREATE_TASK_ONCE, key=key, **values)
-    json, version, number, replayed, same = created
+        (created,) = await tasks.write_with_retry(statements.CREATE_TASK_ONCE, key=key, sent=sent)
+    body, version, number, replayed, same = created
     if not same:
         raise Invalid(("Idempotency-Key", "has been used for another task"))
     headers = {"Location": f"{path_of(tasks, request)}/{number}", "ETag": etag(version)}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
-    return json_response(json, headers, 201)
+    return json_response(body, headers, 201)
 
 
 @router.get("/{task_id}", response_model=Task, responses=READ)
 async def get_task(tasks: UserTasks, task_id: TaskId, if_none_match: IfNoneMatch = None) -> Response:
     """With `If-None-Match`, a version that the client has is not sent again."""
-    json, version = require_task(await tasks.read(statements.GET_TASK, id=task_id))
+    body, version = require_task(await tasks.read(statements.GET_TASK, id=task_id))
     headers = {"ETag": etag(version)}
     if is_unchanged(if_none_match, headers["ETag"]):
         return json_response("", headers, 304)
-    return json_response(json, headers)
+    return json_response(body, headers)
 
 
 @router.put("/{task_id}", name="put_task", response_model=Task, responses=CHANGED)
@@ -107,15 +96,7 @@ async def update_task(
     tasks: UserTasks, task_id: TaskId, changes: Annotated[TaskChanges, Body()], if_match: IfMatch = None
 ) -> Response:
     """Change the members that are present and keep the rest; `null` clears a description."""
-    return await _change(
-        tasks,
-        task_id,
-        if_match,
-        title=changes.get("title"),
-        set_description="description" in changes,
-        description=changes.get("description"),
-        completed=changes.get("completed"),
-    )
+    return await _change(tasks, task_id, if_match, statements.CHANGE_TASK, sent=json.dumps(changes))
 
 
 @router.patch("/{task_id}/complete", response_model=Task, responses=CHANGED)
@@ -126,9 +107,9 @@ async def complete_task(
     if_match: IfMatch = None,
 ) -> Response:
     """Set `completed`; without a body, or with an empty one, toggle it."""
-    return await _change(
-        tasks, task_id, if_match, completed=completion.get("completed"), toggle=not completion
-    )
+    if not completion:
+        return await _change(tasks, task_id, if_match, statements.TOGGLE_TASK)
+    return await _change(tasks, task_id, if_match, statements.CHANGE_TASK, sent=json.dumps(completion))
 
 
 @router.delete("/{task_id}", status_code=204, responses=DELETED)
@@ -138,10 +119,12 @@ async def delete_task(tasks: UserTasks, task_id: TaskId, if_match: IfMatch = Non
     return json_response("", {}, 204)
 
 
-async def _change(tasks: UserTasks, task_id: int, if_match: IfMatch, **changes: Value) -> Response:
-    values = UNCHANGED | changes | {"id": task_id, "etags": wanted_etags(if_match)}
-    json, version = require_task(await tasks.write(statements.CHANGE_TASK, **values))
-    return json_response(json, {"ETag": etag(version)})
+async def _change(
+    tasks: UserTasks, task_id: int, if_match: IfMatch, statement: str, **changes: Value
+) -> Response:
+    etags = wanted_etags(if_match)
+    body, version = require_task(await tasks.write(statement, id=task_id, etags=etags, **changes))
+    return json_response(body, {"ETag": etag(version)})
 
 
 def path_of(tasks: Session, request: Request) -> str:

@@ -16,7 +16,7 @@ from app.postgres.deadline import Client, Deadline
 from app.postgres.servers import EXPLAIN_HERE, ask_servers, check_spread
 
 SQL = Path(__file__).parent.parent.parent / "sql"
-SCHEMA_VERSION = 12  # the newest migration this code needs
+SCHEMA_VERSION = max(int(file.name[:4]) for file in (SQL / "migrations").iterdir())  # that this code needs
 
 log = logging.getLogger("uvicorn.error")
 

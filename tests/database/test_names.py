@@ -24,6 +24,8 @@ TWINS = (
     "less(timestamptz, timestamptz) returns boolean",
     "same(text, text) returns boolean",
     "member(json, text) returns text",
+    "member(jsonb, text) returns text",
+    "has(jsonb, text) returns boolean",
 )
 OPERATORS = {
     "||": ("concatenate", "text", "integer"),
@@ -33,17 +35,17 @@ OPERATORS = {
     "<": ("less", "timestamptz", "timestamptz"),
     "=": ("same", "text", "text"),
     "->>": ("member", "json", "text"),
+    "->> ": ("member", "jsonb", "text"),
+    "?": ("has", "jsonb", "text"),
 }
-TASK = {"title": "Mine", "description": "x", "completed": False}
-VALUES = TASK | {
+VALUES = {
+    "sent": '{"title": "Mine", "description": "x", "completed": false}',
     "user_id": "alice",
     "id": 1,
     "key": "key",
     "etags": '"1"',
     "search": "min",
     "limit": 2,
-    "set_description": True,
-    "toggle": False,
 }
 RUN = {
     "create": statements.CREATE_TASK,
@@ -52,6 +54,7 @@ RUN = {
     "get": statements.GET_TASK,
     "search": statements.LIST_TASKS.format(status="", search=statements.SEARCH, after="", order="id"),
     "change": statements.CHANGE_TASK,
+    "toggle": statements.TOGGLE_TASK,
     "delete": statements.DELETE_TASK,
 }
 
