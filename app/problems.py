@@ -23,6 +23,7 @@ TITLES = {status.value: status.phrase for status in HTTPStatus} | {
 MESSAGES = {
     "missing": "is missing",
     "dict_type": "must be a JSON object",
+    "list_type": "must be a list",
     "string_type": "must be a string",
     "too_long": "must have at most {max_length} characters",
     "bool_type": "must be true or false",
@@ -68,13 +69,10 @@ def validate(adapter: TypeAdapter[T], value: object, name: str) -> T:
 
 
 def invalid(errors: Iterable[Any], name: str) -> Invalid:
-    """Name the fields that Pydantic refused, or the whole of what was validated."""
-    return Invalid(
-        *(
-            (
-                str(error["loc"][-1]) if error["loc"] else name,
-                MESSAGES.get(error["type"], "is not valid").format(**error.get("ctx", {})),
-            )
-            for error in errors
-        )
-    )
+    """Name each field that Pydantic refused once, or the whole of what was validated."""
+    fields: dict[str, str] = {}
+    for error in errors:
+        field = next((part for part in reversed(error["loc"]) if isinstance(part, str)), name)
+        message = MESSAGES.get(error["type"], "is not valid").format(**error.get("ctx", {}))
+        fields.setdefault(field, message)
+    return Invalid(*fields.items())

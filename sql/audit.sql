@@ -652,8 +652,8 @@ code as materialized (
     coalesce(b.code, pg_get_function_sqlbody(p.oid), '') as body,
     exists (select from unnest(p.proconfig) c where c like 'search\_path=%') as has_path,
     m.objid is not null as is_authored,
-    asked.is_tasks and n.nspname = 'app' and p.proname in ('current_user_id', 'next_task_id', 'trimmed', 'schema_version',
-      'insert_task', 'create_task_once', 'refuse_recount', 'stamp_task', 'touch_task') as is_migrated
+    asked.is_tasks and n.nspname = 'app' and p.proname in ('current_user_id', 'next_task_id', 'trimmed', 'local_time', 'tags', 'are_tags',
+      'schema_version', 'insert_task', 'create_task_once', 'refuse_recount', 'stamp_task', 'touch_task') as is_migrated
   from asked
   cross join pg_proc p
   join pg_namespace n on n.oid = p.pronamespace

@@ -106,7 +106,7 @@ begin
       (alice, 'alice keeps the same idempotency key', 'keep 1',
         $$insert into app.idempotency_keys (key, task) values ('prove', '{"title": "alice''s"}')$$),
       (alice, 'alice reads her tasks', 'find 2',
-        'select id, user_id, title, description, completed, version, created_at, updated_at from app.tasks'),
+        'table app.tasks'),
       (alice, 'alice''s tasks are hers, number 1 and 2', 'find 2',
         'select from app.tasks where user_id = {alice} and id in (1, 2) and version = 1'),
       (alice, 'alice changes her task', 'find 1',

@@ -82,9 +82,21 @@ create table app.tasks (
   version integer not null default 1,
   created_at timestamp with time zone not null default clock_timestamp(),
   updated_at timestamp with time zone not null,
+  priority text not null default 'medium'::text,
+  due_date timestamp without time zone,
+  category text,
+  tags text[] not null default '{}'::text[],
   constraint tasks_pkey PRIMARY KEY (user_id, id),
   constraint tasks_user_id_fkey FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE,
+  constraint tasks_category_length CHECK (((char_length(category) >= 1) AND (char_length(category) <= 50))),
+  constraint tasks_category_lower CHECK ((category = lower(category))),
+  constraint tasks_category_trimmed CHECK ((category = app.trimmed(category))),
   constraint tasks_description_length CHECK ((char_length(description) <= 1000)),
+  constraint tasks_due_date_range CHECK (((due_date >= '0001-01-01 00:00:00'::timestamp without time zone) AND (due_date <= '9999-12-31 23:59:59'::timestamp without time zone))),
+  constraint tasks_due_date_seconds CHECK ((due_date = date_trunc('second'::text, due_date))),
+  constraint tasks_priority_word CHECK ((priority = ANY (ARRAY['none'::text, 'low'::text, 'medium'::text, 'high'::text, 'urgent'::text]))),
+  constraint tasks_tags_count CHECK ((cardinality(tags) <= 20)),
+  constraint tasks_tags_words CHECK (((tags = '{}'::text[]) OR app.are_tags(tags))),
   constraint tasks_title_length CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200))),
   constraint tasks_title_trimmed CHECK ((title = app.trimmed(title)))
 );
@@ -98,9 +110,17 @@ comment on column app.tasks.completed is 'Whether it is done.';
 comment on column app.tasks.version is 'Starts at 1; every real change adds 1. The API''s ETag.';
 comment on column app.tasks.created_at is 'When it was made.';
 comment on column app.tasks.updated_at is 'When it last really changed; grows with version.';
+comment on column app.tasks.priority is 'How much it matters: none, low, medium, high or urgent.';
+comment on column app.tasks.due_date is 'When it is to be done: null or a local date and time without a zone, in whole seconds.';
+comment on column app.tasks.category is 'The group that it is in: null or 1 to 50 characters in lower case, without white space at either end.';
+comment on column app.tasks.tags is 'What it is about: at most 20 tags of 1 to 50 characters, none twice, in the order in which they were sent.';
 
 alter table app.tasks alter column title set statistics 0;
 alter table app.tasks alter column description set statistics 0;
+alter table app.tasks alter column priority set statistics 0;
+alter table app.tasks alter column due_date set statistics 0;
+alter table app.tasks alter column category set statistics 0;
+alter table app.tasks alter column tags set statistics 0;
 
 CREATE INDEX tasks_by_status ON app.tasks USING btree (user_id, completed, id);
 comment on index app.tasks_by_status is 'Serves listing by status, newest first.';
@@ -141,8 +161,8 @@ comment on policy update_own on app.tasks is 'Users change their own tasks only,
 
 grant delete,
   select,
-  insert (title, description, completed),
-  update (title, description, completed)
+  insert (title, description, completed, priority, due_date, category, tags),
+  update (title, description, completed, priority, due_date, category, tags)
   on app.tasks to tasks_api;
 
 CREATE TRIGGER tasks_stamp BEFORE INSERT ON app.tasks FOR EACH ROW WHEN ((new.updated_at IS NULL)) EXECUTE FUNCTION app.stamp_task();
@@ -240,6 +260,13 @@ comment on policy select_all on audit.accepted is 'Whoever runs the audit sees w
 
 grant select
   on audit.accepted to public;
+
+create function app.are_tags(value text[]) returns boolean
+language sql immutable parallel safe
+return (SELECT ((array_ndims(are_tags.value) = 1) AND (count(DISTINCT tag.tag) = count(*)) AND bool_and(((tag.tag = app.trimmed(tag.tag)) AND ((char_length(tag.tag) >= 1) AND (char_length(tag.tag) <= 50))))) FROM unnest(are_tags.value) tag(tag));
+comment on function app.are_tags(text[]) is 'Whether each is of 1 to 50 characters without white space at its ends, and none is there twice.';
+revoke execute on function app.are_tags(text[]) from public;
+grant execute on function app.are_tags(text[]) to tasks_api;
 
 create function app.create_task_once(wanted_key text, wanted json) returns TABLE(task json, version integer, id bigint, replayed boolean, same boolean)
 language plpgsql volatile
@@ -361,18 +388,32 @@ language plpgsql volatile
 set search_path = pg_catalog
 as $$
 declare
-  made record;
+  columns text;
+  expressions text;
+  made app.tasks;
 begin
-  insert into app.tasks (title, description, completed)
-  values (wanted->>'title', wanted->>'description', coalesce((wanted->>'completed')::boolean, false))
-  returning id, user_id, title, description, completed, version, created_at, updated_at
-  into made;
-  return pg_catalog.to_json(made);
+  select string_agg(quote_ident(a.attname), ', ' order by a.attnum), string_agg(format('($1).%I', a.attname), ', ' order by a.attnum)
+  into columns, expressions
+  from pg_attribute as a
+  where a.attrelid = 'app.tasks'::regclass and a.attnum > 0 and not a.attisdropped
+    and wanted->>a.attname is not null;
+
+  execute format('insert into app.tasks (%s) values (%s) returning *', columns, expressions)
+  into made
+  using json_populate_record(null::app.tasks, wanted);
+  return to_json(made);
 end
 $$;
-comment on function app.insert_task(json) is 'Creates a task with the members of a JSON object, and answers it as the API does.';
+comment on function app.insert_task(json) is 'Creates a task with the members of a JSON object, and returns all columns of its row.';
 revoke execute on function app.insert_task(json) from public;
 grant execute on function app.insert_task(json) to tasks_api;
+
+create function app.local_time(value text) returns timestamp without time zone
+language sql immutable parallel safe
+return make_timestamp((substr(value, 1, 4))::integer, (substr(value, 6, 2))::integer, (substr(value, 9, 2))::integer, (substr(value, 12, 2))::integer, (substr(value, 15, 2))::integer, (substr(value, 18, 2))::double precision);
+comment on function app.local_time(text) is 'The local time written as YYYY-MM-DDTHH:MM:SS.';
+revoke execute on function app.local_time(text) from public;
+grant execute on function app.local_time(text) to tasks_api;
 
 create function app.next_task_id() returns bigint
 language sql volatile
@@ -398,7 +439,7 @@ revoke execute on function app.refuse_recount() from public;
 
 create function app.schema_version() returns integer
 language sql immutable parallel safe
-return 12;
+return 19;
 comment on function app.schema_version() is 'The number of the newest migration that is applied.';
 revoke execute on function app.schema_version() from public;
 grant execute on function app.schema_version() to tasks_api;
@@ -413,6 +454,13 @@ end
 $$;
 comment on function app.stamp_task() is 'A new task was last changed when it was made.';
 revoke execute on function app.stamp_task() from public;
+
+create function app.tags(value jsonb) returns text[]
+language sql immutable parallel safe strict
+return (SELECT COALESCE(array_agg(once.tag ORDER BY once.place), '{}'::text[]) AS "coalesce" FROM (SELECT app.trimmed(sent.tag) AS tag, min(sent.place) AS place FROM jsonb_array_elements_text(tags.value) WITH ORDINALITY sent(tag, place) GROUP BY (app.trimmed(sent.tag))) once);
+comment on function app.tags(jsonb) is 'The strings of a JSON array without white space at their ends, none twice, in their order.';
+revoke execute on function app.tags(jsonb) from public;
+grant execute on function app.tags(jsonb) to tasks_api;
 
 create function app.touch_task() returns trigger
 language plpgsql volatile

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match
 
+from app.api import schemas
 from app.problems import Invalid, Problem, invalid
 
 log = logging.getLogger("uvicorn.error")
@@ -42,11 +43,9 @@ REFUSALS = {
 }
 SQLSTATES = {state: detail for detail, states in REFUSALS.items() for state in states}
 
-# The field at fault and its rule, by the constraint or the SQLSTATE.
-RULES = {
-    "tasks_title_length": ("title", "must have 1 to 200 characters, white space at its ends aside"),
-    "tasks_description_length": ("description", "must have at most 1000 characters"),
-    "idempotency_keys_key_format": ("Idempotency-Key", "must have 1 to 255 printable ASCII characters"),
+# The field at fault and its rule, by what the constraint's name begins with.
+RULES = schemas.RULES | {
+    "idempotency_keys_key_": ("Idempotency-Key", "must have 1 to 255 printable ASCII characters"),
 }
 
 
@@ -72,7 +71,7 @@ async def _on_problem(_: Request, error: Problem) -> Response:
 async def _on_database_error(request: Request, error: psycopg.Error) -> Response:
     """Say in the contract's words what the database refused; its own stay in the log."""
     state = error.sqlstate or ("08000" if isinstance(error, psycopg.OperationalError) else "")
-    rule = RULES.get(_constraint(error) or state)
+    rule = _violated_rule(error)
     if rule:
         return Invalid(rule).response()
     busy = isinstance(error, PoolTimeout)
@@ -84,12 +83,12 @@ async def _on_database_error(request: Request, error: psycopg.Error) -> Response
     )
 
 
-def _constraint(error: psycopg.Error) -> str | None:
-    """Return the name of the rule that was broken; from a server of Citus it comes in the message alone."""
-    if error.diag.constraint_name or not isinstance(error, psycopg.errors.CheckViolation):
-        return error.diag.constraint_name
-    message = error.diag.message_primary or ""
-    return next((name for name in RULES if name.isidentifier() and name in message), None)
+def _violated_rule(error: psycopg.Error) -> tuple[str, str] | None:
+    """Return a violated constraint's field and rule; from Citus its name comes in the message alone."""
+    said = error.diag.constraint_name or ""
+    if not said and isinstance(error, psycopg.errors.CheckViolation):
+        said = error.diag.message_primary or ""
+    return next((rule for start, rule in RULES.items() if start in said), None)
 
 
 async def _on_invalid_request(_: Request, error: RequestValidationError) -> Response:

@@ -11,6 +11,7 @@ from app.api.answers import documented, problems
 from app.api.routing import Route
 from app.api.statements import (
     CHANGE_TASK,
+    COUNT_TASKS,
     CREATE_TASK,
     CREATE_TASK_ONCE,
     DELETE_TASK,
@@ -21,7 +22,7 @@ from app.postgres import Unready, safety
 from app.postgres.database import Database
 from app.problems import Problem
 
-STATEMENTS = (GET_TASK, CREATE_TASK, CREATE_TASK_ONCE, CHANGE_TASK, TOGGLE_TASK, DELETE_TASK)
+STATEMENTS = (GET_TASK, COUNT_TASKS, CREATE_TASK, CREATE_TASK_ONCE, CHANGE_TASK, TOGGLE_TASK, DELETE_TASK)
 MAX_AGE = 1  # seconds for which an answer is given again
 # Balancers ask less often than this within that time: a client that asks without a pause is given one.
 MAX_ASKED = 10

@@ -4,33 +4,71 @@ import json
 import re
 from base64 import b64decode, urlsafe_b64encode
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import parse_qsl, urlencode
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
-from starlette.datastructures import URL
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+    model_validator,
+)
 
-from app.api.schemas import NO_NUL, Text
+from app.api.schemas import EDGES, LOCAL_TIME, NO_NUL, STATUSES, AnyCase, LocalTime, Text, Word
 from app.problems import Invalid
 
 # As to_json writes it. PostgreSQL would take much more for a time: now, infinity, any zone.
 TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?\+00:00")
 MAX_SEARCH_LENGTH = 100  # the worst text to find takes as many steps for each character looked through
 
-# The member of a task that it is sorted by, besides its id.
-KEYS = {"created": None, "updated": "updated_at", "title": "title"}
-
-Sort = Literal["created", "updated", "title"]
+Sort = Literal["created", "updated", "title", "priority", "due_date", "status"]
 Order = Literal["asc", "desc"]
+Status = Literal["all", "pending", "completed"]
+ASCENDING = {"title", "due_date", "status"}  # where no order is given
 
-# Parameters of other clients of the brief: their name here, and their values' meanings.
-SORTS = {sort: sort for sort in KEYS} | {"created_at": "created", "updated_at": "updated"}
-OTHER_NAMES = {
-    "sort_by": ("sort", SORTS),
-    "sort_order": ("order", {"asc": "asc", "desc": "desc"}),
-    "completed": ("status", {"true": "completed", "false": "pending"}),
+# Other clients' words for a sort and a status, and other parameters that mean one.
+SORTS = {
+    "created_at": "created",
+    "createdAt": "created",
+    "created_date": "created",
+    "date": "created",
+    "updated_at": "updated",
+    "updatedAt": "updated",
+    "alpha": "title",
+    "dueDate": "due_date",
 }
+WORDS = {word: "completed" if completed else "pending" for word, completed in STATUSES.items()}
+COMPLETED = {"true": "completed", "false": "pending"}
 # They would get page 1 for ever.
 FIRST_PAGES = {"skip": ("0",), "offset": ("0",), "page": ("0", "1")}
+
+
+def _time_stamp(value: str) -> str:
+    if not TIMESTAMP.fullmatch(value):
+        raise ValueError("is no time stamp")
+    datetime.fromisoformat(value)
+    return value
+
+
+def _as_answered(value: str) -> str:
+    if len(value) != len("YYYY-MM-DDTHH:MM:SS"):
+        raise ValueError("is not in full")
+    return value
+
+
+# The member of a task that it is sorted by, besides its id, and its type.
+KEYS: dict[Sort, tuple[str, TypeAdapter[Any]]] = {
+    "updated": ("updated_at", TypeAdapter(Annotated[str, AfterValidator(_time_stamp)])),
+    "title": ("title", TypeAdapter(Text)),
+    "priority": ("priority", TypeAdapter(Word)),
+    "due_date": ("due_date", TypeAdapter(Annotated[LocalTime, BeforeValidator(_as_answered)] | None)),
+    "status": ("status", TypeAdapter(Literal["pending", "completed"])),
+}
+NO_KEY = TypeAdapter(None)
 
 
 class Cursor(BaseModel, strict=True):
@@ -38,17 +76,13 @@ class Cursor(BaseModel, strict=True):
 
     sort: Sort
     order: Order
-    key: Text | None
+    key: str | None
     id: Annotated[int, Field(ge=1, lt=2**63)]
 
     @model_validator(mode="after")
     def _has_a_key_of_its_sort(self) -> Self:
-        if self.sort == "updated":
-            if not TIMESTAMP.fullmatch(self.key or ""):
-                raise ValueError("is no time stamp")
-            datetime.fromisoformat(self.key or "")
-        elif (self.key is None) != (self.sort == "created"):
-            raise ValueError("is no key of this sort")
+        adapter = KEYS[self.sort][1] if self.sort in KEYS else NO_KEY
+        adapter.validate_python(self.key, strict=True)
         return self
 
 
@@ -65,17 +99,74 @@ def _boolean(value: object) -> object:
     return value
 
 
+def _anything(value: object) -> object:
+    """Take what other clients send for no filter as none."""
+    return None if value in ("", "all", "All") else value
+
+
+def _array(value: str) -> str:
+    """Write comma-separated tags as an array of PostgreSQL (8.15.6); nothing if they filter nothing."""
+    tags = [tag for part in value.split(",") if (tag := EDGES.sub("", part))]
+    quoted = ['"{}"'.format(tag.replace("\\", "\\\\").replace('"', '\\"')) for tag in tags]
+    return "" if tags in ([], ["all"]) else f"{{{','.join(quoted)}}}"
+
+
+def _or(*names: str) -> Any:  # noqa: ANN401 - as Field's own
+    """Give a parameter other clients' names for it, of which its own wins."""
+    return Field(validation_alias=AliasChoices(*names))
+
+
+LOCAL = WithJsonSchema({"type": "string", "pattern": f"^{LOCAL_TIME}$"})
+
+
 class Page(BaseModel, frozen=True):
     """The parameters of a listing."""
 
     status: Annotated[
-        Literal["all", "pending", "completed"],
+        Status,
+        BeforeValidator(lambda value: WORDS.get(value, value)),
         Field(description="Which tasks to list; `completed=true` and `false` mean the same."),
     ] = "all"
+    priority: Annotated[
+        Word | None,
+        AnyCase,
+        BeforeValidator(_anything),
+        Field(description="Of which priority; `all` or nothing for any."),
+        WithJsonSchema({"type": "string", "enum": [*get_args(Word), "all", ""]}),
+    ] = None
+    category: Annotated[
+        Annotated[Text, Field(max_length=50)] | None,
+        BeforeValidator(_anything),
+        Field(description="Of which category, in any case; `all` or nothing for any."),
+        WithJsonSchema({"type": "string", "maxLength": 50, "pattern": NO_NUL}),
+    ] = None
+    tags: Annotated[
+        Text,
+        AfterValidator(_array),
+        _or("tags", "tag"),
+        Field(
+            description="Tags, with commas between them, all of which a task has; `all` or nothing for any. "
+            "`tag` means the same.",
+            json_schema_extra={"pattern": NO_NUL},
+        ),
+    ] = ""
+    due_before: Annotated[
+        LocalTime | None,
+        Field(
+            description="A date or local time that the due date is before; tasks without one are left out."
+        ),
+        LOCAL,
+    ] = None
+    due_after: Annotated[
+        LocalTime | None,
+        Field(description="A date or local time from which the due date is; tasks without one are left out."),
+        LOCAL,
+    ] = None
     search: Annotated[
         Text,
+        _or("search", "q"),
         Field(
-            description="A part of the title or description, in any case; empty for none.",
+            description="A part of the title or description, in any case; empty for none. `q` means it, too.",
             max_length=MAX_SEARCH_LENGTH,
             json_schema_extra={"pattern": NO_NUL},
         ),
@@ -83,13 +174,18 @@ class Page(BaseModel, frozen=True):
     sort: Annotated[
         Sort,
         BeforeValidator(lambda value: SORTS.get(value, value)),
-        Field(description="What to order by; titles by code point. `sort_by` means the same."),
+        _or("sort", "sort_by"),
+        Field(
+            description="What to order by: titles by code point, priorities by rank, no due date last. "
+            "`sort_by` means the same."
+        ),
     ] = "created"
     order: Annotated[
         Order | None,
+        _or("order", "sort_order"),
         Field(
-            description="The direction; desc, or asc for titles, where it is not given."
-            " `sort_order` means the same."
+            description="The direction: if it is absent, asc for title, due_date and status, else desc. "
+            "`sort_order` means the same."
         ),
         WithJsonSchema({"type": "string", "enum": ["asc", "desc"]}),  # a query has no null
     ] = None
@@ -108,21 +204,20 @@ class Page(BaseModel, frozen=True):
     @model_validator(mode="before")
     @classmethod
     def _translate(cls, given: dict[str, str]) -> dict[str, str]:
-        """Take other clients' names for those of the contract, which win where both are sent."""
+        """Refuse pages that are counted; take `completed` for a status, which wins where both are sent."""
         for name, first in FIRST_PAGES.items():
             if given.get(name, "0") not in first:
                 raise Invalid((name, "is no parameter here; the Link header leads to the next page"))
-        for name, (own, meanings) in OTHER_NAMES.items():
-            if name in given and own not in given:
-                if given[name] not in meanings:
-                    raise Invalid((name, f"must be {', '.join(meanings)}"))
-                given = given | {own: meanings[given[name]]}
+        if "completed" in given and "status" not in given:
+            if given["completed"] not in COMPLETED:
+                raise Invalid(("completed", "must be true or false"))
+            given = given | {"status": COMPLETED[given["completed"]]}
         return given
 
     @property
     def ordering(self) -> tuple[Sort, Order]:
         """What is sorted by, and in which direction."""
-        return self.sort, self.order or ("asc" if self.sort == "title" else "desc")
+        return self.sort, self.order or ("asc" if self.sort in ASCENDING else "desc")
 
     def after(self) -> Cursor | None:
         """Return the row to go on from; raise Invalid for a forged cursor, or one of another ordering."""
@@ -146,6 +241,8 @@ def next_page(query: str, path: str, page: Page, last: str) -> str:
     """Make the Link (RFC 8288) to the page after the row `last`, every other parameter kept."""
     task = json.loads(last)
     sort, order = page.ordering
-    cursor = Cursor(sort=sort, order=order, key=KEYS[sort] and task[KEYS[sort]], id=task["id"])
+    key = task[KEYS[sort][0]] if sort in KEYS else None
+    cursor = Cursor(sort=sort, order=order, key=key, id=task["id"])
     opaque = urlsafe_b64encode(cursor.model_dump_json().encode()).decode()
-    return f'<{URL(f"{path}?{query}").include_query_params(cursor=opaque)}>; rel="next"'
+    kept = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name != "cursor"]
+    return f'<{path}?{urlencode([*kept, ("cursor", opaque)])}>; rel="next"'

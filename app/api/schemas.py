@@ -1,18 +1,45 @@
-"""What goes in and out as JSON. Types are checked here; which values are allowed, the database decides."""
+"""What goes in and out as JSON. Types are checked here; which values are allowed, the database decides.
+
+The first sentence of a member's description is also the message where a constraint of its column is violated.
+"""
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, TypeAdapter
 from typing_extensions import TypedDict  # Pydantic asks for this one before Python 3.12
 
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+from app.problems import Invalid
 
-# The database trims and measures a title; for OpenAPI this says the same, with Unicode's White_Space.
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+MAX_TAGS = 20
+
+# The database trims and measures; for OpenAPI this says the same, with Unicode's White_Space.
 SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-TITLE = rf"^[{SPACE}]*[^{SPACE}\u0000]([^\u0000]{{0,198}}[^{SPACE}\u0000])?[{SPACE}]*$"
+EDGES = re.compile(f"^[{SPACE}]+|[{SPACE}]+$")
 NO_NUL = r"^[^\u0000]*$"
+
+# A date of the calendar from the year 1 on: months of 31 and of 30 days, February, and its 29th.
+LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
+DATE = (
+    "(?!0000)([0-9]{4}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|[0-9]{4}-(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    f"|[0-9]{{4}}-02-(0[1-9]|1[0-9]|2[0-8])|{LEAP_YEAR}-02-29)"
+)
+LOCAL_TIME = rf"{DATE}(T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{{1,9}})?)?)?"
+IS_LOCAL_TIME = re.compile(LOCAL_TIME)
+IN_LOCAL_TIME = "Must be a date, or a local date and time without an offset, such as 2026-12-24T18:30:00."
+
+
+def trimmed(length: int) -> str:
+    """Return the pattern of 1 to `length` characters between white space."""
+    return rf"^[{SPACE}]*[^{SPACE}\u0000]([^\u0000]{{0,{length - 2}}}[^{SPACE}\u0000])?[{SPACE}]*$"
+
+
+def _message(description: str) -> str:
+    """Return the first sentence as a message after the name of a field."""
+    sentence = description.partition(". ")[0].removesuffix(".")
+    return sentence[0].lower() + sentence[1:]
 
 
 def _storable(value: str) -> str:
@@ -21,36 +48,136 @@ def _storable(value: str) -> str:
     return value
 
 
+def _in_full(value: str) -> str:
+    """Write a local time as YYYY-MM-DDTHH:MM:SS; fractions of a second are cut off."""
+    if not IS_LOCAL_TIME.fullmatch(value):
+        raise ValueError(_message(IN_LOCAL_TIME))
+    return value[:19] + "T00:00:00"[len(value[:19]) - len("YYYY-MM-DD") :]
+
+
+def _few(tags: list[str] | None) -> list[str]:
+    if tags and len(tags) > MAX_TAGS:
+        raise ValueError(f"must be at most {MAX_TAGS}")
+    return tags or []
+
+
 Text = Annotated[str, AfterValidator(_storable)]
+LocalTime = Annotated[str, AfterValidator(_in_full)]
+Word = Literal["none", "low", "medium", "high", "urgent"]
+AnyCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+
 Title = Annotated[
     Text,
     Field(
-        description="1 to 200 characters, after white space at both ends is taken off.",
+        description="Must have 1 to 200 characters, white space at its ends aside. That is taken off.",
         examples=["Buy milk"],
-        json_schema_extra={"minLength": 1, "maxLength": 200, "pattern": TITLE},
+        json_schema_extra={"minLength": 1, "maxLength": 200, "pattern": trimmed(200)},
     ),
 ]
 Description = Annotated[
     Annotated[Text, Field(json_schema_extra={"maxLength": 1000, "pattern": NO_NUL})] | None,
-    Field(description="At most 1000 characters, kept as sent; null for none.", examples=["The blue one"]),
+    Field(
+        description="Must have at most 1000 characters. It is kept as sent; null for none.",
+        examples=["The blue one"],
+    ),
 ]
-Completed = Annotated[StrictBool, Field(description="Whether it is done.", examples=[False])]
+Completed = Annotated[
+    StrictBool, Field(description="Whether it is done; `status` means the same.", examples=[False])
+]
+Priority = Annotated[
+    Word,
+    AnyCase,
+    Field(
+        description="Must be none, low, medium, high or urgent. Any case is taken; medium if it is absent.",
+        examples=["high"],
+    ),
+]
+DueDate = Annotated[
+    Annotated[LocalTime, Field(json_schema_extra={"pattern": f"^({LOCAL_TIME})?$"})] | None,
+    BeforeValidator(lambda value: None if value == "" else value),
+    Field(
+        description=f"{IN_LOCAL_TIME} It is the time that the user chose, wherever they look from; null for "
+        "none. `dueDate` means the same.",
+        examples=["2026-12-24T18:30:00"],
+    ),
+]
+Category = Annotated[
+    Annotated[Text, Field(json_schema_extra={"maxLength": 50, "pattern": NO_NUL})] | None,
+    Field(
+        description="Must have at most 50 characters, white space at its ends aside. It is answered in lower "
+        "case; null for none.",
+        examples=["shopping"],
+    ),
+]
+Tags = Annotated[
+    Annotated[
+        list[Annotated[Text, Field(json_schema_extra={"pattern": trimmed(50)})]],
+        Field(json_schema_extra={"maxItems": MAX_TAGS}),
+    ]
+    | None,
+    AfterValidator(_few),
+    Field(
+        description="Must have 1 to 50 characters each, white space at their ends aside. At most 20, "
+        "each kept once; null for none.",
+        examples=[["home", "garden"]],
+    ),
+]
+
+# Whether a task of this status is completed; the last four and `done` are other clients' words.
+STATUSES = {
+    "pending": False,
+    "completed": True,
+    "done": True,
+    **dict.fromkeys(("incomplete", "active", "todo", "open"), False),
+}
 
 
-class TaskCreate(TypedDict):
-    """A task to create. Other members are ignored."""
+def _in_our_names(sent: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Take other names of members for those of the schema, which win if both are sent."""
+    if not isinstance(sent, dict):
+        return sent
+    if "dueDate" in sent:
+        sent = {"due_date": sent["dueDate"], **sent}
+    if "status" in sent and "completed" not in sent:
+        if sent["status"] not in list(STATUSES):
+            raise Invalid(("status", "must be pending or completed"))
+        sent = {**sent, "completed": STATUSES[sent["status"]]}
+    return sent
 
+
+OtherNames = BeforeValidator(_in_our_names)
+
+
+class _WithTitle(TypedDict):
     title: Title
-    description: NotRequired[Description]
-    completed: NotRequired[Completed]
 
 
-class TaskChanges(TypedDict, total=False):
-    """The members to change; the others stay as they are."""
-
+class _MaybeWithTitle(TypedDict, total=False):
     title: Title
+
+
+class _OtherMembers(TypedDict, total=False):
     description: Description
     completed: Completed
+    priority: Priority
+    due_date: DueDate
+    category: Category
+    tags: Tags
+
+
+class TaskCreate(_WithTitle, _OtherMembers):
+    """A task to create. Other members are ignored."""
+
+
+class TaskChanges(_MaybeWithTitle, _OtherMembers):
+    """The members to change; the others stay as they are."""
+
+
+# A member and its rule, by what the names of its column's constraints begin with: tasks_title_length.
+RULES = {
+    f"tasks_{name}_": (name, _message(schema["description"]))
+    for name, schema in TypeAdapter(TaskChanges).json_schema()["properties"].items()
+}
 
 
 class Completion(TypedDict, total=False):
@@ -69,11 +196,34 @@ class Task(TypedDict):
     title: Annotated[str, Field(min_length=1, max_length=200, examples=["Buy milk"])]
     description: Annotated[str | None, Field(examples=[None])]
     completed: Annotated[bool, Field(examples=[False])]
+    status: Annotated[
+        Literal["pending", "completed"],
+        Field(description="The same as `completed` in a word.", examples=["pending"]),
+    ]
+    priority: Annotated[Word, Field(examples=["medium"])]
+    due_date: Annotated[
+        Annotated[
+            str,
+            Field(json_schema_extra={"pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$"}),
+        ]
+        | None,
+        Field(description="Local, without an offset.", examples=["2026-12-24T18:30:00"]),
+    ]
+    category: Annotated[str | None, Field(examples=[None])]
+    tags: Annotated[list[str], Field(examples=[["home"]])]
     version: Annotated[
         int, Field(description="Grows by 1 with every real change; the ETag.", ge=1, examples=[3])
     ]
     created_at: Annotated[datetime, Field(examples=["2026-11-20T09:30:00.123456+00:00"])]
     updated_at: Annotated[datetime, Field(examples=["2026-11-20T09:31:00+00:00"])]
+
+
+class Stats(TypedDict):
+    """How many tasks a user has."""
+
+    total: Annotated[int, Field(ge=0, examples=[3])]
+    pending: Annotated[int, Field(ge=0, examples=[2])]
+    completed: Annotated[int, Field(ge=0, examples=[1])]
 
 
 class FieldProblem(TypedDict):

@@ -21,7 +21,7 @@ from app.api.preconditions import (
     wanted_etags,
 )
 from app.api.routing import Route, UserTasks
-from app.api.schemas import Completion, Task, TaskChanges, TaskCreate
+from app.api.schemas import Completion, OtherNames, Stats, Task, TaskChanges, TaskCreate
 from app.postgres.connection import Row, Value
 from app.postgres.database import Session
 from app.problems import Invalid, Problem
@@ -35,17 +35,18 @@ CREATED = documented(201, "The task.", "ETag", "Location", "Idempotency-Replayed
 FOUND = documented(200, "The task.", "ETag")
 READ = FOUND | documented(304, "The client has it already.", "ETag") | problems(404) | ALWAYS
 CHANGED = FOUND | problems(404, 412) | WITH_BODY
+COUNTED = documented(200, "How many there are.") | ALWAYS
 DELETED = documented(204, "It is gone.") | problems(404, 412) | ALWAYS
 
 router = APIRouter(
-    prefix="/api/{user_id}/tasks",
+    prefix="/api/{user_id}",
     tags=["tasks"],
     route_class=Route,
     generate_unique_id_function=lambda route: route.name,
 )
 
 
-@router.get("", response_model=list[Task], responses=LISTED)
+@router.get("/tasks", response_model=list[Task], responses=LISTED)
 async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: Request) -> Response:
     """Answer one page; where more follow, the `Link` header leads to the next."""
     statement, values = statements.list_page(page)
@@ -54,14 +55,15 @@ async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: 
     headers = {"X-Total-Count": str(rows[0][1])} if page.count else {}
     if len(listed) > page.limit:
         listed.pop()
-        headers["Link"] = next_page(request.url.query, path_of(tasks, request), page, listed[-1])
+        query = request.scope["query_string"].decode()
+        headers["Link"] = next_page(query, path_of(tasks, request), page, listed[-1])
     return json_response(f"[{','.join(listed)}]", headers)
 
 
-@router.post("", status_code=201, response_model=Task, responses=CREATED)
+@router.post("/tasks", status_code=201, response_model=Task, responses=CREATED)
 async def create_task(
     tasks: UserTasks,
-    task: Annotated[TaskCreate, Body()],
+    task: Annotated[TaskCreate, OtherNames, Body()],
     request: Request,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -80,7 +82,7 @@ async def create_task(
     return json_response(body, headers, 201)
 
 
-@router.get("/{task_id}", response_model=Task, responses=READ)
+@router.get("/tasks/{task_id}", response_model=Task, responses=READ)
 async def get_task(tasks: UserTasks, task_id: TaskId, if_none_match: IfNoneMatch = None) -> Response:
     """With `If-None-Match`, a version that the client has is not sent again."""
     body, version = require_task(await tasks.read(statements.GET_TASK, id=task_id))
@@ -90,20 +92,23 @@ async def get_task(tasks: UserTasks, task_id: TaskId, if_none_match: IfNoneMatch
     return json_response(body, headers)
 
 
-@router.put("/{task_id}", name="put_task", response_model=Task, responses=CHANGED)
-@router.patch("/{task_id}", response_model=Task, responses=CHANGED)
+@router.put("/tasks/{task_id}", name="put_task", response_model=Task, responses=CHANGED)
+@router.patch("/tasks/{task_id}", response_model=Task, responses=CHANGED)
 async def update_task(
-    tasks: UserTasks, task_id: TaskId, changes: Annotated[TaskChanges, Body()], if_match: IfMatch = None
+    tasks: UserTasks,
+    task_id: TaskId,
+    changes: Annotated[TaskChanges, OtherNames, Body()],
+    if_match: IfMatch = None,
 ) -> Response:
-    """Change the members that are present and keep the rest; `null` clears a description."""
+    """Change the members that are present and keep the rest; `null` clears what may be absent."""
     return await _change(tasks, task_id, if_match, statements.CHANGE_TASK, sent=json.dumps(changes))
 
 
-@router.patch("/{task_id}/complete", response_model=Task, responses=CHANGED)
+@router.patch("/tasks/{task_id}/complete", response_model=Task, responses=CHANGED)
 async def complete_task(
     tasks: UserTasks,
     task_id: TaskId,
-    completion: Annotated[Completion, Body()] = TOGGLE,
+    completion: Annotated[Completion, OtherNames, Body()] = TOGGLE,
     if_match: IfMatch = None,
 ) -> Response:
     """Set `completed`; without a body, or with an empty one, toggle it."""
@@ -112,11 +117,18 @@ async def complete_task(
     return await _change(tasks, task_id, if_match, statements.CHANGE_TASK, sent=json.dumps(completion))
 
 
-@router.delete("/{task_id}", status_code=204, responses=DELETED)
+@router.delete("/tasks/{task_id}", status_code=204, responses=DELETED)
 async def delete_task(tasks: UserTasks, task_id: TaskId, if_match: IfMatch = None) -> Response:
     """Its id is never given again."""
     require_task(await tasks.write(statements.DELETE_TASK, id=task_id, etags=wanted_etags(if_match)))
     return json_response("", {}, 204)
+
+
+@router.get("/stats", response_model=Stats, responses=COUNTED)
+async def get_stats(tasks: UserTasks) -> Response:
+    """Count all tasks, the pending and the completed ones."""
+    ((stats,),) = await tasks.read(statements.COUNT_TASKS)
+    return json_response(stats, {})
 
 
 async def _change(

@@ -12,6 +12,7 @@ from conftest import Server
 from embedded.programs import find_programs
 from support.holes import planted
 
+from app.api import statements
 from app.commands import database as commands
 from app.commands import page, reports
 from app.postgres.safety import SQL
@@ -156,7 +157,7 @@ def test_the_policies_are_shown_in_words_and_sql(server: Server, database: str) 
         "table": "app.tasks",
         "command": "update",
         "role": "tasks_api",
-        "columns": "title, description, completed",
+        "columns": statements.NAMES,
         "policy": "update_own",
         "in words": "Users change their own tasks only, and keep them.",
         "sees rows where": "(user_id = app.current_user_id())",

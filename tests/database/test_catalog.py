@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from conftest import Server
+from support.contract import EXAMPLES
+
+from app.api import schemas, statements
 
 OWN_ID = "(id = app.current_user_id())"
 OWN = "(user_id = app.current_user_id())"
@@ -48,12 +51,7 @@ GRANTS = {
     ("users", "INSERT", "id"),
     ("users", "UPDATE", "last_task_id"),
     ("tasks", "SELECT", None),
-    ("tasks", "INSERT", "title"),
-    ("tasks", "INSERT", "description"),
-    ("tasks", "INSERT", "completed"),
-    ("tasks", "UPDATE", "title"),
-    ("tasks", "UPDATE", "description"),
-    ("tasks", "UPDATE", "completed"),
+    *(("tasks", privilege, column) for privilege in ("INSERT", "UPDATE") for column in statements.COLUMNS),
     ("tasks", "DELETE", None),
     ("idempotency_keys", "SELECT", None),
     ("idempotency_keys", "INSERT", "key"),
@@ -74,6 +72,10 @@ COLUMNS = {
     ("tasks", "version", "integer", None, True, "1"),
     ("tasks", "created_at", "timestamp with time zone", None, True, "clock_timestamp()"),
     ("tasks", "updated_at", "timestamp with time zone", None, True, None),
+    ("tasks", "priority", "text", "default", True, "'medium'::text"),
+    ("tasks", "due_date", "timestamp without time zone", None, False, None),
+    ("tasks", "category", "text", "default", False, None),
+    ("tasks", "tags", "text[]", "default", True, "'{}'::text[]"),
     ("idempotency_keys", "user_id", "text", "C", True, "app.current_user_id()"),
     ("idempotency_keys", "key", "text", "C", True, None),
     ("idempotency_keys", "task", "json", None, True, None),
@@ -88,6 +90,20 @@ CONSTRAINTS = {
     "tasks_title_trimmed": "CHECK ((title = app.trimmed(title)))",
     "tasks_title_length": "CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))",
     "tasks_description_length": "CHECK ((char_length(description) <= 1000))",
+    "tasks_priority_word": (
+        "CHECK ((priority = ANY (ARRAY["
+        "'none'::text, 'low'::text, 'medium'::text, 'high'::text, 'urgent'::text])))"
+    ),
+    "tasks_due_date_range": (
+        "CHECK (((due_date >= '0001-01-01 00:00:00'::timestamp without time zone)"
+        " AND (due_date <= '9999-12-31 23:59:59'::timestamp without time zone)))"
+    ),
+    "tasks_due_date_seconds": "CHECK ((due_date = date_trunc('second'::text, due_date)))",
+    "tasks_category_trimmed": "CHECK ((category = app.trimmed(category)))",
+    "tasks_category_lower": "CHECK ((category = lower(category)))",
+    "tasks_category_length": "CHECK (((char_length(category) >= 1) AND (char_length(category) <= 50)))",
+    "tasks_tags_count": "CHECK ((cardinality(tags) <= 20))",
+    "tasks_tags_words": "CHECK (((tags = '{}'::text[]) OR app.are_tags(tags)))",
     "idempotency_keys_pkey": "PRIMARY KEY (user_id, key)",
     "idempotency_keys_user_id_fkey": "FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE",
     "idempotency_keys_key_format": r"CHECK ((key ~ '^[\x20-\x7e]{1,255}$'::text))",
@@ -293,6 +309,41 @@ def test_nothing_that_users_write_is_in_the_statistics(owner: psycopg.Connection
         "and has_column_privilege('tasks_api', attrelid, attnum, 'insert, update')",
     )
     assert set(found) == {("app.users", "id"), ("app.users", "last_task_id"), ("app.tasks", "completed")}
+
+
+# What a column of a client has: its default, its checks, whether it is described, its target of statistics.
+OF_COLUMNS = """
+select a.attname, pg_get_expr(d.adbin, d.adrelid),
+  array(
+    select k.conname::text from pg_constraint as k where k.conrelid = a.attrelid and a.attnum = any(k.conkey)
+  ),
+  col_description(a.attrelid, a.attnum) is not null, coalesce(a.attstattarget, -1)
+from pg_attribute as a
+left join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
+where a.attrelid = 'app.tasks'::regclass and a.attnum > 0 and not a.attisdropped
+  and has_column_privilege('tasks_api', a.attrelid, a.attnum, 'insert')
+  and has_column_privilege('tasks_api', a.attrelid, a.attnum, 'update')
+"""
+
+
+def test_each_column_of_clients_has_rules_a_comment_and_grants_no_statistics_a_type_and_tests(
+    owner: psycopg.Connection,
+) -> None:
+    found = rows(owner, OF_COLUMNS)
+    assert {str(column) for column, *_ in found} == set(statements.COLUMNS)
+    assert list(schemas.TaskChanges.__annotations__) == list(statements.COLUMNS)
+    assert list(EXAMPLES) == list(statements.COLUMNS)
+    for column, default, checks, described, target in found:
+        wanted = statements.COLUMNS[str(column)].default
+        assert owner.execute(
+            f"select {default or 'null'} is not distinct from {wanted or 'null'}"
+        ).fetchone() == (True,)
+        named = [check for check in checks if not check.endswith(("_not_null", "_pkey"))]  # type: ignore[attr-defined]
+        assert described, column
+        if column != "completed":  # a boolean has no rule, and nothing to tell
+            assert named, column
+            assert all(name.startswith(f"tasks_{column}_") for name in named), named
+            assert target == 0, column
 
 
 def test_the_user_leads_every_key_and_index(owner: psycopg.Connection) -> None:

@@ -45,6 +45,11 @@ VALUES = {
     "key": "key",
     "etags": '"1"',
     "search": "min",
+    "priority": "medium",
+    "category": "home",
+    "tags": "{home}",
+    "due_before": "2027-01-01",
+    "due_after": "2026-01-01",
     "limit": 2,
 }
 RUN = {
@@ -52,7 +57,8 @@ RUN = {
     "create once": statements.CREATE_TASK_ONCE,
     "repeat": statements.CREATE_TASK_ONCE,
     "get": statements.GET_TASK,
-    "search": statements.LIST_TASKS.format(status="", search=statements.SEARCH, after="", order="id"),
+    "list": statements.LIST_TASKS.format(filters=statements.FILTERS, after="", order="id"),
+    "count": statements.COUNT_TASKS,
     "change": statements.CHANGE_TASK,
     "toggle": statements.TOGGLE_TASK,
     "delete": statements.DELETE_TASK,

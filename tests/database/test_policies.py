@@ -1,7 +1,9 @@
 """The policies layer: what tasks_api can and cannot do in SQL, for whom."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any, LiteralString
 from uuid import uuid4
 
@@ -327,6 +329,90 @@ def test_a_task_is_completed_or_not(as_user: AsUser, alice: str) -> None:
     assert as_user(alice, "insert into app.tasks (title) values ('x') returning completed") == [(False,)]
     with pytest.raises(errors.NotNullViolation):
         as_user(alice, "update app.tasks set completed = null")
+
+
+WORDS = ("none", "low", "medium", "high", "urgent")
+
+
+# Of each further column: the default, values that it takes, and those that it refuses with the rule's name.
+VALUES: dict[LiteralString, tuple[object, list[object], list[tuple[object, str]]]] = {
+    "priority": ("medium", [*WORDS], [("Low", "word"), ("", "word"), ("asap", "word")]),
+    "due_date": (
+        None,
+        [None, datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59)],  # noqa: DTZ001 - local
+        [
+            ("infinity", "range"),
+            ("-infinity", "range"),
+            ("10000-01-01", "range"),
+            ("2026-12-24 18:30:00.5", "seconds"),
+        ],
+    ),
+    "category": (
+        None,
+        [None, "x", "\U0001f600" * 50],
+        [("", "length"), ("x" * 51, "length"), (" x", "trimmed"), ("\u3000x", "trimmed"), ("Work", "lower")],
+    ),
+    "tags": (
+        [],
+        [[], ["b", "a"], ["x" * 50, "A", "a"], [str(n) for n in range(20)]],
+        [
+            ([str(n) for n in range(21)], "count"),
+            *((wrong, "words") for wrong in (["a", "a"], [""], ["x" * 51], ["a "], [None], [["a"], ["b"]])),
+        ],
+    ),
+}
+
+
+def test_a_column_takes_what_its_rules_say(as_user: AsUser, alice: str) -> None:
+    for column, (default, taken, refused) in VALUES.items():
+        assert as_user(alice, f"insert into app.tasks (title) values ('x') returning {column}") == [
+            (default,)
+        ]
+        insert: LiteralString = f"insert into app.tasks (title, {column}) values ('x', %s) returning {column}"
+        update: LiteralString = f"update app.tasks set {column} = %s where id = 1 returning {column}"
+        for value in taken:
+            assert as_user(alice, insert, value) == [(value,)]
+            assert as_user(alice, update, value) == [(value,)]
+        for value, rule in refused:
+            for statement in (insert, update):
+                with pytest.raises(errors.CheckViolation, match=f"tasks_{column}_{rule}"):
+                    as_user(alice, statement, value)
+        if default is not None:
+            with pytest.raises(errors.NotNullViolation):
+                as_user(alice, update, None)
+
+
+def test_what_a_client_sends_is_made_a_value(as_user: AsUser, alice: str) -> None:
+    tags: LiteralString = "select app.tags(%s::jsonb)"
+    for sent, made in (
+        ('[" b", "a\\u3000", "b", "A"]', ["b", "a", "A"]),
+        ("[]", []),
+        ('["a", null]', ["a", None]),
+        (None, None),
+    ):
+        assert as_user(alice, tags, sent) == [(made,)]
+    time: LiteralString = "select app.local_time(%s)"
+    assert as_user(alice, time, "2024-02-29T18:30:07") == [(datetime(2024, 2, 29, 18, 30, 7),)]  # noqa: DTZ001
+    assert as_user(alice, time, None) == [(None,)]
+    with pytest.raises(errors.DatetimeFieldOverflow):
+        as_user(alice, time, "2023-02-29T18:30:07")
+    assert as_user(alice, "select app.are_tags('{a,b}'), app.are_tags('{a,a}')") == [(True, False)]
+
+
+def test_a_task_is_made_of_the_members_that_its_json_names(as_user: AsUser, alice: str) -> None:
+    insert: LiteralString = "select app.insert_task(%s)"
+    sent = {
+        "title": "x",
+        "priority": "high",
+        "due_date": "2026-12-24T18:30:00",
+        "category": None,
+        "tags": ["a"],
+    }
+    [(made,)] = as_user(alice, insert, json.dumps(sent | {"unknown": 1}))
+    assert made | sent | {"id": 1, "user_id": alice, "completed": False, "version": 1} == made
+    for withheld in ({"id": 7}, {"user_id": "bob"}, {"version": 7}, {"created_at": "2001-01-01T00:00:00Z"}):
+        with pytest.raises(errors.InsufficientPrivilege):
+            as_user(alice, insert, json.dumps({"title": "x"} | withheld))
 
 
 @pytest.mark.usefixtures("both_have_a_task")

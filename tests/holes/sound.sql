@@ -238,8 +238,8 @@ create table app.by_domain (id bigint, user_id app.user_name not null default ap
 call attack.protect('app.by_domain');
 
 -- more columns
-alter table app.tasks add column due date, add column priority int not null default 0;
-grant insert (due, priority), update (due, priority) on app.tasks to tasks_api;
+alter table app.tasks add column due date, add column effort int not null default 0;
+grant insert (due, effort), update (due, effort) on app.tasks to tasks_api;
 
 -- renamed constraints
 alter table app.tasks rename constraint tasks_pkey to tasks_key;
@@ -435,5 +435,5 @@ create policy select_own on app.tasks for select to tasks_api using (user_id = a
 create policy insert_own on app.tasks for insert to tasks_api with check (user_id = app.current_user_id());
 create policy update_own on app.tasks for update to tasks_api using (user_id = app.current_user_id());
 create policy delete_own on app.tasks for delete to tasks_api using (user_id = app.current_user_id());
-grant select, delete, insert (title, description, completed), update (title, description, completed) on app.tasks to tasks_api;
+grant select, delete, insert (title, description, completed, priority, due_date, category, tags), update (title, description, completed, priority, due_date, category, tags) on app.tasks to tasks_api;
 create trigger tasks_touch before update on app.tasks for each row execute function app.touch_task();

@@ -82,7 +82,7 @@ def test_nesting_without_end_is_refused(alice: Person, task: Any, body: str) -> 
 @pytest.mark.parametrize("depth", [10, 900, 5_000, 10_000, 10_900])
 def test_an_unknown_member_may_be_nested_or_is_refused(alice: Person, depth: int) -> None:
     alice.create("x")
-    body = '{"title": "x", "completed": false, "tags": ' + "[" * depth + "]" * depth + "}"
+    body = '{"title": "x", "completed": false, "labels": ' + "[" * depth + "]" * depth + "}"
     for method, path in WRITES:
         answer = send(alice, method, path, body)
         if answer.is_error:
@@ -145,10 +145,76 @@ COMPLETED = [
     '"\\ud800"',
     "1e999",
 ]
+PRIORITIES = [
+    "null",
+    "1",
+    "true",
+    "[]",
+    '""',
+    '" low"',
+    '"critical"',
+    '"l\\u0000w"',
+    '"\\ud800"',
+    '"h\\u0131gh"',
+    '["low"]',
+]
+DUE_DATES = [
+    *(
+        "0",
+        "1766600000",
+        "true",
+        "[]",
+        "{}",
+        '" "',
+        '"now"',
+        '"today"',
+        '"infinity"',
+        '"-infinity"',
+        '"epoch"',
+    ),
+    *('"2026-02-29"', '"1900-02-29"', '"2026-13-01"', '"2026-00-10"', '"2026-04-31"', '"0000-01-01"'),
+    *(
+        '"2026-12-24T24:00"',
+        '"2026-12-24T18:60"',
+        '"2026-12-24T18:30:60"',
+        '"2026-12-24T18"',
+        '"2026-12-24T"',
+    ),
+    *('"24.12.2026"', '"12/24/2026"', '"20261224"', '"2026-W52-4"', '"2026-12-24T18:30 Europe/Berlin"'),
+    *('"12026-12-24"', '"-2026-12-24"', '"2026-12-24 BC"', '"٢٠٢٦-12-24"', '"2026-12-24\\n"'),
+    *(
+        '"2026-12-24\\u0000"',
+        '"\\ud800"',
+        '"2026-12-24T18:30:00."',
+        json.dumps("2026-12-24T18:30:00." + "0" * 99),
+    ),
+]
+CATEGORIES = ["1", "true", "[]", '["work"]', '"\\u0000"', '"\\ud800"', json.dumps("x" * 51)]
+TAGS = [
+    *(
+        "1",
+        "true",
+        "{}",
+        '"home"',
+        '""',
+        "[1]",
+        "[null]",
+        '[["home"]]',
+        '[""]',
+        '["home", " "]',
+        '["\\u2003"]',
+    ),
+    *('["\\u0000"]', '["home", "a\\u0000b"]', '["\\ud800"]', '["a", "\\udfffx"]', '{"0": "home"}'),
+    *(json.dumps(["x" * 51]), json.dumps([str(n) for n in range(21)]), json.dumps(["x"] * 1_000)),
+]
 VALUES = [
     *(("title", value) for value in TITLES),
     *(("description", value) for value in DESCRIPTIONS),
     *(("completed", value) for value in COMPLETED),
+    *(("priority", value) for value in PRIORITIES),
+    *(("due_date", value) for value in DUE_DATES),
+    *(("category", value) for value in CATEGORIES),
+    *(("tags", value) for value in TAGS),
 ]
 
 
@@ -168,13 +234,16 @@ def test_a_task_needs_a_title(alice: Person) -> None:
 
 @WRITE
 def test_every_invalid_member_is_named(alice: Person, task: Any, method: str, path: str) -> None:
-    body = '{"title": 1, "description": 2, "completed": 3}'
-    fields = ("completed",) if path.endswith("complete") else ("title", "description", "completed")
+    body = '{"title": 1, "tags": [7, "x", 8], "completed": 3, "category": 4, "due_date": 5, "priority": 6}'
+    fields = ["title", "completed", "priority", "due_date", "category", "tags"]
+    fields = ["completed"] if path.endswith("complete") else fields
     assert_invalid(send(alice, method, path, body), *fields)
     assert tasks(alice) == [task]
 
 
-@pytest.mark.parametrize("member", ['"tags": "\\u0000\\ud800"', '"\\ud800": 1', '"\\u0000": 1', '"": 1e999'])
+@pytest.mark.parametrize(
+    "member", ['"labels": "\\u0000\\ud800"', '"\\ud800": 1', '"\\u0000": 1', '"": 1e999']
+)
 def test_what_is_ignored_may_hold_anything(alice: Person, member: str) -> None:
     assert_task(send(alice, "POST", "", f'{{"title": "x", {member}}}'), 201)
     for method, path in WRITES[1:]:

@@ -142,7 +142,7 @@ def test_a_database_in_another_state_is_not_ready(ward: Ward, breaks: str, repai
     [
         "select on app.tasks",
         "delete on app.tasks",
-        "insert (title, description, completed) on app.tasks",
+        f"insert ({statements.NAMES}) on app.tasks",
         "insert (title) on app.tasks",
         "update (completed) on app.tasks",
         "select on app.users",

@@ -15,7 +15,9 @@ from conftest import Api, Person, Server
 from support.contract import ask, assert_headers, assert_invalid, tasks, tasks_of
 
 LINK = re.compile(r'<(/[^>]*)>; rel="next"')
-ORDERINGS = [(sort, order) for sort in ("created", "updated", "title") for order in ("asc", "desc")]
+SORTS = ("created", "updated", "title", "priority", "due_date", "status")
+ORDERINGS = [(sort, order) for sort in SORTS for order in ("asc", "desc")]
+PRIORITIES = ["none", "low", "medium", "high", "urgent"]
 
 
 def titles(person: Person, **query: str) -> list[str]:
@@ -47,8 +49,17 @@ def walk(api: Api, person: Person, **query: str) -> Iterator[list[Any]]:
 @pytest.fixture
 def carol(alice: Person) -> Person:
     """Somebody with seven tasks, changed in another order than they were made in."""
-    for title in ("b", "a", "B", "ä", "a", "C", "😀"):
-        alice.create(title, description=f"about {title}")
+    for title, priority, due, category, tags in (
+        ("b", "low", "2026-12-24", "home", ["a", "b"]),
+        ("a", "urgent", None, "work", ["b"]),
+        ("B", "none", "2026-12-24T18:30", None, []),
+        ("ä", "medium", "2026-12-24T18:30", "work", ["b", "a", "a,c"]),
+        ("a", "high", "0001-01-01", "home", []),
+        ("C", "medium", None, None, ["A"]),
+        ("😀", "urgent", "9999-12-31T23:59:59", "über work", ["ü b", 'q"\\']),
+    ):
+        members = {"priority": priority, "due_date": due, "category": category, "tags": tags}
+        alice.create(title, description=f"about {title}", **members)
     for number in (2, 7, 1, 5):
         alice.client.patch(f"/tasks/{number}/complete")
     return alice
@@ -71,8 +82,13 @@ def expected(made: list[Any], sort: str, order: str) -> list[Any]:
         "created": lambda task: task["id"],
         "updated": lambda task: (task["updated_at"], task["id"]),
         "title": lambda task: (task["title"].encode(), task["id"]),
+        "priority": lambda task: (PRIORITIES.index(task["priority"]), task["id"]),
+        "due_date": lambda task: (task["due_date"] or "", task["id"]),
+        "status": lambda task: (task["completed"], task["id"]),
     }
-    return sorted(made, key=keys[sort], reverse=order == "desc")
+    by_key = sorted(made, key=keys[sort], reverse=order == "desc")
+    # Without a due date last, whatever the order.
+    return sorted(by_key, key=lambda task: sort == "due_date" and task["due_date"] is None)
 
 
 @pytest.mark.parametrize(("sort", "order"), ORDERINGS)
@@ -86,6 +102,16 @@ def test_a_list_is_sorted_as_asked(carol: Person, sort: str, order: str) -> None
         ({}, {"sort": "created", "order": "desc", "status": "all", "limit": "1000"}),
         ({"sort": "updated"}, {"sort": "updated", "order": "desc"}),
         ({"sort": "title"}, {"sort": "title", "order": "asc"}),
+        ({"sort": "priority"}, {"sort": "priority", "order": "desc"}),
+        ({"sort": "due_date"}, {"sort": "due_date", "order": "asc"}),
+        ({"sort": "status"}, {"sort": "status", "order": "asc"}),
+        ({"priority": "all"}, {}),
+        ({"priority": ""}, {}),
+        ({"category": "all"}, {}),
+        ({"category": ""}, {}),
+        ({"tags": "all"}, {}),
+        ({"tags": ""}, {}),
+        ({"tags": " , ,"}, {}),
         ({"order": "asc"}, {"sort": "created", "order": "asc"}),
         ({"search": ""}, {}),
         ({"count": "false"}, {}),
@@ -99,6 +125,65 @@ def test_the_defaults_are_those_of_the_contract(
 
 def test_titles_sort_by_code_point(carol: Person) -> None:
     assert titles(carol, sort="title") == ["B", "C", "a", "a", "b", "ä", "😀"]
+
+
+def test_priorities_sort_by_rank_and_tasks_without_a_due_date_are_last_in_either_order(carol: Person) -> None:
+    def ids(**query: str) -> list[int]:
+        return [task["id"] for task in tasks(carol, **query)]
+
+    assert ids(sort="priority") == [7, 2, 5, 6, 4, 1, 3]
+    assert ids(sort="priority", order="asc") == [3, 1, 4, 6, 5, 2, 7]
+    assert ids(sort="due_date") == [5, 1, 3, 4, 7, 2, 6]
+    assert ids(sort="due_date", order="desc") == [7, 4, 3, 1, 5, 6, 2]
+    assert ids(sort="status") == [3, 4, 6, 1, 2, 5, 7]
+    assert ids(sort="status", order="desc") == [7, 5, 2, 1, 6, 4, 3]
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ({"priority": "medium"}, [6, 4]),
+        ({"priority": "URGENT"}, [7, 2]),
+        ({"category": "work"}, [4, 2]),
+        ({"category": "ÜBER Work"}, [7]),
+        ({"category": "nothing"}, []),
+        ({"tags": "b"}, [4, 2, 1]),
+        ({"tags": "a,b"}, [4, 1]),
+        ({"tags": " b , a ,"}, [4, 1]),
+        ({"tags": "A"}, [6]),
+        ({"tags": "ü b"}, [7]),
+        ({"tags": 'q"\\'}, [7]),
+        ({"tags": "a,c"}, []),
+        ({"tags": "{}"}, []),
+        ({"tags": "NULL"}, []),
+        ({"due_before": "2026-12-24T18:30"}, [5, 1]),
+        ({"due_before": "2026-12-25"}, [5, 4, 3, 1]),
+        ({"due_after": "2026-12-24T18:30:00"}, [7, 4, 3]),
+        ({"due_after": "2026-12-24", "due_before": "2026-12-24T00:00:01"}, [1]),
+        ({"due_after": "0001-01-01"}, [7, 5, 4, 3, 1]),
+        (
+            {
+                "priority": "medium",
+                "category": "work",
+                "tags": "a",
+                "due_after": "2026-01-01",
+                "search": "ABOUT",
+            },
+            [4],
+        ),
+        ({"priority": "medium", "category": "home"}, []),
+        ({"status": "pending", "priority": "medium"}, [6, 4]),
+        ({"status": "completed", "tags": "b"}, [2, 1]),
+    ],
+)
+def test_filters_hold_together_and_are_counted(
+    api: Api, carol: Person, query: dict[str, str], ids: list[int]
+) -> None:
+    assert [task["id"] for task in tasks(carol, **query)] == ids
+    assert total(carol, **query) == (str(len(ids)), len(ids))
+    for sort in SORTS:
+        found = list(chain.from_iterable(walk(api, carol, sort=sort, limit="1", **query)))
+        assert sorted(task["id"] for task in found) == sorted(ids)
 
 
 @pytest.mark.parametrize(("sort", "order"), ORDERINGS)
@@ -127,6 +212,21 @@ def test_a_link_is_there_only_where_more_rows_follow(carol: Person) -> None:
         ({"sort_by": "created_at", "sort_order": "asc"}, {"sort": "created", "order": "asc"}),
         ({"completed": "true"}, {"status": "completed"}),
         ({"completed": "false"}, {"status": "pending"}),
+        *(
+            ({"sort": word}, {"sort": "created"})
+            for word in ("created_at", "createdAt", "created_date", "date")
+        ),
+        *(({"sort_by": word}, {"sort": "created"}) for word in ("createdAt", "created_date", "date")),
+        ({"sort": "updatedAt"}, {"sort": "updated"}),
+        ({"sort": "alpha"}, {"sort": "title"}),
+        ({"sort": "dueDate"}, {"sort": "due_date"}),
+        ({"sort_by": "dueDate", "sort_order": "desc"}, {"sort": "due_date", "order": "desc"}),
+        *(({"status": word}, {"status": "pending"}) for word in ("incomplete", "active", "todo", "open")),
+        ({"status": "done"}, {"status": "completed"}),
+        ({"q": "ABOUT A"}, {"search": "about a"}),
+        ({"q": ""}, {}),
+        ({"tag": "b"}, {"tags": "b"}),
+        ({"tag": "all"}, {}),
     ],
 )
 def test_other_clients_names_mean_the_same(
@@ -138,8 +238,8 @@ def test_other_clients_names_mean_the_same(
 
 
 def test_the_contracts_names_win_where_both_are_sent(carol: Person) -> None:
-    theirs = {"sort_by": "nonsense", "sort_order": "asc", "completed": "true"}
-    ours = {"sort": "title", "order": "desc", "status": "pending"}
+    theirs = {"sort_by": "nonsense", "sort_order": "asc", "completed": "true", "q": "x" * 200, "tag": "\0"}
+    ours = {"sort": "title", "order": "desc", "status": "pending", "search": "about", "tags": ""}
     assert tasks(carol, **theirs, **ours) == tasks(carol, **ours)
 
 
@@ -266,11 +366,31 @@ def test_special_characters_of_a_search_mean_themselves(alice: Person, wild: str
     assert titles(alice, search=wild) == [f"a{wild}c"]
 
 
+NO_LOCAL_TIMES = [
+    *(
+        "",
+        "now",
+        "infinity",
+        "2026-02-30",
+        "2026-12-24T18:30Z",
+        "2026-12-24T18:30+01:00",
+        "24.12.2026",
+        "0",
+        "\0",
+    ),
+]
 BAD = {
-    "status": ["", "done", "Pending", "all ", "pending,completed", "true", "\0"],
+    "status": ["", "finished", "Pending", "all ", "pending,completed", "true", "\0"],
     "search": ["\0", "a\0b", "x" * 101],
     "sort": ["", "id", "created_on", "Title", "title desc", "title;"],
-    "sort_by": ["", "priority"],
+    "priority": ["critical", "low,high", " low", "\0", "null"],
+    "category": ["x" * 51, "\0", "a\0b"],
+    "tags": ["\0", "home,a\0"],
+    "tag": ["\0"],
+    "q": ["\0", "x" * 101],
+    "due_before": NO_LOCAL_TIMES,
+    "due_after": NO_LOCAL_TIMES,
+    "sort_by": ["", "recurrence"],
     "sort_order": ["", "DESC"],
     "completed": ["", "True", "1", "all"],
     "count": ["", "1", "yes", "True"],
@@ -309,7 +429,7 @@ def test_every_bad_parameter_is_named(alice: Person) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["a=b", "Limit=0", "page_size=2&priority=high", "=", "&&", "user_id=bob", "limit[]=0", ";"]
+    "query", ["a=b", "Limit=0", "page_size=2&assignee=bob", "=", "&&", "user_id=bob", "limit[]=0", ";"]
 )
 def test_unknown_parameters_are_ignored(alice: Person, query: str) -> None:
     task = alice.create()
@@ -371,6 +491,25 @@ def test_a_cursor_that_was_never_issued_is_refused(carol: Person, change: dict[s
     forged = base64.urlsafe_b64encode(json.dumps(issued | change).encode()).decode()
     answer = carol.client.get("/tasks", params={"sort": "updated", "cursor": forged})
     assert_invalid(answer, "cursor")
+
+
+@pytest.mark.parametrize(
+    ("sort", "key"),
+    [
+        ("created", "2026-01-01"),
+        ("created", ""),
+        *(("title", key) for key in (None, 1, "a\0", ["a"])),
+        *(("priority", key) for key in (None, "", "HIGH", "critical", 3, "medium\0")),
+        *(("status", key) for key in (None, "", "done", True, "all", "Pending")),
+        *(("due_date", key) for key in ("", "infinity", "now", "2026-12-24", "2026-02-30T00:00:00", 1)),
+        *(("due_date", key) for key in ("2026-12-24T18:30:00Z", "2026-12-24T18:30", "2026-12-24T18:30:00.5")),
+        *(("due_date", key) for key in ("2026-12-24T18:30:00\n", "0000-01-01T00:00:00")),
+    ],
+)
+def test_a_key_that_no_task_has_is_refused(carol: Person, sort: str, key: object) -> None:
+    issued = json.loads(base64.urlsafe_b64decode(cursor_of(carol, sort=sort, limit="1")))
+    forged = base64.urlsafe_b64encode(json.dumps(issued | {"key": key}).encode()).decode()
+    assert_invalid(carol.client.get("/tasks", params={"sort": sort, "cursor": forged}), "cursor")
 
 
 @pytest.mark.parametrize(("sort", "order"), ORDERINGS)

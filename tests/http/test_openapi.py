@@ -17,6 +17,7 @@ OPERATIONS = {
     ("patch", TASK): "update_task",
     ("patch", f"{TASK}/complete"): "complete_task",
     ("delete", TASK): "delete_task",
+    ("get", "/api/{user_id}/stats"): "get_stats",
     ("get", "/health"): "get_health",
     ("get", "/ready"): "get_ready",
 }
@@ -55,6 +56,7 @@ def test_every_answer_of_the_contract_is_documented(document: Any) -> None:
         "update_task": everywhere | change | {"200"},
         "complete_task": everywhere | change | {"200"},
         "delete_task": one | {"204", "412"},
+        "get_stats": everywhere | {"200"},
         "get_health": {"200"},
         "get_ready": {"200", "503"},
     }
@@ -83,13 +85,17 @@ def test_every_parameter_is_documented(document: Any) -> None:
         for operation in operations(document).values()
     }
     assert names == {
-        "list_tasks": {"status", "search", "sort", "order", "limit", "count", "cursor"},
+        "list_tasks": {
+            *("status", "priority", "category", "tags", "due_before", "due_after", "search"),
+            *("sort", "order", "limit", "count", "cursor"),
+        },
         "create_task": {"Idempotency-Key"},
         "get_task": {"If-None-Match"},
         "put_task": {"If-Match"},
         "update_task": {"If-Match"},
         "complete_task": {"If-Match"},
         "delete_task": {"If-Match"},
+        "get_stats": set(),
         "get_health": set(),
         "get_ready": set(),
     }
@@ -111,12 +117,14 @@ def test_the_task_schema_equals_the_bytes(document: Any, alice: Person) -> None:
     assert set(schema["required"]) == set(made.json())
     task = validator(document, "Task")
     task.validate(made.json())
-    changed = alice.client.put("/tasks/1", json={"description": None, "completed": True})
+    changed = alice.client.put(
+        "/tasks/1", json={"description": None, "completed": True, "due_date": "2026-12-24"}
+    )
     task.validate(changed.json())
     for listed in alice.client.get("/tasks").json():
         task.validate(listed)
     for name in made.json():
-        assert not task.is_valid(made.json() | {name: []})
+        assert not task.is_valid(made.json() | {name: {}})
         assert not task.is_valid({other: value for other, value in made.json().items() if other != name})
 
 
@@ -163,6 +171,13 @@ def test_the_limits_are_those_of_the_database(document: Any, server: Server, dat
         asked = document["components"]["schemas"][name]["properties"]["title"]
         assert [asked["minLength"], asked["maxLength"]] == [title["minLength"], title["maxLength"]]
         assert f"char_length(description) <= {text['maxLength']})" in tasks
+        members = document["components"]["schemas"][name]["properties"]
+        assert all(f"'{word}'::text" in tasks for word in members["priority"]["enum"])
+        assert tasks.count("'::text, '") == len(members["priority"]["enum"]) - 1
+        (text,) = (option for option in members["category"]["anyOf"] if option["type"] == "string")
+        assert f"char_length(category) <= {text['maxLength']})" in tasks
+        (tags,) = (option for option in members["tags"]["anyOf"] if option["type"] == "array")
+        assert f"cardinality(tags) <= {tags['maxItems']})" in tasks
     operation = document["paths"][TASKS]["post"]
     (key,) = (parameter for parameter in operation["parameters"] if parameter["name"] == "Idempotency-Key")
     assert "{1,255}$" in keys
@@ -177,7 +192,8 @@ def test_the_limits_of_a_query_are_those_of_the_contract(document: Any) -> None:
         1000,
     )
     assert query["status"]["enum"] == ["all", "pending", "completed"]
-    assert query["sort"]["enum"] == ["created", "updated", "title"]
+    assert query["sort"]["enum"] == ["created", "updated", "title", "priority", "due_date", "status"]
+    assert query["priority"]["enum"] == ["none", "low", "medium", "high", "urgent", "all", ""]
     assert query["order"]["enum"] == ["asc", "desc"]
     assert query["search"]["maxLength"] == 100
     assert query["count"]["type"] == "boolean"

@@ -1,12 +1,13 @@
 """A repeated POST with an Idempotency-Key creates nothing more."""
 
+import json
 from collections.abc import Callable
 from uuid import uuid4
 
 import httpx
 import pytest
 from conftest import Api, Person, Server
-from support.contract import ask, assert_invalid, assert_problem, assert_task, tasks, tasks_of
+from support.contract import DEFAULTS, ask, assert_invalid, assert_problem, assert_task, tasks, tasks_of
 
 KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 MILK = {"title": "Buy milk", "description": "Whole", "completed": True}
@@ -61,8 +62,16 @@ def test_a_repeat_answers_the_task_as_it_was_created_also_after_it_was(alice: Pe
     [
         ({"title": "Buy milk"}, {"title": " Buy milk\n"}),
         ({"title": "Buy milk"}, {"title": "Buy milk", "description": None, "completed": False}),
-        ({"title": "Buy milk"}, {"title": "Buy milk", "priority": 1, "user_id": "bob"}),
+        ({"title": "Buy milk"}, {"title": "Buy milk", "recurrence": 1, "user_id": "bob"}),
         ({"title": "ü", "description": "\u2028\x01"}, {"description": "\u2028\x01", "title": "ü"}),
+        (
+            {"title": "x", "priority": "HIGH", "status": "done"},
+            {"title": "x", "priority": "high", "completed": True},
+        ),
+        ({"title": "x", "dueDate": "2026-12-24"}, {"title": "x", "due_date": "2026-12-24T00:00:00"}),
+        ({"title": "x", "category": " Work"}, {"title": "x", "category": "work", "due_date": ""}),
+        ({"title": "x", "tags": ["a ", "b", "a"]}, {"title": "x", "tags": ["a", "b"], "priority": "medium"}),
+        ({"title": "x", "tags": None}, {"title": "x", "tags": [], "category": " "}),
     ],
 )
 def test_what_counts_is_the_task_after_validation(alice: Person, first: object, repeat: object) -> None:
@@ -81,6 +90,10 @@ def test_what_counts_is_the_task_after_validation(alice: Person, first: object, 
         {"completed": False},
         {"title": "buy milk"},
         {"title": "x" * 201},
+        {"priority": "high"},
+        {"due_date": "2026-12-24"},
+        {"category": "work"},
+        {"tags": ["home"]},
     ],
 )
 def test_the_same_key_with_another_task_is_refused(alice: Person, other: dict[str, object]) -> None:
@@ -88,6 +101,25 @@ def test_the_same_key_with_another_task_is_refused(alice: Person, other: dict[st
     assert_problem(post(alice, MILK | other), 422)
     assert tasks(alice) == [first.json()]
     assert_replayed(post(alice, MILK), first)
+
+
+def test_the_order_of_tags_is_part_of_a_task(alice: Person) -> None:
+    post(alice, {"title": "x", "tags": ["a", "b"]})
+    assert_invalid(post(alice, {"title": "x", "tags": ["b", "a"]}), "Idempotency-Key")
+
+
+def test_a_key_that_was_kept_before_a_column_came_is_answered_with_its_default(
+    server: Server, database: str, alice: Person
+) -> None:
+    first = post(alice, MILK).json()
+    before = {name: value for name, value in first.items() if name not in DEFAULTS | {"status": ""}} | MILK
+    with server.connect(database) as connection:
+        kept = "update app.idempotency_keys set task = %s where user_id = %s"
+        connection.execute(kept, [json.dumps(before), alice.name])
+    again = post(alice, MILK)
+    assert (assert_task(again, 201), again.headers["idempotency-replayed"]) == (first, "true")
+    assert post(alice, MILK | {"priority": "medium", "tags": []}).json() == first
+    assert_invalid(post(alice, MILK | {"priority": "high"}), "Idempotency-Key")
 
 
 def test_the_refusal_names_the_key(alice: Person) -> None:

@@ -8,7 +8,7 @@ from conftest import Server
 from embedded.programs import find_programs
 
 from app.api.pages import Page
-from app.api.statements import CHANGE_TASK, CREATE_TASK, DELETE_TASK, GET_TASK, list_page
+from app.api.statements import CHANGE_TASK, CREATE_TASK, DELETE_TASK, GET_TASK, TOGGLE_TASK, list_page
 from app.postgres.database import ACT_AS, READ_AS
 from performance.database import TASKS
 from performance.services import POOL
@@ -19,7 +19,7 @@ STATEMENTS = {
     "get": (READ_AS, GET_TASK),
     "create": (ACT_AS, CREATE_TASK),
     "update": (ACT_AS, CHANGE_TASK),
-    "complete": (ACT_AS, CHANGE_TASK),
+    "complete": (ACT_AS, TOGGLE_TASK),
     "delete": (ACT_AS, DELETE_TASK),
 }
 
@@ -31,22 +31,15 @@ VARIABLES = f"""
 \\set title random(1, 1000000)
 \\set limit {Page().limit + 1}
 """
-WRITTEN = {
-    "set_description": "false",
-    "description": "null",
-    "toggle": "false",
-    "completed": "null",
-    "etags": "null",
-}
-CHANGES = {
-    "create": {"description": "'The blue one, for breakfast'", "completed": "false"},
-    "complete": {"title": "null", "toggle": "true"},
+SENT = {
+    "create": "jsonb_build_object('title', :title::text, 'description', 'The blue one, for breakfast')",
+    "update": "jsonb_build_object('title', :title::text)",
 }
 
 
 def script(operation: str) -> str:
     """Write the operation's pipeline for pgbench."""
-    written = WRITTEN | CHANGES.get(operation, {})
+    written = {"etags": "null", "sent": SENT.get(operation, "")}
 
     def value(match: re.Match[str]) -> str:
         return written.get(match[1], f":{match[1]}")

@@ -21,6 +21,26 @@ TITLES = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
+# Of each member that is the client's: values, each as it is sent and as it is answered.
+EXAMPLES: dict[str, list[tuple[Any, Any]]] = {
+    "title": [(" Buy oats\n", "Buy oats"), ("Buy rye", "Buy rye")],
+    "description": [(" The blue one ", " The blue one "), ("", "")],
+    "completed": [(True, True), (False, False)],
+    "priority": [("High", "high"), ("none", "none"), ("URGENT", "urgent"), ("low", "low")],
+    "due_date": [("2026-12-24", "2026-12-24T00:00:00"), ("2026-12-24T18:30", "2026-12-24T18:30:00")],
+    "category": [(" Über Work\u3000", "über work"), ("home", "home")],
+    "tags": [([" b", "A", "b", "a "], ["b", "A", "a"]), (["x" * 50] + [str(n) for n in range(19)],) * 2],
+}
+# What a task has where a member is absent, or cleared by null. The others take no null.
+DEFAULTS: dict[str, Any] = {
+    "description": None,
+    "completed": False,
+    "priority": "medium",
+    "due_date": None,
+    "category": None,
+    "tags": [],
+}
+CLEARED = ("description", "due_date", "category", "tags")
 PYDANTICS = ("Input", "Value", "should", "valid ", "ValueError")  # words for programmers
 SECRETS = ("psycopg", "postgres", "sql", "select ", "app.", "Traceback", "127.0.0.1", "/tmp/", "eyJ")
 
