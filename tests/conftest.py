@@ -57,7 +57,8 @@ if MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
         tempfile.tempdir = str(MEMORY)
 
 # The machine's environment variables that tests see: where its programs are, and which tests to run.
-VISIBLE = {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "CI"} | {"CLUSTER", "EXPLICIT", "MAJORS", "PG_CONFIG"}
+OURS = {"CLUSTER", "EXPLICIT", "MAJORS", "PG_CONFIG", "REQUESTS", "WRITE_SCHEMA"}
+VISIBLE = {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "CI"} | OURS
 
 # In citus.sql: the function, and who may call it.
 ACT_AS = re.compile(r"create or replace function app[.]act_as.*?to tasks_api;", re.DOTALL)
