@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -55,6 +56,9 @@ if MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
     room = os.statvfs(MEMORY)
     if room.f_bavail * room.f_frsize > ENOUGH and not room.f_flag & os.ST_NOEXEC:
         tempfile.tempdir = str(MEMORY)
+
+if len(tempfile.gettempdir()) > 60:  # characters, as on macOS; a socket's path has 107 at most
+    tempfile.tempdir = "/tmp"
 
 # The machine's environment variables that tests see: where its programs are, and which tests to run.
 OURS = {"CLUSTER", "EXPLICIT", "MAJORS", "PG_CONFIG", "REQUESTS", "WRITE_SCHEMA"}
@@ -121,7 +125,7 @@ def running(version: str, folder: Path) -> Iterator[Server]:
 
     locale = LOCALE.get(version, ELSEWHERE)
     run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", *locale)
-    options = f"-k {folder} -c listen_addresses= -c fsync=off -c autovacuum=off -c jit=off"
+    options = f"-k {shlex.quote(str(folder))} -c listen_addresses= -c fsync=off -c autovacuum=off -c jit=off"
     try:
         run("pg_ctl", "start", "-w", "-t", "300", "-l", log, "-o", options)
         yield Server(version, str(folder), binaries)

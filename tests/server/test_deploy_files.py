@@ -55,7 +55,8 @@ def test_the_systemd_unit_is_sound_and_hardened(tmp_path: Path) -> None:
     analyze = program("systemd-analyze")
     unit = tmp_path / "tasks.service"
     text = (DEPLOY / "tasks.service").read_text()
-    unit.write_text(text.replace("/opt/tasks/.venv/bin/python", sys.executable))
+    (tmp_path / "python").symlink_to(sys.executable)
+    unit.write_text(text.replace("/opt/tasks/.venv/bin/python", str(tmp_path / "python")))
     assert "tasks.service" not in say(analyze, "verify", "--man=no", unit)
     (exposure,) = re.findall(
         r"exposure level for tasks\.service: ([0-9.]+)", say(analyze, "security", "--offline=true", unit)

@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -141,7 +142,7 @@ def test_a_log_that_nobody_reads_stops_neither_requests_nor_the_end(server: Serv
         try:
             os.close(writer)
             read_until(reader, lambda text: text.count("Application startup complete") == 2)
-            with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=20) as client:
+            with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
 
                 def dropped() -> float:
                     for _ in range(50):
@@ -151,9 +152,9 @@ def test_a_log_that_nobody_reads_stops_neither_requests_nor_the_end(server: Serv
                         re.findall(r"^tasks_log_lines_dropped_total (\S+)", metrics, re.MULTILINE)[0]
                     )
 
-                eventually(lambda: dropped() > 0, 120)
+                eventually(lambda: dropped() > 0, 300)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(15) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
             os.close(reader)
@@ -164,7 +165,7 @@ def test_a_process_without_standard_streams_serves(server: Server, database: str
     """A socket would get their numbers, and the log be sent to a client or to the database."""
     environment = environment_of(server.conninfo(database, "tasks_api"), {"LOG_FORMAT": "json"})
     url = f"http://127.0.0.1:{environment['PORT']}"
-    command = ["sh", "-c", f"exec {sys.executable} -m app run <&- >&- 2>&-"]
+    command = ["sh", "-c", f"exec {shlex.quote(sys.executable)} -m app run <&- >&- 2>&-"]
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(command, cwd=folder, env=environment)
         try:
@@ -172,7 +173,7 @@ def test_a_process_without_standard_streams_serves(server: Server, database: str
             for number in range(3):
                 assert Path(f"/proc/{process.pid}/fd/{number}").readlink() == Path(os.devnull)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(15) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
 

@@ -339,9 +339,9 @@ def test_a_process_that_was_stopped_holds_up_neither_the_end_nor_a_change_of_pro
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
-            assert httpx.get(f"{api.url}/health", timeout=20).status_code == 200
+            assert httpx.get(f"{api.url}/health", timeout=60).status_code == 200
             api.process.terminate()
-        assert api.process.wait(30) == 0
+        assert api.process.wait(60) == 0
         finished = re.findall(r"Finished server process \[(\d+)\]", api.log.read_text())
         assert {str(pid) for pid in pids} <= set(finished)
 
@@ -359,7 +359,7 @@ def test_sighup_replaces_processes_one_by_one_without_a_lost_request(server: Ser
         api.process.send_signal(signal.SIGHUP)
         asked = 0
         while api.log.read_text().count("Finished server process") < 2 or asked < 20:
-            assert httpx.get(f"{api.url}/health", timeout=20).status_code == 200
+            assert httpx.get(f"{api.url}/health", timeout=60).status_code == 200
             asked += 1
         new = serving_processes(api, 4)[2:]
         assert not set(new) & set(old)
