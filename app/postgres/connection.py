@@ -48,6 +48,7 @@ class Connection(WatchedConnection):
         self.transformer = Transformer(self)
         self.names: dict[bytes, bytes] = {}  # of the statements prepared on this connection
         self.made = 0
+        self.taken = 0.0  # when a request began to use it
         self.due = 0.0  # when psycopg's pool sees to it again
 
     async def execute_pipeline(

@@ -26,33 +26,38 @@ class Pool(AsyncConnectionPool[Connection]):
 
     async def take(self, user: str | None) -> Connection:
         """Return a connection when it is this user's turn, or now where none is named."""
-        if user is not None and not (self.queue.enter(user) or await self.queue.wait(user)):
+        now = monotonic()
+        if user is not None and not (self.queue.enter(user, now) or await self.queue.wait(user, now)):
             raise PoolTimeout("no connection in time")
         if self.kept:
-            return self.kept.pop()
+            connection = self.kept.pop()
+            connection.taken = monotonic()
+            return connection
         self.asking += 1
         try:
             connection = await self.getconn()
         except BaseException:
             if user is not None:
-                self.queue.leave(user)
+                self.queue.leave(user, 0, monotonic())
             raise
         finally:
             self.asking -= 1
-        connection.due = monotonic() + KEPT
+        connection.taken = monotonic()
+        connection.due = connection.taken + KEPT
         return connection
 
     async def give_back(self, user: str | None, connection: Connection) -> None:
         """Keep it for the next request, unless it is unfit for one, or psycopg's pool is asked for one."""
+        now = monotonic()
         try:
             idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
-            if idle and not self.asking and not self.closed and monotonic() < connection.due:
+            if idle and not self.asking and not self.closed and now < connection.due:
                 self._keep(connection)
             else:
                 await self._return(connection)
         finally:
             if user is not None:
-                self.queue.leave(user)
+                self.queue.leave(user, now - connection.taken, now)
 
     def _keep(self, connection: Connection) -> None:
         self.kept.append(connection)

@@ -1,4 +1,4 @@
-"""Who waits for whom: in turn, user by user, and not for ever."""
+"""Who waits for whom: in turn, user by user, not for ever, and not for users with long requests."""
 
 import asyncio
 
@@ -6,120 +6,271 @@ import pytest
 from support.clock import Loop, run
 
 from app.postgres import fair_queue
-from app.postgres.fair_queue import FairQueue
+from app.postgres.fair_queue import FairQueue, User
+
+SHORT, LONG = 0.001, 2.0  # seconds of a connection
+SIZES = [1, 2, 3, 4, 10, 50]
 
 
-async def enter(queue: FairQueue, user: str) -> bool:
-    return queue.enter(user) or await queue.wait(user)
+class Crowd:
+    """Requests of users in front of a queue."""
+
+    def __init__(self, size: int) -> None:
+        self.queue = FairQueue(size)
+        self.clock = asyncio.get_running_loop()
+
+    def ask(self, *users: str) -> list[asyncio.Task[bool]]:
+        return [asyncio.create_task(self._enter(user)) for user in users]
+
+    async def _enter(self, user: str) -> bool:
+        now = self.clock.time()
+        return self.queue.enter(user, now) or await self.queue.wait(user, now)
+
+    def leave(self, user: str, held: float = SHORT) -> None:
+        self.queue.leave(user, held, self.clock.time())
+
+    async def meet(self, *users: str, held: float = SHORT) -> None:
+        """Have a first request of each user come and go."""
+        for user in users:
+            (asked,) = self.ask(user)
+            assert await asked
+            self.leave(user, held)
 
 
-async def begun(tasks: list[asyncio.Task[bool]]) -> list[int]:
+async def settled() -> None:
+    """Let every task go as far as it gets."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def entered(tasks: list[asyncio.Task[bool]]) -> list[int]:
     """Return which of them have entered by now."""
-    await asyncio.sleep(0.01)
+    await settled()
     return [n for n, task in enumerate(tasks) if task.done() and task.result()]
-
-
-def line(queue: FairQueue, *users: str) -> list[asyncio.Task[bool]]:
-    return [asyncio.create_task(enter(queue, user)) for user in users]
 
 
 def test_one_user_enters_at_most_half_of_the_places() -> None:
     async def work(_: Loop) -> None:
-        queue = FairQueue(4)
-        tasks = line(queue, "a", "a", "a", "a", "b")
-        assert await begun(tasks) == [0, 1, 4]
-        queue.leave("b")  # which is none of a's
-        assert await begun(tasks) == [0, 1, 4]
-        queue.leave("a")
-        assert await begun(tasks) == [0, 1, 2, 4]
+        crowd = Crowd(4)
+        await crowd.meet("a", "b")
+        tasks = crowd.ask("a", "a", "a", "a", "b")
+        assert await entered(tasks) == [0, 1, 4]
+        crowd.leave("b")  # which is none of a's
+        assert await entered(tasks) == [0, 1, 4]
+        crowd.leave("a")
+        assert await entered(tasks) == [0, 1, 2, 4]
 
     run(work)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_new_user_enters_once_until_it_is_known_for_how_long() -> None:
+    async def work(_: Loop) -> None:
+        crowd = Crowd(10)
+        tasks = crowd.ask(*["a"] * 9)
+        assert await entered(tasks) == [0]
+        crowd.leave("a")
+        assert await entered(tasks) == [0, 1, 2, 3, 4, 5]
+
+    run(work)
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_a_single_user_can_always_enter(size: int) -> None:
     async def work(_: Loop) -> None:
-        queue = FairQueue(size)
-        tasks = line(queue, "a", "a")
-        assert await begun(tasks) == [0]
-        queue.leave("a")
-        assert await begun(tasks) == [0, 1]
+        crowd = Crowd(size)
+        await crowd.meet("a", held=LONG)
+        share = max(1, size // 2)
+        tasks = crowd.ask(*["a"] * (share + 1))
+        assert await entered(tasks) == list(range(share))
+        crowd.leave("a", LONG)
+        assert await entered(tasks) == list(range(share + 1))
 
     run(work)
 
 
 def test_users_enter_in_turn_and_each_one_s_requests_in_order() -> None:
     async def work(_: Loop) -> None:
-        queue = FairQueue(1)
-        assert queue.enter("x")
-        entered: list[str] = []
+        crowd = Crowd(1)
+        await crowd.meet("x", held=LONG)
+        assert await crowd.ask("x")[0]
+        order: list[str] = []
 
         async def come_and_go(name: str) -> None:
-            assert await enter(queue, name[0])
-            entered.append(name)
-            queue.leave(name[0])
+            assert await crowd.ask(name[0])[0]
+            order.append(name)
+            crowd.leave(name[0])
 
         tasks = [asyncio.create_task(come_and_go(name)) for name in ("a1", "a2", "a3", "b1", "b2", "c1")]
-        await asyncio.sleep(0)
-        queue.leave("x")
+        await settled()
+        crowd.leave("x")
         await asyncio.gather(*tasks)
-        assert entered == ["a1", "b1", "c1", "a2", "b2", "a3"]
-        assert (queue.free, queue.inside, queue.waiting) == (1, {}, 0)
+        assert order == ["a1", "b1", "c1", "a2", "b2", "a3"]
+        assert (crowd.queue.free, crowd.queue.waiting) == (1, 0)
 
     run(work)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("greedy", [2, 3, 10, 20, 100])
+def test_users_with_long_requests_never_hold_the_last_places(size: int, greedy: int) -> None:
+    async def work(_: Loop) -> None:
+        crowd = Crowd(size)
+        users = [f"greedy {n}" for n in range(greedy)]
+        await crowd.meet("known")
+        await crowd.meet(*users, held=LONG)
+        tasks = crowd.ask(*users * 20)
+        await settled()
+        for _turn in range(30):
+            assert await entered(crowd.ask("known")) == [0]
+            crowd.leave("known")
+            if size > 1:
+                assert await entered(crowd.ask("new")) == [0]
+                crowd.leave("new")
+                crowd.queue.users.pop("new")
+            inside = [name for name, user in crowd.queue.users.items() if user.inside]
+            crowd.leave(inside[0], LONG)
+        assert len(await entered(tasks)) > 30
+
+    run(work)
+
+
+def test_a_user_without_recent_use_is_next_among_thousands_of_requests() -> None:
+    async def work(_: Loop) -> None:
+        crowd = Crowd(10)
+        users = [f"busy {n}" for n in range(100)]
+        await crowd.meet(*users * 10)
+        tasks = crowd.ask(*users * 20)
+        await settled()
+        assert crowd.queue.free == -1  # the last place too: all of their requests are short
+        new = crowd.ask("new")
+        assert await entered(new) == []
+        for number, busy in enumerate(name for name, user in crowd.queue.users.items() if user.inside):
+            if number < 2:  # of the eleven places, one is for users who are known
+                crowd.leave(busy)
+        assert await entered(new) == [0]
+        assert len(await entered(tasks)) < 30
+
+    run(work)
+
+
+def test_a_long_request_waits_for_later_short_ones_only_so_long() -> None:
+    async def work(_: Loop) -> None:
+        crowd = Crowd(1)
+        await crowd.meet("x", "long", held=LONG)
+        assert await crowd.ask("x")[0]
+        tasks = crowd.ask("long")
+        await asyncio.sleep(fair_queue.HEAD_START - 0.1)
+        tasks += crowd.ask("soon")
+        await asyncio.sleep(0.2)
+        tasks += crowd.ask("late")
+        assert await entered(tasks) == []
+        for user, inside in (("x", [1]), ("soon", [0, 1]), ("long", [0, 1, 2])):
+            crowd.leave(user)
+            assert await entered(tasks) == inside
+
+    run(work)
+
+
+def test_a_user_s_long_request_is_forgotten_in_time() -> None:
+    user = User()
+    user.charge(LONG, 0)
+    assert user.is_long(fair_queue.DECAY * LONG - 1)
+    assert not user.is_long(fair_queue.DECAY * LONG + 1)
+    for now in range(100):
+        user.charge(SHORT, 100 + now / 100)  # however many short ones
+    assert not user.is_long(101)
 
 
 def test_a_turn_that_comes_to_a_cancelled_request_goes_on_to_the_next() -> None:
     async def work(_: Loop) -> None:
-        queue = FairQueue(1)
-        assert queue.enter("x")
-        waiting, entered, last = line(queue, "a", "a", "b")
-        await asyncio.sleep(0.01)
+        crowd = Crowd(1)
+        await crowd.meet("x", held=LONG)
+        assert await crowd.ask("x")[0]
+        waiting, admitted, last = crowd.ask("a", "a", "b")
+        await settled()
         waiting.cancel()  # before its turn
-        queue.leave("x")
-        entered.cancel()  # at its turn, of which it has not heard yet
+        crowd.leave("x")
+        admitted.cancel()  # at its turn, of which it has not heard yet
         assert await last
         assert waiting.cancelled()
-        assert entered.cancelled()
-        queue.leave("b")
-        assert (queue.free, queue.inside, queue.waiting) == (1, {}, 0)
+        assert admitted.cancelled()
+        crowd.leave("b")
+        assert (crowd.queue.free, crowd.queue.waiting) == (1, 0)
 
     run(work)
 
 
-def test_who_waits_too_long_is_refused_and_the_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fair_queue, "MAX_WAIT", 0.2)
+def test_a_request_that_waits_no_more_is_not_kept() -> None:
+    async def work(_: Loop) -> None:
+        crowd = Crowd(1)
+        await crowd.meet("x", held=LONG)
+        assert await crowd.ask("x")[0]
+        tasks = crowd.ask(*["a", "b"] * 500)
+        await settled()
+        assert crowd.queue.waiting == 1000
+        for task in tasks[2:]:
+            task.cancel()
+        await settled()
+        assert crowd.queue.waiting == 2
+        assert sum(len(user.turns or ()) for user in crowd.queue.users.values()) == 2
+        crowd.leave("x")
+        assert await tasks[0]
+        crowd.leave("a")
+        assert await tasks[1]
+        assert not any(user.turns for user in crowd.queue.users.values())
+        assert crowd.queue.waiting == 0
+
+    run(work)
+
+
+def test_so_many_users_are_known_and_those_with_long_requests_in_any_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fair_queue, "MAX_KNOWN", 50)
 
     async def work(_: Loop) -> None:
-        queue = FairQueue(2)
-        first = line(queue, "a", "a", "a")
-        await asyncio.sleep(0.15)
-        later = line(queue, "a")
-        assert [await task for task in first] == [True, False, False]
+        crowd = Crowd(10)
+        await crowd.meet("long", held=LONG)
+        await crowd.meet(*(f"user {n}" for n in range(1000)))
+        assert len(crowd.queue.users) <= 51
+        assert crowd.queue.users["long"].is_long(crowd.clock.time())
+
+    run(work)
+
+
+def test_who_waits_too_long_is_refused_and_the_others_are_not() -> None:
+    async def work(_: Loop) -> None:
+        crowd = Crowd(2)
+        await crowd.meet("a")
+        first = crowd.ask("a", "a", "a")
+        await asyncio.sleep(fair_queue.MAX_WAIT * 0.75)
+        later = crowd.ask("a")
+        await asyncio.sleep(fair_queue.MAX_WAIT * 0.25)
+        await asyncio.sleep(0.1)
+        assert [task.done() and task.result() for task in first] == [True, False, False]
+        assert first[2].done()
         assert not later[0].done()
-        queue.leave("a")
+        crowd.leave("a")
         assert await later[0]
-        await asyncio.sleep(0.3)
-        again = line(queue, "a")
+        await asyncio.sleep(fair_queue.MAX_WAIT)  # with none waiting
+        again = crowd.ask("a")
+        await asyncio.sleep(fair_queue.MAX_WAIT)
         assert not await again[0]
 
     run(work)
 
 
-def test_a_process_that_is_late_answers_instead_of_refusing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fair_queue, "MAX_WAIT", 0.05)
-
+def test_a_process_that_is_late_answers_instead_of_refusing() -> None:
     async def work(loop: Loop) -> None:
-        queue = FairQueue(1)
-        tasks = line(queue, *["a"] * 20)
-        await asyncio.sleep(0)
-        loop.be_busy(0.3)
-        await asyncio.sleep(0.1)
+        crowd = Crowd(1)
+        await crowd.meet("a")
+        tasks = crowd.ask(*["a"] * 20)
+        await settled()
+        loop.be_busy(fair_queue.MAX_WAIT + 1)
+        await asyncio.sleep(1)
         refused = [task for task in tasks if task.done() and not task.result()]
         assert len(refused) == 1
-        queue.leave("a")
+        crowd.leave("a")
         assert await tasks[2]
-        for task in tasks:
-            task.cancel()
 
     run(work)
