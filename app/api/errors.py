@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from app.api import schemas
+from app.postgres.connection import NoConnection
 from app.problems import Invalid, Problem, invalid
 
 log = logging.getLogger("uvicorn.error")
@@ -25,18 +26,33 @@ DEFECT = 500
 POOL_REFUSED = "pool"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
-AWAY = "The database is not available at the moment; try again"
 BUSY = "Too many requests are waiting for the database; try again"
+UNREACHABLE = "No connection to the database can be made at the moment; try again"
+LOST = "The connection to the database broke; try again"
+READ_ONLY = "The database is read-only at the moment; try again"
+EXHAUSTED = "The database is out of disk space, memory or connections; try again"
+AWAY = "The database is stopping or starting; try again"
+FAILING = "The database failed; try again"
 SLOW = "The database took too long; try again"
+CONFLICT = "Concurrent requests were in conflict in the database; try again"
 STOPPING = "The service is restarting; try again"
 UNFIT = "The database is not in the state that this service needs"
 
 # The detail of a 503 for each SQLSTATE or class of them (PostgreSQL, appendix A); any other is a defect: 500.
 REFUSALS = {
-    # broken, read-only, no login, no such database, out of connections or disk, stopping or starting, failing
-    AWAY: ("08", "25006", "28", "3D", "53", "57", "58", "XX"),
-    # idle in a transaction, deadlock, a lock or a statement over the role's limit
-    SLOW: ("25P03", "40", "55P03", "57014"),
+    # nothing listens, no login, no such database; with NoConnection it is this whatever the state
+    UNREACHABLE: ("08001", "28", "3D", "55000"),
+    LOST: ("08",),
+    READ_ONLY: ("25006",),
+    EXHAUSTED: ("53", "53100", "53200", "53300"),
+    # an administrator, a crash, starting, the database dropped, idle for too long
+    AWAY: ("57", "57P01", "57P02", "57P03", "57P04", "57P05"),
+    # input and output, internal errors, corrupted data or indexes
+    FAILING: ("58", "58030", "XX", "XX001", "XX002"),
+    # idle in a transaction, a transaction, a lock or a statement over its limit
+    SLOW: ("25P03", "25P04", "55P03", "57014"),
+    # serialization, deadlock
+    CONFLICT: ("40", "40001", "40P01"),
     # a schema, table, column, function or privilege is missing, a column has another type, and what a pooler
     # makes of prepared statements: gone, or there already
     UNFIT: ("3F", "42P01", "42703", "42883", "42501", "0A000", "26000", "42P05"),
@@ -70,14 +86,18 @@ async def _on_problem(_: Request, error: Problem) -> Response:
 
 async def _on_database_error(request: Request, error: psycopg.Error) -> Response:
     """Say in the contract's words what the database refused; its own stay in the log."""
-    state = error.sqlstate or ("08000" if isinstance(error, psycopg.OperationalError) else "")
+    state = error.sqlstate or ("08006" if isinstance(error, psycopg.OperationalError) else "")
     rule = _violated_rule(error)
     if rule:
         return Invalid(rule).response()
     busy = isinstance(error, PoolTimeout)
     request.state.failure = POOL_REFUSED if busy else state  # for the metrics
     log.warning("request %s: %s %s", request.state.request_id, type(error).__name__, state)
-    detail = BUSY if busy else SQLSTATES.get(state) or SQLSTATES.get(state[:2])
+    detail = SQLSTATES.get(state) or SQLSTATES.get(state[:2])
+    if isinstance(error, NoConnection):
+        detail = UNREACHABLE
+    elif busy:
+        detail = BUSY
     return (
         Problem(503, detail, {"Retry-After": "1"}).response() if detail else await _on_defect(request, error)
     )

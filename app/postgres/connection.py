@@ -2,11 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, Self
 
 from psycopg import Error, OperationalError
 from psycopg.abc import PQGen
@@ -22,6 +22,7 @@ from app.postgres.socket import WatchedConnection
 
 Value = str | int | bool | None
 Row = tuple[Any, ...]
+Report = Callable[["Connection | Error"], object]
 
 CANCEL_TIMEOUT = 2  # seconds that the server may take to cancel a statement
 
@@ -31,12 +32,43 @@ PARAMETER = re.compile(r"%\((\w+)\)s")
 StalePreparedStatement = (FeatureNotSupported, InvalidSqlStatementName)
 
 
+# libpq keeps the SQLSTATE of a refused attempt to connect to itself, so it is found by the message: those of
+# PostgreSQL's postmaster.c, auth.c and postinit.c, of libpq and of PgBouncer. Where the server speaks another
+# language than English (lc_messages), it is UNREACHABLE, and the log has the message.
+REFUSALS = {
+    "28P01": re.compile("password authentication failed|no password supplied|SASL authentication failed"),
+    "28000": re.compile('pg_hba.conf|authentication failed|role ".*" does not exist|not permitted to log in'),
+    "53300": re.compile("too many |connection slots are reserved|no more connections allowed"),
+    "57P03": re.compile("the database system is "),
+    "25006": re.compile("hot standby mode|session is read-only"),
+    "55000": re.compile("not currently accepting connections"),
+    "3D000": re.compile('database ".*" does not exist|no such database'),
+    "42501": re.compile("permission denied for database"),
+}
+UNREACHABLE = "08001"  # any other reason: nothing listens there, the name is unknown, TLS fails...
+
+
 class ConnectionLost(OperationalError):
     """The connection broke; `started` is false where the server refused before it did anything."""
 
-    def __init__(self, *, started: bool) -> None:
+    def __init__(self, *, started: bool, state: str | None = None) -> None:
         super().__init__("the connection is lost")
         self.started = started
+        self.sqlstate = state or "08006"
+
+
+class NoConnection(OperationalError):
+    """No connection can be made; the SQLSTATE says why."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__("no connection can be made")
+        self.sqlstate = state
+
+
+def state_of_refusal(error: Error) -> str:
+    """Return the SQLSTATE of a refused attempt to connect."""
+    found = (state for state, message in REFUSALS.items() if message.search(str(error)))
+    return error.sqlstate or next(found, UNREACHABLE)
 
 
 class Connection(WatchedConnection):
@@ -49,7 +81,20 @@ class Connection(WatchedConnection):
         self.names: dict[bytes, bytes] = {}  # of the statements prepared on this connection
         self.made = 0
         self.taken = 0.0  # when a request began to use it
+        self.taken = 0.0  # when a request began to use it
         self.due = 0.0  # when psycopg's pool sees to it again
+
+    @classmethod
+    async def connect(cls, *args: Any, **options: Any) -> Self:  # noqa: ANN401 - psycopg's own
+        """Connect; call `report`, if given, with the connection or the error."""
+        report: Report = options.pop("report", None) or (lambda _: None)
+        try:
+            connection = await super().connect(*args, **options)
+        except Error as error:
+            report(error)
+            raise
+        report(connection)
+        return connection
 
     async def execute_pipeline(
         self, statements: Sequence[str], values: Mapping[str, Value], *, commit: bool = False
@@ -96,9 +141,10 @@ class Connection(WatchedConnection):
                 syncs -= results[-1].status == ExecStatus.PIPELINE_SYNC
         except OperationalError as error:
             self.finish()
-            raise ConnectionLost(
-                started=not (results and results[0].status == ExecStatus.FATAL_ERROR)
-            ) from error
+            refused = bool(results) and results[0].status == ExecStatus.FATAL_ERROR
+            last = results[-1] if results and results[-1].status == ExecStatus.FATAL_ERROR else None
+            state = error_from_result(last).sqlstate if last else None
+            raise ConnectionLost(started=not refused, state=state) from error
         self.pgconn.exit_pipeline_mode()
         # Then come the syncs, and a commit or what the implicit one failed of.
         for result, prepared in zip(results, [*preparing, {}, {}, {}], strict=False):

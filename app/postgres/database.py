@@ -1,9 +1,11 @@
 """One request, one round trip, one transaction, one identity: only here is a user named to PostgreSQL."""
 
+from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
-from psycopg.errors import UniqueViolation
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import ReadOnlySqlTransaction, UniqueViolation
 
 from app.postgres.connection import Connection, ConnectionLost, Row, StalePreparedStatement, Value
 from app.postgres.deadline import Client, Deadline
@@ -13,6 +15,16 @@ from app.settings import Settings
 POOL_TIMEOUT = 3  # seconds a request waits for a connection to be made
 RECONNECT_TIMEOUT = 2  # seconds after which the pool begins its attempts anew: they come ever more rarely
 CONNECT_TIMEOUT = 3  # seconds until a server that does not answer counts as away
+# What libpq is asked for unless DATABASE_URL says otherwise (PostgreSQL, 32.1.2).
+DEFAULTS = {
+    # Not a standby: its rows are old, and an address may lead to one for a while during a switchover.
+    "target_session_attrs": "primary",
+    # A server whose packets vanish is noticed after five seconds: while it is asked, and while it works.
+    "tcp_user_timeout": 5000,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+}
 
 # Transaction-local, so that all of them end with the transaction (PostgreSQL, 9.28.1).
 ACT_AS = "select pg_catalog.set_config('app.user_id', %(user_id)s, true)"
@@ -39,7 +51,8 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.conninfo = settings.database_url.get_secret_value()
-        self.options: dict[str, Any] = {
+        given = conninfo_to_dict(self.conninfo)
+        self.options: dict[str, Any] = {name: DEFAULTS[name] for name in DEFAULTS.keys() - given} | {
             "autocommit": True,
             "application_name": "tasks api",
             "connect_timeout": CONNECT_TIMEOUT,
@@ -110,6 +123,11 @@ class Database:
                 await connection.close()  # as the server did meanwhile; the pool makes another
             except StalePreparedStatement:  # as those on other connections may be: once more on this one
                 return await self.execute(connection, statements, values)
+            except (ReadOnlySqlTransaction, ConnectionLost, CancelledError) as error:
+                # Of a standby, or silent, or the statement could not be cancelled: so may the others be.
+                if isinstance(error, ReadOnlySqlTransaction) or connection.closed:
+                    self.pool.renew()
+                raise
             finally:
                 await self.pool.give_back(user, connection)
 

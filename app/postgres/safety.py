@@ -95,6 +95,7 @@ async def check(database: Database) -> None:
     if exposed:
         raise Unready(f"Row security is not active for tasks_api on {exposed}: enable and force it")
     if read_only:
+        database.pool.renew()  # so that a standby's connections end, also where nobody writes
         raise Unready("The database is read-only: a standby, or one that is set so")
     check_spread(database, passed_on, spread=spread)
 

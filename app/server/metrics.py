@@ -1,6 +1,7 @@
 """What Prometheus reads at /metrics: of this process, or of all where PROMETHEUS_MULTIPROC_DIR is set."""
 
 import asyncio
+from collections import Counter as Tally
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from itertools import product
@@ -23,6 +24,7 @@ from starlette.types import Scope
 from app.api.errors import DEFECT, POOL_REFUSED, SQLSTATES
 from app.api.routing import Route
 from app.identity import REASONS
+from app.postgres.connection import REFUSALS, UNREACHABLE
 from app.postgres.pool import Pool
 from app.server.log_writer import LogWriter
 from app.server.metrics_folder import FolderCollector, usable_folder
@@ -55,7 +57,7 @@ class Metrics:
             "tasks_database_errors", "Requests that the database failed.", ["sqlstate"], registry=registry
         )
         self.refused = Counter(
-            "tasks_pool_refused", "Requests that got no connection in time.", registry=registry
+            "tasks_pool_refused", "Requests refused because all connections were busy.", registry=registry
         )
         self.log, self.dropped_before = log, 0
         self.dropped = Counter(
@@ -64,6 +66,10 @@ class Metrics:
         self.tokens = Counter(
             "tasks_tokens_refused", "Requests whose token was refused.", ["reason"], registry=registry
         )
+        self.connects = Counter(
+            "tasks_connect_errors", "Attempts to connect that failed.", ["sqlstate"], registry=registry
+        )
+        self.connects_seen: Tally[str] = Tally()
         self.pool = {
             name: Gauge(f"tasks_{name}", text, registry=registry, multiprocess_mode="livesum")
             for name, text in (
@@ -85,6 +91,9 @@ class Metrics:
             self.errors.labels(state.ljust(5, "0"))
         for reason in REASONS:
             self.tokens.labels(reason)
+        for state in (*REFUSALS, UNREACHABLE):
+            self.errors.labels(state)
+            self.connects.labels(state)
 
     def child(self, key: tuple[str, str, int]) -> tuple[Counter, Histogram]:
         """Return what counts requests of one method, route and status."""
@@ -124,6 +133,9 @@ class Metrics:
         dropped = self.log.dropped
         self.dropped.inc(dropped - self.dropped_before)
         self.dropped_before = dropped
+        for state, number in (pool.failures - self.connects_seen).items():
+            self.connects.labels(state).inc(number)
+        self.connects_seen = pool.failures.copy()
 
     def render(self, pool: Pool) -> bytes:
         """Return the numbers in Prometheus' text format."""

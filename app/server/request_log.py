@@ -67,7 +67,12 @@ def config(settings: Settings) -> dict[str, Any]:
         "formatters": {"line": formatter[settings.log_format]},
         "handlers": {"stderr": {"()": LogWriter, "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
-        "loggers": {"app": {"level": "INFO"}, "uvicorn": {"level": "INFO"}},
+        "loggers": {
+            "app": {"level": "INFO"},
+            "uvicorn": {"level": "INFO"},
+            # It repeats every failed attempt to connect, of which app/postgres/pool.py logs what is new.
+            "psycopg.pool": {"level": "ERROR"},
+        },
     }
 
 

@@ -4,21 +4,24 @@ import asyncio
 import http.client
 import json
 import re
+import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 from conftest import ALWAYS_FRESH, Api, Database, Server, on_18, serving
 from support.contract import until_blocked
-from support.faults import PGBOUNCER, Cluster, Splitter, cluster, eventually, network, pgbouncer
+from support.faults import NOBODY, PGBOUNCER, Cluster, Splitter, cluster, eventually, network, pgbouncer
 
 from app.postgres import Unready, safety
 from app.postgres.database import Database as Pool
@@ -159,6 +162,52 @@ def test_a_database_that_is_read_only_serves_reads(service: Service) -> None:
         assert service.get("/ready") == 200
 
 
+def metric(api: Api, name: str) -> float:
+    """Return a number of /metrics."""
+    text = httpx.get(f"{api.url}/metrics").text
+    ((number),) = [line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(f"{name} ")]
+    return float(number)
+
+
+REFUSES = {
+    "53300": ("alter database {} connection limit 0", "alter database {} connection limit -1"),
+    "55000": ("alter database {} allow_connections false", "alter database {} allow_connections true"),
+    "28000": ("alter role tasks_api nologin", "alter role tasks_api login"),
+    "42501": ("revoke connect on database {} from public", "grant connect on database {} to public"),
+}
+
+
+@on_18
+@pytest.mark.parametrize("state", REFUSES)
+def test_where_no_connection_can_be_made_that_is_said_and_no_request_waits(
+    service: Service, state: str
+) -> None:
+    api, (breaks, repairs) = service.api, REFUSES[state]
+    refused = metric(api, "tasks_pool_refused_total")
+    with service.client("alice") as client, service.server.connect("postgres") as owner:
+        owner.execute(breaks.format(service.database))
+        try:
+            owner.execute(TERMINATE, [service.database])
+            eventually(lambda: client.get("/tasks").status_code == 503)
+            answer = client.get("/tasks")
+            assert_unavailable(answer)
+            assert "No connection to the database can be made" in answer.json()["detail"]
+            with ThreadPoolExecutor(20) as pool:  # more than may wait for a connection
+                answers = list(pool.map(lambda _: client.get("/tasks"), range(100)))
+            assert {answer.json()["detail"] for answer in answers} == {answer.json()["detail"]}
+            assert metric(api, "tasks_requests_waiting") == 0
+            assert service.get("/ready") == 503
+        finally:
+            owner.execute(repairs.format(service.database))
+        eventually(lambda: client.get("/tasks").status_code == 200)
+    assert metric(api, "tasks_pool_refused_total") == refused
+    assert metric(api, f'tasks_database_errors_total{{sqlstate="{state}"}}') >= 100
+    assert metric(api, f'tasks_connect_errors_total{{sqlstate="{state}"}}') >= 1
+    log = api.log.read_text()
+    assert log.count(f"DATABASE_URL: no connection can be made, SQLSTATE {state}: ") == 1
+    assert "DATABASE_URL: connections are made again" in log
+
+
 @pytest.fixture(scope="module")
 def postgres(server: Server) -> Iterator[Cluster]:
     """A server to kill, with the migrated database `tasks`."""
@@ -200,6 +249,156 @@ def test_every_acknowledged_write_survives_a_killed_server(postgres: Cluster) ->
     assert set(statuses) == {201, 503}
     assert set(kept) <= {title for (title,) in rows}
     assert len(rows) - len(kept) <= 3  # what was under way, unheard, when the server was killed
+
+
+@on_18
+def test_a_server_that_is_stopped_is_not_called_a_crowd(postgres: Cluster) -> None:
+    conninfo = postgres.conninfo("tasks", "tasks_api")
+    with serving(conninfo, POOL_SIZE="2", METRICS="true") as api, ThreadPoolExecutor(20) as pool:
+        bearer = {"Authorization": f"Bearer {api.token('alice')}"}
+
+        def ask(_: int = 0) -> httpx.Response:
+            return httpx.get(f"{api.url}/api/alice/tasks", headers=bearer, timeout=20)
+
+        assert ask().status_code == 200
+        postgres.end(signal.SIGINT)
+        details = {answer.json()["detail"] for answer in pool.map(ask, range(200))}
+        postgres.start(fsync="off")
+        eventually(lambda: ask().status_code == 200)
+        assert details == {"No connection to the database can be made at the moment; try again"}
+        assert metric(api, "tasks_pool_refused_total") == 0
+        assert metric(api, 'tasks_database_errors_total{sqlstate="08001"}') >= 200
+        assert "no connection can be made, SQLSTATE 08001" in api.log.read_text()
+
+
+PASSWORDS = "local all all trust\nhost all tasks_api all scram-sha-256\nhost all all all trust\n"
+
+
+@on_18
+def test_a_new_password_of_the_role_is_noticed_while_the_connections_made_before_go_on(
+    postgres: Cluster,
+) -> None:
+    old, new = uuid4().hex, uuid4().hex
+    rules = (postgres.data / "pg_hba.conf").read_text()
+    with ExitStack() as stack:
+        owner = stack.enter_context(postgres.connect("tasks"))
+        owner.execute(f"alter role tasks_api password '{old}'")
+        for limit in ("lock_timeout", "statement_timeout"):
+            owner.execute(f"alter role tasks_api in database tasks set {limit} = '1min'")
+            stack.callback(owner.execute, f"alter role tasks_api in database tasks reset {limit}")
+        stack.callback(owner.execute, "select pg_reload_conf()")
+        stack.callback((postgres.data / "pg_hba.conf").write_text, rules)
+        (postgres.data / "pg_hba.conf").write_text(PASSWORDS)
+        owner.execute("select pg_reload_conf()")
+        address = postgres.conninfo("tasks", "tasks_api") + f" password={old}"
+        api = stack.enter_context(serving(address, ALWAYS_FRESH, POOL_SIZE="4", METRICS="true"))
+
+        def ask(user: str, method: str = "GET", path: str = "/tasks") -> httpx.Response:
+            bearer = {"Authorization": f"Bearer {api.token(user)}"}
+            url = f"{api.url}/api/{user}{path}"
+            return httpx.request(method, url, headers=bearer, json={"title": "x"}, timeout=20)
+
+        users = ["alice", "bob", "carol", "dave"]  # more than the start has made connections
+        paths = [ask(user, "POST").headers["location"].removeprefix(f"/api/{user}") for user in users]
+        owner.execute(f"alter role tasks_api password '{new}'")
+        with ThreadPoolExecutor() as pool:
+            with owner.transaction():
+                owner.execute("select from app.tasks for update")
+                working = [pool.submit(ask, *each) for each in zip(users, ["DELETE"] * 4, paths, strict=True)]
+                eventually(lambda: "no connection can be made, SQLSTATE 28P01" in api.log.read_text())
+            assert {each.result().status_code for each in working} == {204}
+        assert httpx.get(f"{api.url}/ready", timeout=20).status_code == 200  # it serves what it is asked
+        eventually(lambda: metric(api, 'tasks_connect_errors_total{sqlstate="28P01"}') > 0)
+        assert metric(api, 'tasks_database_errors_total{sqlstate="28P01"}') == 0
+        owner.execute(TERMINATE, ["tasks"])
+        eventually(lambda: ask("alice").status_code == 503)
+        assert "No connection" in ask("alice").json()["detail"]
+        assert httpx.get(f"{api.url}/ready", timeout=20).status_code == 503
+        owner.execute(f"alter role tasks_api password '{old}'")
+        eventually(lambda: ask("alice").status_code == 200)
+        assert metric(api, "tasks_pool_refused_total") == 0
+        assert old not in api.log.read_text()
+
+
+def copy(primary: Cluster, standby: Cluster) -> None:
+    """Make a standby that follows the primary."""
+    shutil.rmtree(standby.data)
+    command = [str(standby.binaries / "pg_basebackup"), "-h", "127.0.0.1", "-p", str(primary.port)]
+    command += ["-U", "postgres", "-D", str(standby.data), "--write-recovery-conf", "--checkpoint=fast"]
+    subprocess.run(command, user=NOBODY, check=True, cwd=standby.folder)
+    standby.start(fsync="off")
+
+
+@on_18
+@pytest.mark.parametrize("attributes", ["", " target_session_attrs=any"], ids=["primary", "any"])
+def test_after_a_switchover_the_new_primary_is_served_from_without_a_restart(
+    server: Server, attributes: str
+) -> None:
+    """One address, and the old primary comes back behind it as a standby."""
+    with ExitStack() as stack:
+        old, new = (stack.enter_context(cluster(server.version)) for _ in range(2))
+        old.start(fsync="off")
+        old.migrated()
+        copy(old, new)
+        address = stack.enter_context(network(old.port))
+        conninfo = old.conninfo("tasks", "tasks_api", address.port) + attributes
+        api = stack.enter_context(serving(conninfo, ALWAYS_FRESH, POOL_SIZE="4"))
+        pool = stack.enter_context(ThreadPoolExecutor())
+        stop = threading.Event()
+        stack.callback(stop.set)
+        statuses: list[int] = []
+
+        def ask(method: str, user: str) -> httpx.Response:
+            bearer = {"Authorization": f"Bearer {api.token(user)}"}
+            url = f"{api.url}/api/{user}/tasks"
+            return httpx.request(method, url, headers=bearer, json={"title": "x"}, timeout=20)
+
+        def load(user: str) -> None:
+            while not stop.is_set():
+                statuses.append(ask("POST", user).status_code)
+
+        for user in ("alice", "bob", "carol"):
+            pool.submit(load, user)
+        eventually(lambda: statuses.count(201) > 50)
+        old.end(signal.SIGINT)
+        with new.connect("tasks") as owner:
+            owner.execute("select pg_promote()")
+            owner.execute("insert into app.users (id, last_task_id) values ('dave', 1)")
+            owner.execute("insert into app.tasks (user_id, id, title) values ('dave', 1, 'new')")
+        (old.data / "standby.signal").touch()
+        old.start(fsync="off")
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), old.connect("tasks") as owner:
+            owner.execute("delete from app.users")
+        if attributes:  # whose rows are old then, as was asked for
+            eventually(lambda: ask("GET", "dave").json() == [])
+        else:
+            eventually(lambda: "SQLSTATE 25006" in api.log.read_text())
+            assert_unavailable(ask("GET", "dave"))
+        assert_unavailable(ask("POST", "alice"))
+        assert httpx.get(f"{api.url}/ready", timeout=20).status_code == 503
+        address.target = new.port
+        eventually(lambda: ask("POST", "alice").status_code == 201)
+        eventually(lambda: httpx.get(f"{api.url}/ready", timeout=20).status_code == 200)
+        statuses.clear()
+        eventually(lambda: len(statuses) > 100)
+        assert set(statuses) == {201}
+        assert [task["title"] for task in ask("GET", "dave").json()] == ["new"]
+
+
+@on_18
+def test_of_several_hosts_the_primary_is_served_from(server: Server) -> None:
+    with ExitStack() as stack:
+        primary, standby = (stack.enter_context(cluster(server.version)) for _ in range(2))
+        primary.start(fsync="off")
+        primary.migrated()
+        copy(primary, standby)
+        hosts = f"host=127.0.0.1,127.0.0.1 port={standby.port},{primary.port} dbname=tasks user=tasks_api"
+        for attributes in ("", " target_session_attrs=read-write"):
+            with serving(hosts + attributes) as api:
+                bearer = {"Authorization": f"Bearer {api.token('alice')}"}
+                url = f"{api.url}/api/alice/tasks"
+                assert httpx.post(url, headers=bearer, json={"title": "x"}).status_code == 201
+                assert httpx.get(f"{api.url}/ready").status_code == 200
 
 
 @on_18

@@ -264,7 +264,7 @@ def test_a_cancelled_query_gives_its_connection_back_without_an_identity(with_da
 
 def test_a_connection_given_back_by_somebody_who_is_cancelled_is_not_lost(with_database: Run) -> None:
     async def work(database: Database) -> None:
-        database.pool.asking += 1  # for one: it is kept by none
+        database.pool.asking.add(asyncio.timeout(None))  # a request that waits: so it is kept by none
         for _ in range(3):
             connection = await database.pool.take("alice")
             async with database.pool._lock:  # noqa: SLF001 - as where others wait in the pool
@@ -274,6 +274,7 @@ def test_a_connection_given_back_by_somebody_who_is_cancelled_is_not_lost(with_d
                 with pytest.raises(asyncio.CancelledError):
                     await giving
             await until(lambda: numbers(database)["pool_available"] == numbers(database)["pool_size"])
+        database.pool.asking.clear()
 
     with_database(work)
 
