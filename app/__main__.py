@@ -4,26 +4,38 @@ import signal
 import sys
 from importlib import import_module
 
-# Each imports only what it needs: most start in half the time that serving takes.
+from app import __version__
+
+# Where each is, and what it does. Each imports only what it needs: most start in half the time of `run`.
 COMMANDS = {
-    "run": "app.server.run:serve",
-    "token": "app.commands.token:main",
-    "psql": "app.commands.psql:main",
-    "migrate": "app.commands.database:migrate",
-    "rollback": "app.commands.database:rollback",
-    "migrations": "app.commands.database:show",
-    "audit": "app.commands.database:audit",
-    "prove": "app.commands.database:prove",
-    "policies": "app.commands.database:policies",
-    "report": "app.commands.database:page_of_it",
+    "run": ("app.server.run:serve", "serve DATABASE_URL"),
+    "check": ("app.commands.check:main", "check settings, database and keys as run does, without serving"),
+    "token": ("app.commands.token:main", "print a token for the user named by AS"),
+    "psql": ("app.commands.psql:main", "start psql as the user named by AS"),
+    "migrate": ("app.commands.database:migrate", "apply the migrations that are not applied yet"),
+    "rollback": ("app.commands.database:rollback", "undo the newest applied migration"),
+    "migrations": ("app.commands.database:show", "list the migrations, applied or pending"),
+    "audit": ("app.commands.database:audit", "look for holes between users; fail on one"),
+    "prove": ("app.commands.database:prove", "try everything that must be refused between users"),
+    "policies": ("app.commands.database:policies", "show who may do what, by which policy"),
+    "report": ("app.commands.database:page_of_it", "write all of it to report.html, for an auditor"),
+}
+USAGE = f"usage: python -m app {'|'.join(COMMANDS)}"
+OPTIONS = {
+    "--help": "\n".join([USAGE, "", *(f"  {name:<11} {does}" for name, (_, does) in COMMANDS.items())]),
+    "--version": f"tasks-api {__version__}",
 }
 
 
 def main() -> None:
     """Run the command that the first argument names."""
-    module, _, function = COMMANDS.get(" ".join(sys.argv[1:]), "").partition(":")
-    if not module:
-        sys.exit(f"usage: python -m app {'|'.join(COMMANDS)}")
+    given = " ".join(sys.argv[1:])
+    if given in OPTIONS:
+        print(OPTIONS[given])
+        return
+    if given not in COMMANDS:
+        sys.exit(f"{USAGE}, or --help or --version")
+    module, _, function = COMMANDS[given][0].partition(":")
     try:
         getattr(import_module(module), function)()
     except KeyboardInterrupt:

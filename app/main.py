@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import __version__
 from app.api import docs, health, tasks
 from app.api.answers import as_problem_json
 from app.api.edge import EdgeMiddleware
@@ -71,9 +72,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     settings = load(Settings)
     try:
         async with Database(settings) as database, Keys(settings) as keys:
-            await safety.check(database)
-            await safety.check_prepared(database)
-            await safety.audit(database, settings.on_hole)
+            await check_database(database, settings)
             app.routes.extend(docs.routes if settings.docs else ())
             app.servers = [{"url": settings.root_path or "/"}]
             yield {
@@ -89,11 +88,18 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         raise SystemExit(str(reason)) from None
 
 
+async def check_database(database: Database, settings: Settings) -> None:
+    """Raise Unready or psycopg's error if the database is not what the API needs, or has a hole."""
+    await safety.check(database)
+    await safety.check_prepared(database)
+    await safety.audit(database, settings.on_hole)
+
+
 def create_app(lifespan: Lifespan = lifespan) -> API:
     """Make the application; the server adds what observes it."""
     return API(
         title="Tasks",
-        version="1.0.0",
+        version=__version__,
         description=DESCRIPTION,
         contact={"name": "The people who run this service"},
         license_info={"name": "MIT", "identifier": "MIT"},

@@ -60,6 +60,7 @@ class Keys:
         self.verified: dict[bytes, tuple[str, float]] = {}
         self.current = False
         self.failure = ""  # why the last fetch failed
+        self.usable = 0  # keys, of which some are published for several algorithms
         self.noted: set[str] = set()  # what was logged of the keys
         self.asked = float("-inf")
         self.begun = self.succeeded = 0  # fetches, and the newest that succeeded
@@ -171,10 +172,12 @@ class Keys:
     def _usable(self, jwks: list[Any]) -> list[PyJWK]:
         """Return the keys that can be used; log once why another one is not."""
         keys: list[PyJWK] = []
+        self.usable = 0
         notes = [f"only the first {MAX_KEYS} of {len(jwks)} keys are used"] if len(jwks) > MAX_KEYS else []
         for jwk in jwks[:MAX_KEYS]:
             try:
                 keys += self._allowed(read_key(jwk))
+                self.usable += 1
             except Unusable as reason:
                 notes.append(f"the key {_name(jwk)} is not used: {reason}")
         if not keys:

@@ -20,7 +20,7 @@ from app.server.metrics import Metrics, router
 from app.server.protocol import Protocol
 from app.server.request_log import RequestLog
 from app.server.several import serve_in_several
-from app.settings import Settings, load
+from app.settings import Settings, doubts, load
 
 SHUTDOWN_TIMEOUT = 15  # seconds to finish what was accepted: more than a request may wait for the database
 GC_THRESHOLDS = (5000, 20, 20)  # objects, and rounds of each younger generation, between two collections
@@ -33,7 +33,7 @@ def serve(announce: Callable[[], object] = lambda: None) -> None:
     """
     open_standard_streams()
     settings = load(Settings)
-    refuse_taken_port(settings)
+    refuse_address(settings)
     config = uvicorn.Config(
         "app.server.run:create_app",
         factory=True,
@@ -49,6 +49,8 @@ def serve(announce: Callable[[], object] = lambda: None) -> None:
         timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
     )
+    for doubt in doubts():
+        logging.getLogger("uvicorn.error").warning("%s", doubt)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it again when it is done
     for number in (signal.SIGUSR1, signal.SIGUSR2):  # log rotation sends them; they would end the process
         signal.signal(number, signal.SIG_IGN)
@@ -58,17 +60,38 @@ def serve(announce: Callable[[], object] = lambda: None) -> None:
         sys.exit(serve_in_one(config, announce))
 
 
-def refuse_taken_port(settings: Settings) -> None:
-    """End the process where another program listens already; uvicorn would notice when all is started."""
-    host, port = settings.host, settings.port
+def refuse_address(settings: Settings) -> None:
+    """End the process if it cannot listen; uvicorn would notice after the start, and name no setting."""
     try:
-        for family, kind, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            with socket.socket(family, kind) as trial:
-                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                trial.bind(address)
+        try_address(settings.host, settings.port)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            sys.exit(f"PORT: {port} is taken by another program; say PORT={port + 1} make run")
+        sys.exit(why_not(error, settings.host, settings.port))
+
+
+def try_address(host: str, port: int) -> None:
+    """Bind each address of the host for a moment; raise OSError if one cannot be bound."""
+    for family, kind, *_, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        with socket.socket(family, kind) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+
+
+def why_not(error: OSError, host: str, port: int) -> str:
+    """Return in one line why a process cannot listen there, and what to write."""
+    if isinstance(error, socket.gaierror):
+        return f"HOST: {host} is no name that resolves here; write an address, like 127.0.0.1 or 0.0.0.0"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"PORT: {port} is taken by another program; say PORT={port + 1} make run"
+        case errno.EACCES:
+            return f"PORT: {port} is for root alone; write one from 1024 on, like 8000"
+        case errno.EADDRNOTAVAIL:
+            return f"HOST: {host} is not an address of this machine; write one that is, or 0.0.0.0 for all"
+        case errno.EAFNOSUPPORT:
+            return f"HOST: {host} is an IPv6 address, and this machine has none; write 127.0.0.1 or 0.0.0.0"
+    return f"HOST: {host} cannot be listened on, {error.strerror}; write 127.0.0.1 or 0.0.0.0"
 
 
 def create_app() -> FastAPI:

@@ -1,21 +1,19 @@
 """Whether the process lives, and whether it should get requests."""
 
 import asyncio
-import tomllib
 
 import httpx
 import pytest
-from conftest import ROOT, Api, Ward
+from conftest import Api, Ward
 from psycopg import OperationalError
 from support.contract import TITLES, ask, assert_headers
 
+from app import __version__
 from app.api import health, statements
 from app.commands import migrations
 from app.postgres.connection import Row
 from app.postgres.database import Database
 from app.postgres.safety import SCHEMA_VERSION
-
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def ready(ward: Ward) -> httpx.Response:
@@ -43,7 +41,7 @@ def test_a_process_that_lives_is_healthy(api: Api, headers: list[tuple[str, str]
     answer = ask(api, "GET", "/health", headers=headers)
     assert (answer.status_code, answer.json()) == (
         200,
-        {"status": "healthy", "version": VERSION},
+        {"status": "healthy", "version": __version__},
     )
     assert_headers(answer)
 

@@ -1,6 +1,7 @@
 """A wrong setting or an unsafe database ends the start in one line that says so, and no other way."""
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from support.contract import ask, assert_problem
 from support.starts import refusal, served
 
 from app import main, settings
-from app.server.run import serve
+from app.server.run import serve, why_not
 from app.settings import Base, MigrationSettings, Settings, load
 
 Settle = Callable[..., None]
@@ -129,6 +130,36 @@ def test_a_taken_port_is_told_before_anything_else_and_how_to_take_another(settl
         settle(**SOUND | {"PORT": str(port)})
         with pytest.raises(SystemExit, match=f"^PORT: {port} is taken by .* say PORT={port + 1} make run$"):
             serve()
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "host.invalid", "256.0.0.1"])
+def test_a_host_that_is_not_of_this_machine_is_told_before_anything_else(
+    settle: Settle, host: str, processes: str
+) -> None:
+    settle(**SOUND | {"HOST": host, "PORT": "0", "WEB_CONCURRENCY": processes})
+    with pytest.raises(SystemExit, match=f"^HOST: {host} .*; write [^\n]+$"):
+        serve()
+
+
+@pytest.mark.parametrize(
+    ("number", "setting", "said"),
+    [
+        (errno.EACCES, "PORT", "root"),
+        (errno.EADDRNOTAVAIL, "HOST", "address of this machine"),
+        (errno.EAFNOSUPPORT, "HOST", "IPv6"),
+        (errno.EINVAL, "HOST", "Invalid argument"),
+    ],
+)
+def test_why_it_cannot_listen_names_the_setting(number: int, setting: str, said: str) -> None:
+    line = why_not(OSError(number, os.strerror(number)), "fe80::1", 80)
+    assert line.startswith(f"{setting}: ")
+    assert said in line
+
+
+def test_a_doubtful_name_is_a_warning_of_the_start(server: Server, database: str) -> None:
+    with serving(server.conninfo(database, "tasks_api"), CORS_ORIGIN="https://a.example") as running:
+        assert running.log.read_text().count("CORS_ORIGIN is not a setting; is CORS_ORIGINS meant?") == 1
 
 
 def test_a_superuser_is_refused(server: Server, database: str, settle: Settle) -> None:
