@@ -16,6 +16,7 @@ from support.issuers import Issuer, as_jwk, issuing, new_key
 
 from app import __version__
 from app.__main__ import COMMANDS, main
+from app.postgres.safety import SCHEMA_VERSION
 
 Command = Callable[..., tuple[int, dict[str, str]]]
 PASSWORD = "a-password-nobody-may-see"
@@ -70,7 +71,7 @@ def test_a_deploy_with_which_nothing_is_wrong_is_checked_in_a_line_each(check: C
     assert lines == {
         "settings": "ok",
         "address": f"ok, 127.0.0.1 port {os.environ['PORT']}",
-        "database": "ok, as tasks_api, migrated to 12 or later, row security active",
+        "database": f"ok, as tasks_api, migrated to {SCHEMA_VERSION} or later, row security active",
         "keys": "ok, JWT_SECRET for HS256",
     }
 
