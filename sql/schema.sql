@@ -12,10 +12,15 @@ grant usage on schema audit to public;
 
 create role tasks_api nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
 comment on role tasks_api is 'The API: owner of nothing, member of nothing, sees only the rows of app.user_id.';
+alter role tasks_api set DateStyle = 'ISO, MDY';
 alter role tasks_api set TimeZone = 'UTC';
+alter role tasks_api set client_encoding = 'UTF8';
+alter role tasks_api set default_transaction_isolation = 'read committed';
 alter role tasks_api set idle_in_transaction_session_timeout = '10s';
 alter role tasks_api set lock_timeout = '2s';
+alter role tasks_api set row_security = 'on';
 alter role tasks_api set search_path = 'pg_catalog';
+alter role tasks_api set standard_conforming_strings = 'on';
 alter role tasks_api set statement_timeout = '5s';
 
 create table app.users (

@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 from app.commands.token import named_user
+from app.postgres import session
 from app.settings import DatabaseSettings, load
 
 
@@ -22,6 +23,7 @@ def main() -> None:
     # Arguments are seen by every process of the machine, the environment is not.
     variable = {o.keyword.decode(): o.envvar.decode() for o in Conninfo.get_defaults() if o.envvar}
     environment = os.environ | {variable[key]: str(value) for key, value in conninfo.items()}
+    environment |= session.START_UP
     environment["PGOPTIONS"] = "-c app.user_id=" + re.sub(r"([\\\s])", r"\\\1", user)
     prompt = f"%n as {user.replace('%', '%%')} %R%# "
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is psql's own

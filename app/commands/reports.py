@@ -97,7 +97,9 @@ def run_everywhere(conninfo: str, name: str) -> dict[str, Table]:
 @contextmanager
 def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     try:
-        with psycopg.connect(conninfo, autocommit=True, application_name=f"tasks {name}") as connection:
+        with psycopg.connect(
+            conninfo, autocommit=True, client_encoding="utf8", application_name=f"tasks {name}"
+        ) as connection:
             connection.execute("set search_path = pg_catalog, pg_temp")
             connection.execute("set jit = off")
             yield connection

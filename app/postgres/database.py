@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import ReadOnlySqlTransaction, UniqueViolation
 
+from app.postgres import session
 from app.postgres.connection import Connection, ConnectionLost, Row, StalePreparedStatement, Value
 from app.postgres.deadline import Client, Deadline
 from app.postgres.pool import Pool
@@ -50,11 +51,13 @@ class Database:
     """A pool of connections as tasks_api."""
 
     def __init__(self, settings: Settings) -> None:
+        session.ask()
         self.conninfo = settings.database_url.get_secret_value()
         given = conninfo_to_dict(self.conninfo)
         self.options: dict[str, Any] = {name: DEFAULTS[name] for name in DEFAULTS.keys() - given} | {
             "autocommit": True,
             "application_name": "tasks api",
+            "client_encoding": "utf8",  # whatever DATABASE_URL and PGCLIENTENCODING say
             "connect_timeout": CONNECT_TIMEOUT,
             "prepare_threshold": 1 if settings.prepared_statements else None,
         }

@@ -9,8 +9,8 @@ from textwrap import indent
 
 from psycopg import errors
 
-from app.postgres import Unready
-from app.postgres.connection import Value
+from app.postgres import Unready, session
+from app.postgres.connection import Row, Value
 from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
 from app.postgres.servers import EXPLAIN_HERE, ask_servers, check_spread
@@ -37,8 +37,7 @@ select app.schema_version(), current_user, app.current_user_id(), (
     and not exists (  -- what an extension brings along holds no user's rows
       select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'e'
     )
-), pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean,
-  pg_catalog.current_setting('search_path'), (
+), pg_is_in_recovery(), pg_catalog.current_setting('search_path'), (
   select coalesce(current_setting('citus.propagate_set_commands', true), 'unknown')
   from pg_extension
   where extname = 'citus'
@@ -60,8 +59,7 @@ from (
 ) as needed (name, held)
 where not held
 """
-PROBE_USER = "somebody"
-PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id=PROBE_USER, id=0)
+PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id=session.PROBE_USER, id=0)
 
 # Names are looked up in pg_catalog alone; the role's own limit is meant for requests.
 FOR_AUDIT = (
@@ -75,29 +73,50 @@ AUDIT_TIMED_OUT = (
 PRESET = "select nullif(current_setting('app.user_id', true), '')"
 
 
+# The server takes the bytes of the probe for no text, or has no such characters.
+NOT_UTF_8 = (errors.CharacterNotInRepertoire, errors.UntranslatableCharacter, errors.ProgramLimitExceeded)
+
+
 async def check(database: Database) -> None:
     """Raise Unready unless the migrations are there and row security holds for this very connection."""
     try:
         (row,) = await database.probe([CHECK], PROBE)
+        wrong = await database.probe([session.WRONG], PROBE)
     except (errors.InvalidSchemaName, errors.UndefinedFunction):
         then = ", then sql/citus.sql" if database.spread else ""
         raise Unready(f"The database lacks a function of schema app: run make migrate{then}") from None
-    version, role, user, exposed, read_only, path, passed_on, spread = row
+    except NOT_UTF_8:
+        raise Unready(
+            "The database, or a pooler before it, takes no UTF-8: see `show server_encoding`"
+        ) from None
+    version, role, user, exposed, standby, path, passed_on, spread = row
     if role != "tasks_api":
         raise Unready(f"The role {role} is not tasks_api, as DATABASE_URL must make it")
     if version < SCHEMA_VERSION:
         raise Unready(f"The database is at migration {version}, not at {SCHEMA_VERSION}: run make migrate")
-    if path != "pg_catalog":  # another schema's functions could stand in for PostgreSQL's
-        remedy = "alter role tasks_api set search_path = pg_catalog, then have poolers reconnect"
-        raise Unready(f"The search_path of tasks_api is {path}: {remedy}")
-    if user != PROBE_USER:
+    if user != session.PROBE_USER:
         raise Unready("The identity does not reach the statement: the pooler takes a pipeline apart")
     if exposed:
         raise Unready(f"Row security is not active for tasks_api on {exposed}: enable and force it")
-    if read_only:
-        database.pool.renew()  # so that a standby's connections end, also where nobody writes
-        raise Unready("The database is read-only: a standby, or one that is set so")
+    _check_session(database, wrong, path, standby=standby)
     check_spread(database, passed_on, spread=spread)
+
+
+def _check_session(database: Database, wrong: list[Row], path: str, *, standby: bool) -> None:
+    """Raise Unready unless the session can write and has the settings that the code relies on.
+
+    The pool is renewed then: its sessions may be older than their settings, or of another server by now.
+    """
+    if standby or wrong:
+        database.pool.renew()
+    if standby:
+        raise Unready("The database is read-only, as a standby: point DATABASE_URL at the primary")
+    if wrong:
+        raise Unready(f"The session of tasks_api is not as the code needs it. {session.describe(wrong)}")
+    if path != "pg_catalog":  # where another schema's operators could stand in for those of the check
+        raise Unready(
+            f"The search_path of tasks_api is {path}: run make migrate, then have poolers reconnect"
+        )
 
 
 async def check_statements(database: Database, statements: Iterable[str]) -> None:

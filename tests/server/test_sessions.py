@@ -1,0 +1,246 @@
+"""The session is what the code needs, whatever environment, address, role, database and files ask for."""
+
+import secrets
+from collections.abc import Iterator
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx
+import pytest
+from conftest import ALWAYS_FRESH, Api, Server, Ward, serving
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from support.faults import PGBOUNCER, Cluster, cluster, eventually, pgbouncer
+from support.starts import refusal, start
+
+JOERG, IN_LATIN1 = "jörg", "jörg".encode().decode("latin1")
+KARACHI = "Asia/Karachi"
+
+
+def reach(api: Api, user: str, method: str = "GET", path: str = "", **more: object) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {api.token(user)}"}
+    url = f"{api.url}/api/{quote(user)}/tasks{path}"
+    return httpx.request(method, url, headers=headers, timeout=20, **more)  # type: ignore[arg-type]
+
+
+def assert_utf_8_and_utc(api: Api, server: Server | Cluster, database: str) -> None:
+    """Two users, the bytes of whose names differ by an encoding only, never meet, and time is UTC."""
+    mark = uuid4().hex[:8]
+    joerg, other = f"{JOERG} {mark}", f"{IN_LATIN1} {mark}"
+    made = reach(api, joerg, "POST", json={"title": "Käse 漢 \U0001f600"})
+    assert made.status_code == 201, made.text
+    assert made.json()["title"] == "Käse 漢 \U0001f600"
+    assert made.json()["created_at"].endswith("+00:00")
+    assert reach(api, other).json() == []
+    assert reach(api, other, path="/1").status_code == 404
+    assert [task["user_id"] for task in reach(api, joerg, path="?search=käse").json()] == [joerg]
+    for _ in range(2):
+        assert reach(api, joerg, "POST", json={"title": "again"}).status_code == 201
+    page = reach(api, joerg, path="?sort=updated&limit=1")
+    assert page.status_code == 200
+    assert httpx.get(f"{api.url}{page.links['next']['url']}", headers=page.request.headers).status_code == 200
+    assert httpx.get(f"{api.url}/ready").status_code == 200
+    with server.connect(database) as owner:
+        owner.execute("set client_encoding = 'utf8'")
+        kept = owner.execute("select title from app.tasks where user_id = %s and id = 1", [joerg]).fetchone()
+    assert kept == ("Käse 漢 \U0001f600",)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PGCLIENTENCODING", "LATIN1"),
+        ("PGCLIENTENCODING", "EUC_JP"),
+        ("PGCLIENTENCODING", "SQL_ASCII"),
+        ("PGTZ", KARACHI),
+        ("PGTZ", "Europe/London"),
+        ("PGDATESTYLE", "German"),
+        ("PGOPTIONS", f"-c TimeZone={KARACHI} -c client_encoding=latin1 -c DateStyle=German"),
+    ],
+)
+def test_the_environment_changes_neither_encoding_nor_zone(
+    server: Server, database: str, variable: str, value: str
+) -> None:
+    with serving(server.conninfo(database, "tasks_api"), **{variable: value}) as api:
+        assert_utf_8_and_utc(api, server, database)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("client_encoding", "latin1"), ("options", f"-c TimeZone={KARACHI} -c client_encoding=win1252")],
+)
+def test_the_address_changes_neither_encoding_nor_zone(
+    server: Server, database: str, keyword: str, value: str
+) -> None:
+    with serving(make_conninfo(server.conninfo(database, "tasks_api"), **{keyword: value})) as api:
+        assert_utf_8_and_utc(api, server, database)
+
+
+@pytest.mark.parametrize(
+    "whose", ["role tasks_api in database {}", "database {}", "role tasks_api"], ids=lambda whose: whose[:-2]
+)
+def test_settings_of_role_and_database_change_neither_encoding_nor_zone(
+    server: Server, clone: str, whose: str
+) -> None:
+    altered = sql.SQL("alter " + whose).format(sql.Identifier(clone)).as_string()
+    wrong = {"client_encoding": "latin1", "timezone": KARACHI, "datestyle": "German"}
+    right = {"client_encoding": "UTF8", "timezone": "UTC", "datestyle": "ISO, MDY"}
+    with server.connect("postgres") as superuser:
+        for name, value in wrong.items():
+            superuser.execute(f"{altered} set {name} = '{value}'".encode())
+        try:
+            with serving(server.conninfo(clone, "tasks_api")) as api:
+                assert_utf_8_and_utc(api, server, clone)
+        finally:
+            for name, value in right.items():
+                reset = f"set {name} = '{value}'" if whose == "role tasks_api" else f"reset {name}"
+                superuser.execute(f"{altered} {reset}".encode())
+
+
+# What a client cannot ask for: the statement, what the refusal names of it, and what to run.
+UNSOUND = {
+    "serializable for the role here": (
+        "alter role tasks_api in database {} set default_transaction_isolation = 'serializable'",
+        ["default_transaction_isolation is serializable", "for the role in this database", "make migrate"],
+    ),
+    "repeatable read for the role": (
+        "alter role tasks_api set default_transaction_isolation = 'repeatable read'",
+        ["default_transaction_isolation is repeatable read", "set for the role:", "make migrate"],
+    ),
+    "read-only database": (
+        "alter database {} set default_transaction_read_only = on",
+        [
+            "read_only is on",
+            "set for the database",
+            "alter database NAME reset default_transaction_read_only",
+        ],
+    ),
+    "replica role": (
+        "alter role tasks_api in database {} set session_replication_role = replica",
+        ["session_replication_role is replica", "for the role in this database", "make migrate"],
+    ),
+    "replica database": (
+        "alter database {} set session_replication_role = replica",
+        ["session_replication_role is replica", "alter database NAME reset session_replication_role"],
+    ),
+    "no row security": (
+        "alter role tasks_api in database {} set row_security = off",
+        ["row_security is off", "for the role in this database", "make migrate"],
+    ),
+    "strings with backslashes": (
+        "alter role tasks_api in database {} set standard_conforming_strings = off",
+        ["standard_conforming_strings is off", "for the role in this database", "make migrate"],
+    ),
+    "another path": (
+        "alter role tasks_api in database {} set search_path = public",
+        ["search_path is public", "for the role in this database", "make migrate"],
+    ),
+}
+
+
+@pytest.fixture
+def broken(server: Server, clone: str) -> Iterator[str]:
+    """Name a database whose settings, and its role's, are put back at the end."""
+    yield clone
+    with server.connect("postgres") as superuser:
+        superuser.execute(
+            sql.SQL("alter role tasks_api in database {} reset all").format(sql.Identifier(clone))
+        )
+        superuser.execute("alter role tasks_api set default_transaction_isolation = 'read committed'")
+
+
+@pytest.mark.parametrize("unsound", UNSOUND)
+def test_a_setting_that_cannot_be_asked_for_is_refused_and_named(
+    server: Server, broken: str, unsound: str, settle: object
+) -> None:
+    statement, said = UNSOUND[unsound]
+    with server.connect("postgres") as superuser:
+        superuser.execute(sql.SQL(statement).format(sql.Identifier(broken)))
+    settle(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))  # type: ignore[operator]
+    refused = refusal()
+    for words in said:
+        assert words in refused
+
+
+@pytest.mark.parametrize("setting", ["default_transaction_isolation=serializable", "row_security=off"])
+def test_what_the_client_asks_for_is_refused_too(
+    server: Server, database: str, settle: object, setting: str
+) -> None:
+    settle(  # type: ignore[operator]
+        DATABASE_URL=server.conninfo(database, "tasks_api"),
+        JWT_SECRET=secrets.token_hex(32),
+        PGOPTIONS="-c " + setting.replace(" ", "\\ "),
+    )
+    refused = refusal()
+    assert f"{setting.replace('=', ' is ')}, set by the client: take it out of PGOPTIONS" in refused
+
+
+@pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
+@pytest.mark.parametrize("place", ["database", "server"])
+def test_the_isolation_of_database_and_server_does_not_reach_the_role(
+    server: Server, clone: str, settle: object, isolation: str, place: str
+) -> None:
+    altered = f"database {clone}" if place == "database" else "system"
+    with server.connect("postgres") as superuser:
+        superuser.execute(f"alter {altered} set default_transaction_isolation = '{isolation}'".encode())
+        superuser.execute("select pg_reload_conf()")
+        try:
+            settle(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))  # type: ignore[operator]
+            start()
+        finally:
+            superuser.execute(f"alter {altered} reset default_transaction_isolation".encode())
+            superuser.execute("select pg_reload_conf()")
+
+
+@pytest.mark.parametrize("reconnected", [False, True], ids=["at once", "with new sessions"])
+@pytest.mark.parametrize("unsound", UNSOUND)
+def test_a_running_process_is_not_ready_while_new_sessions_are_wrong(
+    ward: Ward, unsound: str, *, reconnected: bool
+) -> None:
+    statement, said = UNSOUND[unsound]
+    with ward.server.connect("postgres") as superuser:
+        superuser.execute(sql.SQL(statement).format(sql.Identifier(ward.database)))
+        try:
+            if reconnected:
+                ward.disconnect()
+            answer = httpx.get(f"{ward.api.url}/ready", timeout=20)
+            assert answer.status_code == 503
+            for words in said:
+                assert words in answer.json()["detail"]
+        finally:
+            superuser.execute(
+                sql.SQL("alter role tasks_api in database {} reset all").format(sql.Identifier(ward.database))
+            )
+            superuser.execute(sql.SQL("alter database {} reset all").format(sql.Identifier(ward.database)))
+            superuser.execute("alter role tasks_api set default_transaction_isolation = 'read committed'")
+    # Sessions that are older than that are replaced, without a restart.
+    eventually(lambda: httpx.get(f"{ward.api.url}/ready", timeout=20).status_code == 200, 30)
+
+
+@pytest.fixture(scope="module")
+def pooled(server: Server) -> Iterator[Cluster]:
+    """A server with the migrated database `tasks`, to stand behind a pooler."""
+    with cluster(server.version) as made:
+        made.start(fsync="off")
+        made.migrated()
+        yield made
+
+
+@pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+@pytest.mark.parametrize(
+    "setting", ["client_encoding = 'latin1'", f"timezone = '{KARACHI}'", "datestyle = 'German'"]
+)
+def test_encoding_and_zone_hold_behind_a_pooler(pooled: Cluster, mode: str, setting: str) -> None:
+    with pooled.connect() as superuser:
+        superuser.execute(f"alter database tasks set {setting}".encode())
+        superuser.execute(f"alter role tasks_api in database tasks set {setting}".encode())
+        try:
+            with pgbouncer(pooled, mode) as port:
+                address = pooled.conninfo("tasks", "tasks_api", port)
+                environment = {"PGCLIENTENCODING": "LATIN1", "PGTZ": KARACHI, "POOL_SIZE": "1"}
+                with serving(address, ALWAYS_FRESH, PREPARED_STATEMENTS="false", **environment) as api:
+                    assert_utf_8_and_utc(api, pooled, "tasks")
+        finally:
+            superuser.execute("alter database tasks reset all")
+            superuser.execute("alter role tasks_api in database tasks reset all")
