@@ -7,18 +7,36 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 from yoyo.migrations import Migration, MigrationList
+
+from app.commands import role
+from app.postgres.safety import SCHEMA_VERSION
 
 DIRECTORY = Path(__file__).parent.parent.parent / "sql" / "migrations"
 
 # Released by PostgreSQL itself when the session ends, however it does; yoyo's own lock (a row) is not.
 LOCK = "select pg_advisory_lock(hashtext('app.migrations'))"
 
+HOLDER = """
+select format('process %s, of role %s (%s)', a.pid, a.usename, a.application_name)
+from pg_locks as l
+join pg_stat_activity as a on a.pid = l.pid
+where l.locktype = 'advisory' and l.granted and a.datname = current_database()
+  and (l.classid::bigint << 32 | l.objid::bigint) = hashtext('app.migrations')
+"""
+
 # Citus changes a function only where no table before it was changed in parallel; a mere name elsewhere.
-SEQUENTIALLY = "set citus.multi_shard_modify_mode = 'sequential'"
+# The migrations' regular expressions have backslashes.
+SETTINGS = "set citus.multi_shard_modify_mode = 'sequential'; set standard_conforming_strings = on"
+
+POOLER = (
+    "MIGRATION_DATABASE_URL: leads to a connection pooler, which would keep the lock of this session; "
+    "set it to the direct address of PostgreSQL (on Neon the one without -pooler)"
+)
 
 
 class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no types
@@ -30,9 +48,36 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
 
     def connect(self, _: object) -> psycopg.Connection[Any]:
         """Connect to what the settings name, which yoyo's own form of address cannot express."""
-        connection = psycopg.connect(self.conninfo, autocommit=True, application_name="tasks migrations")
-        connection.execute(SEQUENTIALLY)
+        connection = self._connect()
+        (process,) = connection.execute("select pg_backend_pid()").fetchone() or (0,)
+        if process != connection.info.backend_pid and not self._has_own_session():
+            connection.close()
+            raise SystemExit(POOLER)
+        connection.execute(SETTINGS)
         return connection
+
+    def _connect(self, options: str | None = None) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            self.conninfo,
+            autocommit=True,
+            application_name="tasks migrations",
+            client_encoding="utf8",
+            options=options,
+        )
+
+    def _has_own_session(self) -> bool:
+        """Return whether what stands before the server gives each client a session of its own.
+
+        A pooler cannot start one with a client's own setting. Neon's proxy does at its direct address,
+        although it makes up the process id that libpq gets for cancelling, as poolers do.
+        """
+        given = conninfo_to_dict(self.conninfo).get("options") or os.environ.get("PGOPTIONS", "")
+        try:
+            with self._connect(f"{given} -c app.session=own") as connection:
+                row = connection.execute("select current_setting('app.session', true)").fetchone()
+        except psycopg.OperationalError:
+            return False
+        return row == ("own",)
 
     @contextmanager
     def lock(self, timeout: int = 60) -> Iterator[None]:
@@ -41,8 +86,9 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
         try:
             self.execute(LOCK)
         except psycopg.errors.LockNotAvailable:
+            holder = self.connection.execute(HOLDER).fetchone() or ("gone by now",)
             raise SystemExit(
-                f"another deploy has been migrating this database for {timeout} seconds"
+                f"another deploy has been migrating this database for {timeout} seconds: {holder[0]}"
             ) from None
         yield
 
@@ -61,12 +107,14 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
 
 
 def migrate(conninfo: str) -> None:
-    """Apply what is not applied yet, oldest first."""
+    """Apply what is not applied yet, oldest first; put the role right, also where that is nothing."""
     with _locked(conninfo) as (backend, migrations):
+        role.put_right(backend.connection)
         pending = backend.to_apply(migrations)
         for migration in pending:
             backend.carry_out(migration, "apply")
             print(f"applied {migration.id}")
+        role.restore_access(backend.connection, SCHEMA_VERSION)
         if not pending:
             print("nothing to apply: the database is up to date")
 

@@ -1,12 +1,14 @@
-"""Through PgBouncer in transaction mode, and no identity stays on a connection of the server's."""
+"""Through PgBouncer no identity stays on a connection of the server's; migrations refuse a pooler."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from conftest import ACT_AS, ROOT, Server, serving
 from support.crossing import cross_watched
-from support.faults import KEEPS_PREPARED, PGBOUNCER, Cluster, cluster, pgbouncer
+from support.faults import KEEPS_PREPARED, PGBOUNCER, Cluster, Ends, Network, cluster, network, pgbouncer
+
+from app.commands import migrations
 
 pytestmark = pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
 
@@ -39,3 +41,42 @@ def test_a_user_is_named_for_one_transaction_of_a_pooled_connection(postgres: Cl
     assert seen.rows
     assert looks
     assert (seen.foreign, left, seen.unsound, seen.refusals) == (0, 0, [], {})
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+@pytest.mark.parametrize("command", [migrations.migrate, migrations.rollback, migrations.show])
+def test_migrations_refuse_a_pooler_and_leave_no_lock(
+    postgres: Cluster, mode: str, command: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pgbouncer(postgres, mode) as port, postgres.connect("tasks") as owner:
+        with pytest.raises(SystemExit, match="MIGRATION_DATABASE_URL: leads to a connection pooler"):
+            command(postgres.conninfo("tasks", "tasks_api", port))
+        locks = "select count(*) from pg_locks where locktype = 'advisory'"
+        assert owner.execute(locks).fetchone() == (0,)
+        migrations.migrate(postgres.conninfo("tasks"))
+    assert capsys.readouterr().out == "nothing to apply: the database is up to date\n"
+
+
+class OwnKeys(Network):
+    """A proxy that makes up keys for cancelling, but starts a session for each client, as Neon's does."""
+
+    async def _serve(self, client: Ends, server: Ends) -> None:
+        (reader, writer), (upstream, onwards) = client, server
+        size = await reader.readexactly(4)
+        onwards.write(size + await reader.readexactly(int.from_bytes(size) - 4))
+        head = b""
+        while head[:1] != b"K":
+            head = await upstream.readexactly(5)
+            body = await upstream.readexactly(int.from_bytes(head[1:]) - 4)
+            writer.write(head + (bytes([0, 0, 0, 1]) + body[4:] if head[:1] == b"K" else body))
+        await super()._serve(client, server)
+
+
+def test_migrations_pass_a_proxy_that_gives_each_client_a_session(
+    postgres: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with network(postgres.port, OwnKeys) as proxy:
+        migrations.migrate(
+            f"{postgres.conninfo('tasks', port=proxy.port)} sslmode=disable gssencmode=disable"
+        )
+    assert capsys.readouterr().out == "nothing to apply: the database is up to date\n"
