@@ -71,7 +71,7 @@ Title = Annotated[
     Field(
         description="Must have 1 to 200 characters, white space at its ends aside. That is taken off.",
         examples=["Buy milk"],
-        json_schema_extra={"minLength": 1, "maxLength": 200, "pattern": trimmed(200)},
+        json_schema_extra={"minLength": 1, "pattern": trimmed(200)},
     ),
 ]
 Description = Annotated[
@@ -102,7 +102,7 @@ DueDate = Annotated[
     ),
 ]
 Category = Annotated[
-    Annotated[Text, Field(json_schema_extra={"maxLength": 50, "pattern": NO_NUL})] | None,
+    Annotated[Text, Field(json_schema_extra={"pattern": f"{trimmed(50)}|^[{SPACE}]*$"})] | None,
     Field(
         description="Must have at most 50 characters, white space at its ends aside. It is answered in lower "
         "case; null for none.",

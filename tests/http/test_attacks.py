@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from support.issuers import ME, Issuer, Verifier, as_jwk, issuing, usual, verifying
 
+from app.identity import keys
 from app.identity.tokens import INVALID
 
 NOW = int(time.time())
@@ -62,6 +63,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Both kinds of keys at once, and what an attacker needs."""
     secret = secrets.token_hex(32)
     with issuing() as issuer, issuing() as attacker, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            keys, "MIN_FETCH_INTERVAL", 0
+        )  # or the second unknown key would not be known to be none
         issuer.add("ed").add("rsa", "RS256").add("ec", "ES256").add("ed2").add("ec2", "ES256")
         attacker.add("evil")
         patch.chdir(tmp_path_factory.mktemp("empty"))  # no .env there
