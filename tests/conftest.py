@@ -391,7 +391,7 @@ def await_health(api: Api) -> None:
     until = time.monotonic() + 120  # on a busy machine a start takes its time
     while time.monotonic() < until:
         try:
-            httpx.get(f"{api.url}/health").raise_for_status()
+            httpx.get(f"{api.url}/health", timeout=60).raise_for_status()
         except httpx.TransportError:
             assert api.process.poll() is None, api.log.read_text()
             time.sleep(0.05)

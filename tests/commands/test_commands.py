@@ -91,18 +91,19 @@ def test_run_serves_what_its_curl_and_tokens_open_keeps_it_and_leaves_nothing_ru
         assert token
         assert printed.index("DATABASE_URL is not set") < printed.index(url)
         assert postgres_runs(checkout)
-        with httpx.Client(headers={"Authorization": f"Bearer {token[1]}"}) as client:
+        with httpx.Client(headers={"Authorization": f"Bearer {token[1]}"}, timeout=60) as client:
             assert client.post(url, json={"title": "Buy milk"}).status_code == 201
             assert client.get(url, params={"search": "BUY"}).json()
     assert not postgres_runs(checkout)
     with running(checkout, port):  # with the same secret, and what was made
-        kept = httpx.get(url, headers={"Authorization": f"Bearer {token[1]}"})
+        kept = httpx.get(url, headers={"Authorization": f"Bearer {token[1]}"}, timeout=60)
         assert [task["title"] for task in kept.json()] == ["Buy milk"]
         of_bob = command(checkout, "token", AS="bob smith/ü")
         assert of_bob.stderr == ""
         answer = httpx.get(
             f"http://127.0.0.1:{port}/api/bob%20smith%2F%C3%BC/tasks",
             headers={"Authorization": f"Bearer {of_bob.stdout.strip()}"},
+            timeout=60,
         )
         assert answer.json() == []
     assert not postgres_runs(checkout)

@@ -83,11 +83,11 @@ def assert_serves_alice(elsewhere: Cluster, database: str) -> None:
         superuser.execute("alter role tasks_api login")
     with serving(elsewhere.conninfo(database, "tasks_api")) as api:
         headers = {"Authorization": f"Bearer {api.token('alice')}"}
-        tasks = httpx.get(f"{api.url}/api/alice/tasks", headers=headers).json()
+        tasks = httpx.get(f"{api.url}/api/alice/tasks", headers=headers, timeout=60).json()
         assert [task["title"] for task in tasks] == ["Buy milk"]
-        made = httpx.post(f"{api.url}/api/alice/tasks", headers=headers, json={"title": "more"})
+        made = httpx.post(f"{api.url}/api/alice/tasks", headers=headers, json={"title": "more"}, timeout=60)
         assert made.status_code == 201
-        assert httpx.get(f"{api.url}/ready").status_code == 200
+        assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 200
         assert "warning" not in api.log.read_text()
 
 

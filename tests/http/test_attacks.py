@@ -63,9 +63,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Both kinds of keys at once, and what an attacker needs."""
     secret = secrets.token_hex(32)
     with issuing() as issuer, issuing() as attacker, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            keys, "MIN_FETCH_INTERVAL", 0
-        )  # or the second unknown key would not be known to be none
+        patch.setattr(keys, "MIN_FETCH_INTERVAL", 0)  # each unknown key is looked for
         issuer.add("ed").add("rsa", "RS256").add("ec", "ES256").add("ed2").add("ec2", "ES256")
         attacker.add("evil")
         patch.chdir(tmp_path_factory.mktemp("empty"))  # no .env there

@@ -176,7 +176,7 @@ def test_nor_where_clients_leave_in_the_middle(api: Api) -> None:
     )
     for user in leaving:
         found = httpx.get(
-            api.url + tasks_of(user), headers={"Authorization": f"Bearer {api.token(user)}"}
+            api.url + tasks_of(user), headers={"Authorization": f"Bearer {api.token(user)}"}, timeout=60
         ).json()
         assert {task["user_id"] for task in found} <= {user}
         assert len(found) <= 1

@@ -13,7 +13,7 @@ from support.starts import served
 @pytest.fixture
 def client(api: Api) -> Iterator[httpx.Client]:
     """Somebody who is not signed in."""
-    with httpx.Client(base_url=api.url) as client:
+    with httpx.Client(base_url=api.url, timeout=60) as client:
         yield client
 
 

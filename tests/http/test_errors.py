@@ -509,7 +509,7 @@ def test_a_missing_task_is_not_found_whatever_if_match_says(api: Api, alice: Per
 )
 def test_no_target_is_a_defect(api: Api, target: str) -> None:
     parts = urlsplit(api.url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
         connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.split(b" ")[1] in (b"400", b"401", b"404"), answer

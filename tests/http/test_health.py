@@ -17,7 +17,7 @@ from app.postgres.safety import SCHEMA_VERSION
 
 
 def ready(ward: Ward) -> httpx.Response:
-    return httpx.get(f"{ward.api.url}/ready", timeout=20)
+    return httpx.get(f"{ward.api.url}/ready", timeout=60)
 
 
 def assert_unready(ward: Ward, *said: str) -> None:
@@ -57,7 +57,7 @@ def test_a_table_without_row_security_is_named_until_it_has_it_again(ward: Ward,
     alter = f"alter table {table} {{}} row level security"
     with ward.broken(alter.format("disable"), alter.format("enable")):
         assert_unready(ward, table, "Row security")
-        assert httpx.get(f"{ward.api.url}/health").status_code == 200
+        assert httpx.get(f"{ward.api.url}/health", timeout=60).status_code == 200
     assert ready(ward).status_code == 200
 
 

@@ -70,7 +70,9 @@ def test_prometheus_takes_the_alert_rules() -> None:
 
 @on_18
 def test_alerts_and_dashboard_ask_for_series_that_are_there(watched: Api) -> None:
-    series = set(re.findall(r"^(tasks_\w+)", httpx.get(f"{watched.url}/metrics").text, re.MULTILINE))
+    series = set(
+        re.findall(r"^(tasks_\w+)", httpx.get(f"{watched.url}/metrics", timeout=60).text, re.MULTILINE)
+    )
     rules = YAML(typ="safe").load(DEPLOY / "alerts.yaml")["groups"][0]["rules"]
     panels = json.loads((DEPLOY / "dashboard.json").read_text())["panels"]
     asked = [rule["expr"] for rule in rules] + [t["expr"] for panel in panels for t in panel["targets"]]
@@ -86,7 +88,7 @@ def test_the_probes_are_answered(watched: Api) -> None:
     probes = [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")]
     assert probes == ["/health", "/health", "/ready"]
     for path in probes:
-        assert httpx.get(f"{watched.url}{path}").status_code == 200
+        assert httpx.get(f"{watched.url}{path}", timeout=60).status_code == 200
 
 
 @on_18
@@ -108,19 +110,23 @@ def test_nginx_hands_on_what_the_contract_needs(watched: Api, tmp_path: Path) ->
         url = f"http://127.0.0.1:{port}"
         eventually(lambda: answers(f"{url}/health"))
         headers = {"Authorization": f"Bearer {watched.token('through/nginx')}"}
-        made = httpx.post(f"{url}/api/through%2Fnginx/tasks", headers=headers, json={"title": "x"})
+        made = httpx.post(
+            f"{url}/api/through%2Fnginx/tasks", headers=headers, json={"title": "x"}, timeout=60
+        )
         assert (made.status_code, made.headers["ETag"]) == (201, '"1"')
         task = f"{url}{made.headers['Location']}"
-        change = httpx.patch(task, headers=headers | {"If-Match": '"1"'}, json={"completed": True})
+        change = httpx.patch(
+            task, headers=headers | {"If-Match": '"1"'}, json={"completed": True}, timeout=60
+        )
         assert (change.status_code, change.headers["ETag"]) == (200, '"2"')
         upgrade = headers | {"Connection": "Upgrade", "Upgrade": "websocket"}
-        assert httpx.get(task, headers=upgrade).status_code == 200
-        assert httpx.get(f"{url}/metrics").status_code == 404
+        assert httpx.get(task, headers=upgrade, timeout=60).status_code == 200
+        assert httpx.get(f"{url}/metrics", timeout=60).status_code == 404
 
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url).is_success
+        return httpx.get(url, timeout=60).is_success
     except httpx.TransportError:
         return False
 

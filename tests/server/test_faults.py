@@ -132,7 +132,7 @@ def test_a_client_that_goes_away_cancels_its_query(service: Service, method: str
 
 def test_a_client_that_goes_away_leaves_the_queue(service: Service) -> None:
     def left() -> bool:
-        with service.blocked() as other, httpx.Client(base_url=service.api.url) as metrics:
+        with service.blocked() as other, httpx.Client(base_url=service.api.url, timeout=60) as metrics:
 
             def waiting(number: int) -> bool:
                 return f"\ntasks_requests_waiting {number}.0\n" in metrics.get("/metrics").text
@@ -164,7 +164,7 @@ def test_a_database_that_is_read_only_serves_reads(service: Service) -> None:
 
 def metric(api: Api, name: str) -> float:
     """Return a number of /metrics."""
-    text = httpx.get(f"{api.url}/metrics").text
+    text = httpx.get(f"{api.url}/metrics", timeout=60).text
     ((number),) = [line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(f"{name} ")]
     return float(number)
 
@@ -237,7 +237,7 @@ def test_every_acknowledged_write_survives_a_killed_server(postgres: Cluster) ->
         eventually(lambda: len(kept) > 50)
         postgres.end(signal.SIGKILL)
         eventually(lambda: 503 in statuses)
-        assert httpx.get(f"{api.url}/health").status_code == 200
+        assert httpx.get(f"{api.url}/health", timeout=60).status_code == 200
         postgres.start(fsync="off")
         before = len(kept)
         eventually(lambda: len(kept) > before)
@@ -258,7 +258,7 @@ def test_a_server_that_is_stopped_is_not_called_a_crowd(postgres: Cluster) -> No
         bearer = {"Authorization": f"Bearer {api.token('alice')}"}
 
         def ask(_: int = 0) -> httpx.Response:
-            return httpx.get(f"{api.url}/api/alice/tasks", headers=bearer, timeout=20)
+            return httpx.get(f"{api.url}/api/alice/tasks", headers=bearer, timeout=60)
 
         assert ask().status_code == 200
         postgres.end(signal.SIGINT)
@@ -296,7 +296,7 @@ def test_a_new_password_of_the_role_is_noticed_while_the_connections_made_before
         def ask(user: str, method: str = "GET", path: str = "/tasks") -> httpx.Response:
             bearer = {"Authorization": f"Bearer {api.token(user)}"}
             url = f"{api.url}/api/{user}{path}"
-            return httpx.request(method, url, headers=bearer, json={"title": "x"}, timeout=20)
+            return httpx.request(method, url, headers=bearer, json={"title": "x"}, timeout=60)
 
         users = ["alice", "bob", "carol", "dave"]  # more than the start has made connections
         paths = [ask(user, "POST").headers["location"].removeprefix(f"/api/{user}") for user in users]
@@ -307,13 +307,13 @@ def test_a_new_password_of_the_role_is_noticed_while_the_connections_made_before
                 working = [pool.submit(ask, *each) for each in zip(users, ["DELETE"] * 4, paths, strict=True)]
                 eventually(lambda: "no connection can be made, SQLSTATE 28P01" in api.log.read_text())
             assert {each.result().status_code for each in working} == {204}
-        assert httpx.get(f"{api.url}/ready", timeout=20).status_code == 200  # it serves what it is asked
+        assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 200  # it serves what it is asked
         eventually(lambda: metric(api, 'tasks_connect_errors_total{sqlstate="28P01"}') > 0)
         assert metric(api, 'tasks_database_errors_total{sqlstate="28P01"}') == 0
         owner.execute(TERMINATE, ["tasks"])
         eventually(lambda: ask("alice").status_code == 503)
         assert "No connection" in ask("alice").json()["detail"]
-        assert httpx.get(f"{api.url}/ready", timeout=20).status_code == 503
+        assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 503
         owner.execute(f"alter role tasks_api password '{old}'")
         eventually(lambda: ask("alice").status_code == 200)
         assert metric(api, "tasks_pool_refused_total") == 0
@@ -351,7 +351,7 @@ def test_after_a_switchover_the_new_primary_is_served_from_without_a_restart(
         def ask(method: str, user: str) -> httpx.Response:
             bearer = {"Authorization": f"Bearer {api.token(user)}"}
             url = f"{api.url}/api/{user}/tasks"
-            return httpx.request(method, url, headers=bearer, json={"title": "x"}, timeout=20)
+            return httpx.request(method, url, headers=bearer, json={"title": "x"}, timeout=60)
 
         def load(user: str) -> None:
             while not stop.is_set():
@@ -375,10 +375,10 @@ def test_after_a_switchover_the_new_primary_is_served_from_without_a_restart(
             eventually(lambda: "SQLSTATE 25006" in api.log.read_text())
             assert_unavailable(ask("GET", "dave"))
         assert_unavailable(ask("POST", "alice"))
-        assert httpx.get(f"{api.url}/ready", timeout=20).status_code == 503
+        assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 503
         address.target = new.port
         eventually(lambda: ask("POST", "alice").status_code == 201)
-        eventually(lambda: httpx.get(f"{api.url}/ready", timeout=20).status_code == 200)
+        eventually(lambda: httpx.get(f"{api.url}/ready", timeout=60).status_code == 200)
         statuses.clear()
         eventually(lambda: len(statuses) > 100)
         assert set(statuses) == {201}
@@ -397,8 +397,8 @@ def test_of_several_hosts_the_primary_is_served_from(server: Server) -> None:
             with serving(hosts + attributes) as api:
                 bearer = {"Authorization": f"Bearer {api.token('alice')}"}
                 url = f"{api.url}/api/alice/tasks"
-                assert httpx.post(url, headers=bearer, json={"title": "x"}).status_code == 201
-                assert httpx.get(f"{api.url}/ready").status_code == 200
+                assert httpx.post(url, headers=bearer, json={"title": "x"}, timeout=60).status_code == 201
+                assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 200
 
 
 @on_18
@@ -406,7 +406,7 @@ def test_a_write_of_unknown_outcome_is_not_repeated_without_a_key(postgres: Clus
     with (
         network(postgres.port) as between,
         serving(postgres.conninfo("tasks", "tasks_api", between.port)) as api,
-        httpx.Client(headers={"Authorization": f"Bearer {api.token('bob')}"}) as client,
+        httpx.Client(headers={"Authorization": f"Bearer {api.token('bob')}"}, timeout=60) as client,
     ):
         url = f"{api.url}/api/bob/tasks"
         between.cut = lambda piece: b"a cut answer" in piece

@@ -1136,7 +1136,7 @@ def test_a_running_api_takes_both_kinds_and_a_rotation(server: Server, database:
     conninfo = server.conninfo(database, "tasks_api")
     with (
         serving(conninfo, JWT_JWKS_URL=issuer.url, JWT_AUDIENCE=ME) as api,
-        httpx.Client(base_url=api.url) as client,
+        httpx.Client(base_url=api.url, timeout=60) as client,
     ):
 
         def ask(token: str) -> httpx.Response:
@@ -1163,7 +1163,7 @@ def test_why_a_token_was_refused_stands_in_the_log_and_in_a_counter(
 ) -> None:
     conninfo = server.conninfo(database, "tasks_api")
     settings = {"METRICS": "true", "LOG_FORMAT": log_format, "JWT_AUDIENCE": ME, "LOG_USERS": "id"}
-    with serving(conninfo, **settings) as api, httpx.Client(base_url=api.url) as client:
+    with serving(conninfo, **settings) as api, httpx.Client(base_url=api.url, timeout=60) as client:
         expected = {
             "expired": api.token("mallory", aud=ME, exp=1),
             "audience": api.token("mallory", aud="z"),

@@ -180,6 +180,6 @@ def test_a_process_without_standard_streams_serves(server: Server, database: str
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url).is_success
+        return httpx.get(url, timeout=60).is_success
     except httpx.TransportError:
         return False

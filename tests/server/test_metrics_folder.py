@@ -37,7 +37,7 @@ def test_a_folder_that_cannot_be_used_is_a_line_in_the_log(
     folder = kind(tmp_path)
     settings = {"METRICS": "true", "WEB_CONCURRENCY": processes, NAME: str(folder)}
     with deployed(server.conninfo(database, "tasks_api"), **settings) as api:
-        answer = httpx.get(f"{api.url}/metrics", timeout=20)
+        answer = httpx.get(f"{api.url}/metrics", timeout=60)
         assert (answer.status_code, "tasks_requests_total" in answer.text) == (200, True)
         eventually(lambda: f"WARNING {NAME}: {folder}: " in api.log.read_text())
 
@@ -66,7 +66,7 @@ def test_files_of_others_are_left_out_and_named(server: Server, database: str, t
     settings = {"METRICS": "true", NAME: str(tmp_path)}
     with deployed(server.conninfo(database, "tasks_api"), **settings) as api:
         for _ in range(2):
-            answer = httpx.get(f"{api.url}/metrics", timeout=20)
+            answer = httpx.get(f"{api.url}/metrics", timeout=60)
             assert answer.status_code == 200
             assert re.search(r"^tasks_requests_total{.*} 0.0$", answer.text, re.MULTILINE)
         log = api.log.read_text()
@@ -75,6 +75,6 @@ def test_files_of_others_are_left_out_and_named(server: Server, database: str, t
         for file in tmp_path.glob("*.db"):
             if file.is_file():
                 file.unlink()
-        answer = httpx.get(f"{api.url}/metrics", timeout=20)
+        answer = httpx.get(f"{api.url}/metrics", timeout=60)
         assert (answer.status_code, "tasks_requests_total" in answer.text) == (200, True)
         eventually(lambda: "the files of this process have gone" in api.log.read_text())

@@ -73,7 +73,7 @@ def test_a_line_names_nobody_who_has_not_shown_to_be_it(watched: Api) -> None:
     ask(watched, "OPTIONS", "/api/%ff%0a/tasks", headers=headers)
     ask(watched, "GET", "/no/%0a/path", headers=headers)
     preflight = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "GET"}
-    httpx.options(f"{watched.url}/api/somebody/tasks", headers=headers | preflight)
+    httpx.options(f"{watched.url}/api/somebody/tasks", headers=headers | preflight, timeout=60)
     lines = logged(watched, "number-two", 4)  # two processes write them, each when it comes to it
     assert {(line["status"], line["user"], line["route"]) for line in lines} == {
         (403, None, "/api/{user_id}/tasks"),
@@ -85,7 +85,7 @@ def test_a_line_names_nobody_who_has_not_shown_to_be_it(watched: Api) -> None:
 
 def test_several_processes_are_counted_together(watched: Api) -> None:
     def count() -> float:
-        text = httpx.get(f"{watched.url}/metrics").text
+        text = httpx.get(f"{watched.url}/metrics", timeout=60).text
         labels = {"method": "GET", "route": "/api/{user_id}/tasks/{task_id}", "status": "404"}
         samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
         assert any(s.name == "tasks_pool_size" for s in samples)
@@ -119,7 +119,7 @@ def observed(server: Server, template: str) -> Iterator[Observed]:
 
 
 def test_what_may_be_counted_is_there_from_the_start(observed: Observed) -> None:
-    text = httpx.get(f"{observed.api.url}/metrics").text
+    text = httpx.get(f"{observed.api.url}/metrics", timeout=60).text
     samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
     route = "/api/{user_id}/tasks"
     for status in ("200", "401", "403", "422", "500", "503"):
@@ -136,11 +136,11 @@ def test_what_may_be_counted_is_there_from_the_start(observed: Observed) -> None
 def test_a_probe_is_written_only_when_its_answer_changes(observed: Observed) -> None:
     api, owner = observed.api, observed.owner
     for path in ("/ready", "/health", "/metrics") * 3:
-        assert httpx.get(f"{api.url}{path}").status_code == 200
+        assert httpx.get(f"{api.url}{path}", timeout=60).status_code == 200
     owner.execute("alter table app.tasks disable row level security")
-    eventually(lambda: httpx.get(f"{api.url}/ready").status_code == 503)
+    eventually(lambda: httpx.get(f"{api.url}/ready", timeout=60).status_code == 503)
     owner.execute("alter table app.tasks enable row level security")
-    eventually(lambda: httpx.get(f"{api.url}/ready").status_code == 200)
+    eventually(lambda: httpx.get(f"{api.url}/ready", timeout=60).status_code == 200)
 
     def written(path: str) -> list[int]:
         lines = [json.loads(line) for line in api.log.read_text().splitlines() if line.startswith("{")]
@@ -152,7 +152,7 @@ def test_a_probe_is_written_only_when_its_answer_changes(observed: Observed) -> 
 
 
 def test_there_are_no_metrics_unless_they_are_asked_for(api: Api) -> None:
-    assert httpx.get(f"{api.url}/metrics").status_code == 404
+    assert httpx.get(f"{api.url}/metrics", timeout=60).status_code == 404
 
 
 def test_a_defect_is_logged_without_what_was_sent(observed: Observed) -> None:
@@ -191,7 +191,7 @@ def test_a_stop_lets_accepted_requests_finish(server: Server, clone: str) -> Non
 
 def refuses(api: Api) -> bool:
     try:
-        httpx.get(f"{api.url}/health")
+        httpx.get(f"{api.url}/health", timeout=60)
     except httpx.ConnectError:
         return True
     except httpx.TransportError:  # a process that just ends
@@ -224,7 +224,7 @@ def test_a_head_without_end_is_cut_off(api: Api) -> None:
     host, port = api.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as client, pytest.raises(OSError):
         client.sendall(b"GET /health HTTP/1.1\r\nX: " + b"x" * 64 * 1024 * 1024)
-    assert httpx.get(f"{api.url}/health").status_code == 200
+    assert httpx.get(f"{api.url}/health", timeout=60).status_code == 200
 
 
 @contextmanager
@@ -255,10 +255,10 @@ def test_processes_wait_for_a_database_that_is_away_and_stop_together(server: Se
         said = re.findall(r"Process \[(\d+)\] ended: (.*)", api.log.read_text())
         assert said[0] == (str(first), "killed by SIGKILL; another in 0 s")
         assert said[1][1] == "exit status 3; another in 2 s"
-        assert httpx.get(f"{api.url}/health").status_code == 200
+        assert httpx.get(f"{api.url}/health", timeout=60).status_code == 200
         owner.execute(f"alter database {clone} connection limit -1")
         eventually(lambda: api.log.read_text().count("Application startup complete") == 3, 120)
-        assert httpx.get(f"{api.url}/ready").status_code == 200
+        assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 200
         api.process.terminate()  # which ends both
         assert api.process.wait(60) == 0
         eventually(lambda: owner.execute(CONNECTIONS, [clone]).fetchall() == [(0,)])
@@ -305,7 +305,9 @@ def test_a_process_that_was_just_started_takes_no_signal_for_its_parents() -> No
 def test_the_pool_of_a_process_that_has_gone_is_not_counted(watched: Api) -> None:
     def size() -> float:
         return float(
-            re.findall(r"^tasks_pool_size (\S+)", httpx.get(f"{watched.url}/metrics").text, re.MULTILINE)[0]
+            re.findall(
+                r"^tasks_pool_size (\S+)", httpx.get(f"{watched.url}/metrics", timeout=60).text, re.MULTILINE
+            )[0]
         )
 
     def is_less() -> bool:

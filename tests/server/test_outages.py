@@ -169,8 +169,8 @@ def test_a_request_that_has_waited_too_long_is_503(ward: Ward) -> None:
             working = pool.submit(ask, ward, "PATCH", "/1/complete", {"completed": False})
             until_blocked(connection)
             waiting = [pool.submit(ask, ward, "GET", "") for _ in range(8)]
-            assert_problem(httpx.get(ward.api.url + TASKS), 401)
-            assert httpx.get(f"{ward.api.url}/health").status_code == 200
+            assert_problem(httpx.get(ward.api.url + TASKS, timeout=60), 401)
+            assert httpx.get(f"{ward.api.url}/health", timeout=60).status_code == 200
             assert "took too long" in assert_unavailable(working.result())["detail"]
             said = [assert_unavailable(future.result())["detail"] for future in waiting]
             assert any("Too many requests" in detail for detail in said)  # one has its turn after the first
@@ -187,7 +187,7 @@ def test_without_a_database_everything_else_still_works(ward: Ward) -> None:
                 assert_unavailable(ward.ask("GET", path))
             assert ward.ask("GET", "/health").json()["status"] == "healthy"
             assert_problem(ward.ask("GET", "/api/bob/tasks"), 403)
-            assert_problem(httpx.get(ward.api.url + TASKS), 401)
+            assert_problem(httpx.get(ward.api.url + TASKS, timeout=60), 401)
             assert_problem(ward.ask("GET", "/nothing"), 404)
             assert_problem(ward.ask("DELETE", TASKS), 405)
             assert_problem(ward.ask("POST", TASKS, content=b"{"), 400)

@@ -29,25 +29,27 @@ def test_a_prefix_that_a_proxy_takes_off_is_in_every_address(server: Server, dat
     with serving(server.conninfo(database, "tasks_api"), ROOT_PATH=PREFIX) as api:
         headers = {"Authorization": f"Bearer {api.token('pre/fix')}"}
         url = f"{api.url}/api/pre%2Ffix/tasks"
-        made = [httpx.post(url, headers=headers, json={"title": title}) for title in "ab"]
+        made = [httpx.post(url, headers=headers, json={"title": title}, timeout=60) for title in "ab"]
         numbers = [answer.json()["id"] for answer in made]
         there = f"{PREFIX}/api/pre%2Ffix/tasks"
         assert [answer.headers["Location"] for answer in made] == [f"{there}/{n}" for n in numbers]
-        page = httpx.get(url, headers=headers, params={"limit": 1})
+        page = httpx.get(url, headers=headers, params={"limit": 1}, timeout=60)
         (link,) = re.findall(r'<(.*)>; rel="next"', page.headers["Link"])
         assert link.startswith(f"{there}?limit=1&cursor=")
-        following = httpx.get(f"{api.url}{link.removeprefix(PREFIX)}", headers=headers)
+        following = httpx.get(f"{api.url}{link.removeprefix(PREFIX)}", headers=headers, timeout=60)
         assert [task["title"] for task in following.json()] == ["a"]
-        assert httpx.get(f"{api.url}{PREFIX}/health").status_code == 404  # a proxy that takes nothing off
+        assert (
+            httpx.get(f"{api.url}{PREFIX}/health", timeout=60).status_code == 404
+        )  # a proxy that takes nothing off
 
-        assert httpx.get(f"{api.url}/openapi.json").json()["servers"] == [{"url": PREFIX}]
+        assert httpx.get(f"{api.url}/openapi.json", timeout=60).json()["servers"] == [{"url": PREFIX}]
         outside = f"https://example.org{PREFIX}"
-        root = httpx.get(f"{api.url}/")
+        root = httpx.get(f"{api.url}/", timeout=60)
         assert urljoin(f"{outside}/", root.headers["Location"]) == f"{outside}/docs"
-        docs = httpx.get(f"{api.url}/docs").text
+        docs = httpx.get(f"{api.url}/docs", timeout=60).text
         names = re.findall(r'(?:href|src)="([^"]+)"', docs) + re.findall(r'url: "([^"]+)"', docs)
         assert len(names) == 4
         for name in names:
             there = urljoin(f"{outside}/docs", name)
             assert there.startswith(outside)
-            assert httpx.get(f"{api.url}{there.removeprefix(outside)}").status_code == 200
+            assert httpx.get(f"{api.url}{there.removeprefix(outside)}", timeout=60).status_code == 200

@@ -20,7 +20,7 @@ KARACHI = "Asia/Karachi"
 def reach(api: Api, user: str, method: str = "GET", path: str = "", **more: object) -> httpx.Response:
     headers = {"Authorization": f"Bearer {api.token(user)}"}
     url = f"{api.url}/api/{quote(user)}/tasks{path}"
-    return httpx.request(method, url, headers=headers, timeout=20, **more)  # type: ignore[arg-type]
+    return httpx.request(method, url, headers=headers, timeout=60, **more)  # type: ignore[arg-type]
 
 
 def assert_utf_8_and_utc(api: Api, server: Server | Cluster, database: str) -> None:
@@ -38,8 +38,13 @@ def assert_utf_8_and_utc(api: Api, server: Server | Cluster, database: str) -> N
         assert reach(api, joerg, "POST", json={"title": "again"}).status_code == 201
     page = reach(api, joerg, path="?sort=updated&limit=1")
     assert page.status_code == 200
-    assert httpx.get(f"{api.url}{page.links['next']['url']}", headers=page.request.headers).status_code == 200
-    assert httpx.get(f"{api.url}/ready").status_code == 200
+    assert (
+        httpx.get(
+            f"{api.url}{page.links['next']['url']}", headers=page.request.headers, timeout=60
+        ).status_code
+        == 200
+    )
+    assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 200
     with server.connect(database) as owner:
         owner.execute("set client_encoding = 'utf8'")
         kept = owner.execute("select title from app.tasks where user_id = %s and id = 1", [joerg]).fetchone()
@@ -203,7 +208,7 @@ def test_a_running_process_is_not_ready_while_new_sessions_are_wrong(
         try:
             if reconnected:
                 ward.disconnect()
-            answer = httpx.get(f"{ward.api.url}/ready", timeout=20)
+            answer = httpx.get(f"{ward.api.url}/ready", timeout=60)
             assert answer.status_code == 503
             for words in said:
                 assert words in answer.json()["detail"]
@@ -214,7 +219,7 @@ def test_a_running_process_is_not_ready_while_new_sessions_are_wrong(
             superuser.execute(sql.SQL("alter database {} reset all").format(sql.Identifier(ward.database)))
             superuser.execute("alter role tasks_api set default_transaction_isolation = 'read committed'")
     # Sessions that are older than that are replaced, without a restart.
-    eventually(lambda: httpx.get(f"{ward.api.url}/ready", timeout=20).status_code == 200, 30)
+    eventually(lambda: httpx.get(f"{ward.api.url}/ready", timeout=60).status_code == 200, 30)
 
 
 @pytest.fixture(scope="module")
