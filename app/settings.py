@@ -34,6 +34,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 FILE = Path(".env")
+OTHER_NAME = "BETTER_AUTH_SECRET"  # of JWT_SECRET
 
 # What to write, where the line does not say so itself.
 HINTS = {
@@ -430,7 +431,7 @@ def _prefix(value: str) -> str:
     return value
 
 
-SECRET = Field(validation_alias=AliasChoices("JWT_SECRET", "BETTER_AUTH_SECRET"), validate_default=True)
+SECRET = Field(validation_alias=AliasChoices("JWT_SECRET", OTHER_NAME), validate_default=True)
 JwtSecret = Annotated[SecretStr | None, SECRET, AfterValidator(_needed), AfterValidator(_strong)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_conninfo)]
 OwnerUrl = Annotated[DatabaseUrl, AfterValidator(_of_owner)]
@@ -528,6 +529,8 @@ def _explain(kind: type[Base], error: ErrorDetails) -> str:
     wrong = _problem(kind.model_fields[name.lower()], error)
     if "missing" in wrong and name in (misspelt := misspellings()):
         return f"{name}: is missing; {misspelt[name]} is set, which is not a setting"
+    if name == "JWT_SECRET" and name not in (given := _given()) and OTHER_NAME in given:
+        wrong = f"{OTHER_NAME} {wrong}"
     return f"{name}: {wrong}" if "; " in wrong else f"{name}: {wrong}; {HINTS.get(name, 'see .env.example')}"
 
 
@@ -591,12 +594,15 @@ def doubts() -> list[str]:
 
 def misspellings() -> dict[str, str]:
     """Return each setting that is not set, if a name much like it is."""
-    pairs = [*os.environ.items(), *ASSIGNMENT.findall(_read_file())]
-    given = {name.upper() for name, value in pairs if value.strip("\"'\r")}
+    given = _given()
     near = {wrong: get_close_matches(wrong, NAMES - given, 1, 0.88) for wrong in sorted(given - NAMES)}
     return {names[0]: wrong for wrong, names in near.items() if names}
 
 
-NAMES = {
-    name.upper() for name in (*Settings.model_fields, *MigrationSettings.model_fields, "BETTER_AUTH_SECRET")
-}
+def _given() -> set[str]:
+    """Return the names that the environment or .env gives a value."""
+    pairs = [*os.environ.items(), *ASSIGNMENT.findall(_read_file())]
+    return {name.upper() for name, value in pairs if value.strip("\"'\r")}
+
+
+NAMES = {name.upper() for name in (*Settings.model_fields, *MigrationSettings.model_fields, OTHER_NAME)}

@@ -69,19 +69,29 @@ def refuse_address(settings: Settings) -> None:
 
 
 def try_address(host: str, port: int) -> None:
-    """Bind each address of the host for a moment; raise OSError if one cannot be bound."""
-    for family, kind, *_, address in socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    ):
+    """Bind each address of the host for a moment; raise OSError if one cannot be bound.
+
+    As in uvicorn, an IPv6 address of a name is passed over on a machine without IPv6.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    here = [each for each in found if _has(each[0])]
+    for family, kind, *_, address in here or found:
         with socket.socket(family, kind) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
 
 
+def _has(family: int) -> bool:
+    with suppress(OSError):
+        socket.socket(family).close()
+        return True
+    return False
+
+
 def why_not(error: OSError, host: str, port: int) -> str:
     """Return in one line why a process cannot listen there, and what to write."""
     if isinstance(error, socket.gaierror):
-        return f"HOST: {host} is no name that resolves here; write an address, like 127.0.0.1 or 0.0.0.0"
+        return f"HOST: {host} does not resolve to an address; write one, like 127.0.0.1 or 0.0.0.0"
     match error.errno:
         case errno.EADDRINUSE:
             return f"PORT: {port} is taken by another program; say PORT={port + 1} make run"
@@ -90,8 +100,8 @@ def why_not(error: OSError, host: str, port: int) -> str:
         case errno.EADDRNOTAVAIL:
             return f"HOST: {host} is not an address of this machine; write one that is, or 0.0.0.0 for all"
         case errno.EAFNOSUPPORT:
-            return f"HOST: {host} is an IPv6 address, and this machine has none; write 127.0.0.1 or 0.0.0.0"
-    return f"HOST: {host} cannot be listened on, {error.strerror}; write 127.0.0.1 or 0.0.0.0"
+            return f"HOST: {host} needs IPv6, which this machine does not have; write 127.0.0.1 or 0.0.0.0"
+    return f"HOST: no program can listen on {host}, {error.strerror}; write 127.0.0.1 or 0.0.0.0"
 
 
 def create_app() -> FastAPI:

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,11 +22,18 @@ import httpx
 import jwt
 import pytest
 from conftest import Server, free_port, serving
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-from support.issuers import ME, Handler, Issuer, Verifier, as_jwk, issuing, new_key, usual, verifying
+from support.issuers import (
+    ME,
+    Handler,
+    Issuer,
+    Verifier,
+    as_jwk,
+    certificate,
+    issuing,
+    new_key,
+    usual,
+    verifying,
+)
 from support.starts import served
 
 from app.commands.token import make_token
@@ -896,23 +902,6 @@ def test_over_https_only_a_trusted_certificate_of_that_name_is_believed(
     assert verify(JWT_JWKS_URL=named).user(token) == "alice"
     assert verify(JWT_JWKS_URL=url).answer(token) == 503
     fetch.trust.cache_clear()
-
-
-def certificate(folder: Path, host: str = "localhost") -> Path:
-    """One for this host, and its key, in a file."""
-    private, name = new_key("ES256"), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .sign(private, hashes.SHA256())
-    )
-    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file = folder / "certificate.pem"
-    file.write_bytes(pem + signed.public_bytes(Encoding.PEM))
-    return file
 
 
 class Proxy:

@@ -10,8 +10,10 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -21,10 +23,11 @@ from conftest import ROOT, Api, Server, serving
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from support.contract import ask, assert_problem
+from support.issuers import certificate
 from support.starts import refusal, served
 
 from app import main, settings
-from app.server.run import serve, why_not
+from app.server.run import serve, try_address, why_not
 from app.settings import Base, MigrationSettings, Settings, load
 
 Settle = Callable[..., None]
@@ -134,7 +137,7 @@ def test_a_taken_port_is_told_before_anything_else_and_how_to_take_another(settl
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "host.invalid", "256.0.0.1"])
-def test_a_host_that_is_not_of_this_machine_is_told_before_anything_else(
+def test_a_host_that_is_not_of_this_machine_is_refused_before_anything_else(
     settle: Settle, host: str, processes: str
 ) -> None:
     settle(**SOUND | {"HOST": host, "PORT": "0", "WEB_CONCURRENCY": processes})
@@ -155,6 +158,19 @@ def test_why_it_cannot_listen_names_the_setting(number: int, setting: str, said:
     line = why_not(OSError(number, os.strerror(number)), "fe80::1", 80)
     assert line.startswith(f"{setting}: ")
     assert said in line
+
+
+def test_a_name_with_an_address_of_a_kind_that_this_machine_lacks_is_listened_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As localhost on a machine without IPv6."""
+    v4 = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))
+    absent = (socket.AF_APPLETALK, socket.SOCK_STREAM, 0, "", ("", 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [absent, v4])
+    try_address("localhost", 0)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [absent])
+    with pytest.raises(OSError, match="not supported"):
+        try_address("localhost", 0)
 
 
 def test_a_doubtful_name_is_a_warning_of_the_start(server: Server, database: str) -> None:
@@ -348,6 +364,7 @@ def test_what_surrounds_a_value_by_mistake_is_refused_and_the_cause_named(settle
         said = refused()
         assert said.startswith(f"{name.replace('BETTER_AUTH', 'JWT')}: ")
         assert cause in said
+        assert ("BETTER_AUTH_SECRET" in said) == (name == "BETTER_AUTH_SECRET")
         assert SECRET not in said
         assert PASSWORD not in said
         settle(**{name: ""})
@@ -656,6 +673,71 @@ def test_an_address_with_the_roots_of_the_system_finds_them_or_is_refused(
     assert "SSL_CERT_FILE" in refused()
     settle(**SOUND | {"DATABASE_URL": "postgresql://u@h/d", "PGSSLROOTCERT": "system"})
     assert "SSL_CERT_FILE" in refused()
+
+
+@contextmanager
+def postgresql_with_tls(file: Path) -> Iterator[int]:
+    """Accept TLS as PostgreSQL does (55.2.10), with this certificate, and refuse what follows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+
+    def answer(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(8)
+            connection.sendall(b"S")
+            with context.wrap_socket(connection, server_side=True) as encrypted:
+                encrypted.recv(1024)
+                fields = b"SFATAL\0C28000\0Mtrusted\0\0"
+                encrypted.sendall(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+                encrypted.recv(1)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                answer(listening.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+CONNECT = """
+import psycopg
+from app import settings
+if {bundle!r}:
+    settings.BUNDLES = [{bundle!r}]
+    settings.ssl.get_default_verify_paths = lambda: settings.ssl.DefaultVerifyPaths(*[""] * 6)
+try:
+    psycopg.connect(settings.load(settings.DatabaseSettings).database_url.get_secret_value())
+except psycopg.Error as error:
+    print(error)
+"""
+
+
+def test_the_roots_of_the_system_are_those_that_libpq_trusts(tmp_path: Path) -> None:
+    """The OpenSSL inside psycopg-binary looks for them where no system has any."""
+    file = certificate(tmp_path)
+
+    def connected(bundle: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", CONNECT.format(bundle=bundle)],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+    with postgresql_with_tls(file) as port:
+        url = f"postgresql://u@localhost:{port}/d?hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert=system"
+        assert "trusted" in connected(str(file))
+        assert "trusted" not in connected("")
 
 
 @pytest.mark.parametrize("name", ["JWT_AUDIENCE", "JWT_ISSUER", "JWT_ALGORITHMS"])

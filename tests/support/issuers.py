@@ -6,11 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from app.identity.keys import Keys
 from app.identity.tokens import Tokens
@@ -33,6 +39,23 @@ def new_key(algorithm: str, bits: int = 2048) -> Any:
 def as_jwk(key: Any, algorithm: str, **members: object) -> dict[str, Any]:
     jwk: dict[str, Any] = jwt.get_algorithm_by_name(algorithm).to_jwk(key, as_dict=True)
     return {name: value for name, value in jwk.items() if name != "key_ops"} | members
+
+
+def certificate(folder: Path, host: str = "localhost") -> Path:
+    """One for this host, and its key, in a file."""
+    private, name = new_key("ES256"), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = folder / "certificate.pem"
+    file.write_bytes(pem + signed.public_bytes(Encoding.PEM))
+    return file
 
 
 class Handler(BaseHTTPRequestHandler):
