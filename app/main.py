@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import __version__
 from app.api import docs, health, tasks
 from app.api.answers import as_problem_json
-from app.api.edge import EdgeMiddleware
+from app.api.edge import EdgeMiddleware, Origins
 from app.api.errors import HANDLERS
 from app.api.routing import Route
 from app.identity.keys import Keys
@@ -79,7 +79,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
                 "database": database,
                 "readiness": health.Readiness(database),
                 "tokens": Tokens(settings, keys),
-                "origins": frozenset(settings.cors_origins),
+                "origins": Origins(settings.cors_origins),
                 "root_path": settings.root_path,
             }
     except psycopg.Error as error:

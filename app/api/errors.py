@@ -129,7 +129,7 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
 
 
 def _serves(request: Request, method: str) -> bool:
-    scope = {**request.scope, "method": method}
+    scope = {**request.scope, "method": "GET" if method == "HEAD" else method}
     return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
 

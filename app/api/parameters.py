@@ -20,6 +20,9 @@ from app.problems import Invalid, Problem, validate
 MAX_BODY_BYTES = 65536
 BLANK = b" \t\r\n"
 MAX_QUERIES = 256  # that were parsed last and are kept: most clients ask for the same pages
+MAX_KEPT_QUERY = (
+    256  # bytes of a query that is kept; longer ones hold a cursor or a search, seldom asked twice
+)
 KINDS = (
     "Request, UserTasks, Annotated[…, Path()], Annotated[a frozen model, Query()], "
     "Annotated[list[str] | None, Header(alias=…)], Annotated[…, Body()]"
@@ -89,7 +92,8 @@ def _query_reader(adapter: TypeAdapter[Any]) -> Reader:
         return validate(adapter, dict(QueryParams(query)), "query")
 
     async def read(request: Request) -> object:
-        return parse(request.scope["query_string"])
+        query = request.scope["query_string"]
+        return parse(query) if len(query) <= MAX_KEPT_QUERY else parse.__wrapped__(query)
 
     return read
 
@@ -113,12 +117,30 @@ def _body_reader(adapter: TypeAdapter[Any], default: object) -> Reader:
 
 
 async def _read_body(request: Request) -> bytearray:
+    codings = b",".join(value for name, value in request.scope["headers"] if name == b"content-encoding")
+    if codings and _is_encoded(codings) and _has_body(request):
+        raise Problem(415, "The body must have no Content-Encoding", {"Accept-Encoding": "identity"})
+    if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
+        raise _too_large()
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
         if len(raw) > MAX_BODY_BYTES:
-            raise Problem(413, f"The body must have at most {MAX_BODY_BYTES} bytes")
+            raise _too_large()
     return raw
+
+
+def _too_large() -> Problem:
+    return Problem(413, f"The body must have at most {MAX_BODY_BYTES} bytes")
+
+
+def _is_encoded(codings: bytes) -> bool:
+    return any(coding.strip().lower() not in (b"", b"identity") for coding in codings.split(b","))
+
+
+def _has_body(request: Request) -> bool:
+    """Return whether the head announces a body (RFC 9112, section 6)."""
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
 def parse_json(raw: bytes | bytearray) -> object:

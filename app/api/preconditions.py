@@ -7,6 +7,8 @@ from typing import Annotated
 from fastapi import Header, Path
 from pydantic import BeforeValidator, WithJsonSchema
 
+from app.api.edge import decoded
+
 INTEGER = re.compile("-?[0-9]+")
 BIGINT = re.compile("[0-9]{1,18}")
 MEMBER = re.compile('(?:W/)?"[^"]*"[^,]*|[^,\\s][^,]*')  # of a list of entity tags, which may hold commas
@@ -14,7 +16,7 @@ MEMBER = re.compile('(?:W/)?"[^"]*"[^,]*|[^,\\s][^,]*')  # of a list of entity t
 
 def _task_id(given: str) -> int:
     """Read an id, as 0, which no task has, where it is negative or too large for the database."""
-    if not INTEGER.fullmatch(given):
+    if not INTEGER.fullmatch(given := decoded(given)):
         raise ValueError("must be an integer")
     return int(given) if BIGINT.fullmatch(given) else 0
 

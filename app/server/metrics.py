@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
-from app.api.errors import DEFECT, POOL_REFUSED, SQLSTATES
+from app.api.errors import DEFECT, METHODS, POOL_REFUSED, SQLSTATES
 from app.api.routing import Route
 from app.identity import REASONS
 from app.postgres.connection import REFUSALS, UNREACHABLE
@@ -31,6 +31,8 @@ from app.server.metrics_folder import FolderCollector, usable_folder
 from app.server.request_log import route_template
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+COUNTED = {*METHODS, "OPTIONS"}
+OTHER = "-"  # the label of any other method: a client can make them up, and each would be kept
 router = APIRouter(route_class=Route)
 
 SAMPLE_INTERVAL = 1  # seconds between two looks at the pool: another process may be asked for our numbers
@@ -103,7 +105,8 @@ class Metrics:
 
     def __call__(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request."""
-        requests, duration = self.child((scope["method"], route_template(scope), status))
+        method = scope["method"] if scope["method"] in COUNTED else OTHER
+        requests, duration = self.child((method, route_template(scope), status))
         requests.inc()
         duration.observe(seconds)
         if (failure := scope["state"].get("failure")) is not None:

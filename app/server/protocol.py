@@ -1,10 +1,11 @@
-"""What one client may take: so much time to send a request and to read an answer, and one thing at a time."""
+"""Backpressure: limits of time, and of what one client has parsed and leaves unread at a time."""
 
 import asyncio
 
 from app.server.framing import FramingProtocol
 
 CLIENT_TIMEOUT = 30  # seconds
+HALF_CLOSED = 1  # seconds that a request goes on whose client sends no more: it may have left altogether
 MAX_PARSED = 8192  # bytes of one connection that one turn of the event loop parses
 HEAD_END = b"\r\n\r\n"
 MAX_HEADS = 4  # what may hold more is given to the parser in pieces: it cannot be stopped
@@ -26,7 +27,7 @@ class Protocol(FramingProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the clock."""
         self._stop_timer()
-        self.transport.held = memoryview(b"")
+        self.transport.lost()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -34,11 +35,15 @@ class Protocol(FramingProtocol):
         held = self.transport.held
         if (
             held
+            or self.transport.lingering
             or self.flow.write_paused
             or (self.cycle and self._must_wait())
             or len(data) > MAX_PARSED
             or data.count(HEAD_END) > MAX_HEADS
         ):
+            if self.transport.lingering:
+                self.transport.drain(len(data))
+                return
             self.transport.held = memoryview(bytes(held) + data)
             self.parse_held()
             return
@@ -52,7 +57,7 @@ class Protocol(FramingProtocol):
         rest = max(0, len(transport.held) - MAX_PARSED)
         while len(transport.held) > rest and not (self._must_wait() or transport.is_closing()):
             piece, transport.held = transport.held[:PIECE_BYTES], transport.held[PIECE_BYTES:]
-            self.parse(piece)
+            self.parse(bytes(piece))
         if transport.held and not transport.is_closing():
             transport.pause_reading()
             if not self._must_wait():
@@ -60,6 +65,19 @@ class Protocol(FramingProtocol):
         elif not self.flow.read_paused:
             transport.resume_reading()
         self._run_timer()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio documents it
+        """Respond to what a client asked before it half-closed (RFC 9112, section 9.6); return whether.
+
+        A client that closed for good looks the same. So its request goes on for a moment only.
+        """
+        cycle = self.cycle
+        if self.transport.is_closing() or not (self.head and cycle) or cycle.response_complete:
+            self.transport.flush()
+            return False
+        cycle.keep_alive = False
+        self.loop.call_later(HALF_CLOSED, self.peer.leave)
+        return True
 
     def on_response_complete(self) -> None:
         """Forget the request: most connections are idle most of the time, and it is half of their memory."""

@@ -51,6 +51,15 @@ def test_no_other_file_of_the_package_is_served(client: httpx.Client, name: str)
     assert (answer.status_code, answer.json()["detail"]) == (404, "Path not found")
 
 
+@on_18
+@pytest.mark.parametrize("wanted", ["bytes=0-1", "bytes=" + ",".join(f"{n}-{n}" for n in range(0, 200, 2))])
+def test_a_file_is_served_whole_whatever_ranges_are_asked_for(client: httpx.Client, wanted: str) -> None:
+    whole = client.get("/docs/swagger-ui.css")
+    answer = client.get("/docs/swagger-ui.css", headers={"Range": wanted})
+    assert (answer.status_code, answer.content) == (200, whole.content)
+    assert "Accept-Ranges" not in answer.headers
+
+
 def test_docs_can_be_switched_off(server: Server, database: str, settle: Callable[..., None]) -> None:
     settle(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET="x" * 32, DOCS="false")
 

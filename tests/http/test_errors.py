@@ -391,6 +391,22 @@ def test_a_path_that_is_no_endpoint_is_not_found(api: Api, alice: Person, token:
         "/api%2Falice%2Ftasks",
         "/api/alice/Tasks",
         "/.env",
+        "/%68ealth",
+        "/heal%74h",
+        "/%6detrics",
+        "//metrics",
+        "/metrics/",
+        "/./metrics",
+        "/metrics;x",
+        "/%2e/metrics",
+        "/do%63s",
+        "/docs/swagger%2dui.css",
+        "/ap%69/alice/tasks",
+        "/api/alice/%74asks",
+        "/" + "x" * 5_000,
+        "/" + "%41/" * 1_000,
+        "/" + "a/" * 2_000,
+        "/api/" + "%41" * 4_000 + "/tasks",
         "/api/alice/tasks/../tasks",
     ],
 )
@@ -400,12 +416,12 @@ def test_any_other_path_is_not_found(api: Api, target: str) -> None:
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
 ALLOWED = {
-    "/api/alice/tasks": {"GET", "POST"},
-    "/api/alice/tasks/1": {"GET", "PUT", "PATCH", "DELETE"},
-    "/api/alice/tasks/x": {"GET", "PUT", "PATCH", "DELETE"},
+    "/api/alice/tasks": {"GET", "HEAD", "POST"},
+    "/api/alice/tasks/1": {"GET", "HEAD", "PUT", "PATCH", "DELETE"},
+    "/api/alice/tasks/x": {"GET", "HEAD", "PUT", "PATCH", "DELETE"},
     "/api/a%2Fb/tasks/1/complete": {"PATCH"},
-    "/health": {"GET"},
-    "/ready": {"GET"},
+    "/health": {"GET", "HEAD"},
+    "/ready": {"GET", "HEAD"},
 }
 
 

@@ -7,9 +7,14 @@ import pytest
 from conftest import Api, Person
 from support.contract import ask, assert_headers, assert_problem, tasks_of
 
+from app.api.edge import Origins
+
 OURS = ("Origin", "http://localhost:3000")
 EXPOSED = {"etag", "link", "location", "retry-after", "x-request-id", "x-total-count", "idempotency-replayed"}
+EXPOSED |= {"www-authenticate"}
 SENDABLE = {"authorization", "content-type", "if-match", "if-none-match", "idempotency-key", "x-request-id"}
+
+METHODS = {"get", "head", "post", "put", "patch", "delete"}
 
 # One request for each status that needs no broken database: method, path, with a token, body.
 ANSWERS = {
@@ -134,27 +139,79 @@ def test_what_only_resembles_our_origin_is_foreign(api: Api, origin: str) -> Non
         assert cors(given) == set()
 
 
-def preflight(api: Api, path: str, origin: str, method: str = "GET") -> httpx.Response:
-    wanted = [
-        ("Origin", origin),
-        ("Access-Control-Request-Method", method),
-        ("Access-Control-Request-Headers", "authorization,content-type,if-match,idempotency-key"),
-    ]
+def preflight(
+    api: Api, path: str, origin: str, method: str = "GET", fields: str | None = ",".join(sorted(SENDABLE))
+) -> httpx.Response:
+    wanted = [("Origin", origin), ("Access-Control-Request-Method", method)]
+    if fields is not None:
+        wanted.append(("Access-Control-Request-Headers", fields))
     return ask(api, "OPTIONS", path, headers=wanted)
 
 
 @pytest.mark.parametrize(
     "path", ["/api/alice/tasks", "/api/a%2Fb/tasks/1", "/api/alice/tasks/1/complete", "/health"]
 )
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
 def test_our_front_end_may_send_every_method_and_header(api: Api, path: str, method: str) -> None:
     given = preflight(api, path, OURS[1], method)
     assert (given.is_success, given.content) == (True, b"")
     assert_headers(given)
     assert given.headers["access-control-allow-origin"] == OURS[1]
     assert given.headers["access-control-allow-credentials"] == "true"
-    assert items(given.headers["access-control-allow-methods"]) >= {"get", "post", "put", "patch", "delete"}
+    assert items(given.headers["access-control-allow-methods"]) == METHODS
     assert items(given.headers["access-control-allow-headers"]) == SENDABLE
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "traceparent",
+        "sentry-trace,baggage",
+        "cache-control, X-Requested-With ,pragma",
+        ",".join(["x-y"] * 999),
+    ],
+)
+def test_our_front_end_may_send_whatever_field_its_preflight_asks_for(api: Api, fields: str) -> None:
+    given = preflight(api, "/api/alice/tasks", OURS[1], fields=fields)
+    assert (given.status_code, items(given.headers["access-control-allow-headers"])) == (204, items(fields))
+
+
+@pytest.mark.parametrize("fields", [None, "", "a b", "x\xff", "a,,b", "<x>", "x" * 5_000])
+def test_what_is_no_list_of_fields_is_not_reflected(api: Api, fields: str | None) -> None:
+    given = preflight(api, "/api/alice/tasks", OURS[1], fields=fields)
+    assert items(given.headers["access-control-allow-headers"]) == SENDABLE
+
+
+PATTERNS = "https://*.example.app,https://pr-*.example.org:8443,http://localhost:3000"
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://a.example.app", True),
+        ("https://a-1--b.example.app", True),
+        ("https://pr-7.example.org:8443", True),
+        ("http://localhost:3000", True),
+        ("https://example.app", False),
+        ("https://.example.app", False),
+        ("https://a.b.example.app", False),
+        ("http://a.example.app", False),
+        ("https://a.example.app:444", False),
+        ("https://a.exampleXapp", False),
+        ("https://a.example.app.evil.example", False),
+        ("https://evil.example/.example.app", False),
+        ("https://A.example.app", False),
+        ("https://a.example.app\n", False),
+        ("https://*.example.app", False),
+        ("https://pr-.example.org:8443", False),
+        ("https://pr-7.example.org", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+def test_a_pattern_allows_one_part_of_a_host(origin: str, allowed: bool) -> None:
+    assert (origin in Origins(PATTERNS.split(","))) is allowed
+    assert origin not in Origins([])
 
 
 def test_the_preflight_of_a_foreign_origin_allows_nothing(api: Api) -> None:
@@ -175,7 +232,7 @@ def test_options_that_is_no_preflight_is_just_another_method(
 ) -> None:
     given = ask(api, "OPTIONS", "/api/alice/tasks", headers=headers)
     assert_problem(given, 405)
-    assert items(given.headers["allow"]) == {"get", "post"}
+    assert items(given.headers["allow"]) == {"get", "head", "post"}
 
 
 @pytest.mark.parametrize("protocol", ["websocket", "h2c"])

@@ -346,7 +346,8 @@ def test_a_stop_that_cannot_wait_longer_says_503() -> None:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        scope: Scope = {"type": "http", "method": "GET", "raw_path": b"/", "headers": [], "state": {}}
+        scope: Scope = {"type": "http", "http_version": "1.1", "method": "GET", "raw_path": b"/", "state": {}}
+        scope["headers"] = [(b"host", b"x")]
         task = asyncio.create_task(EdgeMiddleware(endless)(scope, never, send))
         await asyncio.sleep(0.05)
         task.cancel()

@@ -16,7 +16,8 @@ from starlette.types import Receive, Scope, Send
 from support.sockets import connect, listening, turns
 from uvicorn.server import ServerState
 
-from app.server import framing, protocol
+from app.api.edge import MAX_FIELDS
+from app.server import framing, protocol, transport
 
 GET = b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n"
 HUGE = 6_000_000  # bytes, as a page may have
@@ -24,14 +25,17 @@ HUGE = 6_000_000  # bytes, as a page may have
 
 @dataclass
 class Service:
-    """Answers with the request that it saw; /early without reading it, /large with very much, /slow later."""
+    """Answers with the request that it saw; /large with very much, /slow later.
+
+    It reads no body for /early and /refused.
+    """
 
     seen: list[str] = field(default_factory=list)
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.seen.append(scope["path"])
-        body, more = b"", scope["path"] != "/early"
+        body, more = b"", scope["path"] not in ("/early", "/refused")
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -39,6 +43,11 @@ class Service:
             body, more = body + message["body"], message["more_body"]
         if scope["path"] == "/slow":
             await self.go.wait()
+        if scope["path"] == "/refused":
+            refusal = {"status": 401, "headers": [(b"content-length", b"7"), (b"connection", b"close")]}
+            await send({"type": "http.response.start", **refusal})
+            await send({"type": "http.response.body", "body": b"refused"})
+            return
         headers = {name.decode(): value.decode("latin-1").strip() for name, value in scope["headers"]}
         request = [scope["method"], scope["path"], body.decode("latin-1"), headers]
         answer = b"x" * HUGE if scope["path"] == "/large" else json.dumps(request).encode()
@@ -89,25 +98,52 @@ class Server:
         return b"".join(pieces)
 
 
-def run(work: Callable[[Server], Any], *cuts: int, every: int = 0) -> None:
-    """Serve while it works; cut what is received at these places, or every so many bytes."""
+async def answered(reader: asyncio.StreamReader) -> bytes:
+    """Return all that comes until the server closes."""
+    async with asyncio.timeout(20):
+        return await reader.read()
+
+
+async def closed(server: Server, data: bytes) -> bytes:
+    """Send it all; return all that comes until the server closes."""
+    reader, writer = await server.connect()
+    writer.write(data)
+    answer = await answered(reader)
+    writer.close()
+    return answer
+
+
+def run(
+    work: Callable[[Server], Any],
+    *cuts: int,
+    every: int = 0,
+    state: dict[str, Any] | None = None,
+    read: list[int] | None = None,
+) -> None:
+    """Serve while it works; cut what is received at these places, or every so many bytes.
+
+    `state` is the application's; the size of each read is appended to `read`.
+    """
+    app_state = state or {}
 
     class Cut(protocol.Protocol):
         def data_received(self, data: bytes) -> None:
+            if read is not None:
+                read.append(len(data))
             places = range(0, len(data), every) if every else cuts
             for start, end in pairwise(sorted({0, len(data), *(c for c in places if c < len(data))})):
-                if not self.transport.is_closing():  # as a loop, which reads no more then
+                if not self.transport.transport.is_closing():  # as a loop, which reads no more then
                     super().data_received(data[start:end])
 
     async def serve() -> None:
-        service, state = Service(), ServerState()
+        service, server_state = Service(), ServerState()
         config = uvicorn.Config(service, lifespan="off", log_config=None, ws="none")
         config.load()
         config.loaded_app = service  # nothing between
         made: list[protocol.Protocol] = []
 
         def make() -> protocol.Protocol:
-            made.append(Cut(config, state, {}))
+            made.append(Cut(config, server_state, app_state))
             return made[-1]
 
         async with await asyncio.get_running_loop().create_server(make, sock=listening()) as server:
@@ -244,26 +280,31 @@ def test_trailers_are_no_headers_and_end_with_the_request(every: int) -> None:
     run(work, every=every)
 
 
+CHUNKED = b"POST /first HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 LONG = {
-    "one header": b"GET /first HTTP/1.1\r\nX: " + b"x" * 70_000,
-    "headers": b"GET /first HTTP/1.1\r\n" + b"a:\r\n" * 17_000,
-    "the target": b"GET /" + b"x" * 70_000,
-    "empty lines": b"\r\n" * 35_000,
-    "one trailer": b"POST /first HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * 70_000,
-    "trailers": b"POST /first HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"a:\r\n" * 17_000,
-    "an extension": b"POST /first HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 70_000,
-    "chunks": b"POST /first HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;x\r\nx\r\n" * 12_000,
-    "an offer": b"GET /first HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\nX: " + b"x" * 70_000,
+    "one header": (431, b"GET /first HTTP/1.1\r\nX: " + b"x" * 70_000),
+    "headers": (431, b"GET /first HTTP/1.1\r\n" + b"a:\r\n" * 17_000),
+    "101 headers": (431, b"GET /first HTTP/1.1\r\n" + b"a:b\r\n" * 101 + b"\r\n"),
+    "the target": (414, b"GET /" + b"x" * 70_000),
+    "empty lines": (400, b"\r\n" * 35_000),
+    "one trailer": (400, CHUNKED + b"0\r\nX: " + b"x" * 70_000),
+    "trailers": (431, CHUNKED + b"0\r\n" + b"a:\r\n" * 17_000),
+    "an extension": (400, CHUNKED + b"1;" + b"x" * 70_000),
+    "chunks": (400, CHUNKED + b"1;x\r\nx\r\n" * 12_000),
+    "an offer": (431, b"GET /first HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\nX: " + b"x" * 70_000),
 }
 
 
 @pytest.mark.parametrize("what", LONG)
 @pytest.mark.parametrize("every", [0, 1000, 50_000])
 def test_what_is_no_body_is_limited(what: str, every: int) -> None:
+    status, request = LONG[what]
+
     async def work(server: Server) -> None:
-        answer = await server.ask(LONG[what])
-        assert answer.startswith(b"HTTP/1.1 400 ")
+        answer = await closed(server, request)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
         assert b"connection: close" in answer
+        assert len(server.made[0].headers or []) <= MAX_FIELDS
 
     run(work, every=every)
 
@@ -428,11 +469,170 @@ def test_empty_lines_do_not_keep_an_idle_connection(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "preface", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET /\x00 HTTP/1.1\r\n\r\n"]
+    "preface", [b"\x16\x03\x01\x02\x00", b"GET /\x00 HTTP/1.1\r\n\r\n", b"get / HTTP/1.1\r\n\r\n"]
 )
 def test_another_protocol_is_refused(preface: bytes) -> None:
     async def work(server: Server) -> None:
         assert (await server.ask(preface + GET)).count(b"HTTP/1.1 400 ") == 1
         assert server.service.seen == []
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"PRI * HTTP/2.0",
+        b"GET / HTTP/1.2",
+        b"GET / HTTP/3.0",
+        b"GET / http/1.1",
+        b"GET / RTSP/1.0",
+        b"POST / RTSP/1.1",
+        b"OPTIONS * RTSP/2.0",
+        b"DESCRIBE / RTSP/1.0",
+        b"SOURCE / ICE/1.0",
+        b"GET / ICE/1.0",
+        b"GET / SHTTP/1.1",
+    ],
+)
+@pytest.mark.parametrize("before", [b"", GET])
+@pytest.mark.parametrize("every", [0, 1, 7])
+def test_another_version_or_protocol_than_http_1_is_505(line: bytes, before: bytes, every: int) -> None:
+    async def work(server: Server) -> None:
+        answer = await closed(server, before + line + b"\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        assert server.service.seen == ["/second"] * bool(before)
+        if not before:
+            assert answer.startswith(b"HTTP/1.1 505 ")
+            assert b"\r\nconnection: close\r\n" in answer
+
+    run(work, every=every)
+
+
+def test_the_name_of_another_protocol_is_allowed_elsewhere() -> None:
+    head = b"POST /last HTTP/1.1\r\nReferer: / RTSP/1.0 ICE/1.0\r\nContent-Length: 9\r\n\r\n"
+
+    async def work(server: Server) -> None:
+        ((_, path, body, _),) = requests(await server.ask(head + b" RTSP/1.0"))
+        assert (path, body) == ("/last", " RTSP/1.0")
+
+    run(work)
+    run(work, every=1)
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [(b"http://x", "/"), (b"http://x:80?a=/b", "/"), (b"HTTP://x/p?q", "/p"), (b"https://[::1]:8/p", "/p")],
+)
+@pytest.mark.parametrize("every", [0, 1])
+def test_the_absolute_form_is_served(target: bytes, path: str, every: int) -> None:
+    async def work(server: Server) -> None:
+        ((_, seen, *_),) = requests(await server.ask(b"GET %b HTTP/1.1\r\nHost: y\r\n\r\n" % target))
+        assert seen == path
+
+    run(work, every=every)
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"/first#x", 400),  # which some proxies would take for another path
+        (b"/first?x#y", 400),
+        (b"http://x#/first", 400),
+        (b"/" + b"%41/" * 1_200, 404),
+        (b"http://" + b"x" * 4_090 + b"/first", 404),
+    ],
+)
+def test_a_target_that_no_route_can_have_is_refused_before_it_is_decoded(target: bytes, status: int) -> None:
+    async def work(server: Server) -> None:
+        answer = await closed(server, b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % target)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert server.service.seen == []
+
+    run(work)
+    run(work, every=100)
+
+
+def test_the_observers_see_what_the_parser_refuses() -> None:
+    seen: list[tuple[str, int]] = []
+
+    async def work(server: Server) -> None:
+        for data in (b"\x00", b"GET / HTTP/1.2\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 102):
+            answer = await closed(server, data)
+            assert b"\r\ncontent-type: application/problem+json\r\n" in answer
+            assert b"\r\nx-request-id: " in answer
+        assert (await closed(server, b"HEAD / HTTP/1.2\r\n\r\n")).endswith(b"\r\n\r\n")
+        assert seen == [("-", 400), ("-", 505), ("-", 431), ("-", 505)]
+
+    run(work, state={"observers": [lambda scope, status, _: seen.append((scope["method"], status))]})
+
+
+def test_a_client_that_half_closes_gets_its_responses_and_then_the_end() -> None:
+    request = b"POST /slow HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
+
+    async def work(server: Server) -> None:
+        for data, number in ((request, 1), (request + GET, 2), (request + b"GET / HTT", 1)):
+            server.service.seen.clear()
+            server.service.go.clear()
+            reader, writer = await server.connect()
+            writer.write(data)
+            await server.sees(1)
+            writer.write_eof()
+            await asyncio.sleep(0)
+            server.service.go.set()
+            answer = await answered(reader)
+            assert [each[1] for each in requests(answer)] == ["/slow", "/second"][:number]
+            writer.close()
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"GET /fir", b"POST /first HTTP/1.1\r\nContent-Length: 2\r\n\r\n{", GET]
+)
+def test_a_client_that_half_closes_with_nothing_asked_is_left(data: bytes) -> None:
+    async def work(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(data)
+        if data == GET:
+            await reader.readuntil(b"}]")
+        writer.write_eof()
+        assert await answered(reader) == b""
+        writer.close()
+
+    run(work)
+
+
+@pytest.mark.parametrize("kind", [b"Content-Length: 100000000000", b"Transfer-Encoding: chunked"])
+def test_a_body_is_not_read_on_after_a_response_that_closes(kind: bytes) -> None:
+    piece = b"ffff\r\n" + b"x" * 65535 + b"\r\n"
+    read: list[int] = []
+
+    async def work(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"POST /refused HTTP/1.1\r\n%b\r\n\r\n" % kind)
+        answer = await reader.readuntil(b"refused")
+        assert b"\r\nconnection: close\r\n" in answer
+        with suppress(ConnectionError):
+            async with asyncio.timeout(20):
+                while True:
+                    writer.write(piece)
+                    await writer.drain()
+        assert sum(read) <= transport.MAX_DRAINED + 2**20  # and what one turn of the event loop reads
+        writer.transport.abort()
+
+    run(work, read=read)
+
+
+def test_a_client_that_sends_its_body_to_the_end_reads_the_refusal() -> None:
+    async def work(server: Server) -> None:
+        for _ in range(20):
+            reader, writer = await server.connect()
+            writer.write(b"POST /refused HTTP/1.1\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000)
+            await server.sees(1)
+            writer.write(b"x" * 100_000)
+            writer.write_eof()
+            assert (await answered(reader)).endswith(b"refused")
+            server.service.seen.clear()
+            writer.close()
 
     run(work)

@@ -17,6 +17,7 @@ TITLES = {
     405: "Method Not Allowed",
     412: "Precondition Failed",
     413: "Content Too Large",
+    415: "Unsupported Media Type",
     422: "Unprocessable Content",
     500: "Internal Server Error",
     503: "Service Unavailable",

@@ -1,0 +1,279 @@
+"""HTTP to the letter: what is malformed is refused and closed, by raw sockets and by the ASGI scope alone."""
+
+import asyncio
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from conftest import Api, Person
+from starlette.types import Message, Scope
+from support.contract import ask, assert_problem, tasks, tasks_of
+
+from app.main import create_app
+
+BODY = b'{"title": "x"}'
+CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+
+
+def raw(api: Api, data: bytes) -> tuple[int, bytes]:
+    """Send it all and half-close; return the status of the response, and all that came."""
+    parts = urlsplit(api.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    return int(answer.split(b" ")[1]), answer
+
+
+def post(person: Person, *lines: bytes, version: bytes = b"1.1", body: bytes = BODY) -> bytes:
+    """Return a request that would create a task, with these lines of a head besides."""
+    start = b"POST %b HTTP/%b" % (tasks_of(person.name).encode(), version)
+    token = b"Authorization: Bearer " + person.token.encode()
+    return b"\r\n".join([start, token, *lines, b"", body])
+
+
+LENGTH = b"Content-Length: %d" % len(BODY)
+HOST = b"Host: x"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        [b"Host:"],
+        [b"Host: \t "],
+        [b"Host: x", b"Host: x"],
+        [b"Host: x", b"X: y", b"hOST: y"],
+        [b"Host: x y"],
+        [b"Host: x, y"],
+        [b"Host: http://x"],
+        [b"Host: x/"],
+        [b"Host: user@x"],
+        [b"Host: x:y"],
+        [b"Host: x:1:2"],
+        [b"Host: x:65536"],
+        [b"Host: x:-1"],
+        [b"Host: ::1"],
+        [b"Host: [::1"],
+        [b"Host: [x]"],
+        [b"Host: [1::2::3]"],
+        [b"Host: %zz"],
+        [b"Host: \xc3\xa9"],
+        [b"Host: x?y"],
+        [b"Host: x#y"],
+        [b"Host: x\\y"],
+        [b'Host: "x"'],
+        [b"Host: <x>"],
+        [b"Host: " + b"x" * 256],
+    ],
+)
+def test_a_request_without_exactly_one_host_is_refused(api: Api, alice: Person, lines: list[bytes]) -> None:
+    status, answer = raw(api, post(alice, *lines, LENGTH))
+    assert status == 400
+    assert b"\r\nconnection: close\r\n" in answer
+    assert b'"detail": ' in answer
+    assert tasks(alice) == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            b"x",
+            b"x:80",
+            b"x:",
+            b"x:65535",
+            b"  x:1\t",
+            b"example.com.",
+            b"my_host",
+            b"LOCALHOST:8000",
+            b"%41",
+        ),
+        *(b"127.0.0.1", b"[::1]", b"[::1]:8000", b"[::ffff:1.2.3.4]", b"xn--bcher-kva.example", b"a~b-c.d"),
+    ],
+)
+def test_any_host_is_served(api: Api, host: bytes) -> None:
+    assert raw(api, b"GET /health HTTP/1.1\r\nHost: %b\r\n\r\n" % host)[0] == 200
+
+
+def test_http_1_0_needs_no_host_but_allows_no_second(api: Api) -> None:
+    assert raw(api, b"GET /health HTTP/1.0\r\n\r\n")[0] == 200
+    assert raw(api, b"GET /health HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n")[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ([b"Transfer-Encoding: chunked"], 201),
+        ([b"Transfer-Encoding:  CHUNKED "], 201),
+        ([b"Transfer-Encoding: gzip, chunked"], 501),
+        ([b"Transfer-Encoding: gzip"], 501),
+        ([b"Transfer-Encoding: identity"], 501),
+        ([b"Transfer-Encoding: chunked, gzip"], 501),
+        ([b"Transfer-Encoding: chunked, chunked"], 501),
+        ([b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked"], 501),
+        ([b"Transfer-Encoding: chunked", b"Transfer-Encoding: deflate"], 501),
+        ([b"Transfer-Encoding: chunked;q=1"], 501),
+        ([b"Transfer-Encoding: xchunked"], 501),
+        ([b"Transfer-Encoding: \x0bchunked"], 400),
+        ([b"Transfer-Encoding: chunked", LENGTH], 400),
+        ([LENGTH, b"Transfer-Encoding: chunked"], 400),
+        ([b"Content-Length: +15"], 400),
+        ([LENGTH, LENGTH], 400),
+    ],
+)
+def test_the_only_transfer_coding_is_chunked(
+    api: Api, alice: Person, lines: list[bytes], status: int
+) -> None:
+    given, answer = raw(api, post(alice, HOST, *lines, body=CHUNKED))
+    assert given == status
+    assert status == 201 or b"\r\nconnection: close\r\n" in answer
+    assert len(tasks(alice)) == (status == 201)
+
+
+def test_http_1_0_has_no_transfer_coding(api: Api, alice: Person) -> None:
+    chunked = post(alice, HOST, b"Transfer-Encoding: chunked", version=b"1.0", body=CHUNKED)
+    assert raw(api, chunked)[0] == 400
+    assert tasks(alice) == []
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "x", "identity, gzip", "GZIP"])
+@pytest.mark.parametrize(("method", "path"), [("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")])
+def test_a_body_with_a_coding_is_refused(
+    api: Api, alice: Person, method: str, path: str, coding: str
+) -> None:
+    alice.create()
+    headers = [("Content-Encoding", coding)]
+    target = tasks_of(alice.name) + path
+    answer = ask(api, method, target, token=alice.token, headers=headers, body=BODY)
+    assert_problem(answer, 415, "Content-Encoding")
+    assert answer.headers["accept-encoding"] == "identity"
+    assert_problem(ask(api, method, target, headers=headers, body=BODY), 401)
+    assert [task["version"] for task in tasks(alice)] == [1]
+
+
+def test_a_coding_that_is_none_is_accepted(api: Api, alice: Person) -> None:
+    target = tasks_of(alice.name)
+    for coding in ("identity", "Identity", "", "identity, identity"):
+        headers = [("Content-Encoding", coding)]
+        assert ask(api, "POST", target, token=alice.token, headers=headers, body=BODY).status_code == 201
+    headers = [("Content-Encoding", "gzip")]
+    assert ask(api, "PATCH", f"{target}/1/complete", token=alice.token, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["", "/1", "?limit=1&count=true", "/2", "/x"])
+def test_head_answers_what_get_would_without_the_body(api: Api, alice: Person, path: str) -> None:
+    alice.create()
+    alice.create()
+    alice.client.delete("/tasks/2")
+    target = tasks_of(alice.name) + path
+    asked = [("X-Request-ID", "same")]
+    get, head = (ask(api, method, target, token=alice.token, headers=asked) for method in ("GET", "HEAD"))
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    names = set(get.headers) - {"date"}
+    assert {name: head.headers[name] for name in names} == {name: get.headers[name] for name in names}
+
+
+@pytest.mark.parametrize(
+    "target", ["/", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/health", "/ready"]
+)
+def test_every_route_that_has_get_has_head(api: Api, target: str) -> None:
+    get, head = (ask(api, method, target) for method in ("GET", "HEAD"))
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-length"] == get.headers["content-length"]
+
+
+def test_head_is_refused_where_get_would_be(api: Api, alice: Person) -> None:
+    target = tasks_of(alice.name)
+    assert ask(api, "HEAD", target).status_code == 401
+    assert ask(api, "HEAD", "/api/bob/tasks", token=alice.token).status_code == 403
+    changed = ask(api, "HEAD", f"{target}/1/complete", token=alice.token)
+    assert (changed.status_code, changed.headers["allow"]) == (405, "PATCH")
+
+
+def test_a_connection_goes_on_after_head(api: Api) -> None:
+    head = b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    _, answer = raw(api, head * 3 + head.replace(b"HEAD", b"GET"))
+    assert answer.count(b"HTTP/1.1 200 ") == 4
+    assert answer.count(b"healthy") == 1
+
+
+def test_a_percent_encoded_user_and_id_are_the_same(api: Api, alice: Person) -> None:
+    alice.create()
+    encoded = "".join(f"%{byte:02x}" for byte in alice.name.encode())
+    answer = ask(api, "GET", f"/api/{encoded}/tasks/%31", token=alice.token)
+    assert (answer.status_code, answer.json()["id"]) == (200, 1)
+
+
+def test_the_longest_user_has_a_path(api: Api) -> None:
+    name = "\U0001f600" * 255
+    answer = ask(api, "PATCH", f"{tasks_of(name)}/{2**63 - 1}/complete", token=api.token(name))
+    assert_problem(answer, 404, "Task not found")
+
+
+@pytest.mark.parametrize(
+    ("lines", "closes"),
+    [
+        ([b"Content-Length: 65536"], False),
+        ([b"Content-Length: 65537"], True),
+        ([b"Content-Length: 100000000000"], True),
+        ([b"Transfer-Encoding: chunked"], True),
+        ([LENGTH, b"Expect: 100-continue"], True),
+    ],
+)
+@pytest.mark.parametrize("target", [b"/api/x/tasks", b"/nothing", b"/health"])
+def test_a_response_that_reads_no_large_body_closes(
+    api: Api, lines: list[bytes], closes: bool, target: bytes
+) -> None:
+    for method in (b"POST", b"GET"):
+        _, answer = raw(api, b"\r\n".join([b"%b %b HTTP/1.1" % (method, target), HOST, *lines, b"", b""]))
+        assert (b"\r\nconnection: close\r\n" in answer) is closes
+
+
+def test_a_chunked_body_that_was_read_does_not_close(api: Api, alice: Person) -> None:
+    request = post(alice, HOST, b"Transfer-Encoding: chunked", body=CHUNKED)
+    assert raw(api, request * 2)[1].count(b"HTTP/1.1 201 ") == 2
+
+
+HOSTED = (b"host", b"x")
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "status"),
+    [
+        ("1.1", [HOSTED], 200),
+        ("2", [HOSTED], 200),
+        ("1.1", [], 400),
+        ("1.1", [HOSTED, HOSTED], 400),
+        ("2.0", [HOSTED], 505),
+        ("1.2", [HOSTED], 505),
+        ("0.9", [HOSTED], 505),
+        ("1.1", [HOSTED, *[(b"a", b"")] * 99], 200),
+        ("1.1", [HOSTED, *[(b"a", b"")] * 100], 431),
+        ("1.1", [HOSTED, (b"transfer-encoding", b"gzip"), (b"transfer-encoding", b"chunked")], 501),
+        ("1.1", [HOSTED, (b"transfer-encoding", b"chunked"), (b"content-length", b"1")], 400),
+    ],
+)
+def test_the_scope_alone_decides_under_any_server(
+    version: str, headers: list[tuple[bytes, bytes]], status: int
+) -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope: Scope = {"type": "http", "http_version": version, "method": "GET", "path": "/health"}
+    scope["raw_path"], scope["query_string"], scope["headers"] = b"/health", b"", headers
+    asyncio.run(_call(create_app(), scope, receive, send))
+    assert sent[0]["status"] == status
+    assert ((b"connection", b"close") in {(name.lower(), value) for name, value in sent[0]["headers"]}) is (
+        status != 200
+    )
+
+
+async def _call(app: Any, scope: Scope, receive: Any, send: Any) -> None:
+    await app(scope, receive, send)
