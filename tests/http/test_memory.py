@@ -18,7 +18,7 @@ from app.api.parameters import MAX_QUERIES
 SECRET = "x" * 32
 WANDA = jwt.encode({"sub": "wanda", "exp": 2**33}, SECRET, "HS256")
 TASKS = "/api/wanda/tasks"
-TIMES = 150
+TIMES = 100
 MAX_KEPT = 500  # bytes for each request; an exception that is kept and raised again keeps 8,000
 
 # Method, target, body and further fields for each status that needs no broken database. `%d` is a number that
