@@ -1,13 +1,14 @@
 """The session is what the code needs, whatever environment, address, role, database and files ask for."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
-from conftest import ALWAYS_FRESH, Api, Server, Ward, serving
+from conftest import ALWAYS_FRESH, Api, Server, Ward, on_18, serving
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from support.faults import PGBOUNCER, Cluster, cluster, eventually, pgbouncer
@@ -15,6 +16,7 @@ from support.starts import refusal, start
 
 JOERG, IN_LATIN1 = "jörg", "jörg".encode().decode("latin1")
 KARACHI = "Asia/Karachi"
+Settle = Callable[..., None]
 
 
 def reach(api: Api, user: str, method: str = "GET", path: str = "", **more: object) -> httpx.Response:
@@ -156,12 +158,12 @@ def broken(server: Server, clone: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("unsound", UNSOUND)
 def test_a_setting_that_cannot_be_asked_for_is_refused_and_named(
-    server: Server, broken: str, unsound: str, settle: object
+    server: Server, broken: str, unsound: str, settle: Settle
 ) -> None:
     statement, said = UNSOUND[unsound]
     with server.connect("postgres") as superuser:
         superuser.execute(sql.SQL(statement).format(sql.Identifier(broken)))
-    settle(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))  # type: ignore[operator]
+    settle(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
     refused = refusal()
     for words in said:
         assert words in refused
@@ -169,9 +171,9 @@ def test_a_setting_that_cannot_be_asked_for_is_refused_and_named(
 
 @pytest.mark.parametrize("setting", ["default_transaction_isolation=serializable", "row_security=off"])
 def test_what_the_client_asks_for_is_refused_too(
-    server: Server, database: str, settle: object, setting: str
+    server: Server, database: str, settle: Settle, setting: str
 ) -> None:
-    settle(  # type: ignore[operator]
+    settle(
         DATABASE_URL=server.conninfo(database, "tasks_api"),
         JWT_SECRET=secrets.token_hex(32),
         PGOPTIONS="-c " + setting.replace(" ", "\\ "),
@@ -180,17 +182,44 @@ def test_what_the_client_asks_for_is_refused_too(
     assert f"{setting.replace('=', ' is ')}, set by the client: take it out of PGOPTIONS" in refused
 
 
+@on_18
+def test_a_database_of_another_encoding_is_refused(server: Server, database: str, settle: Settle) -> None:
+    del database  # where tasks_api came with
+    with server.connect("postgres") as superuser:
+        superuser.execute("create database latin_1 encoding 'LATIN1' locale 'C' template template0")
+        try:
+            settle(DATABASE_URL=server.conninfo("latin_1", "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+            assert "takes no UTF-8" in refusal()
+        finally:
+            superuser.execute("drop database latin_1 with (force)")
+
+
+def test_what_only_weakens_a_promise_is_logged(
+    server: Server, broken: str, settle: Settle, caplog: pytest.LogCaptureFixture
+) -> None:
+    role = sql.SQL("alter role tasks_api in database {} set ").format(sql.Identifier(broken))
+    with server.connect("postgres") as superuser:
+        superuser.execute(role + sql.SQL("synchronous_commit = off"))
+        superuser.execute(role + sql.SQL("statement_timeout = '1h'"))
+        superuser.execute(role + sql.SQL("lock_timeout = 0"))
+    settle(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+    start()
+    assert "synchronous_commit = off is set here" in caplog.text
+    assert "the statement_timeout of the API role is 1h, longer than 5s" in caplog.text
+    assert "the API role has no lock_timeout" in caplog.text
+
+
 @pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
 @pytest.mark.parametrize("place", ["database", "server"])
 def test_the_isolation_of_database_and_server_does_not_reach_the_role(
-    server: Server, clone: str, settle: object, isolation: str, place: str
+    server: Server, clone: str, settle: Settle, isolation: str, place: str
 ) -> None:
     altered = f"database {clone}" if place == "database" else "system"
     with server.connect("postgres") as superuser:
         superuser.execute(f"alter {altered} set default_transaction_isolation = '{isolation}'".encode())
         superuser.execute("select pg_reload_conf()")
         try:
-            settle(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))  # type: ignore[operator]
+            settle(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
             start()
         finally:
             superuser.execute(f"alter {altered} reset default_transaction_isolation".encode())
@@ -229,6 +258,19 @@ def pooled(server: Server) -> Iterator[Cluster]:
         made.start(fsync="off")
         made.migrated()
         yield made
+
+
+@pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
+def test_what_another_client_left_in_a_pooled_session_is_refused(pooled: Cluster) -> None:
+    with pgbouncer(pooled) as port:
+        address = pooled.conninfo("tasks", "tasks_api", port)
+        with psycopg.connect(address, autocommit=True) as other:
+            other.execute("set default_transaction_isolation = 'serializable'")
+            with (
+                pytest.raises(AssertionError, match="set within the session: have the pooler reconnect"),
+                serving(address, PREPARED_STATEMENTS="false"),
+            ):
+                pass
 
 
 @pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
