@@ -94,11 +94,11 @@ async def check(database: Database) -> None:
         raise Unready(f"The role {role} is not tasks_api, as DATABASE_URL must make it")
     if version < SCHEMA_VERSION:
         raise Unready(f"The database is at migration {version}, not at {SCHEMA_VERSION}: run make migrate")
+    _check_session(database, wrong, path, standby=standby)
     if user != session.PROBE_USER:
         raise Unready("The identity does not reach the statement: the pooler takes a pipeline apart")
     if exposed:
         raise Unready(f"Row security is not active for tasks_api on {exposed}: enable and force it")
-    _check_session(database, wrong, path, standby=standby)
     check_spread(database, passed_on, spread=spread)
 
 
