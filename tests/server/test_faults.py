@@ -3,9 +3,11 @@
 import asyncio
 import http.client
 import json
+import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -383,6 +385,23 @@ def test_after_a_switchover_the_new_primary_is_served_from_without_a_restart(
         eventually(lambda: len(statuses) > 100)
         assert set(statuses) == {201}
         assert [task["title"] for task in ask("GET", "dave").json()] == ["new"]
+
+
+@on_18
+@pytest.mark.parametrize(("given", "milliseconds"), [("", 5000), (" tcp_user_timeout=7000", 7000)])
+def test_a_server_whose_packets_vanish_is_given_up_by_the_kernel(
+    postgres: Cluster, monkeypatch: pytest.MonkeyPatch, given: str, milliseconds: int
+) -> None:
+    async def look() -> None:
+        async with Pool(load(Settings)) as pool, await pool.connect() as connection:
+            with socket.socket(fileno=os.dup(connection.fileno())) as end:
+                assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 2
+                assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == milliseconds
+
+    monkeypatch.setenv("JWT_SECRET", "x" * 32)
+    monkeypatch.setenv("DATABASE_URL", postgres.conninfo("tasks", "tasks_api") + given)
+    asyncio.run(look())
 
 
 @on_18

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from time import monotonic
 
 import pytest
 import uvicorn
@@ -177,7 +178,7 @@ def with_database(
     """Run something on a database of two connections, so that each user has one."""
     monkeypatch.setenv("DATABASE_URL", server.conninfo(database, "tasks_api"))
     monkeypatch.setenv("JWT_SECRET", "x" * 32)
-    monkeypatch.setenv("POOL_SIZE", "2")
+    monkeypatch.setenv("POOL_SIZE", "2")  # unless the test says otherwise
 
     async def opened(work: Callable[[Database], Awaitable[None]]) -> None:
         async with Database(load(Settings)) as opened:
@@ -207,6 +208,35 @@ def test_a_queue_is_bounded_in_time(with_database: Run, monkeypatch: pytest.Monk
         await pid(database)
 
     monkeypatch.setattr(fair_queue, "MAX_WAIT", 0.2)
+    with_database(work)
+
+
+@pytest.mark.parametrize("size", ["1", "2", "4", "10"])
+def test_however_many_users_have_long_requests_another_user_gets_a_connection(
+    with_database: Run, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    async def work(database: Database) -> None:
+        queue = database.pool.queue
+        greedy = [f"greedy {number}" for number in range(20)]
+        for user in [*greedy, "alice"]:
+            assert queue.enter(user, monotonic())
+            queue.leave(user, 0.001 if user == "alice" else 2, monotonic())
+        sleep = "select pg_sleep(60)"  # as long as they may
+        tasks = [
+            asyncio.create_task(database.run(ACT_AS, sleep, {"user_id": user}))
+            for user in greedy
+            for _ in "abc"
+        ]
+        await until(lambda: queue.waiting > 0)
+        await pid(database)
+        if size != "1":
+            await database.run(READ_AS, PID, {"user_id": "a new user"})
+        assert not any(task.done() for task in tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    monkeypatch.setenv("POOL_SIZE", size)
     with_database(work)
 
 
