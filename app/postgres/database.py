@@ -14,7 +14,7 @@ from app.postgres.pool import Pool
 from app.settings import Settings
 
 POOL_TIMEOUT = 3  # seconds a request waits for a connection to be made
-RECONNECT_TIMEOUT = 2  # seconds after which the pool begins its attempts anew: they come ever more rarely
+RECONNECT_TIMEOUT = 0.5  # seconds after which the pool starts its attempts over: their pauses double
 CONNECT_TIMEOUT = 3  # seconds until a server that does not answer counts as away
 # What libpq is asked for unless DATABASE_URL says otherwise (PostgreSQL, 32.1.2).
 DEFAULTS = {
@@ -68,7 +68,7 @@ class Database:
             min_size=1,
             max_size=settings.pool_size,
             timeout=POOL_TIMEOUT,
-            # Left alone it tries ever more rarely, and gives up in the end.
+            # Else its attempts become rarer and rarer, and it gives up in the end.
             reconnect_timeout=RECONNECT_TIMEOUT,
             reconnect_failed=Pool.check,
             open=False,

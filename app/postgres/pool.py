@@ -1,7 +1,7 @@
 """psycopg's pool behind a fair queue: callers waiting inside psycopg_pool contend on its lock.
 
 A request is refused for one of two reasons: all connections were busy for too long (PoolTimeout), or none can
-be made (NoConnection). The latter is known from the attempts that psycopg's pool makes, about one a second;
+be made (NoConnection). The latter is known from the attempts that psycopg's pool makes, two or more a second;
 meanwhile requests are refused at once, so that none waits for an outage to end.
 """
 
@@ -57,8 +57,7 @@ class Pool(AsyncConnectionPool[Connection]):
     async def take(self, user: str | None) -> Connection:
         """Return a connection when it is this user's turn, or now where none is named."""
         now = monotonic()
-        if self.failure and not self._has_connection():
-            raise NoConnection(self.failure)
+        self._refuse_outage()
         if user is not None and not (self.queue.enter(user, now) or await self.queue.wait(user, now)):
             raise self._refusal()
         if self.kept:
@@ -77,6 +76,7 @@ class Pool(AsyncConnectionPool[Connection]):
 
     async def _get(self) -> Connection:
         """Get a connection from psycopg's pool; give up as soon as it is known that none can be made."""
+        self._refuse_outage()
         try:
             async with asyncio.timeout(None) as limit:
                 self.asking.add(limit)
@@ -86,6 +86,11 @@ class Pool(AsyncConnectionPool[Connection]):
                     self.asking.discard(limit)
         except (PoolTimeout, TimeoutError):
             raise self._refusal() from None
+
+    def _refuse_outage(self) -> None:
+        """Raise NoConnection if none can be made."""
+        if self.failure and not self._has_connection():
+            raise NoConnection(self.failure)
 
     def _has_connection(self) -> bool:
         return any(not connection.closed for connection in self.connections)

@@ -20,7 +20,8 @@ from support.sockets import connect, listening
 from uvicorn.server import ServerState
 
 from app.api.edge import EdgeMiddleware
-from app.postgres import fair_queue, pool
+from app.postgres import deadline, fair_queue, pool
+from app.postgres.connection import NoConnection
 from app.postgres.database import ACT_AS, READ_AS, Database
 from app.server import protocol, transport
 from app.settings import Settings, load
@@ -237,6 +238,27 @@ def test_however_many_users_have_long_requests_another_user_gets_a_connection(
         await asyncio.gather(*tasks, return_exceptions=True)
 
     monkeypatch.setenv("POOL_SIZE", size)
+    with_database(work)
+
+
+def test_an_outage_ends_the_wait_of_every_request(
+    server: Server, clone: str, with_database: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(database: Database) -> None:
+        with server.connect("postgres") as owner:
+            owner.execute(sql.SQL("alter database {} connection limit 0").format(sql.Identifier(clone)))
+            owner.execute(
+                "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s", [clone]
+            )
+        asked = (database.run(READ_AS, PID, {"user_id": f"user {n}"}) for n in range(400))
+        for refusal in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(refusal, NoConnection)
+            assert refusal.sqlstate == "53300"
+        assert database.pool.failures["53300"] < 50  # they did not wait for an attempt each
+
+    monkeypatch.setattr(fair_queue, "MAX_WAIT", 600)  # seconds: more than the test may take
+    monkeypatch.setattr(deadline, "TIME_LIMIT", 600)
+    monkeypatch.setenv("DATABASE_URL", server.conninfo(clone, "tasks_api"))
     with_database(work)
 
 
