@@ -179,7 +179,7 @@ def _unreadable(text: str) -> str:
         unknown = next((name for name in names if name and name not in known), None)
         if "@" in query or address.count("@") > 1 or BROKEN_ESCAPE.search(address) or " " in address:
             return ESCAPE
-        if unknown and unknown.isidentifier():
+        if unknown in ELSEWHERE or (unknown and "@" in address and unknown.isprintable()):
             remedy = ELSEWHERE.get(unknown, "take it out")
             return f"has the parameter {unknown}, which PostgreSQL's libpq does not know; {remedy}"
     return "is not a PostgreSQL connection string"
@@ -305,13 +305,13 @@ def _origin(value: str) -> None:
         raise ValueError("has *, which is every page of the web; write the origins, one by one")
     if value == "null":
         raise ValueError("has null, which any page can send; write the origin of yours")
+    if "@" in value:  # not repeated: it may hold a password
+        raise ValueError("has an origin with a user name, which no browser sends; write https://HOST")
     if re.search(r"[\s;]", value):
         raise ValueError(f"has {value}, more than one origin; write commas between them")
     scheme, found, rest = value.partition("://")
     if not found:
         raise ValueError(f"has {value}, an origin without a scheme; write https:// or http:// before it")
-    if "@" in rest:
-        raise ValueError("has an origin with a user name, which no browser sends; write https://HOST")
     sent = f"{_scheme(scheme)}://{_authority(scheme.lower(), rest)}"
     if sent != value:
         raise ValueError(f"has {value}, which a browser sends as {sent}; write it so")

@@ -507,9 +507,19 @@ def test_an_origin_that_a_browser_sends_is_taken_as_it_stands(settle: Settle, va
     assert load(Settings).cors_origins == re.split(", ?", value)
 
 
-def test_a_password_in_an_origin_is_not_printed(settle: Settle) -> None:
-    settle(**SOUND | {"CORS_ORIGINS": f"https://user:{PASSWORD}@a.example"})
+@pytest.mark.parametrize(
+    "form", ["https://user:{}@a.example", "user:{}@a.example", "https://u:{} x@a.example"]
+)
+def test_a_password_in_an_origin_is_not_printed(settle: Settle, form: str) -> None:
+    settle(**SOUND | {"CORS_ORIGINS": form.format(PASSWORD)})
     assert PASSWORD not in refused()
+
+
+def test_what_may_be_a_part_of_a_password_is_not_named_as_a_parameter(settle: Settle) -> None:
+    settle(**SOUND | {"DATABASE_URL": f"postgresql://u:p?{TAIL}=1"})
+    assert TAIL not in refused()
+    settle(DATABASE_URL="postgresql://u:p@h/d?a\nb=1")
+    assert refused()
 
 
 HOSTS = {
