@@ -6,6 +6,7 @@ from app.server.framing import FramingProtocol
 
 CLIENT_TIMEOUT = 30  # seconds
 HALF_CLOSED = 1  # seconds that a request goes on whose client sends no more: it may have left altogether
+DRAIN_TIME = 1  # seconds
 MAX_PARSED = 8192  # bytes of one connection that one turn of the event loop parses
 HEAD_END = b"\r\n\r\n"
 MAX_HEADS = 4  # what may hold more is given to the parser in pieces: it cannot be stopped
@@ -105,6 +106,13 @@ class Protocol(FramingProtocol):
         self._run_timer()
         if self.transport.held:
             self.loop.call_soon(self.parse_held)
+
+    def shutdown(self) -> None:
+        """Leave an idle connection to a request that may be on its way (see uvicorn_server)."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(DRAIN_TIME, super().shutdown)
+        else:
+            super().shutdown()
 
     def pace(self) -> float:
         """Return how many bytes a second the client reads."""

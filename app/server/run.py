@@ -20,6 +20,7 @@ from app.server.metrics import Metrics, router
 from app.server.protocol import Protocol
 from app.server.request_log import RequestLog
 from app.server.several import serve_in_several
+from app.server.uvicorn_server import Server
 from app.settings import Settings, doubts, load
 
 SHUTDOWN_TIMEOUT = 15  # seconds to finish what was accepted: more than a request may wait for the database
@@ -125,20 +126,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[main.State]:
         state["observers"].append(metrics)
         async with metrics.sampling(state["database"].pool):
             yield state | {"metrics": metrics}
-
-
-class Server(uvicorn.Server):
-    """Uvicorn's, which announces that it listens."""
-
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], object]) -> None:
-        super().__init__(config)
-        self.announce = announce
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, and say so."""
-        await super().startup(sockets)
-        if self.started:
-            self.announce()
 
 
 def serve_in_one(config: uvicorn.Config, announce: Callable[[], object]) -> int:

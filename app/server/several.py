@@ -22,6 +22,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from app.server.metrics_folder import VARIABLE, usable_folder
+from app.server.uvicorn_server import Server
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
 TICK = 0.5  # seconds between two looks at signals and processes
@@ -108,6 +109,7 @@ class Supervisor:
                 self._obey(signal.Signals(self.signals.pop(0)))
             if not self.must_end:  # Ctrl-C ends the processes, too
                 self._look_after()
+        self.listening.close()  # or clients would wait for an answer as long as this process ends
         while self.workers:
             self._stop(self.workers[-1])
         while self.stopping:
@@ -219,7 +221,7 @@ def _serve(config: uvicorn.Config, listening: socket.socket, connection: Connect
     """Be a process that serves."""
     _take_signals()
     config.configure_logging()
-    server = uvicorn.Server(config)
+    server = Server(config)
     Thread(target=_show_life, args=(server, connection), daemon=True).start()
     Thread(target=_end_with_parent, daemon=True).start()
     server.run([listening])

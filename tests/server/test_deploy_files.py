@@ -14,18 +14,10 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from conftest import ROOT, Api, Server, free_port, on_18, serving
+from conftest import Api, Server, free_port, on_18, serving
 from ruamel.yaml import YAML
 from support.faults import NOBODY, connects, eventually
-
-DEPLOY = ROOT / "app" / "server" / "deploy"
-
-
-def program(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    return found or pytest.skip(
-        f"{name.upper()} IS NOT INSTALLED: what it would say of {DEPLOY} WAS NOT TRIED"
-    )
+from support.proxies import DEPLOY, program
 
 
 def say(*command: str | Path) -> str:
@@ -53,15 +45,24 @@ def watched(server: Server, database: str) -> Iterator[Api]:
 
 def test_the_systemd_unit_is_sound_and_hardened(tmp_path: Path) -> None:
     analyze = program("systemd-analyze")
-    unit = tmp_path / "tasks.service"
-    text = (DEPLOY / "tasks.service").read_text()
+    unit = tmp_path / "tasks@8000.service"  # as an instance of the template is named
+    text = (DEPLOY / "tasks@.service").read_text()
     (tmp_path / "python").symlink_to(sys.executable)
-    unit.write_text(text.replace("/opt/tasks/.venv/bin/python", str(tmp_path / "python")))
-    assert "tasks.service" not in say(analyze, "verify", "--man=no", unit)
+    for program_there in ("/opt/tasks/.venv/bin/python", "/usr/bin/curl"):
+        text = text.replace(program_there, str(tmp_path / "python"))
+    unit.write_text(text)
+    assert "tasks@" not in say(analyze, "verify", "--man=no", unit)
     (exposure,) = re.findall(
-        r"exposure level for tasks\.service: ([0-9.]+)", say(analyze, "security", "--offline=true", unit)
+        r"exposure level for tasks@8000\.service: ([0-9.]+)", say(analyze, "security", "--offline=true", unit)
     )
     assert float(exposure) < 2
+
+
+@on_18
+def test_the_systemd_unit_waits_until_the_process_is_ready(watched: Api) -> None:
+    text = (DEPLOY / "tasks@.service").read_text()
+    (command,) = re.findall("^ExecStartPost=/usr/bin/curl (.*)", text, re.MULTILINE)
+    say(program("curl"), *command.replace("%i", watched.url.rpartition(":")[2]).split())
 
 
 def test_prometheus_takes_the_alert_rules() -> None:
@@ -91,46 +92,6 @@ def test_the_probes_are_answered(watched: Api) -> None:
         assert httpx.get(f"{watched.url}{path}", timeout=60).status_code == 200
 
 
-@on_18
-def test_nginx_hands_on_what_the_contract_needs(watched: Api, tmp_path: Path) -> None:
-    nginx, port = program("nginx"), free_port()
-    block = (DEPLOY / "nginx.conf").read_text()
-    block = block.replace("listen 8080", f"listen 127.0.0.1:{port}")
-    block = block.replace("server 127.0.0.1:8000", f"server {watched.url.removeprefix('http://')}")
-    here = "".join(
-        f"{name}_temp_path {tmp_path};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    configuration = tmp_path / "nginx.conf"
-    configuration.write_text(
-        f"daemon off; user root; pid {tmp_path}/pid; error_log {tmp_path}/error; events {{}}"
-        f"http {{ gzip on; gzip_types application/json; gzip_min_length 1; access_log off; {here} {block} }}"
-    )
-    say(nginx, "-t", "-c", configuration)
-    with running(nginx, "-c", configuration):
-        url = f"http://127.0.0.1:{port}"
-        eventually(lambda: answers(f"{url}/health"))
-        headers = {"Authorization": f"Bearer {watched.token('through/nginx')}"}
-        made = httpx.post(
-            f"{url}/api/through%2Fnginx/tasks", headers=headers, json={"title": "x"}, timeout=60
-        )
-        assert (made.status_code, made.headers["ETag"]) == (201, '"1"')
-        task = f"{url}{made.headers['Location']}"
-        change = httpx.patch(
-            task, headers=headers | {"If-Match": '"1"'}, json={"completed": True}, timeout=60
-        )
-        assert (change.status_code, change.headers["ETag"]) == (200, '"2"')
-        upgrade = headers | {"Connection": "Upgrade", "Upgrade": "websocket"}
-        assert httpx.get(task, headers=upgrade, timeout=60).status_code == 200
-        assert httpx.get(f"{url}/metrics", timeout=60).status_code == 404
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=60).is_success
-    except httpx.TransportError:
-        return False
-
-
 def test_pgbouncer_takes_its_settings() -> None:
     """Whether the API works through one is tried in test_faults."""
     pgbouncer, port = program("pgbouncer"), free_port()
@@ -143,8 +104,6 @@ def test_pgbouncer_takes_its_settings() -> None:
     }.items():
         assert given in text
         text = text.replace(given, here)
-    if "PgBouncer 1.1" in say(pgbouncer, "--version"):  # Debian 12's: 1.18
-        text = text.replace("max_prepared_statements", ";")
     (folder / "users").write_text('"owner" ""\n')
     (folder / "ini").write_text(text)
     shutil.chown(folder, NOBODY or os.geteuid())
