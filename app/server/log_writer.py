@@ -58,10 +58,11 @@ class LogWriter(logging.Handler):
             else:
                 self.lines += encoded
                 self.size += size
-            self.is_empty.clear()
+            if not self.has_news.is_set():  # a third of the cost where it is set
+                self.is_empty.clear()
+                self.has_news.set()
             if not self.thread:
                 self._start()
-        self.has_news.set()
 
     def flush(self) -> None:
         """Wait until all lines are written, or LAST_WAIT is over: the process ends.

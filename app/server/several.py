@@ -157,7 +157,7 @@ class Supervisor:
         """See which processes serve, and which have ended."""
         for worker in [each for each in self.stopping if not each.listen()]:
             self.stopping.remove(worker)
-            if worker.process.exitcode:
+            if (worker.process.exitcode or 0) < 0:
                 logger.error("%s did not stop by itself: %s", worker.name, worker.end())
         ended = [each for each in self.workers if not each.listen()]
         self.workers = [each for each in self.workers if each not in ended]

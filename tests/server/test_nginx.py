@@ -201,19 +201,20 @@ FAST = {"rate=100r/s": "rate=100000r/s", "rate=50r/s": "rate=100000r/s"}
 
 
 @on_18
-@pytest.mark.parametrize("processes", ["1", "2"])
 def test_a_rolling_restart_behind_nginx_loses_nothing_and_does_nothing_twice(
-    server: Server, template: str, processes: str
+    server: Server, template: str
 ) -> None:
+    """One of the services is a single process, the other has two."""
     with server.database(template) as name, ExitStack() as stack, ThreadPoolExecutor(8) as clients:
-        settings = {"JWT_SECRET": "x" * 40, "WEB_CONCURRENCY": processes}
+        ports = free_port(), free_port()
+        processes = dict(zip(ports, ("1", "2"), strict=True))
         started = {}
 
         def start(port: int) -> None:
             address = server.conninfo(name, "tasks_api")
-            started[port] = stack.enter_context(deployed(address, PORT=str(port), **settings))
+            settings = {"PORT": str(port), "JWT_SECRET": "x" * 40, "WEB_CONCURRENCY": processes[port]}
+            started[port] = stack.enter_context(deployed(address, **settings))
 
-        ports = free_port(), free_port()
         for port in ports:
             start(port)
         url = stack.enter_context(nginx(*ports, FAST))

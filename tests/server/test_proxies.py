@@ -1,11 +1,18 @@
 """Behind a proxy that keeps connections, and one that takes a prefix off the path."""
 
 import re
+import shutil
 import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import httpx
-from conftest import Server, on_18, serving
+from conftest import ROOT, Server, free_port, on_18, serving
+from support.proxies import await_answer, program
 
 PREFIX = "/to%20do/v1"
 
@@ -53,3 +60,61 @@ def test_a_prefix_that_a_proxy_takes_off_is_in_every_address(server: Server, dat
             there = urljoin(f"{outside}/docs", name)
             assert there.startswith(outside)
             assert httpx.get(f"{api.url}{there.removeprefix(outside)}", timeout=60).status_code == 200
+
+
+APACHE = """
+ServerRoot {folder}
+PidFile {folder}/pid
+ErrorLog {folder}/error
+ServerName localhost
+Listen 127.0.0.1:{port}
+User www-data
+Group www-data
+{modules}
+AddOutputFilterByType DEFLATE application/json
+AllowEncodedSlashes NoDecode
+ProxyPass / {url}/ nocanon
+{directive}
+"""
+MODULES = Path("/usr/lib/apache2/modules")
+NAMES = ("mpm_event", "authz_core", "proxy", "proxy_http", "filter", "deflate", "setenvif")
+README = (ROOT / "app" / "server" / "README.md").read_text()
+
+
+@contextmanager
+def apache(url: str, directive: str) -> Iterator[str]:
+    """Run the real Apache in front of an API; yield its address."""
+    command, port, folder = program("apache2"), free_port(), Path(tempfile.mkdtemp(prefix="apache"))
+    folder.chmod(0o755)
+    modules = "\n".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in NAMES)
+    values = {"folder": folder, "port": port, "url": url, "directive": directive, "modules": modules}
+    (folder / "conf").write_text(APACHE.format(**values))
+    process = subprocess.Popen(
+        [command, "-f", folder / "conf", "-DFOREGROUND"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        await_answer(f"http://127.0.0.1:{port}/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+        shutil.rmtree(folder)
+
+
+@on_18
+def test_apache_changes_etags_unless_the_directive_of_the_readme_is_there(
+    server: Server, database: str
+) -> None:
+    (directive,) = re.findall(r"`(SetEnvIf [^`]+)`", README)
+    with serving(server.conninfo(database, "tasks_api")) as api:
+        headers = {"Authorization": f"Bearer {api.token('a/pache')}"}
+        made = httpx.post(
+            f"{api.url}/api/a%2Fpache/tasks", headers=headers, json={"title": "x", "description": "y" * 999}
+        )
+        path, headers = made.headers["Location"], headers | {"If-Match": '"1"'}
+        with apache(api.url, "") as url:
+            assert httpx.get(f"{url}{path}", headers=headers).headers["ETag"] != '"1"'
+        with apache(api.url, directive) as url:
+            assert httpx.get(f"{url}{path}", headers=headers).headers["ETag"] == '"1"'
+            changed = httpx.put(f"{url}{path}", headers=headers, json={"title": "z"})
+            assert (changed.status_code, changed.headers["ETag"]) == (200, '"2"')
