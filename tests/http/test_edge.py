@@ -1,12 +1,13 @@
 """HTTP to the letter: what is malformed is refused and closed, by raw sockets and by the ASGI scope alone."""
 
 import asyncio
+import re
 import socket
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Api, Person
+from conftest import Api, Person, Server, on_18, serving
 from starlette.types import Message, Scope
 from support.contract import ask, assert_problem, tasks, tasks_of
 
@@ -33,6 +34,7 @@ def post(person: Person, *lines: bytes, version: bytes = b"1.1", body: bytes = B
     return b"\r\n".join([start, token, *lines, b"", body])
 
 
+ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LENGTH = b"Content-Length: %d" % len(BODY)
 HOST = b"Host: x"
 
@@ -277,3 +279,29 @@ def test_the_scope_alone_decides_under_any_server(
 
 async def _call(app: Any, scope: Scope, receive: Any, send: Any) -> None:
     await app(scope, receive, send)
+
+
+@on_18
+def test_what_the_parser_refuses_and_unknown_methods_are_logged_and_counted_under_one_label(
+    server: Server, database: str
+) -> None:
+    with serving(server.conninfo(database, "tasks_api"), METRICS="true") as api:
+        before = ask(api, "GET", "/metrics").text
+        for method in ("PROPFIND", "PURGE", "TRACE", "LINK", "M-SEARCH"):
+            for target in ("/nothing", "/health", "/api/x/tasks", "/api/x/tasks/1"):
+                assert ask(api, method, target).status_code in (404, 405)
+        for data, status in (
+            (b"\0", 400),
+            (b"FOO / HTTP/1.1\r\n\r\n", 400),
+            (b"GET / HTTP/1.7\r\n\r\n", 505),
+        ):
+            assert raw(api, data)[0] == status
+        after = ask(api, "GET", "/metrics").text
+        methods = {re.search('method="([^"]*)"', line) for line in after.splitlines()} - {None}
+        assert {found[1] for found in methods if found} <= {*ALL_METHODS, "-"}
+        assert 'tasks_requests_total{method="-",route="-",status="400"} 2.0' in after
+        assert 'tasks_requests_total{method="-",route="-",status="505"} 1.0' in after
+        assert len(after) < len(before) + 10_000
+        log = api.log.read_text()
+    assert len(re.findall(": - - 400 in ", log)) == 2
+    assert len(re.findall(": - - 505 in ", log)) == 1
