@@ -1,13 +1,17 @@
 """The application, put together."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cached_property
 from typing import Any
 
 import psycopg
 import starlette.routing
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import __version__
@@ -65,6 +69,16 @@ class API(FastAPI):
         self.openapi_schema = self.openapi_schema or as_problem_json(super().openapi())
         return self.openapi_schema
 
+    @cached_property
+    def document(self) -> bytes:
+        """The document as JSON: FastAPI's own route would write it for each request, in 2 ms."""
+        return json.dumps(self.openapi()).encode()
+
+
+async def get_document(request: Request) -> Response:
+    """Serve the OpenAPI document."""
+    return Response(request.app.document, media_type="application/json")
+
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[State]:
@@ -109,6 +123,7 @@ def create_app(lifespan: Lifespan = lifespan) -> API:
             {"name": "health", "description": "What an orchestrator and a load balancer ask."},
         ],
         lifespan=lifespan,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -116,7 +131,11 @@ def create_app(lifespan: Lifespan = lifespan) -> API:
         exception_handlers=HANDLERS,
         telemetry=NO_TELEMETRY,
         # include_router would match each request twice
-        routes=[*tasks.router.routes, *health.router.routes],
+        routes=[
+            *tasks.router.routes,
+            *health.router.routes,
+            starlette.routing.Route("/openapi.json", get_document, include_in_schema=False),
+        ],
     )
 
 
