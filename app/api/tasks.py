@@ -30,7 +30,7 @@ TOGGLE = Completion()
 
 ALWAYS = problems(401, 403, 422, 503)
 LISTED = documented(200, "The tasks.", "Link", "X-Total-Count") | problems(414) | ALWAYS
-WITH_BODY = problems(400, 413) | ALWAYS
+WITH_BODY = problems(400, 413, 415) | ALWAYS
 CREATED = documented(201, "The task.", "ETag", "Location", "Idempotency-Replayed") | WITH_BODY
 FOUND = documented(200, "The task.", "ETag")
 READ = FOUND | documented(304, "The client has it already.", "ETag") | problems(404) | ALWAYS
