@@ -152,6 +152,8 @@ def test_a_token_of_better_auth_opens_its_users_tasks_and_nobody_elses(
 ) -> None:
     token = alice.token()
     assert jwt.get_unverified_header(token)["alg"] == "EdDSA"
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert set(claims) == {"sub", "iss", "aud", "iat", "exp"}  # neither an email nor a name
     created = alice.tasks(api, token, method="POST", json={"title": "Buy milk"})
     assert (created.status_code, created.json()["user_id"]) == (201, alice.id)
     assert alice.tasks(api, token).json() == [created.json()]

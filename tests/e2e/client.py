@@ -6,8 +6,26 @@ from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
 from tasks_client import AuthenticatedClient
-from tasks_client.api.tasks import complete_task, create_task, delete_task, get_task, list_tasks, update_task
-from tasks_client.models import Completion, Problem, Task, TaskChanges, TaskCreate
+from tasks_client.api.tasks import (
+    complete_task,
+    create_task,
+    delete_task,
+    get_stats,
+    get_task,
+    list_tasks,
+    update_task,
+)
+from tasks_client.models import (
+    Completion,
+    ListTasksPriority,
+    ListTasksSort,
+    Problem,
+    Stats,
+    Task,
+    TaskChanges,
+    TaskCreate,
+    TaskCreatePriority,
+)
 from tasks_client.types import UNSET, Unset
 
 api = AuthenticatedClient(os.environ["API"], token=os.environ["TOKEN"])
@@ -46,6 +64,36 @@ assert changed.description == "The blue one"
 stale = update_task.sync(USER, task.id, client=api, body=TaskChanges(title="Buy bread"), if_match=version)
 assert isinstance(stale, Problem)
 assert stale.status == HTTPStatus.PRECONDITION_FAILED
+
+rent = create_task.sync(
+    USER,
+    client=api,
+    body=TaskCreate(
+        "Pay rent",
+        priority=TaskCreatePriority.HIGH,
+        due_date="2026-12-24T18:30",
+        category="Work",
+        tags=["home", "money"],
+    ),
+)
+assert isinstance(rent, Task)
+assert (rent.priority.value, rent.due_date, rent.category) == ("high", "2026-12-24T18:30:00", "work")
+assert (rent.tags, rent.status.value) == (["home", "money"], "pending")
+narrowed = list_tasks.sync(
+    USER,
+    client=api,
+    priority=ListTasksPriority.HIGH,
+    tags="money",
+    due_after="2026-12-24",
+    sort=ListTasksSort.DUE_DATE,
+)
+assert narrowed == [rent]
+cleared = update_task.sync(USER, rent.id, client=api, body=TaskChanges(due_date=None, tags=None))
+assert isinstance(cleared, Task)
+assert (cleared.due_date, cleared.tags) == (None, [])
+stats = get_stats.sync(USER, client=api)
+assert isinstance(stats, Stats)
+assert (stats.total, stats.pending, stats.completed) == (6, 6, 0)
 
 done = complete_task.sync(USER, task.id, client=api, body=Completion(completed=True))
 assert isinstance(done, Task)

@@ -38,6 +38,30 @@ assert.deepEqual(again.task, first.task);
 for (const title of ["Call Zoë", "Mow", "Sleep", "Write"]) await create(title);
 assert.deepEqual(await titles(), ["Buy milk", "Call Zoë", "Mow", "Sleep", "Write"]);
 
+const members = { priority: "high", due_date: "2026-12-24T18:30", category: "Work", tags: ["home", "money"] } as const;
+const rent = await api.POST("/api/{user_id}/tasks", {
+  params: { path: mine },
+  body: { title: "Pay rent", ...members, tags: [...members.tags] },
+});
+assert.deepEqual(
+  [rent.data?.priority, rent.data?.due_date, rent.data?.category, rent.data?.tags, rent.data?.status],
+  ["high", "2026-12-24T18:30:00", "work", ["home", "money"], "pending"],
+);
+const narrowed = await api.GET("/api/{user_id}/tasks", {
+  params: {
+    path: mine,
+    query: { priority: "high", category: "work", tags: "money,home", due_before: "2026-12-25", sort: "due_date" },
+  },
+});
+assert.deepEqual(narrowed.data, [rent.data]);
+const cleared = await api.PUT("/api/{user_id}/tasks/{task_id}", {
+  params: { path: { ...mine, task_id: rent.data?.id ?? 0 } },
+  body: { due_date: null, category: null, tags: null },
+});
+assert.deepEqual([cleared.data?.due_date, cleared.data?.category, cleared.data?.tags], [null, null, []]);
+const stats = await api.GET("/api/{user_id}/stats", { params: { path: mine } });
+assert.deepEqual(stats.data, { total: 6, pending: 6, completed: 0 });
+
 const one = { ...mine, task_id: first.task.id };
 const version = { "If-Match": first.response.headers.get("ETag") ?? "" };
 const changed = await api.PATCH("/api/{user_id}/tasks/{task_id}", {

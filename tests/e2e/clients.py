@@ -64,6 +64,11 @@ def test_typescript_made_of_the_document_works(api: Api, alice: Person, document
     run("node", for_node("client.ts"), API=api.url, USER=alice.name, TOKEN=alice.token)
 
 
+def test_the_adapters_give_each_kind_of_page_what_it_reads(api: Api, alice: Person) -> None:
+    script, where = for_node("adapters.ts"), api.url
+    run("node", script, API_URL=where, NEXT_PUBLIC_API_URL=where, USER=alice.name, TOKEN=alice.token)
+
+
 def test_python_made_of_the_document_works(api: Api, alice: Person, document: Path, tmp_path: Path) -> None:
     run(
         "openapi-python-client",
@@ -87,7 +92,7 @@ def test_a_person_can_try_it_on_the_documentation_page_which_asks_nobody_else(
     seen = json.loads(
         run("node", "docs.mjs", API=api.url, TOKEN=alice.token, USER=alice.name, CHROMIUM=chromium)
     )
-    assert (seen["led"], seen["operations"]) == ("/docs", 9)
+    assert (seen["led"], seen["operations"]) == ("/docs", 10)
     assert (seen["errors"], seen["complaints"]) == ([], [])
     assert seen["hosts"] == [httpx.URL(api.url).netloc.decode()]
     assert (seen["status"], seen["body"]) == ("200", [task])

@@ -17,7 +17,8 @@ async function call(method: string, path = "", body?: unknown, headers: Record<s
 
 async function show(): Promise<void> {
   try {
-    const body: Task[] = (await call("GET")).body;
+    const { status, body }: { status: number; body: Task[] & { detail: string } } = await call("GET");
+    if (status !== 200) return void (find("#problem").textContent = body.detail); // what is listed stays
     list.replaceChildren(...body.map(item));
     list.dataset.count = String(body.length);
   } catch (error) {

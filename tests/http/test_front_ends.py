@@ -1,10 +1,11 @@
-"""What unmodified front ends of the hackathon brief send first, as plain requests, and what it must mean.
+"""What unmodified front ends of the hackathon brief send, as plain requests, and what it must mean.
 
 As front ends of that brief vary: in names, in members that are unknown here, in headers that they forget.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -122,6 +123,126 @@ def test_a_completion(api: Api, carol: Person, body: bytes | None, completed: bo
     answer = send(api, carol, "PATCH", "/2/complete", body, headers=headers)
     assert answer.status_code == 200, answer.text
     assert (answer.json()["completed"], answer.json()["title"]) == (completed, "Call Zoë")
+
+
+Sent = tuple[str, str, dict[str, Any] | None]  # a method, the rest of the path and a body
+TOGGLED: Sent = ("PATCH", "/complete", None)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A front end: what its form sends and its page shows, the lists it loads, how a task is completed."""
+
+    form: dict[str, Any]
+    shows: dict[str, Any]
+    loads: str
+    narrows: tuple[str, ...]  # each filter lists the new task and no other
+    done: Sent = TOGGLED
+    undone: Sent = TOGGLED
+    edits: dict[str, Any] = field(default_factory=lambda: {"title": "Pay the rent"})
+
+
+PAGES = {
+    "badges for priorities": Page(
+        {"title": "Pay rent", "description": "", "priority": "high"},
+        {"priority": "high", "description": ""},
+        "?status=all&sort=created&order=desc",
+        ("?priority=high", "?status=pending&priority=high&sort=priority"),
+        edits={"title": "Pay rent", "description": "Now", "priority": "urgent"},
+    ),
+    "capital letters and a select that begins with all": Page(
+        {"title": "Pay rent", "priority": "High", "category": "Finance", "completed": False},
+        {"priority": "high", "category": "finance", "completed": False},
+        "?priority=all&category=all&status=all&q=",
+        ("?category=Finance", "?priority=HIGH&category=finance&q=RENT"),
+        ("PUT", "", {"completed": True}),
+        ("PUT", "", {"completed": False}),
+        edits={"category": "", "priority": "Low"},
+    ),
+    "a status in words": Page(
+        {"title": "Pay rent", "description": None, "status": "pending", "priority": "low"},
+        {"status": "pending", "priority": "low"},
+        "?status=active&sort=date",
+        ("?status=todo&search=rent", "?status=incomplete&sort=alpha&priority=low"),
+        ("PUT", "", {"status": "completed"}),
+        ("PUT", "", {"status": "pending"}),
+        edits={"status": "pending", "title": "Pay the rent"},
+    ),
+    "a date field": Page(
+        {"title": "Pay rent", "due_date": "2026-12-24", "priority": "medium", "recurrence_pattern": None},
+        {"due_date": "2026-12-24T00:00:00"},
+        "?sort_by=due_date&sort_order=asc&status=all",
+        ("?due_before=2026-12-25", "?due_after=2026-12-24&due_before=2026-12-24T00:01"),
+        edits={"title": "Pay rent", "due_date": ""},
+    ),
+    "a field of date and time, and camel case": Page(
+        {"title": "Pay rent", "dueDate": "2026-12-24T18:30", "tags": ["home", "money"], "isRecurring": False},
+        {"due_date": "2026-12-24T18:30:00", "tags": ["home", "money"]},
+        "?sort=dueDate&order=asc&_=1764200000000",
+        ("?tag=money", "?tags=money,home"),
+        ("PATCH", "/complete", {"completed": True}),
+        ("PATCH", "/complete", {"completed": False}),
+        edits={"dueDate": None, "tags": ["home"]},
+    ),
+    "tags split at commas": Page(
+        {
+            "user_id": "someone",
+            "title": "Pay rent",
+            "description": "May",
+            "tags": ["money", " bank", "money"],
+        },
+        {"tags": ["money", "bank"], "priority": "medium"},
+        "?skip=0&limit=100&sort_by=created_at&sort_order=desc&tags=",
+        ("?tags=bank", "?completed=false&tags=bank&search=may"),
+        edits={"tags": []},
+    ),
+    "the whole task back": Page(
+        {"title": "Pay rent", "priority": "urgent", "due_date": None, "category": None, "tags": []},
+        {"priority": "urgent", "due_date": None, "category": None, "tags": []},
+        "?page=1&limit=20&sort=createdAt&order=desc",
+        ("?priority=urgent&completed=false&sort=created_date",),
+        ("PUT", "", {"id": 2, "title": "Pay rent", "completed": True, "version": 1, "tags": []}),
+        ("PUT", "", {"id": 2, "title": "Pay rent", "completed": False, "version": 1, "tags": []}),
+        edits={"title": "Pay rent", "description": "", "completed": False, "priority": "none", "tags": ["x"]},
+    ),
+    "counts above the list": Page(
+        {"title": "Pay rent", "description": "The flat's"},
+        {"description": "The flat's", "status": "pending"},
+        "?status=all&count=true&offset=0",
+        ("?search=FLAT", "?status=open&q=rent"),
+        edits={"description": None},
+    ),
+}
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_what_a_person_chose_comes_back(api: Api, carol: Person, page: Page) -> None:
+    send(api, carol, "DELETE", "/2")
+    alike = json.dumps({"title": "Write", "priority": "none", "due_date": "2031-01-01", "category": "other"})
+    send(api, carol, "POST", "", alike.encode())
+
+    def ask_for(method: str, rest: str, value: dict[str, Any] | None = None) -> Any:
+        answer = send(api, carol, method, rest, None if value is None else json.dumps(value).encode())
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    made = ask_for("POST", "", page.form)
+    assert made | page.shows | {"title": "Pay rent", "user_id": carol.name} == made
+    assert made in ask_for("GET", page.loads)
+    for narrow in page.narrows:
+        assert ask_for("GET", narrow) == [made], narrow
+    path = f"/{made['id']}"
+    for (method, rest, body), completed in ((page.done, True), (page.undone, False)):
+        changed = ask_for(method, path + rest, body)
+        status = "completed" if completed else "pending"
+        assert (changed["completed"], changed["status"]) == (completed, status)
+        counts = carol.client.get("/stats").json()
+        assert counts == {"total": 3, "pending": 2 - completed, "completed": 1 + completed}
+    edited = ask_for("PUT", path, page.edits)
+    known = {"due_date" if name == "dueDate" else name: value for name, value in page.edits.items()}
+    known |= {name: None for name in ("due_date", "category") if known.get(name) == ""}
+    assert edited | known | {"priority": known.get("priority", edited["priority"]).lower()} == edited
+    assert edited == ask_for("GET", path)
 
 
 def test_a_delete_whose_answer_is_not_parsed(api: Api, carol: Person) -> None:

@@ -1,34 +1,62 @@
 "use client";
 
-import { useState, type FormEvent } from "react";
+import { useCallback, useEffect, useState, type FormEvent } from "react";
 import { authClient } from "@/lib/auth-client";
 import { SignedOut } from "@/lib/tasks-api";
 import { forget, tasks } from "@/lib/tasks";
 
-type Task = { id: number; title: string; completed: boolean };
+type Task = {
+  id: number;
+  title: string;
+  completed: boolean;
+  priority: string;
+  due_date: string | null;
+  category: string | null;
+  tags: string[];
+};
+type Fields = Record<string, string>;
 
-function fields(event: FormEvent<HTMLFormElement>): Record<string, string> {
+const PRIORITIES = ["none", "low", "medium", "high", "urgent"];
+
+function fields(event: FormEvent<HTMLFormElement>): Fields {
   event.preventDefault();
-  return Object.fromEntries(new FormData(event.currentTarget)) as Record<string, string>;
+  const { submitter } = event.nativeEvent as SubmitEvent;
+  return Object.fromEntries(new FormData(event.currentTarget, submitter)) as Fields;
+}
+
+/** What is wrong in one sentence, whoever answers: the API, or a proxy in front of it. */
+async function problemOf(answer: Response): Promise<string> {
+  if (answer.ok) return "";
+  const problem = await answer.json().catch(() => ({}));
+  return problem.detail ?? `The service answers ${answer.status}; try again`;
 }
 
 export default function Home() {
-  const [list, setList] = useState<Task[]>();
+  const [list, setList] = useState<Task[]>([]);
+  const [user, setUser] = useState<"unknown" | "signed in" | "signed out">("unknown");
   const [problem, setProblem] = useState("");
 
-  async function call(path?: string, init?: RequestInit) {
+  // Change something, if anything, then list again. What is on the page stays there while the API is away.
+  const call = useCallback(async (path?: string, init?: RequestInit) => {
     try {
-      const changed = init ? await tasks(path, init) : undefined;
-      setProblem(changed && !changed.ok ? (await changed.json()).detail : "");
-      setList(await (await tasks()).json());
+      const changed = init ? await problemOf(await tasks(path, init)) : "";
+      const answer = await tasks();
+      setProblem(changed || (await problemOf(answer.clone())));
+      if (answer.ok) setList(await answer.json());
+      setUser("signed in");
     } catch (error) {
-      if (!(error instanceof SignedOut)) throw error;
-      setList(undefined);
+      if (error instanceof SignedOut) setUser("signed out");
+      else setProblem("The service cannot be reached; try again");
     }
-  }
+  }, []);
 
-  async function signUp({ email, password }: Record<string, string>) {
-    const { error } = await authClient.signUp.email({ name: email, email, password });
+  useEffect(() => void call(), [call]);
+
+  async function sign({ email, password, way }: Fields) {
+    const { error } =
+      way === "up"
+        ? await authClient.signUp.email({ name: email, email, password })
+        : await authClient.signIn.email({ email, password });
     if (error) setProblem(error.message ?? "");
     else await call();
   }
@@ -36,26 +64,41 @@ export default function Home() {
   async function signOut() {
     await authClient.signOut();
     forget();
-    setList(undefined);
+    setList([]);
+    setUser("signed out");
   }
 
-  if (!list)
+  async function create({ tags, ...rest }: Fields) {
+    const body = JSON.stringify({ ...rest, tags: tags.split(",").filter((tag) => tag.trim()) });
+    await call("", { method: "POST", body });
+  }
+
+  const trouble = <output id="problem">{problem}</output>;
+  if (user === "unknown") return problem ? <p>{trouble} <button onClick={() => call()}>Again</button></p> : "Loading…";
+  if (user === "signed out")
     return (
-      <form id="sign-up" onSubmit={(event) => signUp(fields(event))}>
-        <input name="email" type="email" /> <input name="password" type="password" /> <button>Sign up</button>
-        <output id="problem">{problem}</output>
+      <form id="sign-in" onSubmit={(event) => sign(fields(event))}>
+        <input name="email" type="email" /> <input name="password" type="password" />
+        <button name="way" value="in">Sign in</button> <button name="way" value="up">Sign up</button>
+        {trouble}
       </form>
     );
   return (
     <>
-      <form
-        id="create"
-        onSubmit={(event) => call("", { method: "POST", body: JSON.stringify(fields(event)) })}
-      >
-        <input name="title" /> <button>Create</button> <output id="problem">{problem}</output>
+      <form id="create" onSubmit={(event) => create(fields(event))}>
+        <input name="title" placeholder="Title" />
+        <select name="priority" defaultValue="medium">
+          {PRIORITIES.map((priority) => (
+            <option key={priority}>{priority}</option>
+          ))}
+        </select>
+        <input name="due_date" type="datetime-local" />
+        <input name="category" placeholder="Category" />
+        <input name="tags" placeholder="Tags, with commas" />
+        <button>Create</button> {trouble}
       </form>
       <ul id="tasks">
-        {list.map(({ id, title, completed }) => (
+        {list.map(({ id, title, completed, priority, due_date, category, tags }) => (
           <li key={id}>
             <input
               type="checkbox"
@@ -64,7 +107,7 @@ export default function Home() {
                 call(`/${id}/complete`, { method: "PATCH", body: JSON.stringify({ completed: !completed }) })
               }
             />
-            {title}
+            <b>{title}</b> <i>{[priority, due_date?.replace("T", " ").slice(0, 16), category, ...tags].filter(Boolean).join(" · ")}</i>
             <button onClick={() => call(`/${id}`, { method: "DELETE" })}>Delete</button>
           </li>
         ))}

@@ -6,5 +6,6 @@ import { Pool } from "pg";
 export const auth = betterAuth({
   database: new Pool(), // as PGHOST, PGDATABASE, PGUSER say; or { connectionString: … }
   emailAndPassword: { enabled: true },
-  plugins: [jwt()],
+  // The token's sub is the user's id, which is all that the API reads: no email or name travels with it.
+  plugins: [jwt({ jwt: { definePayload: () => ({}) } })],
 });
