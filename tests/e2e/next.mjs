@@ -9,7 +9,7 @@ const texts = (page, selector) =>
 try {
   const page = await browser.newPage();
   watch(page, seen);
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(300_000); // in development each page is compiled when it is first asked for
   await page.goto(FRONT);
   const sign = async (way) => {
     await page.fill("[name=email]", "alice@example.com");

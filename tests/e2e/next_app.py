@@ -69,7 +69,7 @@ def test_a_fresh_app_with_these_files_signs_up_writes_and_reads_on_both_sides(
                 CORS_ORIGINS=front,
             ):
                 seen = json.loads(
-                    run("node", "next.mjs", FRONT=front, API=api, CHROMIUM=chromium, seconds=600)
+                    run("node", "next.mjs", FRONT=front, API=api, CHROMIUM=chromium, seconds=1200)
                 )
         finally:
             os.killpg(
