@@ -101,7 +101,7 @@ def _boolean(value: object) -> object:
 
 def _anything(value: object) -> object:
     """Take what other clients send for no filter as none."""
-    return None if value in ("", "all", "All") else value
+    return None if isinstance(value, str) and value.lower() in ("", "all") else value
 
 
 def _array(value: str) -> str:
@@ -135,7 +135,7 @@ class Page(BaseModel, frozen=True):
         WithJsonSchema({"type": "string", "enum": [*get_args(Word), "all", ""]}),
     ] = None
     category: Annotated[
-        Annotated[Text, Field(max_length=50)] | None,
+        Annotated[Text, Field(max_length=50), AfterValidator(lambda value: EDGES.sub("", value))] | None,
         BeforeValidator(_anything),
         Field(description="Of which category, in any case; `all` or nothing for any."),
         WithJsonSchema({"type": "string", "maxLength": 50, "pattern": NO_NUL}),

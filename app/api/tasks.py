@@ -55,7 +55,7 @@ async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: 
     headers = {"X-Total-Count": str(rows[0][1])} if page.count else {}
     if len(listed) > page.limit:
         listed.pop()
-        query = request.scope["query_string"].decode()
+        query = request.scope["query_string"].decode("latin-1")  # as Starlette's QueryParams
         headers["Link"] = next_page(query, path_of(tasks, request), page, listed[-1])
     return json_response(f"[{','.join(listed)}]", headers)
 

@@ -44,7 +44,22 @@ PIECES = [
     b"+",
     b"&",
 ]
-QUERIES = ["status=", "search=", "sort=", "order=", "limit=", "cursor=", "x=", "status=all&status=done"]
+QUERIES = [
+    "status=",
+    "search=",
+    "sort=",
+    "order=",
+    "limit=",
+    "cursor=",
+    "x=",
+    "status=all&status=done",
+    "priority=",
+    "category=",
+    "tags=",
+    "due_before=",
+    "due_after=",
+    "q=",
+]
 STATEMENTS = [
     "'; drop table app.tasks; --",
     "%(user_id)s",
@@ -209,7 +224,18 @@ def member() -> object:
 
 
 def task() -> bytes:
-    names = ["title", "description", "completed", "id", "user_id", "version", "__proto__", "ti\u0000tle"]
+    names = [
+        "title",
+        "description",
+        "completed",
+        "priority",
+        "due_date",
+        "dueDate",
+        "category",
+        "tags",
+        "status",
+    ]
+    names += ["id", "user_id", "version", "__proto__", "ti\u0000tle"]
     given = {name: member() for name in random.sample(names, random.randint(0, 5))}
     return json.dumps({"title": MARK} | given).encode()
 

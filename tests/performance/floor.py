@@ -4,7 +4,8 @@ from fastapi import FastAPI, Response
 
 app = FastAPI()
 TASK = (
-    b'{"id":7,"user_id":"1234","title":"Task 7 of 1234","description":null,"completed":false,"version":1,'
+    b'{"id":7,"user_id":"1234","title":"Task 7 of 1234","description":null,"completed":false,'
+    b'"status":"pending","priority":"medium","due_date":null,"category":null,"tags":[],"version":1,'
     b'"created_at":"2026-11-20T09:30:00.123456+00:00","updated_at":"2026-11-20T09:30:00.123456+00:00"}'
 )
 TASKS = b"[" + b",".join([TASK] * 50) + b"]"
