@@ -301,6 +301,10 @@ def test_these_are_the_rules(owner: psycopg.Connection) -> None:
     assert dict(found) == CONSTRAINTS
 
 
+def test_every_rule_holds_for_the_rows_that_were_there_before_it(owner: psycopg.Connection) -> None:
+    assert not rows(owner, "select conname from pg_constraint where not convalidated")
+
+
 def test_nothing_that_users_write_is_in_the_statistics(owner: psycopg.Connection) -> None:
     found = rows(
         owner,
