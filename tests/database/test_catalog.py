@@ -140,6 +140,11 @@ ROLE_SETTINGS = {
     "idle_in_transaction_session_timeout=10s",
     "TimeZone=UTC",
     "search_path=pg_catalog",
+    "client_encoding=UTF8",
+    "DateStyle=ISO, MDY",
+    "default_transaction_isolation=read committed",
+    "standard_conforming_strings=on",
+    "row_security=on",
 }
 
 UNDESCRIBED = """
