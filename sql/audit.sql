@@ -1,100 +1,260 @@
--- The isolation audit: does anything in this database let one user reach another's rows?
+-- The isolation audit: can one user reach another's rows in this database?
 --
 --   PGOPTIONS='-c search_path=pg_catalog,pg_temp' psql -X -d DATABASE -f sql/audit.sql        or: make audit
 --
--- One statement that reads only catalogs (and the table of accepted findings) and changes nothing. Anybody may run
--- it, from a superuser down to a role without a privilege, on PostgreSQL 15 to 18. No rows: nothing was found.
+-- One statement that reads only catalogs (and the table of accepted findings) and changes nothing. Any role may run
+-- it, from a superuser down to one without a privilege, on PostgreSQL 15 to 18. No rows: nothing was found.
 --
---   severity    hole: a user's row can be read, changed or detected, or a guard against that is gone.
---               warning: a defence is weaker than it should be, or something cannot be judged.
---               accepted: a hole or a warning that is kept on purpose (see `acceptance`).
+--   severity    note: what the audit assumed, where nobody said it.
+--               hole: rows of another user can be read, changed, deleted, counted or inferred; the finding says how.
+--               warning: it cannot be judged from the catalogs, or a guard is weaker than it was: read it.
+--               hint: hardening; nothing can be reached by it alone.
+--               accepted: a finding that is kept on purpose (see the table audit.accepted).
 --   check_name  the kind of finding, named like the part of this file that makes it.
---   object      what it is about, by its full name.
---   finding     what an attacker or a bug could do with it.
---   remedy      SQL to paste, as the owner of the object or as a superuser.
+--   object      what to change; where one cause has many effects, the cause, once.
+--   finding     the way from the API's role to the rows, and what else follows.
+--   remedy      SQL to paste, as the owner of the object or as a superuser; after -- what only a person can decide.
 --
--- For another database than that of the tasks API, say what is called otherwise there (all but the role and the
--- schema may stay away), for example:
+-- Settings, each optional (sql/README.md explains them): audit.preset, audit.role, audit.schema, audit.setting,
+-- audit.claim, audit.owners, audit.accepted, audit.fail_on. What is not set is found in the policies and grants.
 --
---   PGOPTIONS="-c search_path=pg_catalog,pg_temp -c audit.role=web -c audit.schema=shop
---     -c audit.setting=request.jwt.claims -c audit.claim=sub -c audit.owners=tenant_id" psql -f sql/audit.sql
+-- psql's exit status: with audit.fail_on=hole (or warning) and ON_ERROR_STOP the statement ends in an error that
+-- counts and names the findings, and psql exits with 3.
 --
--- It takes for granted that the API works as audit.role, whose rows are those of the user named in audit.setting, and
--- that superusers and the owners of the database and of audit.schema are trusted. Its parts:
+-- The parts:  1 data   2 what is asked   3 roles   4 grants   5 names and settings   6 functions that name the user
+--   7 conditions   8 whose rows   9 what runs   10 rights of others   11 the checks   12 what is shown
 --
---   1 names   2 roles   3 grants   4 names that resolve   5 what runs   6 whose rows   7 policies   8 rights of others
---   9 the checks, one each   10 what was accepted
---
--- Names are those of pg_catalog: the session's search_path should say so, like above. Where it does not, and somebody
--- untrusted put a function or an operator where it looks, the check search_path says so.
---
--- The parts are materialized, also those that are read once: to merge them takes the planner as long as all else.
+-- Names below are those of pg_catalog: the search_path of the session should say so, as above. Parts are materialized,
+-- also those that are read once: merging them takes the planner longer than everything else.
 with recursive
 
--- 1. Names: everything that another project calls otherwise --------------------------------------------------
+-- 1. Data: what PostgreSQL, platforms and this project's migrations bring -----------------------------------------
 
+-- Schemas that belong to a platform or a tool: their objects are the author's, only what a project adds is looked at.
+platform_schema (preset, nspname) as (values
+  ('supabase', '{auth,storage,realtime,_realtime,graphql,graphql_public,vault,extensions,pgbouncer,supabase_functions,supabase_migrations,_analytics,_supavisor,net,pgsodium,pgsodium_masks,pgtle,pgmq}'::text[]),
+  ('', '{cron,graphile_worker,graphile_migrate,hdb_catalog,hdb_views,pgboss,partman,pgmq,net,topology,tiger,drizzle,repack,timescaledb_information,_timescaledb_catalog,_timescaledb_internal,_timescaledb_config,_timescaledb_functions}')
+),
+
+-- What the migrations of the tasks API made, and nobody may quietly take away or hollow out: each with its definition,
+-- or the MD5 of a function's body without white space.
+guard (kind, relname, name, definition, loss) as (values
+  ('trigger', 'users', 'users_last_task_id_counts', 'BEFORE UPDATE ON app.users FOR EACH ROW WHEN ((new.last_task_id IS DISTINCT FROM (old.last_task_id + 1))) EXECUTE FUNCTION app.refuse_recount()', 'a counter can be set back, and an id given twice'),
+  ('trigger', 'tasks', 'tasks_touch', 'BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION app.touch_task()', 'versions stand still: changes made meanwhile are lost'),
+  ('constraint', 'tasks', 'tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'tasks stay when their user is erased'),
+  ('constraint', 'idempotency_keys', 'idempotency_keys_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'keys stay when their user is erased'),
+  ('constraint', 'users', 'users_id_length', 'CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))', 'a user may have no name, which a setting left empty also has'),
+  ('constraint', 'tasks', 'tasks_title_length', 'CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))', 'a title may be empty or without end'),
+  ('default', 'tasks', 'id', 'app.next_task_id()', 'an id may be given twice, or tells what others do'),
+  ('function', null, 'app.refuse_recount()', 'b8acf57a169d2ac7dc222b558c71ddab', 'a counter can be set back, and an id given twice'),
+  ('function', null, 'app.touch_task()', 'f3e10ee00eb619cca313a65afedb8c67', 'versions stand still: changes made meanwhile are lost'),
+  ('function', null, 'app.next_task_id()', '13455cf6b995e8a7d8862d36316f31e9', 'an id may be given twice, or tells what others do')
+),
+
+-- Leakproof functions of PostgreSQL 15 to 18: what initdb makes so. No name says it: textregexeq is not one of them.
+sealed as materialized (
+  select p.oid
+  from pg_proc p
+  where p.proleakproof
+    and p.oid = any (regexp_split_to_array('56 57 60 61 62 63 64 65 66 67 68 69 70 72 73 74 84 144 145 146 147 148 149 150 151 157 158 159 160 161 162
+      163 164 165 166 167 168 169 184 185 235 236 240 241 242 243 244 245 246 247 248 249 250 251 252 253 287
+      288 289 290 291 292 293 294 295 296 297 298 299 300 301 302 303 304 305 306 307 308 309 310 311 313 316
+      318 350 351 354 355 356 358 359 360 377 404 406 407 409 458 459 467 468 469 470 471 472 474 475 476 477
+      478 479 481 482 619 652 655 656 657 658 659 677 678 679 680 681 716 717 740 741 742 743 754 830 831 832
+      833 834 835 836 842 852 853 854 855 856 857 888 889 890 891 892 893 920 921 922 923 924 925 926 999 1048
+      1049 1050 1051 1052 1053 1063 1064 1078 1086 1087 1088 1089 1090 1091 1092 1102 1103 1104 1105 1106 1107
+      1145 1152 1153 1154 1155 1156 1157 1162 1163 1164 1165 1166 1167 1246 1265 1288 1292 1314 1315 1319 1352
+      1353 1354 1355 1356 1357 1358 1370 1400 1401 1462 1463 1464 1465 1466 1467 1482 1483 1484 1485 1486 1581
+      1582 1592 1593 1594 1595 1596 1638 1639 1666 1667 1668 1669 1670 1671 1672 1691 1692 1693 1740 1742 1743
+      1781 1782 1850 1851 1852 1853 1854 1855 1856 1857 1858 1859 1860 1861 1948 1949 1950 1951 1952 1953 1954
+      2045 2052 2053 2054 2055 2056 2057 2160 2161 2163 2164 2166 2174 2175 2177 2178 2180 2188 2189 2190 2191
+      2192 2193 2194 2195 2311 2321 2557 2558 2790 2791 2792 2793 2794 2954 2955 2956 2957 2958 2959 2960 3231
+      3232 3233 3234 3235 3236 3251 3308 3309 3419 3420 3421 3422 3432 3696 4113 4114 4115 4116 4117 4118 4119
+      4123 5034 5035 5036 5037 5084 5085 5096 6342 6343 6364 6365 6367 6368 6369 6393 6394', '\s+')::oid[])
+),
+
+-- Roles that PostgreSQL brings, and what a member of them can do.
+predefined (rolname, danger) as (values
+  ('pg_read_all_data', 'read every table, so the day a table lacks row security it reads every user''s rows'),
+  ('pg_write_all_data', 'write to every table, whatever was granted'),
+  ('pg_read_server_files', 'read the server''s files, among them the tables themselves'),
+  ('pg_write_server_files', 'write the server''s files, and so take over the server'),
+  ('pg_execute_server_program', 'run programs as the server, and so read and change every user''s rows'),
+  ('pg_monitor', 'watch the statements and statistics of all others'),
+  ('pg_read_all_stats', 'watch the statements and statistics of all others'),
+  ('pg_read_all_settings', 'read settings that are hidden from others'),
+  ('pg_stat_scan_tables', 'look into tables with monitoring functions, which ignore row security'),
+  ('pg_signal_backend', 'cancel and end other users'' requests'),
+  ('pg_checkpoint', 'slow down the server with checkpoints'),
+  ('pg_maintain', 'lock every table, and count its rows with VACUUM VERBOSE'),
+  ('pg_create_subscription', 'make subscriptions, which write past row security'),
+  ('pg_use_reserved_connections', 'take the connections kept for administrators'),
+  ('pg_database_owner', 'do what the owner of the database can')
+),
+
+-- 2. What is asked: the settings, and what the policies and grants say where they are not set ----------------------
+
+given as materialized (
+  select lower(coalesce(nullif(btrim(current_setting('audit.preset', true)), ''), '')) as preset,
+    regexp_split_to_array(nullif(btrim(current_setting('audit.role', true)), ''), '[, ]+') as roles,
+    regexp_split_to_array(nullif(btrim(current_setting('audit.schema', true)), ''), '[, ]+') as schemas,
+    regexp_split_to_array(nullif(lower(btrim(current_setting('audit.setting', true))), ''), '[, ]+') as settings,
+    regexp_split_to_array(nullif(btrim(current_setting('audit.claim', true)), ''), '[, ]+') as claims,
+    regexp_split_to_array(nullif(btrim(current_setting('audit.owners', true)), ''), '[, ]+') as owners,
+    coalesce(nullif(btrim(current_setting('audit.accepted', true)), ''), 'audit.accepted') as accepted,
+    lower(coalesce(nullif(btrim(current_setting('audit.fail_on', true)), ''), '')) as fail_on
+),
+
+-- This project's own database is known by its functions: a schema of others may well be called app.
 asked as materialized (
-  select s.role, s.home, s.is_tasks,
-    coalesce(nullif(current_setting('audit.setting', true), ''), 'app.user_id') as setting,
-    coalesce(nullif(current_setting('audit.claim', true), ''), 'sub') as claim, -- of a setting that holds JSON
-    -- The function that answers who the user is, if there is one.
-    coalesce(nullif(current_setting('audit.identity', true), ''), case when s.is_tasks then 'app.current_user_id' end)
-      as identity,
-    -- The columns that say whose a row is: of one table (table.column) or wherever they are (column).
-    coalesce(nullif(current_setting('audit.owners', true), ''),
-      case when s.is_tasks then 'users.id, tasks.user_id, idempotency_keys.user_id, user_id' else 'user_id' end) as owners,
-    -- A table (check_name, object, reason, accepted_by, accepted_on, expires_on), if there is one.
-    coalesce(nullif(current_setting('audit.accepted', true), ''), 'audit.accepted') as accepted
-  from (
-    select coalesce(nullif(current_setting('audit.role', true), ''), 'tasks_api') as role,
-      coalesce(nullif(current_setting('audit.schema', true), ''), 'app') as home,
-      coalesce(current_setting('audit.schema', true), '') in ('', 'app') as is_tasks
+  select g.*, p.is_tasks,
+    case when g.preset <> '' then g.preset when p.is_tasks then 'tasks' when s.is_supabase then 'supabase' else '' end as kind
+  from given g
+  cross join lateral (
+    select g.preset in ('', 'tasks') and coalesce(g.roles, '{tasks_api}') = '{tasks_api}' and coalesce(g.schemas, '{app}') = '{app}'
+      and count(distinct p.proname) >= 2 as is_tasks
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = 'app' and p.proname in ('schema_version', 'next_task_id', 'create_task_once')
+  ) p
+  cross join lateral (
+    select count(*) = 2 and to_regprocedure('auth.uid()') is not null as is_supabase
+    from pg_roles where rolname in ('anon', 'authenticated')
   ) s
 ),
 
-api as materialized (
-  select r.oid, r.rolname, quote_ident(r.rolname) as name
-  from asked join pg_roles r on r.rolname = asked.role
+platform as materialized (
+  select n.oid
+  from asked
+  join platform_schema s on s.preset in ('', asked.kind)
+  join pg_namespace n on n.nspname = any (s.nspname)
+  where not asked.is_tasks and n.nspname <> all (coalesce(asked.schemas, '{}'))
 ),
 
+-- Every policy, and its conditions as PostgreSQL writes them: each operator in parentheses, each name in its schema.
+policies as materialized (
+  select p.oid, p.polname, p.polrelid, p.polcmd::text as polcmd, p.polpermissive, p.polroles,
+    pg_get_expr(p.polqual, p.polrelid) as using_text, pg_get_expr(p.polwithcheck, p.polrelid) as check_text
+  from pg_policy p
+),
+
+-- Functions in SQL and PL/pgSQL, without comments. A body parsed at its making is written out by PostgreSQL.
+body as materialized (
+  select p.oid, n.nspname, p.proname, p.pronamespace, p.pronargs, p.proretset, p.prosecdef, p.proowner, p.prorettype, p.provolatile, l.lanname,
+    p.prosqlbody is not null as is_parsed,
+    regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
+      '(''(?:[^'']|'''')*'')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/', '\1 ', 'g') as code
+  from pg_proc p
+  join pg_namespace n on n.oid = p.pronamespace
+  join pg_language l on l.oid = p.prolang
+  where p.oid >= 16384 and l.lanname not in ('c', 'internal')
+    and (p.pronamespace in (select oid from home) or p.oid not in (select objid from extension_made where classid = 'pg_proc'::regclass))
+),
+
+-- Settings of one's own that the policies read, or that the functions do which they call.
+setting_read as materialized (
+  select distinct lower(m.part[1]) as name
+  from (
+    select distinct using_text as t from policies
+    union
+    select distinct check_text from policies
+    union
+    select b.code from body b
+    where b.code ~* 'current_setting' and b.pronargs = 0
+      and b.proname::text in (
+        select m.part[1] from (select distinct concat_ws(' ', using_text, check_text) as t from policies) p
+        cross join regexp_matches(p.t, '([\w$]+)"?\(', 'g') m (part)
+        union
+        select m.part[1] from body f cross join regexp_matches(f.code, '([\w$]+)"?\(', 'g') m (part) where f.pronargs = 0
+      )
+  ) x
+  cross join regexp_matches(x.t, 'current_setting\(\s*E?''([^'']+\.[^'']+)''', 'gi') m (part)
+),
+
+-- The settings that name the user. Where none is given: those of the preset, else all that are read, for what is
+-- compared with a row's column names the user. PostgREST puts the claims into one setting, or each into its own.
+identity_setting as materialized (
+  select s.name
+  from asked
+  cross join unnest(coalesce(asked.settings, case asked.kind
+      when 'tasks' then '{app.user_id}' when 'supabase' then '{request.jwt.claims,request.jwt.claim,request.jwt.claim.sub}'
+      when 'postgrest' then '{request.jwt.claims,request.jwt.claim,request.jwt.claim.sub}'
+    end::text[])) s (name)
+  union
+  select r.name from asked cross join setting_read r
+  where asked.settings is null and asked.kind not in ('tasks', 'supabase', 'postgrest') and r.name !~ '^request\.jwt\.claim\.(role|email|aud|iss|exp)$'
+    -- one that is compared with a constant is a switch, not a user
+    and not exists (select from policies p where concat_ws(' ', p.using_text, p.check_text) ~* ('current_setting\(''' || regexp_replace(r.name, '\W', '\\\&', 'g') || '''(::text)?(, true)?\)\)?(::\w+)? (=|<>) (''[^'']|true|false|[0-9])'))
+),
+
+-- The roles under which the application works: where none is given, those that hold a privilege on a table with row
+-- security, and that neither bypass it nor own such tables.
+wanted_role as materialized (
+  select w.rolname::name
+  from asked
+  cross join unnest(coalesce(asked.roles, case asked.kind when 'tasks' then '{tasks_api}' when 'supabase' then '{anon,authenticated}' end::text[])) w (rolname)
+  where w.rolname <> ''
+  union
+  select r.rolname
+  from asked
+  join pg_roles r on asked.roles is null and asked.kind not in ('tasks', 'supabase')
+  where not r.rolsuper and not r.rolbypassrls and r.rolname !~ '^pg_'
+    and r.oid <> (select datdba from pg_database where datname = current_database())
+    and r.oid not in (select relowner from pg_class where relkind in ('r', 'p') and oid in (select polrelid from policies))
+    and r.oid in (
+      select a.grantee
+      from (
+        select c.oid, c.relacl as acl from pg_class c where c.relkind in ('r', 'p', 'v') and c.oid >= 16384
+        union all
+        select t.attrelid, t.attacl from pg_attribute t where t.attacl is not null and t.attrelid >= 16384
+      ) c
+      cross join aclexplode(c.acl) a
+      where not exists (select from policies) or c.oid in (
+        select p.polrelid from policies p
+        where (0 = any (p.polroles) or a.grantee = any (p.polroles))
+          and (not exists (select from setting_read) or concat_ws(' ', p.using_text, p.check_text) ~* 'current_setting|[\w$]+\((\)| |[^)]*\))')
+      )
+    )
+),
+
+-- 3. Roles: what the API's roles can become, and what can become them -----------------------------------------------
+
+api as materialized (
+  select r.oid, r.rolname, quote_ident(r.rolname) as name
+  from wanted_role w join pg_roles r on r.rolname = w.rolname
+),
+
+-- Their names in a finding and in a remedy.
+apis as materialized (
+  select string_agg(name, ', ' order by name) as names, min(name) as name, array_agg(oid) as oids, count(*) as n from api
+),
+
+-- The schemas of the application, whose owners are trusted.
 home as materialized (
   select n.oid, n.nspname, n.nspowner, pg_get_userbyid(n.nspowner) as owner_name
-  from asked join pg_namespace n on n.nspname = asked.home
+  from asked
+  join pg_namespace n on n.nspname !~ '^(pg_|information_schema$)'
+  where case
+      when asked.schemas is not null then n.nspname = any (asked.schemas)
+      when asked.is_tasks then n.nspname = 'app'
+      else n.oid not in (select oid from platform) and n.oid in (select c.relnamespace from pg_class c where c.oid in (select polrelid from policies))
+    end
 ),
 
 owner_name as materialized (
-  select split_part(o, '.', -2) as relname, split_part(o, '.', -1) as attname
-  from asked cross join lateral regexp_split_to_table(asked.owners, '[, ]+') as o
-  where o <> ''
+  select o.parts[cardinality(o.parts) - 2] as nspname, coalesce(o.parts[cardinality(o.parts) - 1], '') as relname, o.parts[cardinality(o.parts)] as attname
+  from asked
+  cross join lateral unnest(coalesce(asked.owners, case when asked.is_tasks then '{users.id,tasks.user_id,idempotency_keys.user_id,user_id}' end::text[])) as u (name)
+  cross join lateral (select string_to_array(u.name, '.') as parts) o
+  where u.name <> ''
 ),
 
 -- Tables whose owner's column is known by name: those of the migrations, or those that audit.owners names.
 known as materialized (
-  select c.oid, c.relname, k.attname as owner_column
-  from home
-  join pg_class c on c.relnamespace = home.oid and c.relkind in ('r', 'p')
-  join owner_name k on k.relname = c.relname
-),
-
-identity_function as materialized (
-  select p.oid
-  from asked
-  join pg_namespace n on n.nspname = coalesce(nullif(split_part(rtrim(asked.identity, '()'), '.', -2), ''), asked.home)
-  join pg_proc p on p.pronamespace = n.oid and p.proname = split_part(rtrim(asked.identity, '()'), '.', -1)
-  where p.pronargs = 0
-),
-
--- What the tasks API's migrations made and nobody may quietly take away.
-guard (kind, relname, name, loss) as materialized (
-  select g.kind, g.relname, g.name, g.loss
-  from asked
-  cross join (values
-    ('trigger', 'users', 'users_last_task_id_counts', 'a user''s counter can be set back, and an id given twice'),
-    ('trigger', 'tasks', 'tasks_touch', 'versions stand still: changes made meanwhile are lost unseen'),
-    ('foreign key', 'tasks', 'users', 'tasks may belong to nobody, and stay when their user is erased'),
-    ('foreign key', 'idempotency_keys', 'users', 'keys may belong to nobody, and stay when their user is erased')
-  ) as g (kind, relname, name, loss)
-  where asked.is_tasks
+  select distinct on (c.oid) c.oid, c.relname, k.attname as owner_column
+  from owner_name k
+  join pg_class c on c.relname = k.relname and c.relkind in ('r', 'p')
+  join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = k.nspname or k.nspname is null and n.oid in (select oid from home)
 ),
 
 -- Columns that the database decides, and what the API may be granted instead of all columns.
@@ -118,7 +278,6 @@ decided (relname, columns, instead, others) as materialized (
   ) as d (relname, columns, instead, others)
   where asked.is_tasks
 ),
-
 -- Shards of Citus lie beside their tables, as table_102008, where a node is told to show them. Row security is enabled
 -- on them by Citus itself but not forced; nobody works with them by name. What is sound on a shard is said here.
 shard as materialized (
@@ -150,12 +309,26 @@ trusted as materialized (
   select datdba from pg_database where datname = current_database()
   union
   select nspowner from home
+  union
+  select c.relowner from asked join pg_class c on not asked.is_tasks and c.relkind in ('r', 'p') and c.relnamespace in (select oid from home)
+    and c.oid in (select polrelid from policies)
+  union
+  select r.oid from asked join pg_roles r on asked.kind = 'supabase' and r.rolname ~ '^(supabase_|postgres$|dashboard_user$|service_role$|pgbouncer$|authenticator$)'
+),
+
+-- What lies in the schemas of a platform.
+platform_object as materialized (
+  select 'pg_class'::regclass::oid as classid, c.oid as objid from pg_class c where c.relnamespace in (select oid from platform)
+  union
+  select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace in (select oid from platform)
+  union
+  select 'pg_namespace'::regclass, oid from platform
 ),
 
 -- What an extension's own script made is its author's: only what was granted on top of it is looked at, and code that
 -- touches the API's tables. What somebody made a member later is not: another transaction wrote that down, or it lies
 -- elsewhere than the extension, or holds rows that the extension does not call its own.
-authored as materialized (
+extension_made as materialized (
   select d.classid, d.objid
   from pg_depend d
   join pg_extension e on e.oid = d.refobjid
@@ -167,7 +340,11 @@ authored as materialized (
       or c.relnamespace not in (select oid from home))
 ),
 
--- 2. Roles: everybody whom the API can become, and everybody who can become the API ----------------------------
+authored as materialized (
+  select classid, objid from extension_made
+  union
+  select classid, objid from platform_object
+),
 
 -- inherit_option and set_option exist since 16; before, every membership has both. Admin can grant itself the rest.
 membership as materialized (
@@ -209,14 +386,16 @@ self_path as (
 -- The API role and what it can become, each by a shortest way.
 self as materialized (
   select r.oid, r.rolname, p.path, cardinality(p.path) = 1 as is_api,
+    r.rolsuper or r.rolbypassrls or r.rolname ~ '^pg_' as is_above,
     (select string_agg(quote_ident(s.rolname), ' -> ' order by w.step)
      from unnest(p.path) with ordinality as w (oid, step) join pg_roles s on s.oid = w.oid) as way
   from self_path p join pg_roles r on r.oid = p.oid
 ),
 
--- Whose grants the API enjoys: its own, those of what it can become, and everybody's (0 is PUBLIC).
+-- Whose grants the API has: its own, those of what it can become, and PUBLIC's (0). What a role has that bypasses row
+-- security anyhow is one finding, about that role.
 grantee as materialized (
-  select oid, quote_ident(rolname) as name from self
+  select oid, quote_ident(rolname) as name from self where is_api or not is_above
   union all
   select 0, 'public'
 ),
@@ -252,7 +431,7 @@ impersonator_path as (
   )
 ),
 
--- 3. Grants: whatever was ever granted to the API, to what it can become or to PUBLIC --------------------------
+-- 4. Grants: all that was ever granted to the API's roles, to what they can become, or to PUBLIC -------------------
 
 -- `= any (array(…))` here and below: few are picked from many, by index, and the planner knows it. It would otherwise
 -- expect millions of rows and compile the audit to machine code for longer than it runs.
@@ -341,6 +520,8 @@ mine as materialized (
   where c.relkind in ('r', 'p', 'f', 'v', 'm') and c.relpersistence <> 't'
     and (c.oid in (select objid from granted where classid = 'pg_class'::regclass and not is_foreign)
       or c.oid >= 16384 and c.relowner in (select oid from self)
+      or c.oid in (select polrelid from policies) and c.relnamespace in (select oid from platform)
+        and c.oid in (select objid from granted where classid = 'pg_class'::regclass)
       or c.oid in (select oid from known))
 ),
 
@@ -365,7 +546,7 @@ writable as materialized (
   group by n.oid, n.nspname
 ),
 
--- 4. Names that resolve: settings, and where unqualified names are looked up -----------------------------------
+-- 5. Names and settings: what is set, and where unqualified names are looked up ------------------------------------
 
 watched (name, sound, danger) as materialized (
   select * from (values
@@ -378,12 +559,12 @@ watched (name, sound, danger) as materialized (
     ('search_path', null, null) -- judged by its schemas
   ) as w (name, sound, danger)
   union all
-  select lower(setting), '', 'a request that names no user acts as this one, and sees their rows' from asked
+  select name, '', 'a request that names no user acts as this one, and sees their rows' from identity_setting
 ),
 
 -- A role's setting for this database goes before the role's own, that before the database's, that before all's.
 role_setting as materialized (
-  select lower(split_part(c.entry, '=', 1)) as name, substr(c.entry, strpos(c.entry, '=') + 1) as value,
+  select api.rolname, lower(split_part(c.entry, '=', 1)) as name, substr(c.entry, strpos(c.entry, '=') + 1) as value,
     (s.setrole <> 0)::integer * 2 + (s.setdatabase <> 0)::integer as rank,
     case when s.setrole = 0 and s.setdatabase = 0 then 'role all'
       when s.setrole = 0 then format('database %I', current_database())
@@ -426,23 +607,22 @@ server_setting as materialized (
 
 -- Every search_path that could be the API's, and which one is. Where none is set it is "$user", public.
 path_setting as materialized (
-  select p.object, p.value, p.rank, p.place, p.rank = max(p.rank) over () as is_effective
+  select p.rolname, p.object, p.value, p.rank, p.place, p.rank = max(p.rank) over (partition by p.rolname) as is_effective
   from (
-    select format('%s set search_path', place) as object, value, rank, place from role_setting where name = 'search_path'
+    select rolname, format('%s set search_path', place) as object, value, rank, place from role_setting where name = 'search_path'
     union all
-    select object, value, -1, null from server_setting where name = 'search_path'
+    select api.rolname, s.object, s.value, -1, null from server_setting s cross join api where s.name = 'search_path'
     union all
-    select 'the default search_path', '"$user", public', -2, null from api
+    select api.rolname, 'the default search_path', '"$user", public', -2, null from api
   ) p
 ),
 
 path_entry as materialized (
-  select p.object, p.value, p.rank, p.is_effective, s.schema, s.step, n.oid,
-    s.step = count(*) over (partition by p.object) as is_last
+  select p.rolname, p.object, p.value, p.rank, p.place, p.is_effective, s.schema, s.step, n.oid,
+    s.step = count(*) over (partition by p.object, p.rolname) as is_last
   from path_setting p
-  cross join api
   cross join lateral (
-    select e.step, case when btrim(e.part, ' "') = '$user' then api.rolname::text else btrim(e.part, ' "') end as schema
+    select e.step, case when btrim(e.part, ' "') = '$user' then p.rolname::text else btrim(e.part, ' "') end as schema
     from unnest(string_to_array(p.value, ',')) with ordinality as e (part, step)
   ) s
   left join pg_namespace n on n.nspname = s.schema
@@ -461,7 +641,401 @@ shadow as materialized (
     and not exists (select from authored m where m.classid = 'pg_proc'::regclass and m.objid = p.oid)
 ),
 
--- 5. What runs: the closure over pg_depend from every relation and function that the API can reach ---------------
+-- 6. Functions that name the user: which ones answer with the setting, and nothing else? ---------------------------
+
+-- All conditions and bodies are read as text, since PostgreSQL writes policies and views out with each operator in
+-- parentheses and each name in its schema. First every literal becomes a marker in braces, which no SQL outside of
+-- literals has, so that no text can forge one:
+--
+--   {setting} a setting that names the user   {other} another one of PostgREST's   {claim} the user's claim
+--   {key} the claim of the role   {written} what users write about themselves   {blank} ''   {k} any other constant
+--
+--   (user_id = NULLIF(current_setting('app.user_id'::text, true), ''::text))
+--   (user_id = nullif(current_setting({setting}, {yes}), {blank}))
+literal as materialized (
+  select
+    (select string_agg(regexp_replace(name, '\W', '\\\&', 'g'), '|') from identity_setting) as settings,
+    coalesce((select string_agg(regexp_replace(c, '\W', '\\\&', 'g'), '|') from unnest(asked.claims) c), 'sub') as claims,
+    case when asked.claims is null then '{(?:claim|k)}' else '{claim}' end as claim,
+    (select string_agg(regexp_replace(name, '\W', '\\\&', 'g'), '|') from (
+      select rolname::text as name from api union select 'authenticated' union select 'anon') r) as roles,
+    '(?:::"?(?:character varying|timestamp with(?:out)? time zone|[\w.]+)"?(?:\(\d+\))?(?:\[\])?)?' as cast_to
+  from asked
+),
+
+-- What is read: policies, views, defaults, and functions.
+source as materialized (
+  select 'policy' as kind, p.oid, c.clause, p.polrelid as relid, c.raw
+  from policies p
+  cross join lateral (values
+    ('using', case when p.polcmd <> 'a' then p.using_text end),
+    ('with check', case when p.polcmd in ('a', 'w', '*') then coalesce(p.check_text, p.using_text) end)
+  ) c (clause, raw)
+  where c.raw is not null
+  union all
+  select 'default', d.oid, null, d.adrelid, pg_get_expr(d.adbin, d.adrelid)
+  from pg_attrdef d
+  where d.adrelid in (select polrelid from policies) or d.adrelid in (select oid from mine)
+  union all
+  select 'view', c.oid, null, c.oid, rtrim(pg_get_viewdef(c.oid), ';') from pg_class c where c.relkind = 'v' and c.oid >= 16384 and c.relnamespace not in (select oid from platform)
+  union all
+  select 'function', b.oid, null, null, b.code from body b where b.lanname in ('sql', 'plpgsql')
+),
+
+marked as materialized (
+  select r.raw, btrim(regexp_replace(t.text, '\s+', ' ', 'g')) as text
+  from (select distinct raw from source) r
+  cross join literal l
+  cross join lateral (
+    select lower(
+      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(r.raw,
+        'pg_catalog\.', '', 'gi'),
+        'E?''(?:' || coalesce(l.settings, '$') || ')''' || l.cast_to, '{setting}', 'gi'),
+        'E?''request\.jwt\.[\w.]+''' || l.cast_to, '{other}', 'gi'),
+        'E?''(?:' || l.claims || ')''' || l.cast_to, '{claim}', 'g'),
+        'E?''(?:role|aal|aud|amr)''' || l.cast_to, '{key}', 'g'),
+        'E?''[{]?(?:user_metadata|raw_user_meta_data)[^'']*''' || l.cast_to, '{written}', 'g'),
+        'E?''(?:' || l.roles || ')''' || l.cast_to, '{apirole}', 'g'),
+        '(?<!'')''''(?!'')' || l.cast_to, '{blank}', 'g'),
+        'E?''(?:[^'']|'''')*''' || l.cast_to || '|\$\w*\$(?:[^$]|\$\d)*\$\w*\$', '{k}', 'g'),
+        '"(\w+)"', 'q_\1', 'g'), '"[^"]*"', 'odd', 'g'),
+        '(?<![\w.$])\d+(?:\.\d+)?(?![\w$])', '{k}', 'g')) as text
+  ) x
+  cross join lateral (
+    select regexp_replace(regexp_replace(regexp_replace(x.text, '\ytrue\y', '{yes}', 'g'), '\yfalse\y', '{no}', 'g'), '\ynull' || l.cast_to || '(?![\w])', '{null}', 'g') as text
+  ) t
+),
+
+-- A function without arguments that answers with the setting, whatever it does in between: it is made of nothing but
+-- current_setting of that, nullif, coalesce, casts, ->>, variables, if, return and raise. Whoever adds a constant, a
+-- table or another call to it takes it off this list, and then every policy that stands on it is a finding.
+plain as materialized (
+  select b.oid, b.nspname, b.proname, b.lanname, m.text, b.prorettype in ('json'::regtype, 'jsonb'::regtype) as is_json,
+    (coalesce(nullif(y.typbasetype, 0), y.oid) in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype, 'numeric'::regtype,
+      'json'::regtype, 'jsonb'::regtype)) and not b.proretset as is_whole
+  from body b
+  join marked m on m.raw = b.code
+  join pg_type y on y.oid = b.prorettype
+  where b.pronargs = 0 and b.lanname in ('sql', 'plpgsql') and length(b.code) < 2000
+),
+
+naming_function as (
+  select 1 as step, p.oid, p.nspname, p.proname, p.word, p.called
+  from (
+    select p.oid, p.nspname, p.proname, c.called,
+      case when p.is_json then 'claims' when c.code ~ '{written}' then 'written' when c.code ~ '->>? ?{key}' or c.code ~ '{other}' and c.code !~ '{setting}' then 'token'
+        when not p.is_whole or c.code ~ '->>? ?{k}' and l.claim = '{claim}' then 'token' else 'me' end as word
+    from plain p
+    cross join literal l
+    cross join lateral (
+      select regexp_replace(p.text, '\yraise\y[^;]*;', ';', 'g') as code, '{}'::text[] as called
+    ) c
+    where c.code ~ 'current_setting ?\( ?{(?:setting|other)}'
+      and regexp_replace(c.code, '->>? ?{\w+}|#>>? ?{\w+}', '', 'g') !~ '{(?:k|claim|key|apirole|written)}'
+      and regexp_replace(c.code, '\y(?:current_setting|nullif|coalesce|if|and|or|not|return|select|then|else|when|as) ?\(', '#(', 'g') !~ '[\w$"] ?\('
+      and c.code !~ '\yfrom\y|\||\.(?!\w*%)|\y(?:insert|update|delete|execute|perform|loop)\y|\$\d'
+  ) p
+),
+
+-- One that only passes on what another of these answers, or that looks one column up by it: the user of a session, the
+-- tenant of a user. Whether that column may be written is asked below (membership).
+passing_function as materialized (
+  select oid, nspname, proname, word, false as is_looked_up from naming_function
+  union all
+  select p.oid, p.nspname, p.proname, case when c.is_looked_up then 'me' when p.is_json then 'claims' when c.code ~ '{(?:written)}' then 'written' when c.code ~ '->>? ?{key}|{token}' then 'token' when not p.is_whole then 'token' else 'me' end, c.is_looked_up
+  from plain p
+  cross join (
+    select string_agg(format('(?:%s\.)?%s', lower(nspname), lower(proname)), '|') filter (where word = 'me') as me,
+      string_agg(format('(?:%s\.)?%s', lower(nspname), lower(proname)), '|') filter (where word = 'claims') as claims
+    from naming_function
+  ) n
+  cross join lateral (
+    select regexp_replace(regexp_replace(regexp_replace(p.text, '\yraise\y[^;]*;', ';', 'g'),
+      '(?<![\w.])(?:' || coalesce(n.me, '$') || ') ?\( ?\)', '{me}', 'g'), '(?<![\w.])(?:' || coalesce(n.claims, '$') || ') ?\( ?\)', '{claims}', 'g') as code
+  ) b
+  cross join lateral (
+    select b.code, p.is_whole and regexp_replace(b.code, '\( ?(?:select )?{me}(?: as \w+)? ?\)|{me} ?:: ?\w+', '{me}', 'g')
+      ~ '^(?:begin return \()? ?select (?:[\w$]+\.)?[\w$]+ from [\w$.]+(?: (?:as )?[\w$]+)? where \(?(?:[\w$]+\.)?[\w$]+ = {me}\)?(?: limit {k})? ?;?(?: ?\); end;?)?$' as is_looked_up
+  ) c
+  where p.oid not in (select oid from naming_function)
+    and (c.is_looked_up or c.code ~ '{(?:me|claims)}'
+    and regexp_replace(c.code, '->>? ?{\w+}|#>>? ?{\w+}', '', 'g') !~ '{(?:k|claim|key|apirole|written)}'
+    and regexp_replace(c.code, '\y(?:current_setting|nullif|coalesce|if|and|or|not|return|select|then|else|when|as) ?\(', '#(', 'g') !~ '[\w$"] ?\('
+    and c.code !~ '\yfrom\y|\||\.(?!\w*%)|\y(?:insert|update|delete|execute|perform|loop)\y|\$\d')
+),
+
+named as materialized (
+  select coalesce(string_agg(f.name, '|') filter (where f.word = 'me'), '$') as me, coalesce(string_agg(f.name, '|') filter (where f.word = 'claims'), '$') as claims,
+    coalesce(string_agg(f.name, '|') filter (where f.word = 'token'), '$') as token, coalesce(string_agg(f.name, '|') filter (where f.word = 'written'), '$') as written
+  from (select word, format('(?:%s\.)?%s', lower(nspname), lower(proname)) as name from passing_function) f
+),
+
+-- What of a function's statements is held to the user? Its text with {me} wherever the user is named, also by a
+-- variable that only ever holds the user, cut into statements.
+code_named as materialized (
+  select b.oid, b.pronargs, v.text, exists (select from regexp_matches(v.text, '\yexecute\y')) as is_dynamic
+  from body b
+  join marked m on m.raw = b.code
+  cross join literal l
+  cross join named n
+  cross join lateral (
+    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(m.text,
+      'current_setting ?\( ?{setting} ?(?:, ?{\w+} ?)?\)', '{me}', 'g'),
+      '(?<![\w.])(?:' || n.me || ') ?\( ?\)', '{me}', 'g'), '(?<![\w.])(?:' || n.claims || ') ?\( ?\)', '{claims}', 'g'), '(?<![\w.])(?:' || n.token || ') ?\( ?\)', '{token}', 'g') as text
+  ) a
+  cross join lateral (
+    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(a.text,
+      'nullif ?\( ?{(me|claims)} ?, ?{blank} ?\)', '{\1}', 'g'), '\( ?(?:select )?{(me|claims)}(?: as \w+)? ?\)', '{\1}', 'g'),
+      '{me} ?:: ?jsonb?', '{claims}', 'g'), '{me} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{me}', 'g') as text
+  ) c
+  cross join lateral (
+    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(c.text,
+      '\( ?{claims} ?->> ?' || l.claim || ' ?\)|{claims} ?->> ?' || l.claim, '{me}', 'g'), '\( ?(?:select )?{me}(?: as \w+)? ?\)', '{me}', 'g'),
+      '{me} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{me}', 'g'), '\( ?(?:select )?{me}(?: as \w+)? ?\)', '{me}', 'g') as text
+  ) e
+  -- if an argument is another than the user, it raises: from then on the argument is the user
+  cross join lateral (
+    select string_agg(distinct x.name, '|') as names
+    from (
+      select coalesce(m.part[1], m.part[2], m.part[3]) as name
+      from regexp_matches(e.text, '(?:(?<=[;\s])([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? ?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+))', 'g') m (part)
+      union
+      select m.part[1] from regexp_matches(e.text, 'if ([\w$]+) is distinct from {me} then raise', 'g') m (part)
+    ) x
+    where x.name is not null and not exists (select from regexp_matches(e.text, '(?<![\w.])' || regexp_replace(x.name, '\$', '\\$', 'g') || ' ?:= ?(?!{me} ?;)'))
+  ) w
+  cross join lateral (
+    select case when w.names is null then e.text else regexp_replace(e.text, '(?<![\w.])(?:' || replace(w.names, '$', '\$') || ')(?![\w.(])(?! ?:=)', '{me}', 'g') end as text
+  ) v
+  where b.lanname in ('sql', 'plpgsql')
+),
+
+statement as materialized (
+  select f.oid, s.step, s.text, x.text ~ '{own}' and x.text !~ '\yor\y' or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,
+    x.text ~ '{own}' as has_own
+  from code_named f
+  cross join lateral regexp_split_to_table(f.text, ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)|\yunion\y') with ordinality as s (text, step)
+  cross join lateral (
+    select regexp_replace(regexp_replace(regexp_replace(s.text,
+      '(?<![\w.$])\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)?|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}', '{own}', 'g'),
+      '\yupdate\y.*?\yset\y.*?(?=\ywhere\y|$)', ' update ', 'g'), '\ycase\y.*?\yend\y', ' case ', 'g') as text
+  ) o
+  cross join lateral (
+    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(o.text,
+      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)', ' ', 'g'),
+      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)', ' ', 'g') as text
+  ) p
+  cross join lateral (
+    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(p.text,
+      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)', ' ', 'g'),
+      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)', ' ', 'g') as text
+  ) x
+),
+word as materialized (
+  select distinct b.oid, b.path, lower(btrim(w.part[1], '" .')) as schema, lower(btrim(w.part[2], '"')) as name, w.part[3] is not null as is_call
+  from (
+    select b.oid, b.code, array(
+      select e.oid from path_entry e where e.is_effective and e.oid is not null
+      union select oid from home
+      union
+      select n.oid
+      from pg_proc p
+      cross join unnest(p.proconfig) as c (entry)
+      cross join lateral unnest(string_to_array(substr(c.entry, 13), ',')) as s (schema)
+      join pg_namespace n on n.nspname = btrim(s.schema, ' "')
+      where p.oid = b.oid and c.entry like 'search_path=%'
+    ) as path
+    from body b
+  ) b
+  cross join lateral regexp_matches(b.code, '((?:[[:alpha:]_][\w$]*|"[^"]+")\s*\.\s*)?([[:alpha:]_][\w$]*|"[^"]+")(\s*\()?', 'g') as w (part)
+),
+
+-- Bodies say only by name what they call and touch: every word that is the name of a function or relation, in its
+-- schema or in one where the body looks for it, counts.
+said as materialized (
+  select w.oid as function, 'pg_proc'::regclass::oid as classid, p.oid as objid
+  from word w
+  join pg_proc p on p.proname = w.name and p.oid >= 16384 and p.oid <> w.oid
+  join pg_namespace n on n.oid = p.pronamespace
+  where w.is_call and (n.nspname = w.schema or w.schema is null and n.oid = any (w.path))
+  union
+  select w.oid, 'pg_class'::regclass, c.oid
+  from word w
+  join pg_class c on lower(c.relname) = w.name and c.relkind in ('r', 'p', 'f', 'v', 'm')
+  join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = w.schema or w.schema is null and n.oid = any (w.path) and c.oid >= 16384
+),
+
+-- Which tables a function reads or writes, and whether every statement that does is held to the user.
+touches as materialized (
+  select a.function, a.objid as relid, bool_and(s.is_own) as is_held, bool_or(s.has_own) as has_own,
+    bool_or(s.text ~ ('(?:into|update|from|only) (?:[\w$]+\.)?' || lower(c.relname)) and s.text ~ '\y(?:insert|update|delete|merge)\y') as is_written
+  from said a
+  join pg_class c on a.classid = 'pg_class'::regclass and c.oid = a.objid
+  join statement s on s.oid = a.function
+    and s.text ~ ('(?:\y(?:from|join|into|update|using|truncate|table|only|copy)|,) ?\(?(?:(?:q_)?[\w$]+\.)?(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '(?![\w$.(])')
+  group by a.function, a.objid
+),
+
+-- Functions that policies may ask: they look up what is the user's, in statements that are all held to the user.
+asking_function as materialized (
+  select b.oid, b.pronargs, format('(?:%s\.)?%s', lower(b.nspname), lower(b.proname)) as name,
+    case when b.prorettype <> 'boolean'::regtype then 'derived' when b.pronargs = 0 then 'rank' else 'member' end as word,
+    bool_and(coalesce(t.is_held, true)) as is_held
+  from body b
+  join code_named f on f.oid = b.oid and not f.is_dynamic
+  join touches t on t.function = b.oid
+  where b.oid not in (select oid from passing_function where not is_looked_up) and b.prorettype <> 'trigger'::regtype and not t.is_written
+  group by b.oid, b.pronargs, b.nspname, b.proname, b.prorettype
+  having bool_and(t.is_held)
+),
+
+-- 7. Conditions: what a policy, a view or a default comes to -------------------------------------------------------
+
+-- A condition is reduced from the inside out, a rule at a time, until one marker is left:
+--
+--   ((user_id = {me}) and (length(title) > {k}))
+--   ({own user_id} and {other})
+--   {own user_id}
+--
+--   (exists ( select {k} from app.members m where ((m.team = row.team) and (m.user_id = {me}))))
+--   (exists ( select {k} from app.members m where ({link} and {has user_id})))
+--   (exists ( select {k} from app.members m where {linked}))
+--   (exists {list linked})
+--   {member}
+--
+--   {me}      the user          {own c}   true only where column c of the row is the user
+--   {no}      false or null     {member}  true only where a row of another table, which is the user's, says so
+--   {rank}    the same, without a look at the row: an administrator, say
+--   {parent}  a row of another table that the caller may see   {staff}  a claim of the token has a certain value
+--   {mix}     one of these or another                          {other}  whatever no rule knows: it lets anything through
+--
+-- What fails, fails as {other}, which is a finding. In a pattern COL is a column, TYPE a type that keeps every
+-- character of a name, ITEM anything reduced, ACC any marker that holds rows back.
+rule_text (step, pattern, word, needs) as materialized (
+  select row_number() over (),
+    replace(replace(replace(replace(r.pattern, 'ACC', '(?:own [\w$]+|no|member|rank|parent|staff|mix|list has|list ranked)'), 'ITEM', '(?:{[^{}]*}|[\w$.]+)'),
+      'COL', '(?:row\.)?([\w$]+)'), 'INNER', '(?:(?!row\.)[\w$]+\.)([\w$]+)'),
+    r.word, r.needs
+  from named n
+  cross join literal l
+  cross join (
+    select coalesce(string_agg(name, '|') filter (where word = 'derived'), '$') as derived,
+      coalesce(string_agg(name, '|') filter (where word in ('member', 'rank')), '$') as asking
+    from asking_function
+  ) f
+  cross join lateral (values
+    -- the user
+    ('current_setting\({setting}(?:, {\w+})?\)', '{me}', 'current_setting('),
+    ('(?<![\w.])(?:' || n.me || ')\(\)', '{me}', case n.me when '$' then '{{' else '()' end),
+    ('(?<![\w.])(?:' || n.claims || ')\(\)', '{claims}', case n.claims when '$' then '{{' else '()' end),
+    ('(?<![\w.])(?:' || n.token || ')\(\)|current_setting\({other}(?:, {\w+})?\)', '{token}', '('),
+    ('(?<![\w.])(?:' || n.written || ')\(\)', '{forged}', case n.written when '$' then '{{' else '()' end),
+    ('(?<![\w.])(?:' || f.derived || ')\([^()]*\)', '{derived}', case f.derived when '$' then '{{' else '(' end),
+    ('(?<![\w.])(?:' || f.asking || ')\((?:{\w+}(?:, {\w+})*)?\)', '{rank}', case f.asking when '$' then '{{' else '(' end),
+    ('(?<![\w.])(?:' || f.asking || ')\([^()]*\)', '{member}', case f.asking when '$' then '{{' else '(' end),
+    ('nullif\({(me|claims|token)}, {blank}\)', '{\1}', 'nullif('),
+    ('coalesce\({(me|claims|token|own [\w$]+|member|rank|list has|list ranked)}(?:, {(?:\1|no|me)})*\)', '{\1}', 'coalesce('),
+    ('(?<![\w$])\({([^{}]*)}\)|\( select {([^{}]*)}(?: as [\w$]+)?\)', '{\1\2}', '}'),
+    ('{(?:me|claims)}::jsonb?', '{claims}', '}::json'),
+    ('{(me|token|derived)}::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '{\1}', '}::'),
+    ('\({claims} ->>? {written}\)|\({claims} #>>? {written}\)|\({forged} ->>? {\w+}\)', '{forged}', '{claims}'),
+    ('\({claims} -> {\w+}\)', '{claims}', '{claims}'),
+    ('\({claims} (?:->>|#>>) ' || l.claim || '\)', '{me}', '{claims}'),
+    ('\({claims} (?:->>|#>>) {\w+}\)', '{token}', '{claims}'),
+    ('\({(?:token|me)} (?:=|= any) {(?:k|claim|key)}\)|\({k} = {(?:token|me)}\)|\({token} = any \(array\[{k}(?:, {k})*\]\)\)', '{staff}', '}'),
+    -- the row
+    ('\(storage\.foldername\((?:row\.)?name\)\)\[{k}\]|split_part\((?:row\.)?name, {k}, {k}\)', 'name', 'name'),
+    ('(?<![\w$])\(((?:[\w$]+\.)?[\w$]+)\)::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '\1', ')::'),
+    ('{row}::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '{row}', '{row}::'),
+    ('\(COL (?:=|in) {me}\)|\({me} = COL\)|\(COL = any \(array\[{me}\]\)\)', '{own \1\2\3}', '{me}'),
+    ('\(COL is distinct from {me}\)', '{apart \1}', 'is distinct from'),
+    ('\(not {apart ([\w$]+)}\)', '{own \1}', '{apart'),
+    ('\(INNER (?:=|in) {me}\)|\({me} = INNER\)', '{has \1\2}', '{me}'),
+    ('\((?:row\.[\w$]+|{row}) = [\w$]+\.[\w$]+\)|\([\w$]+\.[\w$]+ = (?:row\.[\w$]+|{row})\)', '{link}', 'row'),
+    ('\([\w$]+\.[\w$]+(?:::[\w.]+)? (?:=|<>|>=|<=|<|>) (?:any )?{(?:k|yes|no|key|claim|apirole|other)}(?:::[\w.]+)?\)|\(\([\w$]+\.[\w$]+\)::[\w.]+ (?:=|<>) (?:any )?{(?:k|key|claim|apirole|other)}(?:::[\w.]+)?\)', '{const}', '('),
+    -- and
+    ('\((?:ITEM and )*{no}(?: and ITEM)*\)', '{no}', '{no}'),
+    ('\((?:ITEM and )*{own ([\w$]+)}(?: and ITEM)*\)', '{own \1}', '{own '),
+    ('\((?:ITEM and )*{member}(?: and ITEM)*\)', '{member}', '{member}'),
+    ('\((?=[^()]*{(?:has [\w$]+|linked)})(?=[^()]*{(?:link|linked)})ITEM(?: and ITEM)+\)', '{linked}', '{link'),
+    ('\((?=[^()]*{(?:has [\w$]+|ranked)})(?=[^()]*(?:{const}|{ranked}|(?: and |\()(?:[\w$]+\.)?[\w$]+(?: and |\))))ITEM(?: and ITEM)+\)', '{ranked}', 'and'),
+    ('\((?:ITEM and )*{(has [\w$]+|rank|list has|list ranked|parent|mix|staff|link)}(?: and ITEM)*\)', '{\1}', ' and '),
+    -- what a sub-select finds
+    ('(?<![\w$])\(((?!\s*select)[^()]* join [^()]*)\)', '\1', ' join '),
+    ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* (?:where|on) {(has|linked|ranked)[^{}]*}[^()]*\)', '{list \1}', '( select '),
+    ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* where {link}[^()]*\)', '{list link}', '( select '),
+    ('\( select (?![^()]* (?:union|except|intersect) )[^()]* from [^()]*\)', '{list none}', '( select '),
+    ('exists {list linked}', '{member}', 'exists {'),
+    ('exists {list ranked}', '{rank}', 'exists {'),
+    ('exists {list link}', '{parent}', 'exists {'),
+    ('\((?:(?:row\.)?[\w$]+|{row}) (?:=|in|= any) {(?:list (?:has|linked|ranked)|derived)}\)', '{member}', '{'),
+    ('\([\w$]+\.[\w$]+ (?:=|in|= any) {(?:list (?:has|linked|ranked)|derived)}\)', '{has nested}', '{'),
+    ('\((?:(?:row\.)?[\w$]+|{row}) (?:=|in|= any) {list (?:none|link)}\)', '{parent}', '{list '),
+    ('\({(?:list (?:has|ranked|linked)|derived)}(?:::[\w.]+)? (?:=|= any|>=|>) {(?:k|key|claim|other|apirole|yes)}(?:::[\w.]+)?\)|\({(?:k|key|claim|apirole)} = {(?:list (?:has|ranked|linked)|derived)}\)', '{rank}', '{'),
+    -- or, case, is true, not
+    ('\((?:{no} or )*{own ([\w$]+)}(?: or {(?:own \1|no)})*\)', '{own \1}', ' or '),
+    ('\((?:{ACC} or )+{ACC}\)', '{mix}', ' or '),
+    ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})* when (?:(?! then | when |case )[^()])* then {own ([\w$]+)}(?: when (?:(?! then | when |case )[^()])* then {(?:own \1|no|null)})*(?: else {(?:own \1|no|null)})? end', '{own \1}', 'case'),
+    ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})+ else {own ([\w$]+)} end', '{own \1}', 'case'),
+    ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null|ACC)})+(?: else {(?:no|null|ACC)})? end', '{mix}', 'case'),
+    ('\({(own [\w$]+|member|rank|mix|staff|parent|no)} is true\)', '{\1}', ' is true'),
+    ('\(not {no}\)', '{yes}', 'not {no}'),
+    ('\(not {yes}\)', '{no}', 'not {yes}'),
+    -- the rest
+    ('(?:[\w$.]+)?\((?!\s*select)[^()]*(?:row\.|{row})[^()]*\)(?:\[{k}\])?', '{row}', 'row'),
+    ('[\w$.]+\([^()]*\)|\((?!{[^{}]*}\))[^()]*\)', '{other}', '(')
+  ) r (pattern, word, needs)
+),
+
+expression as materialized (
+  select s.kind, s.oid, s.clause, s.relid,
+    case when s.kind = 'policy' then regexp_replace(m.text, '(?<![\w.$])(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '\.', 'row.', 'g') else m.text end as text
+  from source s
+  join marked m on m.raw = s.raw
+  left join pg_class c on c.oid = s.relid
+  where s.kind <> 'function'
+),
+
+reduction (original, step, text, before, had, seen, is_done) as (
+  select distinct text, 0::bigint, text, text, '{}'::text[] collate "C", '' collate "C", false from expression
+  union all
+  select d.original, r.step, x.text, case when r.step = 1 then d.text else d.before end,
+    case when r.word = '{has \1\2}' then d.had || array(select m.part[1] collate "C" from regexp_matches(x.text, '{has ([\w$]+)}', 'g') m (part)) else d.had end,
+    d.seen || case when x.text = d.text then '' else coalesce((select string_agg(m.part[1], ' ') || ' ' from regexp_matches(d.text, '(?:or|then|else) {(member|rank|parent|staff|list has|list ranked)}', 'g') m (part)), '')
+      || coalesce((select string_agg(m.part[1], ' ') || ' ' from regexp_matches(d.text, '{(member|rank|parent|staff|list has|list ranked)} or', 'g') m (part)), '') end,
+    x.text ~ '^{[^{}]*}$' or r.step = (select max(step) from rule_text) and x.text = case when r.step = 1 then d.text else d.before end
+  from reduction d
+  join rule_text r on r.step = d.step % (select max(step) from rule_text) + 1
+  -- The last two rules take what no other knew: only after a round in which none of the others found anything.
+  cross join lateral (
+    select case when strpos(d.text, r.needs) = 0 or r.step > (select max(step) from rule_text) - 2 and d.text <> d.before then d.text
+      else regexp_replace(d.text, r.pattern, r.word, 'g') end as text
+  ) x
+  where not d.is_done
+),
+
+verdict as materialized (
+  select e.kind, e.oid, e.relid, e.clause, e.text, btrim(d.text, '() ') as word, d.had, d.seen || btrim(d.text, '(){} ') as seen, a.attnum
+  from expression e
+  join reduction d on d.original = e.text and d.is_done
+  left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0
+    and substring(d.text from '^{own ([\w$]+)}$') in (lower(a.attname), 'q_' || lower(a.attname))
+),
+
+-- 8. Whose rows: the column that says it, and which conditions hold rows back ---------------------------------------
+
+reached_policy as materialized (
+  select p.oid, p.polrelid, v.clause, c.cmd, p.polcmd, p.polname, p.polpermissive, v.word, v.attnum, v.seen, v.had, v.text,
+    0 = any (p.polroles) or (select oids from apis) && p.polroles as is_for_api
+  from policies p
+  join verdict v on v.kind = 'policy' and v.oid = p.oid
+  join (values ('r', 'using'), ('a', 'with check'), ('w', 'using'), ('w', 'with check'), ('d', 'using')) as c (cmd, clause)
+    on c.clause = v.clause and p.polcmd in ('*', c.cmd)
+  where p.polroles && array(select oid from grantee)
+),
+
+-- 9. What runs: the closure over pg_depend from every relation and function that the API can reach ----------------
 
 -- What a view reads, all the way down, and which view on the way reads it: by its parsed definition, since pg_depend
 -- keeps nothing about PostgreSQL's own catalogs. It needs no USAGE on the schemas of what it reads.
@@ -485,46 +1059,6 @@ view_as_owner as materialized (
     and not coalesce((
       select o.option_value::boolean from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker'
     ), false)
-),
-
--- Bodies that PostgreSQL keeps as text say only by name what they call and touch: every word that is the name of a
--- function or relation, by its schema or in one where the body looks for it, counts.
-body as materialized (
-  select p.oid, regexp_replace(p.prosrc, '--[^\n]*|/\*([^*]|\*+[^*/])*\*+/', ' ', 'g') as code,
-    array(
-      select e.oid from path_entry e where e.is_effective and e.oid is not null
-      union select oid from home
-      union
-      select n.oid
-      from unnest(p.proconfig) as c (entry)
-      cross join lateral unnest(string_to_array(substr(c.entry, 13), ',')) as s (schema)
-      join pg_namespace n on n.nspname = btrim(s.schema, ' "')
-      where c.entry like 'search_path=%'
-    ) as path
-  from pg_proc p
-  join pg_language l on l.oid = p.prolang
-  where p.oid >= 16384 and p.prosqlbody is null and l.lanname not in ('c', 'internal')
-),
-
-word as materialized (
-  select distinct b.oid, b.path, lower(btrim(w.part[1], '" .')) as schema, lower(btrim(w.part[2], '"')) as name,
-    w.part[3] is not null as is_call
-  from body b
-  cross join lateral regexp_matches(b.code, '((?:[[:alpha:]_][\w$]*|"[^"]+")\s*\.\s*)?([[:alpha:]_][\w$]*|"[^"]+")(\s*\()?', 'g') as w (part)
-),
-
-said as materialized (
-  select w.oid as function, 'pg_proc'::regclass::oid as classid, p.oid as objid
-  from word w
-  join pg_proc p on p.proname = w.name and p.oid >= 16384 and p.oid <> w.oid
-  join pg_namespace n on n.oid = p.pronamespace
-  where w.is_call and (n.nspname = w.schema or w.schema is null and n.oid = any (w.path))
-  union
-  select w.oid, 'pg_class'::regclass, c.oid
-  from word w
-  join pg_class c on c.relname = w.name and c.relkind in ('r', 'p', 'f', 'v', 'm')
-  join pg_namespace n on n.oid = c.relnamespace
-  where n.nspname = w.schema or w.schema is null and n.oid = any (w.path) and c.oid >= 16384
 ),
 
 callable as materialized (
@@ -601,7 +1135,7 @@ piece (classid, objid, automatic, hookclass, hook, within, reader) as (
     union
     select 'pg_proc'::regclass, p.oid, false, case when p.prosecdef then p.oid else 0 end
     from callable p
-    where p.pronamespace in (select oid from usable) and (p.prosecdef or not p.is_authored)
+    where p.pronamespace in (select oid from usable) and not (p.is_authored and (not p.prosecdef or p.pronamespace in (select oid from platform)))
     union
     select 'pg_proc'::regclass, oid, true, 0 from shadow
     -- A schema hides a function from who would name it, but not from who uses a cast, an operator or a domain.
@@ -622,14 +1156,18 @@ piece (classid, objid, automatic, hookclass, hook, within, reader) as (
   from piece p
   join edge e on e.classid = p.classid and e.objid = p.objid and (not e.by_right or p.within <> 0)
   left join pg_proc f on e.toclass = 'pg_proc'::regclass and f.oid = e.toid and f.prosecdef
-  -- What is read with the rights of others is not looked into: whether they may read it says all.
-  where p.classid <> 'pg_class'::regclass or p.within = 0 and p.reader = 0
+  -- What is read with the rights of others is not looked into: whether they may read it says all. But what a view calls.
+  where (p.classid <> 'pg_class'::regclass or p.within = 0 and p.reader = 0 or e.toclass = 'pg_rewrite'::regclass)
+    -- Triggers, aggregates and operator classes call a function without a look at who may; else the caller needs EXECUTE.
+    and (f.oid is null or p.classid in ('pg_trigger'::regclass, 'pg_amproc'::regclass, 'pg_opclass'::regclass, 'pg_opfamily'::regclass)
+      or p.classid = 'pg_proc'::regclass and p.objid in (select aggfnoid::oid from pg_aggregate where aggfnoid::oid >= 16384)
+      or case when p.within = 0 then f.oid in (select oid from callable) else has_function_privilege((select w.proowner from pg_proc w where w.oid = p.within), f.oid, 'execute') end)
 ),
 
 -- Relations that the API works with by its own rights, and the partitions and children of them.
 reached as materialized (
   select c.oid, c.relkind, c.relnamespace, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
-    format('%I.%I', n.nspname, c.relname) as name, k.oid is not null as is_known
+    format('%I.%I', n.nspname, c.relname) as name, k.oid is not null as is_known, n.oid in (select oid from platform) as is_platform
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   left join known k on k.oid = c.oid
@@ -649,11 +1187,11 @@ code as materialized (
   select p.oid, p.prosecdef, p.proowner, pg_get_userbyid(p.proowner) as owner_name, p.proacl is null as is_public, p.proconfig,
     p.prokind, p.prosrc, p.prorettype = 'trigger'::regtype as is_trigger, l.lanname, l.lanpltrusted,
     format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) as name,
-    coalesce(b.code, pg_get_function_sqlbody(p.oid), '') as body,
+    coalesce(b.code, p.prosrc, '') as body,
     exists (select from unnest(p.proconfig) c where c like 'search\_path=%') as has_path,
     m.objid is not null as is_authored,
-    asked.is_tasks and n.nspname = 'app' and p.proname in ('current_user_id', 'next_task_id', 'trimmed', 'local_time', 'tags', 'are_tags',
-      'schema_version', 'insert_task', 'create_task_once', 'refuse_recount', 'stamp_task', 'touch_task') as is_migrated
+    asked.is_tasks and n.nspname = 'app' and p.proname in ('current_user_id', 'next_task_id', 'trimmed', 'local_time', 'tags', 'are_tags', 'schema_version',
+      'insert_task', 'create_task_once', 'refuse_recount', 'stamp_task', 'touch_task') as is_migrated
   from asked
   cross join pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
@@ -712,263 +1250,106 @@ hooked as materialized (
       'pg_opfamily'::regclass, 'pg_collation'::regclass, 'pg_statistic_ext'::regclass)
 ),
 
--- 6. Expressions: what a policy, a default or the identity function comes to ------------------------------------
 
--- Expressions are judged by their parsed form, where every name is resolved. Each is reduced from the inside out to one
--- word, a level at a time: the innermost nodes {…} are marked «…», the rules are tried on them in turn, and the last
--- rules take whatever none of the others knew. So user_id = (select app.current_user_id()) and length(title) > 3 goes:
---
---   {BOOLEXPR :boolop and :args ({OPEXPR :opno 98 … :args ({VAR … 2 …} {SUBLINK … {QUERY … {FUNCEXPR :funcid 16506 …}}})}
---                                {OPEXPR :opno 521 … :args ({FUNCEXPR :funcid 1317 … {VAR … 3 …}} {CONST …})})}
---   {BOOLEXPR … and ({OPEXPR 98 (<row 2> {SUBLINK … {QUERY … <me>}})} {OPEXPR 521 ({FUNCEXPR 1317 <row 3>} <const>)})}
---   {BOOLEXPR … and ({OPEXPR 98 (<row 2> {SUBLINK … <me>})} {OPEXPR 521 (<leak> <const>)})}      length is not leakproof
---   {BOOLEXPR … and ({OPEXPR 98 (<row 2> <me>)} <leak>)}
---   {BOOLEXPR … and (<identity 2> <leak>)}
---   <leaking 2>
---
---   <me>          the user: what the identity function answers, or its expression spelled out
---   <setting>     the raw setting: an empty one, left behind by an earlier transaction, is somebody here
---   <claims>      the setting as JSON
---   <row 2>       column 2 of the row
---   <identity 2>  true only where column 2 is the user; <leaking 2> the same, but a function sees rows that could tell
---   <no>          false or null
---   <const>       anything in which no column is; <some> anything else; <leak> anything else, seen by what could tell
---
--- In a pattern … is the rest of a node, N a number, and EQUALS PostgreSQL's own equality of text, uuid and integers.
-reduces (step, begins, pattern, word) as materialized (
-  select row_number() over (), '«' || substring(r.pattern from '^[A-Z]*'),
-    replace(replace(replace(replace('«' || r.pattern || ' …»', ' … ', ' (?:[^«»]* )?'), '…', '[^«»]*'), 'EQUALS', '(?:98|2972|96|410|15|416)'), 'N>', '([0-9]+)>'), r.word
-  from asked
-  left join identity_function f on true
-  cross join lateral (values
-    -- leaves
-    (format('FUNCEXPR :funcid %s … :args <>', coalesce(f.oid, 0)), '<me>'),
-    ('VAR :varno 1 :varattno (-?[0-9]+) … :varlevelsup 0', E'<row \\1>'),
-    ('VAR', '<some>'),
-    ('CONST :consttype 16 … :constvalue (<>|1 \[ 0[ 0]*\])', '<no>'),
-    ('CONST :consttype 25 … :constvalue ' || (select n.tree from spelled n where n.word = asked.setting limit 1), '<name>'),
-    ('CONST :consttype 25 … :constvalue ' || (select n.tree from spelled n where n.word = asked.claim limit 1), '<claim>'),
-    ('CONST :consttype 25 … :constvalue 4', '<blank>'),
-    ('CONST', '<const>'),
-    -- who the user is: current_setting, nullif, casts that fail on what is none, ->>, coalesce, collate, (select …)
-    ('FUNCEXPR :funcid (2077|3294) … :args \(<name>( <(const|no)>)?\)', '<setting>'),
-    ('NULLIFEXPR :opno 98 … :args \((<setting>|<me>) <blank>\)', '<me>'),
-    ('COERCEVIAIO :arg (<setting>|<me>) :resulttype (114|3802)', '<claims>'),
-    ('OPEXPR :opno (3963|3477) … :args \(<claims> <claim>\)', '<me>'),
-    ('COERCEVIAIO :arg (<setting>|<me>) :resulttype (20|21|23|2950)', '<me>'),
-    ('COALESCEEXPR … :args \(<me>( <me>)*\)', '<me>'),
-    ('FUNCEXPR :funcid 669 … :args \(<me> <const> <no>\)', '<me>'), -- to varchar(255), or an error
-    ('(?:RELABELTYPE|COLLATEEXPR|COERCETODOMAIN) :arg <(me|setting|row -?[0-9]+)>', E'<\\1>'),
-    ('FROMEXPR :fromlist <> :quals <>', '<nowhere>'),
-    ('TARGETENTRY :expr <me>', '<answer>'),
-    ('QUERY … :cteList <> :rtable <> … :jointree <nowhere> … :targetList \(<answer>\)', '<me>'),
-    ('SUBLINK :subLinkType 4 … :subselect <me>', '<me>'),
-    -- whether the row is the user's: =, in (select …), = any (array[…]), is not distinct from
-    ('OPEXPR :opno EQUALS … :args \(<row N> <me>\)', E'<identity \\1>'),
-    ('OPEXPR :opno EQUALS … :args \(<me> <row N>\)', E'<identity \\1>'),
-    ('PARAM :paramkind 2', '<listed>'),
-    ('OPEXPR :opno EQUALS … :args \(<row N> <listed>\)', E'<listed \\1>'),
-    ('SUBLINK :subLinkType 2 … :testexpr <listed N> … :subselect <me>', E'<identity \\1>'),
-    ('ARRAYEXPR … :elements \(<me>\)', '<only me>'),
-    ('SCALARARRAYOPEXPR :opno EQUALS … :useOr true … :args \(<row N> <only me>\)', E'<identity \\1>'),
-    ('DISTINCTEXPR :opno EQUALS … :args \(<row N> <me>\)', E'<other than \\1>'),
-    ('BOOLEXPR :boolop not :args \(<other than N>\)', E'<identity \\1>'),
-    -- what keeps that: and beside whatever else; or, case and coalesce among their kind
-    ('BOOLEXPR :boolop and :args \((?=…<leak)…<(?:identity|leaking) N>…\)', E'<leaking \\1>'),
-    ('BOOLEXPR :boolop and :args \(…<identity N>…\)', E'<identity \\1>'),
-    ('BOOLEXPR :boolop or :args \((?:<no> )*<identity N>(?: <identity \1>| <no>)*\)', E'<identity \\1>'),
-    ('BOOLEXPR :boolop or :args \((?:<no> )*<(?:identity|leaking) N>(?: <(?:identity|leaking) \1>| <no>)*\)', E'<leaking \\1>'),
-    ('BOOLEANTEST :arg <(identity|leaking) N> :booltesttype 0', E'<\\1 \\2>'),
-    ('COALESCEEXPR … :args \(<(identity|leaking) N>( <no>)+\)', E'<\\1 \\2>'),
-    ('CASEWHEN :expr <identity N> :result <(?!leak)[^<>]*>', E'<identity \\1>'),
-    ('CASEWHEN :expr <(?!leak)[^<>]*> :result <identity N>', E'<identity \\1>'),
-    ('CASEWHEN :expr <(?!leak)[^<>]*> :result <no>', '<no>'),
-    ('CASEEXPR … :arg <> :args \((?:<no> )*<identity N>(?: <identity \1>| <no>)*\) :defresult (<no>|<>|<identity \1>)', E'<identity \\1>'),
-    -- whatever else: whether a column is in it, and whether what sees the column could tell
-    ('…<leak…', '<leak>'),
-    (format('(FUNCEXPR|[A-Z]+EXPR :opno [0-9]+) :(op)?funcid (%s) …<(row|some|identity|other|listed)…',
-      (select string_agg(oid::text, '|') from sealed)), '<some>'),
-    ('(FUNCEXPR|OPEXPR|SCALARARRAYOPEXPR|NULLIFEXPR|DISTINCTEXPR|COERCEVIAIO|ARRAYCOERCEEXPR|AGGREF|JSON[A-Z]*|XMLEXPR) '
-      '…<(row|some|identity|other|listed)…', '<leak>'),
-    ('…<(row|some|identity|other|listed)…', '<some>'),
-    ('…', '<const>')
-  ) as r (pattern, word)
+-- Columns that hold users, by what the policies compare with the user, and tables whose key is the user.
+user_column as materialized (
+  select distinct a.attname
+  from asked join verdict v on v.kind = 'policy' and v.attnum is not null and not asked.is_tasks
+  join pg_attribute a on a.attrelid = v.relid and a.attnum = v.attnum
+  where a.attname not in ('id', 'uuid')
+  union
+  select w.name::name from (values ('user_id'), ('owner_id'), ('userId'), ('ownerId')) w (name)
 ),
 
--- How the names of the setting and of its claim stand in a tree: length, header and bytes.
-spelled as materialized (
-  select w.word, format('%s \[( -?[0-9]+){4}%s \]', octet_length(w.word) + 4,
-    (select string_agg(' ' || get_byte(convert_to(w.word, 'UTF8'), i), '' order by i) from generate_series(0, octet_length(w.word) - 1) i)) as tree
-  from asked cross join lateral (values (asked.setting), (asked.claim)) as w (word)
+user_table as materialized (
+  select oid, owner_column from known where owner_column in ('id')
+  union
+  select c.oid, 'id' from asked join pg_class c on asked.kind = 'supabase' and c.oid = to_regclass('auth.users')
+  union
+  select v.relid, a.attname
+  from asked join verdict v on v.kind = 'policy' and v.attnum is not null and not asked.is_tasks
+  join pg_attribute a on a.attrelid = v.relid and a.attnum = v.attnum
+  join pg_index x on x.indrelid = v.relid and x.indisprimary and x.indkey::int2[] = array[v.attnum]
 ),
-
-expression as materialized (
-  select e.kind, e.oid, e.relid, e.clause,
-    -- Escapes go first: no name can forge a node. So does what would make equal expressions differ.
-    regexp_replace(regexp_replace(translate(e.tree, '«»', '__'), E'\\\\.', '_', 'g'), '( :location -?[0-9]+)? ?[}]', ' }', 'g') as tree
-  from (
-    select 'policy' as kind, p.oid, p.polrelid as relid, c.clause, c.tree::text as tree
-    from reached r
-    join pg_policy p on p.polrelid = r.oid
-    cross join lateral (values
-      ('using', case when p.polcmd <> 'a' then p.polqual end),
-      ('with check', case when p.polcmd in ('a', 'w', '*') then coalesce(p.polwithcheck, p.polqual) end)
-    ) as c (clause, tree)
-    where p.polroles && array(select oid from grantee) and c.tree is not null
-    union all
-    select 'default', d.oid, d.adrelid, null, d.adbin::text from reached r join pg_attrdef d on d.adrelid = r.oid
-    union all
-    select 'body', p.oid, null, null, p.prosqlbody::text from pg_proc p join identity_function i on i.oid = p.oid
-    union all
-    -- those of other roles, under whose rights a function or a view of theirs may read
-    select 'other', p.oid, p.polrelid, 'using', p.polqual::text
-    from pg_policy p
-    where p.polpermissive and p.polcmd in ('r', '*') and not p.polroles && array(select oid from grantee)
-      and p.polrelid = any (array(select objid from piece where classid = 'pg_class'::regclass and (within <> 0 or reader <> 0)))
-  ) e
-),
-
--- Equal under a collation that takes different strings for equal is not equal.
-distinct_tree as materialized (
-  select t.tree as original, regexp_replace(t.tree, ':opno (98)( [^{}]*:inputcollid '
-      || format('(%s) )', coalesce((select string_agg(oid::text, '|') from pg_collation where not collisdeterministic), 'none')),
-    E':opno 0\\2', 'g') as tree
-  from (select distinct tree from expression where tree is not null) t
-),
-
-reduction (original, step, tree) as (
-  select original, 0::bigint, tree from distinct_tree
-  union all
-  select d.original, n.step,
-    case
-      when n.step = 1 then regexp_replace(d.tree, '[{]([^{}]*)[}]', E'«\\1»', 'g')
-      when position(u.begins in d.tree) = 0 then d.tree -- there are more patterns than PostgreSQL keeps compiled
-      else regexp_replace(d.tree, u.pattern, u.word, 'g')
-    end
-  from reduction d
-  -- Where nothing is marked, the next level is.
-  cross join lateral (select case when d.tree like '%«%' then d.step + 1 else 1 end as step) n
-  left join reduces u on u.step = n.step - 1
-  where d.tree ~ '[{«]'
-),
-
-verdict as materialized (
-  select e.kind, e.oid, e.relid, e.clause, btrim(d.tree, '() ') as word,
-    substring(d.tree from '<(?:identity|leaking) ([0-9]+)>')::integer as attnum, d.tree ~ '<leak' as leaks
-  from expression e
-  join reduction d on d.original = e.tree and d.tree !~ '[{«]'
-),
-
--- Leakproof functions of PostgreSQL 15 to 18: what initdb makes so. No name tells: textregexeq is not one of them.
-sealed as materialized (
-  select p.oid
-  from pg_proc p
-  where p.proleakproof
-    and p.oid = any (regexp_split_to_array('56 57 60 61 62 63 64 65 66 67 68 69 70 72 73 74 84 144 145 146 147 148 149 150 151 157 158 159 160 161 162
-      163 164 165 166 167 168 169 184 185 235 236 240 241 242 243 244 245 246 247 248 249 250 251 252 253 287
-      288 289 290 291 292 293 294 295 296 297 298 299 300 301 302 303 304 305 306 307 308 309 310 311 313 316
-      318 350 351 354 355 356 358 359 360 377 404 406 407 409 458 459 467 468 469 470 471 472 474 475 476 477
-      478 479 481 482 619 652 655 656 657 658 659 677 678 679 680 681 716 717 740 741 742 743 754 830 831 832
-      833 834 835 836 842 852 853 854 855 856 857 888 889 890 891 892 893 920 921 922 923 924 925 926 999 1048
-      1049 1050 1051 1052 1053 1063 1064 1078 1086 1087 1088 1089 1090 1091 1092 1102 1103 1104 1105 1106 1107
-      1145 1152 1153 1154 1155 1156 1157 1162 1163 1164 1165 1166 1167 1246 1265 1288 1292 1314 1315 1319 1352
-      1353 1354 1355 1356 1357 1358 1370 1400 1401 1462 1463 1464 1465 1466 1467 1482 1483 1484 1485 1486 1581
-      1582 1592 1593 1594 1595 1596 1638 1639 1666 1667 1668 1669 1670 1671 1672 1691 1692 1693 1740 1742 1743
-      1781 1782 1850 1851 1852 1853 1854 1855 1856 1857 1858 1859 1860 1861 1948 1949 1950 1951 1952 1953 1954
-      2045 2052 2053 2054 2055 2056 2057 2160 2161 2163 2164 2166 2174 2175 2177 2178 2180 2188 2189 2190 2191
-      2192 2193 2194 2195 2311 2321 2557 2558 2790 2791 2792 2793 2794 2954 2955 2956 2957 2958 2959 2960 3231
-      3232 3233 3234 3235 3236 3251 3308 3309 3419 3420 3421 3422 3432 3696 4113 4114 4115 4116 4117 4118 4119
-      4123 5034 5035 5036 5037 5084 5085 5096 6342 6343 6364 6365 6367 6368 6369 6393 6394', '\s+')::oid[])
-),
-
--- 7. Whose rows: the column that says it, and the policies ------------------------------------------------------
 
 -- By its name; else by its key to the known users; else by its default; else by the policies themselves.
 owner_of as materialized (
-  select t.oid as table_oid, t.root, a.attnum, a.attname, a.attnotnull, a.atttypid, a.attcollation, k.oid is not null as is_known
+  select t.oid as table_oid, t.root, a.attnum, a.attname, a.attnotnull, a.atttypid, a.attcollation, k.oid is not null as is_known, o.is_named
   from touched t
   left join known k on k.oid = t.root
+  cross join asked
   cross join lateral (
-    select coalesce(
-      (select u.attname from pg_attribute u where u.attrelid = t.root and u.attname = k.owner_column and not u.attisdropped),
-      (select min(u.attname::text) from pg_attribute u
-       where u.attrelid = t.root and u.attname in (select o.attname from owner_name o where o.relname = '') and not u.attisdropped),
-      (select min(u.attname::text)
-       from pg_constraint f
-       join known ku on ku.oid = f.confrelid and ku.owner_column = 'id'
-       join pg_attribute u on u.attrelid = f.conrelid and u.attnum = f.conkey[1]
-       where f.conrelid = t.root and f.contype = 'f' and cardinality(f.conkey) = 1),
-      (select min(u.attname::text)
-       from verdict v join pg_attrdef d on d.oid = v.oid join pg_attribute u on u.attrelid = d.adrelid and u.attnum = d.adnum
-       where v.kind = 'default' and v.word = '<me>' and v.relid = t.root),
-      (select min(u.attname::text)
-       from verdict v join pg_attribute u on u.attrelid = v.relid and u.attnum = v.attnum
-       where v.kind = 'policy' and v.relid = t.root)
-    ) as attname
+    select w.attname, w.rank <= 2 or w.rank = 3 and asked.is_tasks as is_named
+    from (
+      select 1 as rank, u.attname from pg_attribute u where u.attrelid = t.root and u.attname = k.owner_column and not u.attisdropped
+      union all
+      select 2, u.attname from pg_attribute u
+      where u.attrelid = t.root and u.attname in (select o.attname from owner_name o where o.relname = '') and not u.attisdropped
+      union all
+      select case when asked.is_tasks then 3 else 5 end, u.attname
+      from pg_constraint f
+      join user_table ku on ku.oid = f.confrelid
+      join pg_attribute u on u.attrelid = f.conrelid and u.attnum = f.conkey[1]
+      where f.conrelid = t.root and f.contype = 'f' and cardinality(f.conkey) = 1
+      union all
+      select 4, u.attname
+      from verdict v join pg_attribute u on u.attrelid = v.relid and u.attnum = v.attnum
+      where v.kind = 'policy' and v.relid = t.root
+      union all
+      select case when asked.is_tasks then 3 else 6 end, u.attname
+      from verdict v join pg_attrdef d on d.oid = v.oid join pg_attribute u on u.attrelid = d.adrelid and u.attnum = d.adnum
+      where v.kind = 'default' and v.word = '{me}' and v.relid = t.root
+      union all
+      select 7, u.attname from pg_attribute u where u.attrelid = t.root and u.attname in (select c.attname from user_column c) and not u.attisdropped and u.attnum > 0
+    ) w
+    order by w.rank, w.attname
+    limit 1
   ) o
   join pg_attribute a on a.attrelid = t.oid and a.attname = o.attname and not a.attisdropped
 ),
 
--- A policy that asks for the parent's row, by a whole unique key of it: what that row's own policies let through, and
--- no more, counts. By the text that PostgreSQL gives of it, which is clear where all its operators and functions are
--- PostgreSQL's own.
-parent as materialized (
-  select v.oid, v.clause, v.relid as child, m.parent,
-    array(select a.attnum from pg_attribute a where a.attrelid = v.relid and a.attname = any (j.child_columns)) as child_key,
-    array(select a.attnum from pg_attribute a where a.attrelid = m.parent and a.attname = any (j.parent_columns)) as parent_key
-  from verdict v
-  join pg_policy p on p.oid = v.oid
-  join pg_class c on c.oid = v.relid
+-- Each policy condition that applies to the API, for each command it is asked for: does it hold rows back?
+clause as materialized (
+  select p.*, s.is_identity,
+    s.is_identity or p.word in ('{no}', '{staff}')
+      or p.word in ('{member}', '{rank}', '{list has}', '{list ranked}', '{mix}', '{parent}') and not m.is_open and (p.seen !~ 'parent' or m.is_guarded and m.is_whole) as is_held
+  from reached_policy p
+  left join owner_of o on o.table_oid = p.polrelid and o.root = p.polrelid
+  cross join asked
   cross join lateral (
-    select min(d.refobjid) as parent
+    select p.attnum is not null and (o.attnum is null or p.attnum = o.attnum or not o.is_named
+      or not (o.is_known and exists (select from pg_attribute a where a.attrelid = p.polrelid and a.attnum = p.attnum and a.attname in ('title', 'description', 'category', 'key')))
+        and (p.clause = 'using' or not exists (
+          select from granted g where g.objid = p.polrelid and g.privilege = case p.cmd when 'a' then 'INSERT' else 'UPDATE' end and g.subid in (0, o.attnum)))) as is_identity
+  ) s
+  -- Rows of other tables that the caller may see count where the policies of those hold.
+  cross join lateral (
+    select coalesce(bool_and(t.relrowsecurity and d.refobjid in (select oid from reached) and not exists (
+      select from reached_policy q where q.polrelid = d.refobjid and q.clause = 'using' and q.polpermissive and q.cmd = 'r'
+        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{mix}', '{parent}', '{list has}', '{list ranked}'))), false) as is_guarded,
+      -- the whole of a unique key is compared, or the one column in question
+      coalesce(bool_or(p.text ~ ' in \( select ' or exists (
+        select from pg_index x
+        where x.indrelid = d.refobjid and x.indisunique and x.indpred is null and x.indexprs is null and not exists (
+          select from pg_attribute a where a.attrelid = x.indrelid and a.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1])
+            and p.text !~ ('\.(?:q_)?' || lower(a.attname) || ' = \(?row\.|row\.[\w$]+\)?(?:::\w+)? = \(?[\w$]+\.(?:q_)?' || lower(a.attname) || '\y')))), false) as is_whole,
+      -- a table that others may write, or the numbers of tasks, which each user has from 1 on
+      coalesce(bool_or(not t.relrowsecurity and t.oid in (select oid from effective where privilege in ('INSERT', 'UPDATE'))
+        or t.oid in (select oid from known where relname = 'tasks') and d.refobjsubid = 1 and p.text !~ 'row\.user_id|user_id in \('), false) as is_open
     from pg_depend d
-    where d.classid = 'pg_policy'::regclass and d.objid = v.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> v.relid
-    having count(distinct d.refobjid) = 1
+    join pg_class t on t.oid = d.refobjid
+    where d.classid = 'pg_policy'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> p.polrelid
   ) m
-  cross join lateral (
-    select regexp_replace(replace(pg_get_expr(case v.clause when 'using' then p.polqual else coalesce(p.polwithcheck, p.polqual) end, p.polrelid), '"', ''),
-      '\s+', ' ', 'g') as said
-  ) x
-  cross join lateral (
-    select array_agg(case when e.part[1] = c.relname then e.part[2] else e.part[4] end) as child_columns,
-      array_agg(case when e.part[1] = c.relname then e.part[4] else e.part[2] end) as parent_columns
-    from regexp_matches(x.said, '([\w$]+)\.([\w$]+) = ([\w$]+)\.([\w$]+)', 'g') as e (part)
-    where (e.part[1] = c.relname) <> (e.part[3] = c.relname)
-  ) j
-  where v.kind = 'policy' and v.attnum is null
-    and x.said ~ '^\(?EXISTS \( SELECT [^()]*FROM [\w$.]+( [\w$]+)? WHERE [^|]*\)\)?$'
-    and x.said !~ ' (OR|NOT|CASE|UNION|JOIN|GROUP|LIMIT|OPERATOR) |OPERATOR\('
-    and not exists (
-      select from pg_depend d
-      where d.classid = 'pg_policy'::regclass and d.objid = v.oid
-        and (d.refclassid = 'pg_operator'::regclass
-          or d.refclassid = 'pg_proc'::regclass and d.refobjid not in (select oid from identity_function))
-    )
 ),
 
--- Each policy clause that applies to the API, for each command it is asked for.
-clause as materialized (
-  select p.oid, p.polname, p.polrelid, p.polcmd, p.polpermissive, v.clause, c.cmd, v.leaks,
-    0 = any (p.polroles) or api.oid = any (p.polroles) as is_for_api,
-    coalesce((v.relid, v.attnum) in (select table_oid, attnum from owner_of where table_oid = root), false) as is_identity,
-    exists (
-      select from parent a join pg_index x on x.indrelid = a.parent
-      where a.oid = v.oid and a.clause = v.clause and x.indisunique and x.indpred is null and x.indexprs is null
-        and (x.indkey::int2[])[0:x.indnkeyatts - 1] <@ a.parent_key
-        -- Whatever guards the parent guards the child.
-        and exists (select from pg_class t where t.oid = a.parent and t.relrowsecurity and t.oid in (select oid from reached))
-        and not exists (
-          select from verdict w join pg_policy g on g.oid = w.oid
-          where w.relid = a.parent and w.kind = 'policy' and w.clause = 'using' and g.polpermissive and g.polcmd in ('r', '*')
-            and w.attnum is null and w.oid not in (select oid from parent)
-        )
-    ) as asks_parent
-  from verdict v
-  cross join api
-  join pg_policy p on p.oid = v.oid
-  join (values ('r', 'using'), ('a', 'with check'), ('w', 'using'), ('w', 'with check'), ('d', 'using')) as c (cmd, clause)
-    on c.clause = v.clause and p.polcmd::text in ('*', c.cmd)
-  where v.kind = 'policy'
+-- What the API may really do: where row security is on, a command without a policy, or with one that is false, is shut.
+effective as materialized (
+  select u.oid, u.privilege
+  from right_on u
+  join pg_class c on c.oid = u.oid
+  left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as m (privilege, cmd) on m.privilege = u.privilege
+  where m.cmd is not null and (not c.relrowsecurity or c.relkind not in ('r', 'p') or exists (
+    select from reached_policy p where p.polrelid = u.oid and p.cmd = m.cmd and p.polpermissive and p.word <> '{no}'))
 ),
 
 -- Tables that hold nobody's rows: the API may only read them, they name no owner, belong to no row that does, and look
@@ -976,8 +1357,9 @@ clause as materialized (
 lookup as materialized (
   select r.oid
   from reached r
-  where r.relkind in ('r', 'p') and r.relrowsecurity and not r.is_known
-    and r.oid not in (select oid from right_on where privilege <> 'SELECT')
+  cross join asked
+  where r.relkind in ('r', 'p') and not r.is_known
+    and r.oid not in (select oid from effective where privilege <> 'SELECT')
     and r.oid not in (select table_oid from owner_of)
     and exists (select from right_on g where g.oid = r.oid)
     and not exists (select from pg_inherits i where r.oid in (i.inhparent, i.inhrelid))
@@ -991,14 +1373,16 @@ lookup as materialized (
     )
     and not exists (
       select from pg_attribute a
-      join pg_attribute b on b.attname = a.attname and b.atttypid = a.atttypid and b.attrelid in (select oid from known)
+      join pg_attribute b on b.attname = a.attname and b.atttypid = a.atttypid
       where a.attrelid = r.oid and a.attnum > 0 and b.attnum > 0 and a.atttypid = 'text'::regtype
+        and case when asked.is_tasks then b.attrelid in (select oid from known)
+          else b.attrelid in (select table_oid from owner_of) and a.attname not in ('name', 'title', 'description', 'code', 'label', 'slug', 'type', 'status', 'key', 'value', 'content') end
     )
 ),
 
--- 8. Rights of others: does a function or a view that runs with them get past row security? ---------------------
+-- 10. Rights of others: does a function or a view that runs with them reach rows that the caller may not? -----------
 
--- Roles that need no grant: they pass row security, or can give themselves whatever they lack.
+-- Roles that need no grant: they bypass row security, or can give themselves whatever they lack.
 strong as materialized (
   select r.oid
   from pg_roles r
@@ -1010,22 +1394,40 @@ strong as materialized (
     )
 ),
 
+-- Tables that look as if they hold somebody's rows, also where the API has no right on them.
+personal as materialized (
+  select c.oid
+  from pg_class c
+  cross join asked
+  where c.relkind in ('r', 'p', 'f', 'm') and c.oid >= 16384 and c.oid not in (select oid from lookup)
+    and (c.relrowsecurity or c.relkind in ('f', 'm') or c.oid in (select table_oid from owner_of)
+      or exists (
+        select from pg_attribute a
+        where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and (
+          a.attname in (select u.attname from user_column u)
+          or a.attname ~* '(^|_)(user|owner|member|author|account|customer|tenant|profile|person|email|password|secret|token)(_?id|s)?$|_by$'
+          or asked.is_tasks and a.atttypid = 'text'::regtype
+            and exists (select from pg_attribute b where b.attrelid in (select oid from known) and b.attname = a.attname and b.atttypid = a.atttypid and b.attnum > 0))
+      )
+      or exists (select from pg_constraint f where f.conrelid = c.oid and f.contype = 'f' and f.confrelid in (select oid from user_table)))
+),
+
 -- Whose rights decide, over which relation; is it more than the policies of the caller let through?
 borrowed as materialized (
   select b.within, b.reader, b.owner, c.oid, c.relkind, format('%I.%I', n.nspname, c.relname) as name,
     c.oid in (select oid from mine) as is_mine, c.relnamespace in (select oid from usable) as is_usable,
-    c.oid not in (select oid from lookup)
+    (c.oid < 16384 or c.relkind = 'v' or c.oid in (select oid from personal))
     and case
       when c.oid < 16384 then not has_table_privilege(api.oid, c.oid, 'select') and b.reader >= 16384
-      when c.relkind not in ('r', 'p', 'f', 'm') then b.reader = 0
+      when c.relkind not in ('r', 'p', 'f', 'm') then b.reader = 0 and false
       when b.owner in (select oid from strong) then true
       when not c.relrowsecurity or c.relkind in ('f', 'm') then pg_has_role(b.owner, c.relowner, 'usage')
         or has_any_column_privilege(b.owner, c.oid, 'select, insert, update') or has_table_privilege(b.owner, c.oid, 'delete')
       else pg_has_role(b.owner, c.relowner, 'usage') and not c.relforcerowsecurity
         or (pg_has_role(b.owner, c.relowner, 'usage') or has_any_column_privilege(b.owner, c.oid, 'select, update'))
           and exists (
-            select from pg_policy p join verdict v on v.oid = p.oid and v.kind in ('policy', 'other') and v.clause = 'using'
-            where p.polrelid = c.oid and p.polpermissive and v.attnum is null
+            select from policies p join verdict v on v.oid = p.oid and v.kind = 'policy' and v.clause = 'using'
+            where p.polrelid = c.oid and p.polpermissive and p.polcmd in ('r', '*') and v.attnum is null and v.word <> '{no}'
               and exists (select from unnest(p.polroles) as g where g = 0 or pg_has_role(b.owner, g, 'usage'))
           )
     end as is_past
@@ -1036,117 +1438,173 @@ borrowed as materialized (
     left join pg_proc f on f.oid = p.within
     where p.classid = 'pg_class'::regclass and (p.within <> 0 or p.reader <> 0)
   ) b
-  cross join api
+  cross join (select oid from api order by oid limit 1) api
   join pg_class c on c.oid = b.objid and c.relkind in ('r', 'p', 'f', 'm', 'v')
   join pg_namespace n on n.oid = c.relnamespace
 ),
 
--- What a body does besides reading and writing tables.
+-- What a body does besides reading and writing tables. A statement begins a line of its own, after ; or a keyword.
 deed as materialized (
   select c.oid, w.kind, w.what
   from code c
-  cross join asked
+  cross join literal l
   cross join lateral (values
-    ('names', 'sets who the user is or how row security works: what follows runs as somebody else',
-      c.body ~* format('set_config\s*\(\s*(''(%1$s|%2$s)''|[^''\s])|\yset\s+((local|session)\s+)?(%1$s|%2$s|session\s+authorization)\y',
-        regexp_replace(asked.setting, '\W', '[\&]', 'g'), 'role|session_authorization|row_security|session_replication_role')),
+    ('names', 'sets who the user is or how row security works: what follows runs as another',
+      c.body ~* format('set_config\s*\(\s*(''(%1$s|%2$s)''|[^''\s])|(^|;|\y(begin|then|else|loop)\y)\s*set\s+((local|session)\s+)?(%1$s|%2$s|session\s+authorization)\y',
+        coalesce(l.settings, '$'), 'role|session_authorization|row_security|session_replication_role')),
+    ('keeps', 'leaves something in the session, which a pool hands to the next user: a temporary table, or a setting that outlives the transaction',
+      c.body ~* '\ycreate\s+(local\s+|global\s+)?temp(orary)?\s+(table|view|sequence)\y(?!.*\yon\s+commit\s+drop\y)|\yinto\s+temp(orary)?\y|set_config\s*\([^()]*(\([^()]*\)[^()]*)*,\s*(false|''f(alse)?'')\s*\)'),
+    ('stores', 'makes large objects, which belong to the role of all users: each of them reads every one',
+      c.body ~* '\y(lo_creat\w*|lo_from_bytea|lo_import)\y'),
+    ('locks', 'takes an advisory lock keyed by the user, which everybody sees in pg_locks: one learns that another is at work',
+      c.body ~* '\ypg_(try_)?advisory_\w*lock\w*\s*\(.*(current_setting|\y(new|old)\.|user|owner|tenant)'),
     ('tells', 'tells every listening session about it: users see what others do', c.body ~* '\y(pg_)?notify\y' or c.prosrc = 'triggered_change_notification'),
-    ('carries', 'carries rows out of the tables: to large objects, files, programs or other servers, where no policy holds',
+    ('carries', 'copies rows to large objects, files, programs or other servers, where no policy holds',
       c.body ~* '\y(lo_\w+|loread|lowrite|dblink\w*|pg_(read|write)\w*_file\w*|pg_file_write|copy\s|pg_logical_emit_message)\y|\ycopy\y'),
     ('is dynamic', 'runs SQL that it puts together itself', c.body ~* '\yexecute\y' or c.lanname not in ('sql', 'plpgsql', 'internal', 'c'))
   ) as w (kind, what, does)
   where w.does
 ),
 
--- Functions that run with the rights of their owner, and more than the API has. As a trigger one may keep a log where
--- the API does not come: that is no way to another user's row.
-definer as materialized (
-  select c.oid, c.name, c.owner_name, c.is_public, c.has_path, c.is_migrated, p.automatic, b.names
-  from code c
-  join (select distinct objid, automatic from piece where classid = 'pg_proc'::regclass) p on p.objid = c.oid
+-- Is every statement held to the user that reaches a table past its policies? Of bodies that cannot be read: no.
+reach_past as materialized (
+  select b.within, b.name, b.is_mine, b.is_usable, b.oid,
+    case when b.oid < 16384 or b.relkind in ('m', 'f') then false else coalesce(h.is_held, false) end as is_held, h.is_written, h.is_read_somewhere
+  from borrowed b
   left join lateral (
-    select string_agg(distinct x.name, ', ') filter (where x.is_past) as names,
-      coalesce(bool_or(x.is_past), false) as is_past,
-      coalesce(bool_or(x.is_mine or x.is_usable and not c.has_path), false) as is_near
-    from borrowed x where x.within = c.oid
-  ) b on true
-  where c.prosecdef and (not c.is_authored or b.is_past and b.is_near)
-    and (p.automatic or c.oid in (select oid from callable))
-    and case
-      when c.proowner in (select oid from self) then false
-      when c.is_trigger then (b.is_near or exists (select from deed d where d.oid = c.oid))
-        and (b.is_past or c.proowner in (select oid from strong))
-      when c.proowner in (select oid from strong) then true
-      else b.is_past or exists (select from deed d where d.oid = c.oid and d.kind = 'is dynamic')
-        and exists (
-          select from pg_class t
-          where t.relkind in ('r', 'p', 'f', 'm', 'v') and t.oid >= 16384
-            and (pg_has_role(c.proowner, t.relowner, 'usage') or has_any_column_privilege(c.proowner, t.oid, 'select, insert, update'))
-        )
-    end
+    select bool_and(t.is_held) as is_held, bool_or(t.is_written) as is_written, true as is_read_somewhere
+    from touches t
+    where t.relid = b.oid and t.function in (select p.objid from piece p where p.within = b.within and p.classid = 'pg_proc'::regclass)
+    having count(*) > 0
+  ) h on true
+  where b.within <> 0 and b.is_past
+    -- a name that no statement reads from is a column's or a variable's
+    and (h.is_read_somewhere or b.relkind not in ('r', 'p') or not exists (select from code_named f where f.oid = b.within))
 ),
 
--- 9. The checks, one each, named as its check_name --------------------------------------------------------------
+-- A guard: if it is not … then raise. With <> or a plain not, null passes it: whoever has no row at all.
+guarded as materialized (
+  select f.oid, bool_or(g.is_safe) as is_safe, bool_or(not g.is_safe) as is_open
+  from code_named f
+  cross join lateral (
+    select m.part[1] as test from regexp_matches(f.text, '\yif ((?:(?!\ythen\y).)*?) then (?:raise|return)', 'g') m (part)
+  ) t
+  cross join lateral (
+    select t.test ~ '^not ?\(? ?exists|is distinct from|is not true|coalesce|not found' or exists (
+        select from body h where t.test ~ ('^not (?:[\w$]+\.)?' || lower(h.proname) || ' ?\(') and h.code ~* '\yexists\y|\ycoalesce\y|\ycount\y'
+      ) as is_safe
+  ) g
+  where t.test ~ '{me}|\yselect\y|\(|<>|!=|\ynot\y' and t.test !~ '^{me} is null$|^\(?{me} is null\)?$'
+  group by f.oid
+),
 
+-- Functions that run with the rights of their owner, and more than the API has.
+definer as materialized (
+  select c.oid, c.name, c.owner_name, c.is_public, c.has_path, c.is_migrated, c.is_trigger, p.automatic, b.names, b.held_names, g.is_safe, g.is_open, b.is_near, b.is_told,
+    c.oid in (select oid from callable) as is_callable, d.is_dynamic, c.proowner in (select oid from strong) as is_strong
+  from code c
+  join (select objid, bool_and(automatic) as automatic from piece where classid = 'pg_proc'::regclass group by objid) p on p.objid = c.oid
+  left join guarded g on g.oid = c.oid
+  cross join lateral (
+    select string_agg(distinct x.name, ', ') filter (where not x.is_held) as names,
+      string_agg(distinct x.name, ', ') filter (where x.is_held) as held_names,
+      coalesce(bool_or(x.is_mine or x.is_usable and not c.has_path), false) as is_near,
+      coalesce(bool_or(x.is_written and not x.is_held and x.oid in (select oid from effective where privilege = 'SELECT')), false) as is_told
+    from reach_past x where x.within = c.oid
+  ) b
+  cross join lateral (select exists (select from deed d where d.oid = c.oid and d.kind in ('is dynamic', 'carries')) as is_dynamic) d
+  where c.prosecdef and c.proowner not in (select oid from self)
+    and c.oid not in (select oid from passing_function)
+    and (b.names is not null or b.held_names is not null or d.is_dynamic and exists (
+      select from personal y join pg_class t on t.oid = y.oid
+      where (pg_has_role(c.proowner, t.relowner, 'usage') or has_any_column_privilege(c.proowner, t.oid, 'select, insert, update'))
+        and not (t.relrowsecurity and t.relforcerowsecurity and c.proowner not in (select oid from strong) and not exists (
+          select from policies p where p.polrelid = t.oid and exists (select from unnest(p.polroles) as g where g = 0 or pg_has_role(c.proowner, g, 'usage')))))
+      or c.lanname in ('c', 'internal') and not c.is_authored)
+    and (not c.is_authored or b.is_near)
+    and (not c.is_trigger or b.is_near or exists (select from deed d where d.oid = c.oid and d.kind <> 'is dynamic'))
+),
+
+-- 11. The checks, one each, named as its check_name ------------------------------------------------------------------
+
+-- Was something asked for that is not there?
 missing as materialized (
-  select 'hole' as severity, m.object,
-    format('%s does not exist: this is no database of this API, or its migrations were not applied', m.object) as finding,
-    '-- make migrate' as remedy
-  from (
-    select format('role %I', role) as object from asked where not exists (select from api)
+  select m.severity, m.object, m.finding, m.remedy
+  from asked
+  cross join lateral (
+    select 'hole' as severity, format('role %I', w.rolname) as object, format('role %I does not exist: this is no database of this API, or audit.role is mistyped', w.rolname) as finding, '-- make migrate, or set audit.role' as remedy
+    from wanted_role w where w.rolname not in (select rolname from pg_roles)
     union all
-    select format('schema %I', home) from asked where not is_tasks and not exists (select from home)
+    select 'hole', 'no role', 'no role holds a privilege on a table with row security: this is no database of this API, or its migrations were not applied, or audit.role must say how its role is called', '-- make migrate, or set audit.role'
+    where not exists (select from wanted_role)
     union all
-    select format('table %I.%I', asked.home, k.relname)
-    from asked cross join owner_name k
-    where k.relname <> '' and k.relname not in (select relname from known)
+    select 'hole', format('schema %I', s.name), format('schema %I does not exist: audit.schema is mistyped, or the migrations were not applied', s.name), '-- make migrate, or set audit.schema'
+    from unnest(asked.schemas) s (name) where s.name not in (select nspname from pg_namespace)
     union all
-    select format('function %s()', rtrim(identity, '()')) from asked
-    where identity is not null and not exists (select from identity_function)
+    select 'hole', format('table %s', concat_ws('.', coalesce(k.nspname, case when asked.is_tasks then 'app' end), k.relname)), format('table %s does not exist: audit.owners is mistyped, or the migrations were not applied', k.relname), '-- make migrate, or set audit.owners'
+    from owner_name k where k.relname <> '' and k.relname not in (select relname from known)
+    union all
+    select 'hole', 'function app.current_user_id()', 'function app.current_user_id() does not exist: the policies have nothing to ask', '-- make migrate' where asked.is_tasks and to_regprocedure('app.current_user_id()') is null
+    union all
+    select 'hole', format('audit.preset %s', asked.preset), format('there is no preset %s', asked.preset), '-- one of supabase, postgrest, postgraphile' where asked.preset not in ('', 'tasks', 'supabase', 'postgrest', 'postgraphile')
+    union all
+    select 'warning', s.name, format('no policy names the setting %s, by itself or by a function: audit.setting is mistyped, or nothing in this database depends on it', s.name), '-- set audit.setting'
+    from unnest(asked.settings) s (name) where s.name not in (select name from setting_read) and not asked.is_tasks
   ) m
+),
+
+-- What was assumed where nobody said it?
+assumed as materialized (
+  select 'note', coalesce((select names from apis), 'no role'),
+    format('assumed: the application works as %s; %s; its schemas are %s', coalesce((select names from apis), 'no role'),
+      coalesce('the user is named in ' || (select string_agg(name, ', ' order by name) from identity_setting), 'no policy names a setting'),
+      coalesce((select string_agg(quote_ident(nspname), ', ' order by nspname) from home), 'none'))
+      || case when asked.kind <> '' then format(' (preset %s)', asked.kind) else '' end,
+    '-- if that is wrong, set audit.role, audit.setting and audit.schema'
+  from asked
+  where not asked.is_tasks and (asked.roles is null or asked.settings is null) and exists (select from api)
 ),
 
 role_attribute as materialized (
   select 'hole', s.way,
     format('%s has the attribute %s: it %s',
-      case when s.is_api then 'the API role' else 'the API role can become this role, which' end, a.attribute, a.danger),
-    format('alter role %I no%s;', s.rolname, lower(a.attribute))
+      case when s.is_api then 'the API role' else 'the API role can become this role, which' end, string_agg(a.attribute, ', '), min(a.danger)),
+    case when s.is_api then string_agg(format('alter role %I no%s;', s.rolname, lower(a.attribute)), ' ')
+      else (select format('revoke %I from %I;', g.rolname, m.rolname) from pg_roles g, pg_roles m where m.oid = s.path[1] and g.oid = s.path[2]) end
   from self s
   join pg_roles r on r.oid = s.oid
   cross join lateral (values
-    (r.rolsuper, 'SUPERUSER', 'passes every check, row security included, and reads and changes every user''s rows'),
+    (r.rolsuper, 'SUPERUSER', 'bypasses every check, row security included, and reads and changes every user''s rows'),
     (r.rolbypassrls, 'BYPASSRLS', 'reads and changes every user''s rows, as if there were no policy'),
     (r.rolcreaterole, 'CREATEROLE', 'can make roles, and grant itself others, that see more than one user'),
-    (r.rolcreatedb, 'CREATEDB', 'can copy a template database, or make one in which nothing keeps users apart'),
+    (r.rolcreatedb, 'CREATEDB', 'can copy a template database, or make one in which nothing isolates users'),
     (r.rolreplication, 'REPLICATION', 'can read every user''s changes from the write-ahead log')
   ) as a (is_set, attribute, danger)
   where a.is_set and (s.is_api or s.rolname not like 'pg\_%')
+  group by s.way, s.is_api, s.rolname, s.path
 ),
 
+-- One row for each role that was granted: what lies behind it is listed there.
 role_membership as materialized (
-  select 'hole', s.way,
-    format('the API role is a member of %I, directly or through others: it can %s', s.rolname,
-      coalesce(d.danger, 'use its privileges, and see and change what its policies and grants let through')),
-    (select format('revoke %I from %I;', g.rolname, m.rolname) from pg_roles g, pg_roles m where m.oid = s.path[1] and g.oid = s.path[2])
-  from self s
-  left join (values
-    ('pg_read_all_data', 'read every table, so the day a table lacks row security it reads every user''s rows'),
-    ('pg_write_all_data', 'write to every table, whatever was granted'),
-    ('pg_read_server_files', 'read the server''s files, among them the tables themselves'),
-    ('pg_write_server_files', 'write the server''s files, and so take over the server'),
-    ('pg_execute_server_program', 'run programs as the server, and so read and change every user''s rows'),
-    ('pg_monitor', 'watch the statements and statistics of everybody else'),
-    ('pg_read_all_stats', 'watch the statements and statistics of everybody else'),
-    ('pg_read_all_settings', 'read settings that are hidden from others'),
-    ('pg_stat_scan_tables', 'look into tables with monitoring functions, which ignore row security'),
-    ('pg_signal_backend', 'cancel and end other users'' requests'),
-    ('pg_checkpoint', 'slow down the server with checkpoints'),
-    ('pg_maintain', 'lock every table, and count its rows with VACUUM VERBOSE'),
-    ('pg_create_subscription', 'make subscriptions, which write past row security'),
-    ('pg_use_reserved_connections', 'take the connections kept for administrators'),
-    ('pg_database_owner', 'do what the owner of the database can')
-  ) as d (rolname, danger) on d.rolname = s.rolname
-  where not s.is_api
+  select case when bool_or(m.is_hole) then 'hole' else 'hint' end,
+    (array_agg(m.way order by m.is_hole desc, m.is_above desc, cardinality(m.path) desc))[1],
+    format('the API role is a member of %I%s: it can %s', m.direct,
+      case when count(*) > 1 then format(', and so of %s more', count(*) - 1) else '' end,
+      coalesce(string_agg(m.danger, '; ') filter (where m.is_hole), 'use its privileges, and there are none yet')),
+    min(m.remedy)
+  from (
+    select s.way, s.path, s.is_above, g.rolname as direct, format('revoke %I from %I;', g.rolname, a.rolname) as remedy,
+      d.danger is not null or s.rolname in (select rolname from predefined) or exists (select from policies p where s.oid = any (p.polroles))
+        or exists (select from granted x where x.grantee = s.oid and not (x.kind = 'schema' and x.privilege = 'USAGE') and not x.is_foreign)
+        or exists (select from pg_shdepend x where x.refobjid = s.oid and x.deptype = 'o') as is_hole,
+      coalesce(d.danger, 'use the privileges of ' || quote_ident(s.rolname) || ', and see what its policies let through') as danger
+    from self s
+    join pg_roles a on a.oid = s.path[1]
+    join pg_roles g on g.oid = s.path[2]
+    left join predefined d on d.rolname = s.rolname
+    where not s.is_api and not exists (select from pg_roles r where r.oid = s.oid and (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication))
+  ) m
+  group by m.direct
   union all
   select 'warning', format('%s -> %I', api.name, r.rolname),
     format('the API role is a member of %I: without the options to inherit, set or administer it this gives nothing yet, but one ALTER away it does', r.rolname),
@@ -1157,19 +1615,19 @@ role_membership as materialized (
   where not (m.inherit_option or m.set_option or m.admin_option)
 ),
 
+-- Logins and workers may well be members of the API's role: then they are the API, and name users as it does.
 role_impersonation as materialized (
-  select 'hole',
+  select 'hint',
     (select string_agg(quote_ident(s.rolname), ' -> ' order by w.step desc)
      from unnest(i.path) with ordinality as w (oid, step) join pg_roles s on s.oid = w.oid),
-    format('%I can become the API role, directly or through others, and then name any user in the setting and read their rows', r.rolname),
-    format('revoke %s from %I;', api.name, f.rolname)
+    format('%I can become the API role, and then name any user in the setting, as the API does', r.rolname),
+    format('revoke %I from %I; -- if it is not part of the API', t.rolname, f.rolname)
   from impersonator_path i
-  cross join api
   join pg_roles r on r.oid = i.oid
   join pg_roles f on f.oid = i.path[2]
+  join pg_roles t on t.oid = i.path[1]
 ),
 
--- Rights of owners can't be revoked. Beyond 25 objects a role's list is cut: one is enough to act.
 role_ownership as materialized (
   select 'hole', o.object,
     format('this %s belongs to %s: its owner can change it, grant it and switch its protection off', o.type,
@@ -1210,18 +1668,20 @@ role_ownership as materialized (
 ),
 
 role_limit as materialized (
-  select 'warning', api.name, format('the API role has no %s: %s', l.name, l.danger),
-    format('alter %s set %s = %L;', case when e.place like 'role ' || api.name || '%' then e.place else 'role ' || api.name end, l.name, l.value)
+  select case when asked.is_tasks then 'warning' else 'hint' end, api.name, format('the API role has no %s: %s', string_agg(l.name, ', '), min(l.danger)),
+    string_agg(format('alter %s set %s = %L;', case when e.place like 'role ' || api.name || '%' then e.place else 'role ' || api.name end, l.name, l.value), ' ')
   from (values
     ('statement_timeout', '5s', 'one statement can keep a connection, and everybody who waits for it, busy for ever'),
-    ('lock_timeout', '2s', 'requests queue without end behind somebody''s lock'),
+    ('lock_timeout', '2s', 'requests queue without end behind a lock'),
     ('idle_in_transaction_session_timeout', '10s', 'a client that stalls in a transaction keeps its locks for ever')
   ) as l (name, value, danger)
   cross join api
+  cross join asked
   left join lateral (
-    select s.place, s.value from role_setting s where s.name = l.name order by s.rank desc limit 1
+    select s.place, s.value from role_setting s where s.name = l.name and s.rolname = api.rolname order by s.rank desc limit 1
   ) e on true
-  where e.value is null or e.value ~ '^0*[a-z]*$'
+  where (e.value is null or e.value ~ '^0*[a-z]*$') and (asked.is_tasks or asked.kind = '' and l.name = 'statement_timeout')
+  group by asked.is_tasks, api.name, case when asked.is_tasks then l.name end
 ),
 
 -- What the API's session relies on besides `watched`. To lack it opens no way to another user's row, and the API
@@ -1282,12 +1742,12 @@ session as materialized (
   where asked.is_tasks and lower(chr(case when d.encoding >= 0 then 196 end)) <> chr(228)
 ),
 
--- Logins from outside, that nothing here holds back. The server's first superuser (10) is always there.
 role_leftover as materialized (
-  select 'warning', quote_ident(r.rolname),
-    format('this login %s, and owns neither the database nor its schema: whoever has its password reads and changes every user''s rows', a.can),
+  select case when asked.is_tasks then 'warning' else 'hint' end, quote_ident(r.rolname),
+    format('this login %s, and owns neither the database nor its schema: who has its password reads and changes every user''s rows', a.can),
     a.remedy
-  from pg_roles r
+  from asked
+  cross join pg_roles r
   cross join lateral (values
     (r.rolsuper, 'is a superuser', format('alter role %I nosuperuser; -- or nologin', r.rolname)),
     (r.rolbypassrls and not r.rolsuper, 'bypasses row security', format('alter role %I nobypassrls; -- or nologin', r.rolname)),
@@ -1303,26 +1763,31 @@ role_leftover as materialized (
     and r.oid not in (select datdba from pg_database where datname = current_database())
     and r.oid not in (select nspowner from home)
     and r.oid not in (select oid from self)
+    and (asked.is_tasks or r.rolname !~ '^(supabase_|postgres$|rds|cloudsql|azure|neon|doadmin|authenticator$)')
 ),
 
 row_security as materialized (
-  select 'hole', r.name,
-    'row security is off for this table, which the API role can reach: every user reads, and with the privilege for it changes, every other user''s rows',
-    format('alter table %s enable row level security; alter table %1$s force row level security;', r.name)
+  select case when r.oid in (select oid from lookup) then 'hint' else 'hole' end, r.name,
+    case when r.oid in (select oid from lookup) then 'row security is off for this table, which looks as if it held nobody''s rows: every user reads it'
+      else format('row security is off for this table, and the API role may %s: each user reaches every other user''s rows',
+        (select string_agg(distinct lower(u.privilege), ', ') from right_on u where u.oid = r.oid)) end,
+    format('alter table %s enable row level security;', r.name) || case when asked.is_tasks then format(' alter table %s force row level security;', r.name) else ' -- and a policy for those who may' end
   from reached r
-  where r.relkind in ('r', 'p') and not r.relrowsecurity
+  cross join asked
+  where r.relkind in ('r', 'p') and not r.relrowsecurity and not r.is_platform
 ),
 
+-- The owner passes row security unless it is forced. That is a way only where something of the owner's runs for the API.
 row_security_not_forced as materialized (
-  select 'hole', r.name,
-    'row security is not forced for this table: whatever runs as its owner (a function, a view, a job) passes over every user''s rows',
+  select 'hint', r.name,
+    'row security is not forced for this table: what runs as its owner (a job, a migration) is not held to the policies',
     format('alter table %s force row level security;', r.name)
   from reached r
-  where r.relkind in ('r', 'p') and r.relrowsecurity and not r.relforcerowsecurity
+  cross join asked
+  where asked.is_tasks and r.relkind in ('r', 'p') and r.relrowsecurity and not r.relforcerowsecurity
     and r.oid not in (select oid from lookup) and r.oid not in (select oid from shard)
 ),
 
--- Not so made: it came before sql/citus.sql was run for its server.
 shard_unprepared as materialized (
   select 'warning', format('%I.%I', n.nspname, c.relname),
     'Citus cannot write to this shard for the API role, nor move it while it is written to: its users'' writes are refused',
@@ -1337,9 +1802,9 @@ shard_unprepared as materialized (
 foreign_table as materialized (
   select 'hole', r.name,
     'the API role can reach this foreign table: its rows lie on another server, where no policy of this database holds',
-    format('revoke all on %s from %s, public;', r.name, api.name)
-  from reached r cross join api
-  where r.relkind = 'f'
+    format('revoke all on %s from %s, public;', r.name, apis.names)
+  from reached r cross join apis
+  where r.relkind = 'f' and not r.is_platform
   union all
   select 'warning', format('%I.%I', n.nspname, c.relname),
     'this foreign table is a partition or child of a table that the API works with: users'' rows lie on another server, where no policy of this database holds',
@@ -1351,18 +1816,34 @@ foreign_table as materialized (
 
 materialized_view as materialized (
   select 'hole', r.name,
-    'the API role can reach this materialised view: it keeps a copy of the rows that its owner saw, without row security, which it cannot have',
-    format('revoke all on %s from %s, public;', r.name, api.name)
-  from reached r cross join api
-  where r.relkind = 'm'
+    'the API role can reach this materialized view: it keeps a copy of the rows that its owner saw, and no policy can hold on it',
+    format('revoke all on %s from %s, public;', r.name, apis.names)
+  from reached r cross join apis
+  where r.relkind = 'm' and not r.is_platform and exists (
+    select from pg_rewrite w join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.oid
+    where w.ev_class = r.oid and (d.refobjid in (select oid from personal) or exists (select from pg_class v where v.oid = d.refobjid and v.relkind = 'v')))
+),
+
+-- Views of the owner that filter by the user in all that they read. Only a barrier holds functions of the caller back.
+filtered_view as materialized (
+  select v.oid, exists (select from pg_options_to_table(c.reloptions) o where o.option_name = 'security_barrier' and o.option_value::boolean) as is_barrier,
+    exists (select from effective e where e.oid = v.oid and e.privilege in ('INSERT', 'UPDATE'))
+      and not exists (select from pg_options_to_table(c.reloptions) o where o.option_name = 'check_option') as is_letter_box
+  from verdict v
+  join pg_class c on c.oid = v.oid
+  where v.kind = 'view' and v.word ~ ' where {(?:own|has|linked|ranked|member)[^{}]*}' and v.word !~ ' (?:union|except|intersect|left join|right join|full join) '
 ),
 
 view as materialized (
-  select 'hole', r.name,
-    case when r.oid = v.reader then format('this view runs as its owner, not as whoever asks: through it the API role reaches what the owner sees of %s', v.names)
-      else format('this view reads %s through %s, which runs as its owner: the API role reaches what that owner sees', v.names, v.reader_name)
+  select case when f.oid is null or f.is_letter_box then 'hole' else 'warning' end, r.name,
+    case when f.is_letter_box then format('this view runs as its owner and filters by the user, but has no check option: the API role may write rows of others into %s through it', v.names)
+      when f.oid is not null then format('this view runs as its owner and filters by the user, but is no security barrier: a function in the caller''s condition sees rows of %s before the filter', v.names)
+      when r.oid = v.reader then format('this view runs as its owner, who may see all of %s, and not as its caller: through it the API role does too', v.names)
+      else format('this view reads %s through %s, which runs as its owner: through it the API role sees what that owner does', v.names, v.reader_name)
     end,
-    format('alter view %s set (security_invoker = true);', v.reader_name)
+    case when f.is_letter_box then format('alter view %s set (check_option = cascaded);', v.reader_name)
+      when f.oid is not null then format('alter view %s set (security_barrier = true);', v.reader_name)
+      else format('alter view %s set (security_invoker = true);', v.reader_name) end
   from reached r
   join (
     select v.view, v.reader, string_agg(distinct b.name, ', ') as names, format('%I.%I', n.nspname, c.relname) as reader_name
@@ -1370,12 +1851,14 @@ view as materialized (
     join borrowed b on b.reader = v.reader and b.oid = v.oid and b.within = 0 and b.is_past
     join pg_class c on c.oid = v.reader
     join pg_namespace n on n.oid = c.relnamespace
-    where not exists (select from authored m where m.classid = 'pg_class'::regclass and m.objid = v.reader) or b.is_mine
+    where not exists (select from authored m where m.classid = 'pg_class'::regclass and m.objid = v.reader) or b.is_mine and n.oid not in (select oid from platform)
     group by v.view, v.reader, n.nspname, c.relname
   ) v on v.view = r.oid
+  left join filtered_view f on f.oid = v.reader
+  where f.oid is null or f.is_letter_box or not f.is_barrier
   union all
   select 'warning', r.name,
-    'this view runs as its owner, not as whoever asks: only the views that it reads keep users apart',
+    'this view runs as its owner, not as its caller: only the views that it reads isolate users',
     format('alter view %s set (security_invoker = true);', r.name)
   from reached r
   where r.oid in (select oid from view_as_owner)
@@ -1400,16 +1883,16 @@ rule as materialized (
     format('drop rule %I on %s;', w.rulename, r.name)
   from reached r
   join pg_rewrite w on w.ev_class = r.oid
-  where w.rulename <> '_RETURN'
+  where w.rulename <> '_RETURN' and not r.is_platform
 ),
 
 owner as materialized (
-  select 'warning', r.name,
+  select case when (select is_tasks from asked) then 'warning' else 'hint' end, r.name,
     format('this table belongs to %I, who owns neither the database nor its schema: they can switch its row security off', pg_get_userbyid(r.relowner)),
     format('alter table %s owner to %I;', r.name, home.owner_name)
   from reached r
-  cross join home
-  where r.relkind in ('r', 'p')
+  cross join (select * from home order by oid limit 1) home
+  where r.relkind in ('r', 'p') and not r.is_platform
     and r.relowner not in (select oid from trusted)
     and r.relowner not in (select oid from self)
     and r.relowner <> (select n.nspowner from pg_namespace n where n.oid = r.relnamespace)
@@ -1418,64 +1901,120 @@ owner as materialized (
 -- What the policy should say instead; where another one says it already, it only has to go.
 policy_remedy as materialized (
   select p.oid,
-    case when i.oid is not null and o.atttypid in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
+    case when asked.is_tasks and o.attname is not null and o.atttypid in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
         and o.attcollation not in (select oid from pg_collation where not collisdeterministic)
         and (not p.polpermissive or (p.polrelid, p.polcmd::text) not in (
-          select polrelid, unnest(array[cmd, '*']) from clause where polpermissive and is_identity and not leaks
+          select polrelid, unnest(array[cmd, '*']) from clause where polpermissive and is_identity
         ))
       then format('alter policy %I on %s', p.polname, r.name)
-        || case when p.polcmd <> 'a' then format(' using (%I = %s)', o.attname, i.oid::regprocedure) else '' end
-        || case when p.polcmd in ('a', 'w', '*') then format(' with check (%I = %s)', o.attname, i.oid::regprocedure) else '' end
+        || case when p.polcmd <> 'a' then format(' using (%I = app.current_user_id())', o.attname) else '' end
+        || case when p.polcmd in ('a', 'w', '*') then format(' with check (%I = app.current_user_id())', o.attname) else '' end
         || ';'
-      else format('drop policy if exists %I on %s;', p.polname, r.name)
+      else format('drop policy if exists %I on %s;', p.polname, r.name) || case when asked.is_tasks then '' else ' -- and make one that compares the owner''s column with the user' end
     end as remedy
   from pg_policy p
   join reached r on r.oid = p.polrelid
+  cross join asked
   left join owner_of o on o.table_oid = r.oid and o.root = r.oid
-  left join identity_function i on true
 ),
 
+-- Does a permissive policy let rows of others through?
 policy as materialized (
-  select 'hole', format('%I on %s', j.polname, r.name),
-    format('this permissive policy applies to the API role and is not the identity test: it lets through what satisfies %s',
-      string_agg(distinct format('%s %s', j.clause,
-        coalesce(pg_get_expr(case j.clause when 'using' then p.polqual else coalesce(p.polwithcheck, p.polqual) end, p.polrelid, false), 'nothing')),
-        ' and ')),
+  select case when bool_or(not j.is_held) then 'hole' else 'warning' end, format('%I on %s', j.polname, r.name),
+    case when bool_or(not j.is_held) then format('this permissive policy lets the API role %s rows of other users: %s',
+        string_agg(distinct case j.cmd when 'r' then 'read' when 'a' then 'insert' when 'w' then 'update' else 'delete' end, ', ') filter (where not j.is_held),
+        string_agg(distinct format('%s %s', j.clause, coalesce(case j.clause when 'using' then p.using_text else coalesce(p.check_text, p.using_text) end, 'nothing')), ' and ') filter (where not j.is_held))
+      else 'this policy trusts a claim of the token, not a row: each token that carries it reaches every user''s rows' end,
     min(m.remedy)
   from clause j
   join reached r on r.oid = j.polrelid
-  join pg_policy p on p.oid = j.oid
+  join policies p on p.oid = j.oid
   join policy_remedy m on m.oid = j.oid
-  where j.polpermissive and not j.is_identity and not j.asks_parent
+  left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as u (privilege, cmd) on u.cmd = j.cmd
+  where j.polpermissive and (not j.is_held or j.word = '{staff}')
+    and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
     and not (r.oid in (select oid from lookup) and j.cmd = 'r')
     and not (r.oid in (select oid from lookup) and j.polcmd = '*')
     -- Whatever it lets through, a restrictive identity test may hold back.
     and not exists (
       select from clause g
-      where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and not g.polpermissive and g.is_identity and g.is_for_api
+      where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and not g.polpermissive and g.is_held and g.word <> '{staff}' and g.is_for_api
     )
-  group by j.polname, r.name
+  group by j.oid, j.polname, r.name
+),
+
+-- What a policy trusts beside the row: the columns of other tables that it compares, by itself or by a function.
+trusted_column as materialized (
+  select distinct j.oid as policy, d.refobjid as relid, d.refobjsubid as attnum
+  from clause j
+  join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = j.oid and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.refobjid <> j.polrelid
+  join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+  where j.polpermissive and j.is_held and j.seen ~ 'member|rank|mix|list' and lower(a.attname) <> all (j.had)
+  union
+  select j.oid, t.relid, a.attnum
+  from clause j
+  join asking_function f on j.text ~ ('(?<![\w.])' || f.name || '\(')
+  join touches t on t.function = f.oid
+  join code_named n on n.oid = f.oid
+  join pg_attribute a on a.attrelid = t.relid and a.attnum > 0 and not a.attisdropped and n.text ~ ('(?<![\w$])(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || '(?![\w$(])')
+  where j.polpermissive and j.is_held
+    and n.text !~ ('(?<![\w$])(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || ' ?(?:::\w+ ?)?= ?{me}|{me} ?= ?(?:[\w$]+\.)?(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || '(?![\w$])')
+),
+
+-- May the API write what is compared, without a check on it? Then one insert or update makes the user a member.
+team_membership (severity, object, finding, remedy) as materialized (
+  select case when bool_or(w.is_stopped) then 'warning' else 'hole' end,
+    format('%s.%I', r.name, a.attname),
+    format('%s trust%s this column, and the API role may %s it for a row of its own: %s checks the user, but not this column, so one statement makes a user a member of what is another''s%s',
+      (select string_agg(format('%I on %s', p.polname, p.polrelid::regclass), ', ') from (select distinct p.polname, p.polrelid from trusted_column c join policies p on p.oid = c.policy where (c.relid, c.attnum) = (t.relid, t.attnum) limit 5) p),
+      case when count(distinct t.policy) = 1 then 's' else '' end,
+      string_agg(distinct lower(w.privilege), ' and '), string_agg(distinct w.check_name, ' and '),
+      case when bool_or(w.is_stopped) then '. A trigger speaks of it: read that it refuses' else '' end),
+    string_agg(distinct format('revoke %s on %s from %s; -- and grant it on the other columns, or check this one', lower(w.privilege), r.name, w.grantees), ' ')
+  from trusted_column t
+  join reached r on r.oid = t.relid and r.relrowsecurity
+  join pg_attribute a on a.attrelid = t.relid and a.attnum = t.attnum
+  cross join lateral (
+    select g.privilege, string_agg(distinct g.grantee_name, ', ') as grantees, min(format('the policy %I', k.polname)) as check_name,
+      exists (select from pg_trigger x join body b on b.oid = x.tgfoid where x.tgrelid = t.relid and not x.tgisinternal and x.tgtype & 3 = 3 and x.tgtype & (case g.privilege when 'INSERT' then 4 else 16 end) <> 0
+        and b.code ~* ('new\s*\.\s*"?' || regexp_replace(a.attname, '\W', '\\\&', 'g') || '\y')) as is_stopped
+    from granted g
+    join clause k on k.polrelid = t.relid and k.polpermissive and k.clause = 'with check' and k.cmd = case g.privilege when 'INSERT' then 'a' else 'w' end
+    where g.classid = 'pg_class'::regclass and g.objid = t.relid and g.privilege in ('INSERT', 'UPDATE') and g.subid in (0, t.attnum)
+      and k.word not in ('{no}', '{rank}', '{member}', '{list ranked}')
+      and k.text !~ ('(?<![\w$])(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || '(?![\w$(])')
+      and not exists (
+        select from clause k2 where k2.polrelid = t.relid and not k2.polpermissive and k2.clause = 'with check' and k2.cmd = k.cmd and k2.is_for_api
+          and k2.text ~ ('(?<![\w$])(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || '(?![\w$(])'))
+    group by g.privilege
+  ) w
+  -- A key that is unique by itself is taken already.
+  where not exists (select from pg_index x where x.indrelid = t.relid and x.indisunique and x.indpred is null and x.indnkeyatts = 1 and x.indkey[0] = t.attnum)
+  group by r.name, a.attname, t.relid, t.attnum
 ),
 
 -- PostgreSQL asks the cheaper side of an and first.
 policy_leak as materialized (
-  select case when bool_or(f.oid is not null) then 'hole' else 'warning' end, format('%I on %s', j.polname, r.name),
+  select case when bool_or(f.procost < 1) then 'hole' else 'warning' end, format('%I on %s', j.polname, r.name),
     format('beside the identity test this policy gives rows to %s, which is not leakproof: asked first, its errors and notices tell values of other users'' rows',
-      coalesce(string_agg(distinct f.oid::regprocedure::text, ', '), 'a function of PostgreSQL')),
+      coalesce(string_agg(distinct f.oid::regprocedure::text, ', '), 'a cast of PostgreSQL')),
     min(m.remedy)
   from clause j
+  cross join asked
   join reached r on r.oid = j.polrelid
   join policy_remedy m on m.oid = j.oid
   left join (
-    select d.objid as policy, c.oid
+    select d.objid as policy, c.oid, p.procost
     from pg_depend d
     join code c on c.oid = d.refobjid
+    join pg_proc p on p.oid = c.oid
     where d.classid = 'pg_policy'::regclass and d.refclassid = 'pg_proc'::regclass
       and (c.lanname <> 'sql' or exists (select from deed e where e.oid = c.oid))
       and (c.lanname <> 'plpgsql' or c.body ~* '\y(raise|perform|insert|update|execute)\y|/|::')
-      and c.oid not in (select oid from identity_function)
+      and c.oid not in (select oid from passing_function) and c.oid not in (select oid from asking_function) and c.prokind = 'f' and p.pronargs > 0
   ) f on f.policy = j.oid
-  where j.leaks and (j.is_identity or not j.polpermissive)
+  where (j.is_held or not j.polpermissive)
+    and (f.oid is not null and (asked.is_tasks or f.procost < 1) or asked.is_tasks and j.text ~ '\((?:row\.)?[a-z_]\w*\)::(?:integer|bigint|numeric|date|timestamp|json|double)')
   group by j.polname, r.name
 ),
 
@@ -1491,18 +2030,19 @@ policy_missing as materialized (
       end,
       ' ' order by u.privilege)
   from asked
-  cross join right_on u
+  join right_on u on asked.is_tasks
   join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as c (privilege, cmd) on c.privilege = u.privilege
   join reached r on r.oid = u.oid and r.relkind in ('r', 'p')
   left join owner_of o on o.table_oid = r.oid and o.root = r.oid
   left join pg_policy q on q.polrelid = r.oid and q.polname = lower(u.privilege) || '_own'
-  where (u.oid, c.cmd) not in (select polrelid, cmd from clause where polpermissive)
+  where r.relrowsecurity and (u.oid, c.cmd) not in (select polrelid, cmd from clause where polpermissive)
   group by r.name
 ),
 
 owner_column as materialized (
-  select 'hole', format('%s.%I', r.name, o.attname), format('this column says whose a row is, but %s', w.wrong), w.remedy
-  from reached r
+  select case when w.is_live then 'hole' else 'warning' end, format('%s.%I', r.name, o.attname), format('this column says whose a row is, but %s', w.wrong), w.remedy
+  from asked
+  cross join reached r
   join owner_of o on o.table_oid = r.oid and o.root = r.oid
   join pg_type t on t.oid = o.atttypid
   cross join lateral (
@@ -1513,51 +2053,53 @@ owner_column as materialized (
   ) d
   cross join lateral (values
     (
-      not o.attnotnull or exists (
+      asked.is_tasks and (not o.attnotnull or exists (
         select from pg_constraint n
         where n.conrelid = o.table_oid and n.contype = 'n' and n.conkey = array[o.attnum] and not n.convalidated -- 18
-      ),
+      )), not r.relrowsecurity,
       'may be null: such rows belong to nobody, and any test for null hands them to everybody',
       format('alter table %s alter column %I set not null;', r.name, o.attname)
     ),
     (
-      coalesce(nullif(t.typbasetype, 0), t.oid)
-        not in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype),
+      case when asked.is_tasks then coalesce(nullif(t.typbasetype, 0), t.oid)
+        not in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
+      else coalesce(nullif(t.typbasetype, 0), t.oid) in ('bpchar'::regtype, 'name'::regtype) or t.typname = 'citext' end, true,
       format('its type %s does not compare every character of a user id: different users can count as one', format_type(o.atttypid, null)),
       format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, o.attname)
     ),
     (
-      exists (select from pg_collation l where l.oid = o.attcollation and not l.collisdeterministic),
+      exists (select from pg_collation l where l.oid = o.attcollation and not l.collisdeterministic), true,
       'its collation takes different strings for equal: a user whose id only looks like another''s reads their rows',
       format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, o.attname)
     )
-  ) as w (is_wrong, wrong, remedy)
-  where r.relkind in ('r', 'p') and w.is_wrong
-    and r.oid not in (select polrelid from clause where asks_parent)
+  ) as w (is_wrong, is_live, wrong, remedy)
+  where r.relkind in ('r', 'p') and w.is_wrong and not r.is_platform
+    and not exists (select from clause c where c.polrelid = r.oid and c.word = '{parent}')
 ),
 
 owner_default as materialized (
-  select 'hole', format('%s.%I', r.name, o.attname),
-    format('the default of the column that says whose a row is is %s, not the user of this transaction: rows can be made for somebody else',
+  select 'warning', format('%s.%I', r.name, o.attname),
+    format('the default of the column that says whose a row is is %s, not the user of this transaction: only the policies then refuse a row in another''s name',
       pg_get_expr(d.adbin, d.adrelid)),
-    format('alter table %s alter column %I %s;', r.name, o.attname,
-      case when i.oid is null then 'drop default' else format('set default %s', i.oid::regprocedure) end)
-  from reached r
+    format('alter table %s alter column %I set default app.current_user_id();', r.name, o.attname)
+  from asked
+  join reached r on asked.is_tasks
   join owner_of o on o.table_oid = r.oid and o.root = r.oid
   join pg_attrdef d on d.adrelid = r.oid and d.adnum = o.attnum
-  left join identity_function i on true
   where r.relkind in ('r', 'p')
-    and d.oid not in (select oid from verdict where kind = 'default' and word = '<me>')
+    and d.oid not in (select oid from verdict where kind = 'default' and word = '{me}')
 ),
 
+-- Does one's own number tell how much the others do?
 shared_counter as materialized (
   select 'hole', format('%s.%I', r.name, a.attname),
-    'this column is counted over all users: the gaps in one''s own numbers tell how much everybody else does',
+    'this column is counted over all users, who read it in their own rows: its gaps tell how much all others do',
     format('alter table %s alter column %I %sset default app.next_task_id();', r.name, a.attname,
-      case when a.attidentity <> '' then 'drop identity, alter column id ' else '' end)
-  from decided k
-  join reached r on r.is_known and r.name = format('app.%I', k.relname)
-  join pg_attribute a on a.attrelid = r.oid and a.attname = 'id' and a.attname = any (k.columns)
+      case when a.attidentity <> '' then format('drop identity, alter column %I ', a.attname) else '' end)
+  from asked
+  join reached r on asked.is_tasks and r.relkind in ('r', 'p')
+  join owner_of o on o.table_oid = r.oid and o.root = r.oid
+  join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
   left join pg_attrdef d on d.adrelid = r.oid and d.adnum = a.attnum
   where a.attidentity <> ''
     or exists (
@@ -1566,22 +2108,56 @@ shared_counter as materialized (
     )
   union all
   select 'hole', c.name,
-    'this function counts over all users: the gaps in one''s own numbers tell how much everybody else does',
+    'this function counts over all users: the gaps in one''s own numbers tell how much all others do',
     '-- make it again as the migration of the users does'
   from asked
   join code c on asked.is_tasks and c.body ~* '\y(nextval|setval)\y'
   where c.oid in (select h.objid from hooked h where h.hookclass = 'pg_attrdef'::regclass and h.what = 'the default of id')
 ),
 
+-- Do the planner's statistics hold what users wrote? EXPLAIN tells of them, whatever the policies say.
+statistics as materialized (
+  select 'hole', format('%s.%I', r.name, a.attname), 'ANALYZE keeps samples of what all users wrote in this column, and EXPLAIN''s estimates tell a user which values there are',
+    format('alter table %s alter column %I set statistics 0;', r.name, a.attname)
+  from known k
+  cross join asked
+  join reached r on r.oid = k.oid
+  join pg_attribute a on a.attrelid = k.oid and a.attnum > 0 and not a.attisdropped and a.attname <> k.owner_column
+  where asked.is_tasks and r.relkind in ('r', 'p') and coalesce((to_jsonb(a) ->> 'attstattarget')::integer, -1) <> 0
+    and a.atttypid in ('text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'text[]'::regtype, 'varchar[]'::regtype)
+  union all
+  select 'hole', format('%I.%I on %s', x.stxnamespace::regnamespace::text, x.stxname, r.name), 'these extended statistics keep samples of what all users wrote, and EXPLAIN''s estimates tell a user which values there are', format('drop statistics if exists %I.%I;', x.stxnamespace::regnamespace::text, x.stxname)
+  from known k
+  cross join asked
+  join reached r on r.oid = k.oid
+  join pg_statistic_ext x on x.stxrelid = k.oid
+  where asked.is_tasks and (x.stxexprs is not null or exists (
+    select from pg_attribute a where a.attrelid = k.oid and a.attnum = any (x.stxkeys::int2[]) and a.attname <> k.owner_column
+      and a.atttypid in ('text'::regtype, 'varchar'::regtype, 'text[]'::regtype)))
+  union all
+  select 'hole', format('%I.%I on %s', n.nspname, c.relname, r.name), 'ANALYZE keeps samples of what this index computes from all users'' rows, and EXPLAIN''s estimates tell a user which values there are',
+    (select string_agg(format('alter index %I.%I alter column %s set statistics 0;', n.nspname, c.relname, a.attnum), ' ') from pg_attribute a
+      where a.attrelid = c.oid and x.indkey[a.attnum - 1] = 0)
+  from known k
+  cross join asked
+  join reached r on r.oid = k.oid
+  join pg_index x on x.indrelid = k.oid and x.indexprs is not null
+  join pg_class c on c.oid = x.indexrelid
+  join pg_namespace n on n.oid = c.relnamespace
+  where asked.is_tasks and exists (select from pg_attribute a where a.attrelid = c.oid and x.indkey[a.attnum - 1] = 0
+    and coalesce((to_jsonb(a) ->> 'attstattarget')::integer, -1) <> 0 and a.atttypid in ('text'::regtype, 'varchar'::regtype))
+),
+
+-- Does an error on a duplicate tell of another's row?
 unique_key as materialized (
-  select 'hole', format('%I on %I.%I', i.relname, n.nspname, c.relname),
-    format('this %s spans all users%s: an error on a duplicate tells one user that another has such a row',
-      case when x.indisexclusion then 'exclusion constraint' else 'unique index' end,
-      ', since it does not compare ' || quote_ident(o.attname) || ' for equality'),
+  select case when asked.is_tasks then 'hole' else 'warning' end, format('%I on %I.%I', i.relname, n.nspname, c.relname),
+    format('this %s spans all users, since it does not compare %s for equality: an error on a duplicate tells one user that another has such a row',
+      case when x.indisexclusion then 'exclusion constraint' else 'unique index' end, coalesce(quote_ident(o.attname), 'any owner')),
     case when k.conname is null then format('drop index %I.%I;', n.nspname, i.relname)
       else format('alter table %I.%I drop constraint %I;', n.nspname, c.relname, k.conname)
     end || coalesce(' -- and make it again with ' || quote_ident(o.attname) || ' first', '')
-  from (select oid, min(root) as root from touched group by oid) t
+  from asked
+  cross join (select oid, min(root) as root from touched group by oid) t
   join pg_class c on c.oid = t.oid
   join pg_namespace n on n.oid = c.relnamespace
   join pg_index x on x.indrelid = t.oid
@@ -1589,8 +2165,9 @@ unique_key as materialized (
   left join pg_constraint k on k.conindid = i.oid and k.conrelid = t.oid and k.contype in ('p', 'u', 'x')
   left join owner_of o on o.table_oid = t.oid and o.root = t.root
   where (x.indisunique or x.indisexclusion)
-    and c.relkind in ('r', 'p')
-    and t.root in (select oid from right_on where privilege in ('INSERT', 'UPDATE')) -- else nobody can try
+    and c.relkind in ('r', 'p') and n.oid not in (select oid from platform)
+    and t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE')) -- else nobody can try
+    and (asked.is_tasks or o.attnum is not null and (not x.indisprimary or x.indnkeyatts = 1))
     -- Of a partitioned index only the top is named.
     and not exists (select from pg_inherits h where h.inhrelid = i.oid)
     and not exists (
@@ -1603,29 +2180,32 @@ unique_key as materialized (
     )
     -- Within one parent's rows it is within one user's.
     and not exists (
-      select from clause j join parent a on a.oid = j.oid
-      where j.polrelid = t.root and j.asks_parent and a.child_key <@ x.indkey::int2[]
+      select from clause j
+      join pg_attribute a on a.attrelid = t.root and a.attnum = any (x.indkey::int2[])
+      where j.polrelid = t.root and j.is_held and j.cmd = 'a' and j.word in ('{parent}', '{member}') and j.text ~ ('(?<![\w$])(?:q_)?' || lower(a.attname) || '(?![\w$(])')
     )
-    -- A key that nobody can choose can't be probed: identity, sequence or random.
+    -- A key that cannot be guessed can't be probed: random, or (outside of the tasks) counted and not granted.
     and not exists (
       select from generate_series(0, x.indnkeyatts - 1) as p (place)
       join pg_attribute a on a.attrelid = c.oid and a.attnum = x.indkey[p.place]
       left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
       where (c.oid not in (select oid from known) or c.relname not in (select relname from decided))
-        and (a.attidentity <> '' or a.atttypid = 'uuid'::regtype or pg_get_expr(d.adbin, d.adrelid) ~ '(nextval|uuid[a-z_0-9]*)[(]')
-        and (a.atttypid = 'uuid'::regtype or t.root not in (
-            select objid from granted where privilege in ('INSERT', 'UPDATE') and subid = 0 and classid = 'pg_class'::regclass)
-          and (t.root, a.attname) not in (
-            select objid, column_name from granted where privilege in ('INSERT', 'UPDATE') and column_name is not null))
+        and (a.atttypid = 'uuid'::regtype or pg_get_expr(d.adbin, d.adrelid) ~* 'random|uuid|nanoid'
+          or (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~ 'nextval') and (not asked.is_tasks or (t.root not in (
+              select objid from granted where privilege in ('INSERT', 'UPDATE') and subid = 0 and classid = 'pg_class'::regclass)
+            and (t.root, a.attname) not in (
+              select objid, column_name from granted where privilege in ('INSERT', 'UPDATE') and column_name is not null))))
     )
 ),
 
+-- Does a foreign key find another's row?
 foreign_key as materialized (
-  select 'hole', format('%I on %I.%I', f.conname, n.nspname, c.relname),
+  select case when asked.is_tasks then 'hole' else 'warning' end, format('%I on %I.%I', f.conname, n.nspname, c.relname),
     format('this foreign key finds rows of every user in %I.%I: by naming a key, one user learns whether another has it, or ties rows to it',
       rn.nspname, rc.relname),
     format('alter table %I.%I drop constraint %I; -- and make it again with the owner''s column first', n.nspname, c.relname, f.conname)
-  from (select oid, min(root) as root from touched group by oid) t
+  from asked
+  cross join (select oid, min(root) as root from touched group by oid) t
   join pg_constraint f on f.conrelid = t.oid and f.contype = 'f' and f.conparentid = 0
   join pg_class c on c.oid = f.conrelid
   join pg_namespace n on n.oid = c.relnamespace
@@ -1633,41 +2213,50 @@ foreign_key as materialized (
   join pg_namespace rn on rn.oid = rc.relnamespace
   left join owner_of o on o.table_oid = f.conrelid and o.root = t.root
   left join owner_of ro on ro.table_oid = f.confrelid and ro.root = f.confrelid
-  where t.root in (select oid from right_on where privilege in ('INSERT', 'UPDATE'))
+  where t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE')) and n.oid not in (select oid from platform)
     and (ro.attnum is not null or rc.relrowsecurity)
     and f.confrelid not in (select oid from lookup)
     and not exists (
       select from generate_subscripts(f.conkey, 1) as k (place)
       where f.conkey[k.place] = o.attnum and f.confkey[k.place] = ro.attnum
     )
-    -- The policy refuses a parent of somebody else before the key is looked for.
+    -- a random key cannot be guessed; the user's own column is checked; one that is not granted cannot be chosen
+    and not exists (select from pg_attribute a where a.attrelid = f.confrelid and a.attnum = any (f.confkey) and a.atttypid = 'uuid'::regtype)
+    and (asked.is_tasks or o.attnum is distinct from f.conkey[1])
+    and exists (select from granted g where g.objid = t.root and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
+      and (g.subid = 0 or g.column_name in (select a.attname from pg_attribute a where a.attrelid = t.oid and a.attnum = any (f.conkey))))
+    -- The policy refuses a parent of another user before the key is looked for.
     and not exists (
-      select from clause j join parent a on a.oid = j.oid
-      where j.polrelid = t.root and j.asks_parent and j.cmd = 'a' and a.parent = f.confrelid
-        and a.child_key <@ f.conkey and f.conkey <@ a.child_key
+      select from clause j
+      join pg_attribute a on a.attrelid = t.root and a.attnum = any (f.conkey)
+      where j.polrelid = t.root and j.is_held and j.cmd = 'a' and j.text ~ ('(?<![\w$])(?:q_)?' || lower(a.attname) || '(?![\w$(])') and (j.word <> '{own ' || lower(a.attname) || '}')
     )
 ),
 
+-- Privileges beyond rows: one finding for each table.
 privilege as materialized (
-  select 'hole', g.object,
-    format('%s may %s here: %s', g.who, g.privilege,
-      case g.privilege
-        when 'TRUNCATE' then 'row security does not apply to it, so one statement deletes every user''s rows'
-        when 'REFERENCES' then 'a foreign key to it tells whether another user''s row exists'
-        when 'TRIGGER' then 'a trigger on it sees, and can change, every user''s rows as they are written'
-        else 'it can lock everybody out, and VACUUM VERBOSE counts every user''s rows'
+  select case when asked.kind = 'supabase' or bool_and(g.privilege = 'REFERENCES') or bool_and(g.objid in (select oid from lookup)) then 'hint' else 'hole' end,
+    case when asked.kind = 'supabase' then format('%s tables', count(distinct r.oid)) else min(g.object) end,
+    format('%s may %s here: %s', string_agg(distinct g.who, ', '), string_agg(distinct g.privilege, ', '),
+      case when asked.kind = 'supabase' then 'the platform grants it, and its API has no command for it'
+        when bool_or(g.privilege = 'TRUNCATE') then 'row security does not apply to TRUNCATE, so one statement deletes every user''s rows'
+        when bool_or(g.privilege = 'TRIGGER') then 'a trigger on it sees, and can change, every user''s rows as they are written'
+        when bool_or(g.privilege = 'MAINTAIN') then 'it can lock everybody out, and VACUUM VERBOSE counts every user''s rows'
+        else 'a foreign key to it, from a table of its own, tells whether another user''s row exists'
       end),
-    g.revoke
-  from granted g
+    case when asked.kind = 'supabase' then 'revoke truncate, references, trigger on all tables in schema public from anon, authenticated;' else string_agg(distinct g.revoke, ' ') end
+  from asked
+  cross join granted g
   join reached r on r.oid = g.objid
-  where g.classid = 'pg_class'::regclass
+  where g.classid = 'pg_class'::regclass and not r.is_platform
     and (r.relkind in ('r', 'p', 'f') and g.privilege in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
       or r.relkind = 'v' and g.privilege = 'TRIGGER')
+  group by asked.kind, case when asked.kind = 'supabase' then 0::oid else r.oid end
   union all
   -- of anybody else: a trigger of theirs runs in the API's requests, a key of theirs looks past row security
-  select 'hole', format('%I.%I', n.nspname, c.relname),
-    format('%s, who is not the API, may %s here: %s', string_agg(distinct quote_ident(w.rolname), ', '), a.privilege_type,
-      case a.privilege_type when 'TRIGGER' then 'a trigger of theirs runs in the API''s requests and sees, and can change, every user''s rows'
+  select case when bool_or(a.privilege_type = 'TRIGGER') then 'hole' else 'warning' end, format('%I.%I', n.nspname, c.relname),
+    format('%s, who is not the API, may %s here: %s', string_agg(distinct quote_ident(w.rolname), ', '), string_agg(distinct a.privilege_type, ', '),
+      case when bool_or(a.privilege_type = 'TRIGGER') then 'a trigger of theirs runs in the API''s requests and sees, and can change, every user''s rows'
         else 'a foreign key of theirs tells whether a user''s row exists' end),
     string_agg(distinct format('revoke %s on table %I.%I from %I;', lower(a.privilege_type), n.nspname, c.relname, w.rolname), ' ')
   from pg_class c
@@ -1678,15 +2267,16 @@ privilege as materialized (
     select x.grantee, x.privilege_type from pg_attribute t cross join lateral aclexplode(t.attacl) x where t.attrelid = c.oid
   ) a
   join pg_roles w on w.oid = a.grantee
-  where c.oid in (select oid from touched) and c.relkind in ('r', 'p', 'v')
+  where c.oid in (select oid from touched) and c.relkind in ('r', 'p', 'v') and n.oid not in (select oid from platform)
     and a.privilege_type in ('TRIGGER', 'REFERENCES') and a.grantee <> c.relowner
     and a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
-  group by n.nspname, c.relname, a.privilege_type
+  group by n.nspname, c.relname
 ),
 
+-- The owner's column may be granted where a policy checks it: then nothing stands behind that policy.
 owner_column_grant as materialized (
-  select 'hole', format('%I.%I.%I', n.nspname, c.relname, coalesce(k.owner_column, g.column_name)),
-    format('%s may %s the column that says whose a row is: only one policy then stands between a mistake and a row in another user''s name',
+  select 'hint', format('%I.%I.%I', n.nspname, c.relname, coalesce(k.owner_column, g.column_name)),
+    format('%s may %s the column that says whose a row is: only one policy stands between a mistake and a row in another user''s name',
       g.who, g.privilege),
     g.revoke || case
       when (g.subid = 0 or k.relname = 'users') and d.instead ? g.privilege
@@ -1694,11 +2284,12 @@ owner_column_grant as materialized (
       else ''
     end
   from granted g
+  cross join asked
   cross join api
   join pg_class c on c.oid = g.objid
   join pg_namespace n on n.oid = c.relnamespace
   left join (known k join decided d on d.relname = k.relname) on k.oid = g.objid
-  where g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
+  where asked.is_tasks and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
     and g.objid in (select oid from reached)
     and (k.oid is not null and (g.subid = 0 or g.column_name = k.owner_column)
       or g.privilege = 'UPDATE' and (g.objid, g.subid) in (select table_oid, attnum::integer from owner_of))
@@ -1717,20 +2308,23 @@ decided_column_grant as materialized (
 ),
 
 public_grant as materialized (
-  select 'hole', g.object,
-    format('everybody who can connect may %s here, through PUBLIC: the rows are no longer the API''s alone', g.privilege), g.revoke
+  select 'warning', g.object,
+    format('everybody who can connect may %s here, through PUBLIC: only the policies stand between them and the rows', string_agg(distinct g.privilege, ', ')), string_agg(distinct g.revoke, ' ')
   from granted g
+  cross join asked
   join pg_class c on c.oid = g.objid
   join home on home.oid = c.relnamespace
-  where g.classid = 'pg_class'::regclass and g.grantee = 0 and not g.is_foreign
+  where asked.is_tasks and g.classid = 'pg_class'::regclass and g.grantee = 0 and not g.is_foreign
     and c.relkind in ('r', 'p', 'f', 'm')
     and g.privilege not in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
     and c.oid not in (select oid from lookup)
+  group by g.object
   union all
   select 'warning', g.object,
-    format('everybody who can connect may %s schema %s, through PUBLIC: whatever is granted to PUBLIC in it one day is theirs', g.privilege, g.object),
+    format('everybody who can connect may %s schema %s, through PUBLIC: what is granted to PUBLIC in it one day is theirs', g.privilege, g.object),
     g.revoke
   from granted g
+  join asked on asked.is_tasks
   join home on home.oid = g.objid
   where g.kind = 'schema' and g.grantee = 0 and g.privilege = 'USAGE'
   union all
@@ -1745,17 +2339,20 @@ public_grant as materialized (
 
 grant_option as materialized (
   select 'hole', g.object,
-    format('%s may pass its right to %s on to others: whoever runs SQL as it can let anybody in', g.grantee_name, g.privilege),
-    regexp_replace(g.revoke, '^revoke ', 'revoke grant option for ')
+    format('%s may pass its right to %s on to others: whoever runs SQL as it can let anybody in', string_agg(distinct g.grantee_name, ', '), string_agg(distinct g.privilege, ', ')),
+    string_agg(distinct regexp_replace(g.revoke, '^revoke ', 'revoke grant option for '), ' ')
   from granted g
-  where g.is_grantable
+  where g.is_grantable and (g.classid, g.objid) not in (select classid, objid from platform_object)
+  group by g.object
 ),
 
 sequence as materialized (
-  select 'hole', g.object, format('%s may %s this sequence: its numbers tell how much all users do, or can be advanced for them', g.who, g.privilege), g.revoke
+  select 'hole', g.object, format('%s may %s this sequence: its numbers tell how much all users do, or can be advanced for them', min(g.who), string_agg(distinct g.privilege, ', ')), string_agg(distinct g.revoke, ' ')
   from granted g
+  join asked on asked.is_tasks
   join pg_class c on c.oid = g.objid
   where g.kind = 'S' and not g.is_foreign and c.relnamespace in (select oid from usable)
+  group by g.object
 ),
 
 "create" as materialized (
@@ -1790,13 +2387,23 @@ system_privilege as materialized (
     g.revoke
   from granted g
   where (g.is_foreign and not g.is_initial or g.kind = 't') -- t: where long values of a table are kept
+    and (g.classid, g.objid) not in (select classid, objid from platform_object)
     and g.kind not in ('schema', 'database', 'language', 'foreign data wrapper', 'foreign server', 'tablespace', 'large object', 'parameter', 'type')
+    and not (g.kind = 'function' and g.objid >= 16384 and (select kind from asked) = 'supabase')
 ),
 
 large_object as materialized (
-  select 'hole', g.object, format('%s may %s this large object: large objects have no policies, every user shares them', g.who, g.privilege), g.revoke
+  select 'hole', g.object, format('%s may %s this large object: large objects have no policies, every user shares them', min(g.who), string_agg(distinct g.privilege, ', ')), string_agg(distinct g.revoke, ' ')
   from granted g
   where g.kind = 'large object'
+  group by g.object
+  union all
+  select 'hole', c.name, format('the API role may call this function, which %s', d.what), format('revoke execute on routine %s from public, %s;', c.name, apis.names)
+  from code c
+  cross join apis
+  join deed d on d.oid = c.oid and d.kind = 'stores'
+  where c.oid in (select oid from callable) and not c.is_authored and not c.prosecdef
+    and c.oid not in (select objid from hooked where classid = 'pg_proc'::regclass)
 ),
 
 parameter as materialized (
@@ -1828,10 +2435,13 @@ language as materialized (
 ),
 
 default_privilege as materialized (
-  select case when a.kind in ('r', 'S', 'n', 'L') then 'hole' else 'warning' end, format('default privileges of %s', a.whose),
-    format('%s that %s makes will be granted %s to %s at once, before anybody thought about its row security', k.one, a.whose, a.privileges, a.grantee_name),
-    format('alter default privileges for role %s revoke all on %s from %s;', a.whose, k.many, a.grantee_name)
-  from (
+  select case when not asked.is_tasks then 'hint' when min(a.kind::text) = 'r' then 'hole' else 'warning' end,
+    case when asked.is_tasks then format('default privileges of %s', min(a.whose)) else format('default privileges for %s', min(a.grantee_name)) end,
+    case when asked.is_tasks then format('%s that %s makes will be granted %s to %s at once, before anybody thought about its row security', min(k.one), min(a.whose), min(a.privileges), min(a.grantee_name))
+      else format('%s made by %s will be granted to %s at once, before anybody thought about row security', string_agg(distinct k.many, ', '), string_agg(distinct a.whose, ', '), min(a.grantee_name)) end,
+    string_agg(distinct format('alter default privileges for role %s revoke all on %s from %s;', a.whose, k.many, a.grantee_name), ' ')
+  from asked
+  cross join (
     select d.defaclobjtype as kind, e.name as grantee_name, quote_ident(pg_get_userbyid(d.defaclrole)) || coalesce(' in schema ' || quote_ident(n.nspname), '') as whose,
       string_agg(x.privilege_type, ', ') as privileges
     from pg_default_acl d
@@ -1847,122 +2457,154 @@ default_privilege as materialized (
     ('r', 'each table', 'tables'), ('S', 'each sequence', 'sequences'), ('n', 'each schema', 'schemas'),
     ('L', 'each large object', 'large objects'), ('f', 'each function', 'functions'), ('T', 'each type', 'types')
   ) as k (kind, one, many) on k.kind = a.kind::text
+  group by asked.is_tasks, a.grantee_name, case when asked.is_tasks then a.whose end, case when asked.is_tasks then a.kind end
 ),
 
--- A body kept as text is compared after what makes no difference in it is gone, from the inside out.
-identity_text as materialized (
-  select 0 as step, p.oid,
-    regexp_replace(replace(replace(lower(b.code), format('current_setting(''%s'')', asked.setting), 'raw'),
-      format('current_setting(''%s'',true)', asked.setting), 'raw'), '^$', '') as text
-  from asked
-  join identity_function i on true
-  join pg_proc p on p.oid = i.oid
-  cross join lateral (
-    select regexp_replace(regexp_replace(p.prosrc, 'pg_catalog[.]|::text|[[:space:];]', '', 'gi'), ',''?(t|true|on)''?\)', ',true)', 'gi') as code
-  ) b
-  where p.prosqlbody is null
-  union all
-  select t.step + 1, t.oid,
-    regexp_replace(regexp_replace(regexp_replace(t.text, 'nullif\((raw|me),''''\)|coalesce\(me(,me)*\)|(raw|me)::(uuid|bigint|integer|int)', 'me', 'g'),
-      '(raw|me|\((raw|me)\))::jsonb?->>''' || asked.claim || '''', 'me', 'g'), '\(me\)', 'me', 'g')
-  from identity_text t cross join asked
-  where t.step < 8
-),
-
+-- Does a function that the policies ask answer with the user of this transaction, and with nobody else?
 identity_function_check as materialized (
-  select 'hole', c.name, format('every policy asks this function who the user is, but %s', w.wrong), w.remedy
+  select w.severity, c.name, format('the policies ask this function who the user is, but %s', w.wrong), w.remedy
   from asked
-  join identity_function f on true
-  join pg_proc p on p.oid = f.oid
-  join code c on c.oid = f.oid
+  join code c on (asked.is_tasks and c.oid = to_regprocedure('app.current_user_id()')) or c.oid in (select oid from passing_function)
+  join pg_proc p on p.oid = c.oid
   cross join lateral (values
     (
-      c.lanname <> 'sql'
-      or not exists (select from verdict v where v.kind = 'body' and v.oid = p.oid and v.word = '<me>')
-        and not exists (select from identity_text t where t.oid = p.oid and t.text = 'selectme'),
-      format('its body is not nullif(current_setting(''%s'', true), ''''): it can name somebody else, or somebody where nobody was named', asked.setting),
-      case when asked.is_tasks then 'create or replace function app.current_user_id() returns text language sql stable parallel safe return nullif(current_setting(''app.user_id'', true), '''');'
-        else '-- make it again so' end
+      asked.is_tasks and c.oid not in (select oid from passing_function where word = 'me'), 'hole',
+      'it does more than to answer with the setting app.user_id: it can name another user, or one where none was named',
+      'create or replace function app.current_user_id() returns text language sql stable parallel safe return nullif(current_setting(''app.user_id'', true), '''');'
     ),
     (
-      p.provolatile = 'i',
+      p.provolatile = 'i', 'hole',
       'it is marked immutable: a prepared statement keeps the user of its first request and answers the next user with their rows',
       format('alter function %s stable;', c.name)
     ),
     (
-      p.prosecdef,
-      'it runs as its owner: what it answers is no longer bound to whoever asks',
+      asked.is_tasks and p.prosecdef, 'warning',
+      'it runs as its owner: what it answers is no longer bound to its caller',
       format('alter function %s security invoker;', c.name)
+    ),
+    (
+      asked.is_tasks and p.provolatile = 'v', 'warning',
+      'it is marked volatile, so it is asked for every row: where the setting changes within a statement, that sees rows of both users',
+      format('alter function %s stable;', c.name)
     )
-  ) as w (is_wrong, wrong, remedy)
-  where w.is_wrong
+  ) as w (is_wrong, severity, wrong, remedy)
+  where w.is_wrong and c.oid in (select oid from code)
   union all
   select 'hole', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
-    'the identity test is made of this function of PostgreSQL, but somebody replaced it: it can name somebody else, or take every user for equal',
+    'the identity test is made of this function of PostgreSQL, but it was replaced: it can name another user, or take every user for equal',
     '-- restore the database into a new one; PostgreSQL''s own functions can''t be made again'
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
   where p.oid in (67, 2077, 3294) -- texteq, current_setting
     and p.prosrc not in ('texteq', 'show_config_by_name', 'show_config_by_name_missing_ok')
-  union all
-  select 'warning', c.name,
-    'every policy asks this function who the user is, and since it is marked volatile it is asked for every row: whoever changes the setting within a statement sees rows of both users',
-    format('alter function %s stable;', c.name)
-  from identity_function f
-  join pg_proc p on p.oid = f.oid
-  join code c on c.oid = f.oid
-  where p.provolatile = 'v'
 ),
 
 identity_change as materialized (
-  select 'warning', c.name, format('the API role may call this function, which %s', d.what), format('revoke execute on routine %s from public, %s;', c.name, api.name)
+  select 'hole', c.name, format('the API role may call this function, which %s', d.what), format('revoke execute on routine %s from public, %s;', c.name, apis.names)
   from code c
-  cross join api
+  cross join apis
   join deed d on d.oid = c.oid and d.kind = 'names'
   where c.oid in (select oid from callable) and not c.is_authored
+    and c.oid not in (select oid from deed where kind = 'keeps')
     and c.oid not in (select objid from hooked where classid = 'pg_proc'::regclass)
 ),
 
+-- What is left to the next user of a pooled session?
+session_state as materialized (
+  select case when asked.is_tasks or exists (select from deed e where e.oid = c.oid and e.kind = 'names') then 'hole' else 'warning' end, c.name || coalesce(h.place, ''),
+    format('%s this function, which %s', case when h.place is null then 'the API role may call' else 'working with the table calls' end, d.what),
+    format('revoke execute on routine %s from public, %s; -- or make it on commit drop, or for the transaction alone', c.name, apis.names)
+  from asked
+  cross join code c
+  cross join apis
+  join deed d on d.oid = c.oid and d.kind = 'keeps'
+  left join lateral (select min(format(' by %s on %s', h.what, h.table_name)) as place from hooked h where h.classid = 'pg_proc'::regclass and h.objid = c.oid) h on true
+  where (c.oid in (select oid from callable) or h.place is not null) and not c.is_authored
+),
+
+advisory_lock as materialized (
+  select case when asked.is_tasks then 'hole' else 'warning' end, c.name || coalesce(h.place, ''), format('%s this function, which %s', case when h.place is null then 'the API role may call' else 'working with the table calls' end, d.what),
+    format('drop routine %s cascade; -- or lock a row of the user''s instead', c.name)
+  from asked
+  cross join code c
+  join deed d on d.oid = c.oid and d.kind = 'locks'
+  left join lateral (select min(format(' by %s on %s', h.what, h.table_name)) as place from hooked h where h.classid = 'pg_proc'::regclass and h.objid = c.oid) h on true
+  where (c.oid in (select oid from callable) or h.place is not null) and not c.is_authored
+),
+
+-- How the API comes to run a function: the first way, and how many more there are.
+way_to as materialized (
+  select c.oid,
+    case when c.oid in (select oid from callable) and x.oid is not null then format('%s may execute it', coalesce(nullif(min(apis.names), ''), 'the API')) || case when c.is_public then ' (as everybody may, by default)' else '' end
+      when v.callers is not null then v.callers
+      when h.place is not null then format('working with %s runs it (%s)', h.table_name, h.what)
+      else 'an operator, a cast, a type or an aggregate runs it' end as way,
+    h.place, h.more, h.unhook, h.hook
+  from code c
+  cross join apis
+  left join pg_proc x on x.oid = c.oid and x.pronamespace in (select oid from usable)
+  left join lateral (
+    select format(' by %s on %s', (array_agg(h.what order by h.table_name, h.what))[1], (array_agg(h.table_name order by h.table_name, h.what))[1]) as place, (array_agg(h.table_name order by h.table_name, h.what))[1] as table_name,
+      (array_agg(h.what order by h.table_name, h.what))[1] as what, (array_agg(h.unhook order by h.table_name, h.what))[1] as unhook, (array_agg(h.hook order by h.table_name, h.what))[1] as hook, count(*) - 1 as more
+    from hooked h where h.classid = 'pg_proc'::regclass and h.objid = c.oid
+    having count(*) > 0
+  ) h on true
+  left join lateral (
+    select string_agg(distinct format('the API reaches %s%s, which calls it', f.name, case when f.prosecdef then format(', a definer as %I', f.owner_name) else '' end), '; ') as callers
+    from edge e join code f on e.classid = 'pg_proc'::regclass and f.oid = e.objid
+    where e.toclass = 'pg_proc'::regclass and e.toid = c.oid
+  ) v on true
+  group by c.oid, c.is_public, x.oid, v.callers, h.place, h.table_name, h.what, h.unhook, h.hook, h.more
+),
+
+-- A function with the rights of its owner: what may it reach, and is that held to the user?
 security_definer as materialized (
-  select 'hole', d.name,
-    format('this function runs with the rights of its owner %I and the API role may call it%s: what it reads or writes%s is not held to the policies of the user%s',
-      d.owner_name, case when d.is_public then ' (like everybody, by default)' else '' end, ' (' || d.names || ')',
-      case when d.has_path then '' else ', and without a search_path of its own it takes the caller''s' end),
-    format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name, api.name)
+  select case when (d.names is null and not d.is_dynamic) or d.is_safe and not coalesce(d.is_open, false) and not d.is_dynamic then 'warning' else 'hole' end,
+    case when d.names is null and not d.is_dynamic then string_agg(distinct d.name, ', ') else d.name || case when not d.is_callable or w.way not like '%execute%' then coalesce(w.place, '') else '' end end,
+    case when d.names is null and not d.is_dynamic then 'these functions run with the rights of their owners, and every statement in them is held to the user: read that once, since text was judged'
+      else format('%s: it runs with the rights of its owner %I, and %s%s%s', w.way, d.owner_name,
+        coalesce('reaches ' || d.names || ' in a statement that does not compare the owner with the user', 'runs SQL that it puts together itself'),
+        case when d.is_safe and not coalesce(d.is_open, false) then '; a test that raises an error stands before it: read who passes that' when d.is_open then '; the test before it is no test, since null passes it' else '' end,
+        case when d.has_path then '' else ', and without a search_path of its own it takes the caller''s' end) || case when w.more > 0 then format('; so do %s more', w.more) else '' end
+    end,
+    case when d.names is null and not d.is_dynamic then '-- read them; then accept this finding' when w.way like '%execute%' or w.place is null then format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name, apis.names)
+      else coalesce(case when not d.is_migrated then w.unhook end, (select remedy from policy_remedy where oid = w.hook), format('alter routine %s security invoker;', d.name)) end
   from definer d
-  cross join api
-  where not d.automatic and d.oid not in (select oid from identity_function)
-  union all
-  select 'hole', format('%s by %s on %s', d.name, h.what, h.table_name),
-    format('working with this table calls a function that runs with the rights of its owner %I (%s): it sees every user''s rows and can copy or change them', d.owner_name, h.what),
-    coalesce(case when not d.is_migrated then h.unhook end,
-      (select remedy from policy_remedy where oid = h.hook), format('alter routine %s security invoker;', d.name))
-  from definer d
-  join hooked h on h.classid = 'pg_proc'::regclass and h.objid = d.oid
-  where d.automatic and d.oid not in (select oid from identity_function) and h.hookclass <> 'pg_trigger'::regclass
+  join way_to w on w.oid = d.oid
+  cross join apis
+  cross join asked
+  where not d.is_trigger
+    and (d.names is not null or d.is_dynamic or not d.has_path or d.oid not in (select oid from asking_function))
+  group by case when d.names is null and not d.is_dynamic then null else d.oid end, d.names, d.is_dynamic, d.is_safe, d.is_open, d.name, d.is_callable, w.place, w.way, w.more, w.unhook, w.hook, d.owner_name, d.has_path, d.is_migrated, apis.names
 ),
 
 trigger as materialized (
-  select 'hole', format('%s by %s on %s', d.name, h.what, h.table_name),
-    format('this function runs with the rights of its owner %I whenever rows of the table are written: it sees every user''s rows and can copy or change them', d.owner_name),
-    case when d.is_migrated then format('alter routine %s security invoker;', d.name) else h.unhook end
-  from definer d
-  join hooked h on h.classid = 'pg_proc'::regclass and h.objid = d.oid
-  where d.automatic and h.hookclass = 'pg_trigger'::regclass and d.oid not in (select oid from identity_function)
+  select case when d.names is null and not d.is_dynamic or not (d.is_told or not d.has_path and d.is_near) and not asked.is_tasks or not d.is_near then 'warning' else 'hole' end,
+    d.name || coalesce(w.place, ''),
+    format('working with the table runs this function with the rights of its owner %I: it reaches %s past the policies', d.owner_name, coalesce(d.names, d.held_names, 'what it puts together itself'))
+      || case when w.more > 0 then format('; so do %s more triggers', w.more) else '' end,
+    case when d.is_migrated then format('alter routine %s security invoker;', d.name) else w.unhook end
+  from asked
+  cross join definer d
+  join way_to w on w.oid = d.oid
+  where d.is_trigger and w.place is not null and (asked.is_tasks or d.names is not null)
   union all
-  select 'hole', format('%s by %s on %s', c.name, h.what, h.table_name),
-    format('this function runs whenever the API works with the table, and %s', d.what), 
-    case when c.is_migrated then '-- make it again as its migration does' else coalesce(h.unhook, (select remedy from policy_remedy where oid = h.hook), format('drop routine %s cascade;', c.name)) end
-  from code c
+  select case when asked.is_tasks or d.kind <> 'tells' then 'hole' else 'warning' end, format('%s by %s on %s', c.name, min(h.what), min(h.table_name)),
+    format('this function runs whenever the API works with the table, and %s', min(d.what)),
+    case when c.is_migrated then '-- make it again as its migration does' else coalesce(min(h.unhook), (select remedy from policy_remedy where oid = min(h.hook)), format('drop routine %s cascade;', c.name)) end
+  from asked
+  cross join code c
   join hooked h on h.classid = 'pg_proc'::regclass and h.objid = c.oid
   join deed d on d.oid = c.oid and d.kind in ('names', 'tells', 'carries')
-  where c.oid not in (select oid from identity_function)
+  where c.oid not in (select oid from passing_function)
     and not (c.is_authored and h.hookclass <> 'pg_trigger'::regclass) -- a type's or an operator's own code
+  group by asked.is_tasks, d.kind, c.oid, c.name, c.is_migrated
   union all
   select 'warning', format('%s by %s on %s', c.name, h.what, h.table_name),
     'this function runs whenever rows of the table are written, and writes elsewhere or runs dynamic SQL: a copy of the rows may have no owner and no policy',
     h.unhook
-  from code c
+  from asked
+  join code c on asked.is_tasks
   join hooked h on h.classid = 'pg_proc'::regclass and h.objid = c.oid and h.hookclass = 'pg_trigger'::regclass
   where not c.prosecdef and h.within = 0
     and c.body ~* '\y(insert\s+into|delete\s+from|merge\s+into|update\s+[a-z_."]+\s+set|execute)\y'
@@ -1977,22 +2619,45 @@ trigger_disabled as materialized (
   where t.tgenabled in ('D', 'R') and t.tgparentid = 0
 ),
 
-guard_missing as materialized (
-  select 'warning', format('%s %s on %s', g.kind, case g.kind when 'trigger' then g.name else format('%s_user_id_fkey', g.relname) end, format('app.%I', g.relname)),
-    format('the migrations made it and it is gone: %s', g.loss),
-    '-- make it again as the migration of ' || g.relname || ' does'
+-- Is a guard of the migrations gone, or hollowed out?
+guard_found as materialized (
+  select g.kind, g.relname, g.name, g.loss, g.definition, f.definition as found, f.is_off
   from guard g
-  join known k on k.relname = g.relname
-  where case g.kind
-    when 'trigger' then not exists (select from pg_trigger t where t.tgrelid = k.oid and t.tgname = g.name)
-    else not exists (
-      select from pg_constraint f join known u on u.oid = f.confrelid and u.relname = g.name
-      where f.conrelid = k.oid and f.contype = 'f'
-    )
-  end
+  join asked on asked.is_tasks
+  left join known k on k.relname = g.relname
+  left join lateral (
+    select regexp_replace(pg_get_triggerdef(t.oid), '^.*?(?=BEFORE|AFTER|INSTEAD)', '') as definition, false as is_off
+    from pg_trigger t where g.kind = 'trigger' and t.tgrelid = k.oid and t.tgname = g.name
+    union all
+    select regexp_replace(pg_get_constraintdef(f.oid), '( NOT VALID| NOT ENFORCED)+$', ''), not f.convalidated or not coalesce((to_jsonb(f) ->> 'conenforced')::boolean, true)
+    from pg_constraint f where g.kind = 'constraint' and f.conrelid = k.oid
+      and (f.conname = g.name or f.contype = 'f' and g.definition ~ '^FOREIGN' and f.confrelid = (select oid from known where relname = 'users'))
+    union all
+    select pg_get_expr(d.adbin, d.adrelid), false
+    from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum where g.kind = 'default' and a.attrelid = k.oid and a.attname = g.name
+    union all
+    select md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')), false from pg_proc p where g.kind = 'function' and p.oid = to_regprocedure(g.name)
+  ) f on true
+  where g.relname is null or k.oid is not null
 ),
 
--- Whoever owns a piece can put another in its place, which then runs in the API's requests.
+guard_missing as materialized (
+  select 'warning', case g.kind when 'function' then g.name when 'constraint' then format('%s%s on app.%I', case when g.definition like 'FOREIGN%' then 'foreign key ' else 'check ' end, g.name, g.relname) else format('%s %s on app.%I', g.kind, g.name, g.relname) end,
+    format('the migrations made it and it is gone: %s', g.loss), '-- make it again as its migration does'
+  from guard_found g
+  where g.found is null and g.kind <> 'default'
+),
+
+guard_changed as materialized (
+  select 'warning', case when g.kind = 'function' then g.name when g.kind = 'default' then format('default of %s of app.%I', g.name, g.relname) else format('%s on app.%I', g.name, g.relname) end,
+    format('this is no longer what the migrations made: %s. It says %s', g.loss, case when bool_or(g.is_off) then 'the same, but is not enforced or was never checked' else coalesce(case when g.kind <> 'function' then min(g.found) end, case g.kind when 'default' then 'nothing' else 'something else' end) end),
+    '-- make it again as its migration does'
+  from guard_found g
+  where (g.found is not null or g.kind = 'default')
+  group by g.kind, g.relname, g.name, g.loss, g.definition
+  having not coalesce(bool_or(g.found = any (string_to_array(g.definition, ' or ')) and not g.is_off), false)
+),
+
 untrusted_owner as materialized (
   select 'hole', coalesce(c.name, i.identity) || case when c.name is null and h.table_name is not null then format(' on %s', h.table_name) else '' end,
     format('working with %s uses this %s (%s), and %I, who owns neither the database nor its schema, can replace it with anything',
@@ -2002,7 +2667,7 @@ untrusted_owner as materialized (
   from (
     select distinct classid, objid, min(what) as what, min(table_name) as table_name from hooked group by classid, objid
   ) h
-  cross join home
+  cross join (select * from home order by oid limit 1) home
   join pg_shdepend d on d.classid = h.classid and d.objid = h.objid and d.deptype = 'o' and d.refclassid = 'pg_authid'::regclass
     and d.dbid = (select oid from pg_database where datname = current_database())
   cross join lateral pg_identify_object(h.classid, h.objid, 0) i
@@ -2023,7 +2688,7 @@ untrusted_owner as materialized (
     format('this table is a partition or child of one that the API works with, and %I, who owns neither the database nor its schema, reads and changes every user''s rows in it', pg_get_userbyid(c.relowner)),
     format('alter table %I.%I owner to %I;', n.nspname, c.relname, home.owner_name)
   from touched t
-  cross join home
+  cross join (select * from home order by oid limit 1) home
   join pg_class c on c.oid = t.oid and t.oid <> t.root
   join pg_namespace n on n.oid = c.relnamespace
   where c.relowner not in (select oid from trusted) and c.relowner not in (select oid from self)
@@ -2077,22 +2742,28 @@ operator as materialized (
 ),
 
 event_trigger as materialized (
-  select 'hole', quote_ident(e.evtname), format('this event trigger calls %I.%I, which %s', n.nspname, p.proname, w.wrong), format('drop event trigger %I;', e.evtname)
-  from asked
+  select case when w.is_hole then 'hole' else 'warning' end, quote_ident(e.evtname), format('this event trigger calls %I.%I, which %s', n.nspname, p.proname, w.wrong), format('drop event trigger %I;', e.evtname)
+  from literal l
   cross join pg_event_trigger e
   join pg_proc p on p.oid = e.evtfoid
   join pg_namespace n on n.oid = p.pronamespace
+  left join body b on b.oid = p.oid
+  cross join lateral (
+    -- outside of strings, but for those that are executed
+    select regexp_replace(regexp_replace(coalesce(b.code, p.prosrc), '\y(raise|comment)\y[^;]*;', ';', 'gi'), 'in\s*\([^()]*\)', '', 'gi') as code
+  ) x
   cross join lateral (values
-    (p.proowner not in (select oid from trusted), 'somebody who is not trusted can replace: it then runs with the rights of whoever deploys'),
-    (p.prosecdef, 'runs with the rights of its owner whenever somebody changes the schema: the API role does by making a temporary table'),
-    (p.prosrc ~* 'set_config|row_security|disable\s+row|grant\s' or strpos(p.prosrc, asked.setting) > 0, 'sets who the user is, or weakens row security or grants')
-  ) as w (is_wrong, wrong)
+    (p.proowner not in (select oid from trusted), true, 'a role that is not trusted can replace: it then runs with the rights of whoever deploys'),
+    (p.prosecdef, true, 'runs with the rights of its owner whenever the schema changes: the API role does that by making a temporary table'),
+    (x.code ~* ('set_config|set\s+(local\s+|session\s+)?row_security|disable\s+row|' || coalesce(l.settings, '$')), true, 'sets who the user is, or weakens row security'),
+    (x.code ~* '\y(grant|revoke)\y\s+\w+.*\y(on|to|from)\y', false, 'grants privileges whenever the schema changes: read to whom')
+  ) as w (is_wrong, is_hole, wrong)
   where e.evtenabled <> 'D' and w.is_wrong
-    and not exists (select from authored m where m.classid = 'pg_event_trigger'::regclass and m.objid = e.oid)
+    and not exists (select from authored m where (m.classid, m.objid) in (('pg_event_trigger'::regclass, e.oid), ('pg_proc'::regclass, p.oid)))
 ),
 
 set_here as materialized (
-  select name, value, format('%s set %s', place, name) as object, format('alter %s reset %s;', place, name) as remedy, false as by_function
+  select distinct name, value, format('%s set %s', place, name) as object, format('alter %s reset %s;', place, name) as remedy, false as by_function
   from role_setting
   union all
   select name, value, object, remedy, false from server_setting
@@ -2120,10 +2791,8 @@ setting (severity, object, finding, remedy, by_function) as materialized (
     and not (w.sound = 'off' and lower(s.value) ~ '^(of|off|f|fa|fal|fals|false|n|no|0)$')
 ),
 
--- What anybody untrusted can put where names are looked up: for the API, for a function with a path of its own, and for
--- this very statement.
 path_danger as materialized (
-  select e.object, e.value, e.rank, e.is_effective,
+  select e.rolname, e.place, e.object, e.value, e.rank, e.is_effective,
     coalesce(
       case when w.oid is not null and e.schema <> 'pg_catalog' then format('names schema %I, in which %s may create: their function, operator or table can stand in for the real one', e.schema, w.who) end,
       case when e.schema = 'pg_temp' and not e.is_last then 'searches temporary objects before others: a temporary table can stand in for the real one' end,
@@ -2142,11 +2811,9 @@ path_danger as materialized (
 
 search_path as materialized (
   select 'hole', format('%s: schema %I of database %I', p.object, p.schema, current_database()), format('the search_path %s %s', p.value, p.wrong),
-    format('alter %s set search_path = pg_catalog;', case when g.place like 'role % in database %' then g.place else 'role ' || api.name end)
+    format('alter %s set search_path = pg_catalog;', case when p.place like 'role % in database %' then p.place else 'role ' || quote_ident(p.rolname) end)
   from path_danger p
-  cross join api
-  cross join (select max(place) as place from path_setting where is_effective) g
-  where p.wrong is not null and exists (select from path_danger e where e.is_effective and e.wrong is not null)
+  where p.wrong is not null and exists (select from path_danger e where e.is_effective and e.wrong is not null and e.rolname = p.rolname)
   union all
   select 'hole', s.object, format('the search_path %s %s', s.value, min(w.wrong)), s.remedy
   from set_here s
@@ -2163,13 +2830,13 @@ search_path as materialized (
   where s.name = 'search_path' and s.by_function
   group by s.object, s.value, s.remedy
   union all
-  select 'hole', format('%s on %s', s.oid::regprocedure, s.path),
+  select case when asked.is_tasks then 'hole' else 'hint' end, format('%s on %s', s.oid::regprocedure, s.path),
     format('this function has the name of one of PostgreSQL''s own and takes PostgreSQL''s own types: on %s, the API''s statements call whichever fits them better', s.path),
-    format('drop function %s; -- or: alter role %s set search_path = pg_catalog', s.oid::regprocedure, api.name)
-  from shadow s cross join api
+    format('drop function %s; -- or: alter role %s set search_path = pg_catalog', s.oid::regprocedure, apis.name)
+  from asked cross join shadow s cross join apis
   union all
   select 'hole', format('%I.%I in the search_path of this session', n.nspname, p.proname),
-    'somebody untrusted made a function or operator with the name of one of PostgreSQL''s own where this session looks for names: the audit itself may be misled',
+    'a role that is not trusted made a function or operator with the name of one of PostgreSQL''s own where this session looks for names: the audit itself may be misled',
     'set search_path = pg_catalog, pg_temp; -- and ask again'
   from (
     select p.proname, p.pronamespace, p.proowner, p.oid from pg_catalog.pg_proc p
@@ -2186,19 +2853,20 @@ search_path as materialized (
 ),
 
 publication as materialized (
-  select 'hole', quote_ident(p.pubname),
+  select case when asked.is_tasks then 'hole' else 'warning' end, quote_ident(p.pubname),
     format('this publication sends the rows of all users in %s to whoever subscribes: no policy holds there',
       case when p.puballtables then 'every table' else t.names end),
     format('drop publication %I;', p.pubname)
-  from pg_publication p
+  from asked
+  cross join pg_publication p
   cross join lateral (
     select string_agg(distinct r.name, ', ') as names
     from touched u
     join reached r on r.oid = u.root
-    where u.oid in (select x.prrelid from pg_publication_rel x where x.prpubid = p.oid)
-      or r.relnamespace in (select x.pnnspid from pg_publication_namespace x where x.pnpubid = p.oid)
+    where r.oid not in (select oid from lookup) and (u.oid in (select x.prrelid from pg_publication_rel x where x.prpubid = p.oid)
+      or r.relnamespace in (select x.pnnspid from pg_publication_namespace x where x.pnpubid = p.oid))
   ) t
-  where p.puballtables or t.names is not null
+  where (p.puballtables or t.names is not null) and not (asked.kind = 'supabase' and p.pubname ~ '^supabase_')
 ),
 
 replication_slot as materialized (
@@ -2230,35 +2898,45 @@ unknown as materialized (
   select 'warning', object, finding, remedy from subscription where names is null
   union all
   -- A session may well have named its user itself, but the API's role is the one that does.
-  select 'warning', asked.setting,
-    format('%s has a value in this session, and the role that asks may not read the configuration files: if it was not set by this session, a request that names no user acts as this one', asked.setting),
-    format('select name, setting, sourcefile from pg_file_settings where name = %L; -- as a superuser', asked.setting)
+  select 'warning', s.name,
+    format('%s has a value in this session, and the role that asks may not read the configuration files: if it was not set by this session, a request that names no user acts as this one', s.name),
+    format('select name, setting, sourcefile from pg_file_settings where name = %L; -- as a superuser', s.name)
   from asked
-  where current_setting(asked.setting, true) <> ''
+  join identity_setting s on asked.is_tasks
+  where current_setting(s.name, true) <> ''
     and not (has_table_privilege('pg_file_settings', 'select') and has_function_privilege('pg_show_all_file_settings()', 'execute'))
-    and session_user <> asked.role
-    and not exists (select from role_setting where name = lower(asked.setting))
+    and session_user not in (select rolname from api)
+    and not exists (select from role_setting r where r.name = lower(s.name))
 ),
 
 server_version as materialized (
   select 'hole', format('PostgreSQL %s', current_setting('server_version')),
-    format('this release has known flaws in row security, by which a user can learn of rows that the policies hide; %s mends them', v.mended),
-    format('-- install PostgreSQL %s or newer', v.mended)
-  from (values (150000, 150014, '15.14'), (160000, 160010, '16.10'), (170000, 170006, '17.6')) as v (first, sound, mended)
+    format('this release has known flaws in row security, by which a user can learn of rows that the policies hide; %s fixes them', v.fixed),
+    format('-- install PostgreSQL %s or newer', v.fixed)
+  from (values (150000, 150014, '15.14'), (160000, 160010, '16.10'), (170000, 170006, '17.6')) as v (first, sound, fixed)
   where current_setting('server_version_num')::integer >= v.first and current_setting('server_version_num')::integer < v.sound
   union all
-  select 'warning', format('PostgreSQL %s', current_setting('server_version')), 'this release is older than any that the audit knows', '-- install PostgreSQL 15.14 or newer'
+  select 'warning', format('PostgreSQL %s', current_setting('server_version')), 'this release is older than any that the audit was tested on', '-- install PostgreSQL 15.14 or newer'
   where current_setting('server_version_num')::integer < 150000
+  union all
+  select 'warning', format('PostgreSQL %s', current_setting('server_version')), 'this release is newer than any that the audit was tested on (18): what it brings is not looked at', '-- look for a newer audit'
+  where current_setting('server_version_num')::integer >= 190000
 ),
 
 found (check_name, severity, object, finding, remedy) as (
   select 'missing', c.* from missing c
+  union all select 'session', c.* from session c
+  union all select 'membership', c.* from team_membership c
+  union all select 'statistics', c.* from statistics c
+  union all select 'session_state', c.* from session_state c
+  union all select 'advisory_lock', c.* from advisory_lock c
+  union all select 'guard_changed', c.* from guard_changed c
+  union all select 'assumed', c.* from assumed c
   union all select 'role_attribute', c.* from role_attribute c
   union all select 'role_membership', c.* from role_membership c
   union all select 'role_impersonation', c.* from role_impersonation c
   union all select 'role_ownership', c.* from role_ownership c
   union all select 'role_limit', c.* from role_limit c
-  union all select 'session', c.* from session c
   union all select 'role_leftover', c.* from role_leftover c
   union all select 'row_security', c.* from row_security c
   union all select 'row_security_not_forced', c.* from row_security_not_forced c
@@ -2312,8 +2990,6 @@ found (check_name, severity, object, finding, remedy) as (
   union all select 'server_version', c.* from server_version c
 ),
 
--- 10. What was accepted -----------------------------------------------------------------------------------------
-
 -- A DBA accepts a finding by a row in the table audit.accepted (or whatever audit.accepted says). It counts while the
 -- table belongs to somebody trusted, nobody else may write to it, and the day it expires has not come.
 acceptance_table as (
@@ -2344,17 +3020,35 @@ acceptance as (
     end
   ) w
   cross join lateral (select w.word::jsonb as j) x
+),
+
+-- 12. What is shown ------------------------------------------------------------------------------------------------
+
+shown as materialized (
+  select distinct case when a.object is null then f.severity else 'accepted' end as severity, f.check_name, f.object,
+    case when a.object is null then f.finding else format('%s -- accepted by %s on %s: %s', f.finding, a.accepted_by, a.accepted_on, a.reason) end
+      as finding, f.remedy
+  from found f
+  left join acceptance a on a.check_name = f.check_name and a.object = f.object
+  where (f.check_name, f.object) not in (select check_name, object from spread)
+  union all
+  select 'hole', 'accepted', format('%I.%I', nspname, relname), 'a role that is not trusted owns or may write to the table of accepted findings: none of them counts',
+    format('revoke all on %I.%I from public; -- and from each other role that may write to it', nspname, relname)
+  from acceptance_table
+  where not is_trusted
+),
+
+-- With audit.fail_on the statement ends in this error, which is what a script can test.
+failure as materialized (
+  select format('%s holes, %s warnings: %s', count(*) filter (where severity = 'hole'), count(*) filter (where severity = 'warning'),
+    string_agg(format('%s %s', check_name, object), '; ' order by severity, check_name, object) filter (where severity in ('hole', asked.fail_on))) as text
+  from shown cross join asked
+  where severity in ('hole', 'warning')
+  group by asked.fail_on
+  having asked.fail_on in ('hole', 'warning') and count(*) filter (where severity in ('hole', asked.fail_on)) > 0
 )
 
-select distinct case when a.object is null then f.severity else 'accepted' end as severity, f.check_name, f.object,
-  case when a.object is null then f.finding else format('%s -- accepted by %s on %s: %s', f.finding, a.accepted_by, a.accepted_on, a.reason) end
-    as finding, f.remedy
-from found f
-left join acceptance a on a.check_name = f.check_name and a.object = f.object
-where (f.check_name, f.object) not in (select check_name, object from spread)
-union all
-select 'hole', 'accepted', format('%I.%I', nspname, relname), 'somebody untrusted owns or may write to the table of accepted findings: none of them counts',
-  format('revoke all on %I.%I from public; -- and from whoever else may write to it', nspname, relname)
-from acceptance_table
-where not is_trusted
-order by severity, check_name, object, finding;
+select s.severity, s.check_name, s.object, s.finding, s.remedy
+from shown s
+left join failure f on f.text::integer is null
+order by array_position('{note,hole,warning,hint,accepted}', s.severity), s.check_name, s.object, s.finding;

@@ -1,32 +1,32 @@
 -- Beyond: what the first edition of the audit did not see, or looked for in one place only.
 
--- definer behind a column's domain: hole security_definer cellar.fits(text) by column tag of type cellar.tag on app.tasks
+-- definer behind a column's domain: hole security_definer cellar.fits(text)
 create schema if not exists cellar;
 create function cellar.fits(text) returns boolean language sql security definer as 'select not exists (select from app.tasks where title = $1)';
 create domain cellar.tag as text check (cellar.fits(value));
 alter table app.tasks add column tag cellar.tag;
 grant insert (tag) on app.tasks to tasks_api;
 
--- definer behind an operator class: hole security_definer cellar.cmp(text, text) by index app.odd_titles on app.tasks
+-- definer behind an operator class: hole security_definer cellar.cmp(text, text)
 create schema if not exists cellar;
 create function cellar.cmp(text, text) returns int language plpgsql immutable security definer as $$ begin if exists (select from app.tasks where title = $1) then raise exception 'seen'; end if; return case when $1 < $2 then -1 when $1 > $2 then 1 else 0 end; end $$;
 create operator class cellar.odd for type text using btree as operator 1 <, operator 2 <=, operator 3 =, operator 4 >=, operator 5 >, function 1 cellar.cmp(text, text);
 create index odd_titles on app.tasks (user_id, title cellar.odd);
 
--- definer behind a partition key: hole security_definer cellar.part(text) by the partition key on app.parts | alone
+-- definer behind a partition key: hole security_definer cellar.part(text) | alone
 create schema if not exists cellar;
 create function cellar.part(text) returns text language sql immutable security definer as 'select coalesce((select max(user_id) from app.tasks where title = $1), $1)';
 create table app.parts (id bigint, user_id text collate "C" not null default app.current_user_id(), title text) partition by list (cellar.part(title));
 create table app.parts_0 partition of app.parts default;
 call attack.protect('app.parts');
 
--- definer in an operator of a check: hole security_definer cellar.known(text, text) by constraint odd on app.tasks
+-- definer in an operator of a check: hole security_definer cellar.known(text, text)
 create schema if not exists cellar;
 create function cellar.known(text, text) returns boolean language sql security definer as 'select not exists (select from app.tasks where title = $1)';
 create operator cellar.?? (leftarg = text, rightarg = text, function = cellar.known);
 alter table app.tasks add constraint odd check (title operator(cellar.??) '') not valid;
 
--- definer in a generated column: hole security_definer cellar.gen(text) by the default of hint on app.idempotency_keys
+-- definer in a generated column: hole security_definer cellar.gen(text)
 create schema if not exists cellar;
 create function cellar.gen(text) returns text language sql immutable security definer as 'select max(user_id) from app.tasks where title = $1';
 alter table app.idempotency_keys add column hint text generated always as (cellar.gen(key)) stored;
@@ -63,7 +63,7 @@ create trigger feeds after insert on app.tasks for each row execute function app
 
 -- statistics object of another: hole untrusted_owner app.by_title on app.tasks
 create role lurker;
-create statistics app.by_title on title, completed from app.tasks;
+create statistics app.by_title on version, completed from app.tasks;
 alter statistics app.by_title owner to lurker;
 
 -- invoker view into an unusable schema: hole owner_column vault.copy.user_id
@@ -110,7 +110,7 @@ create role hooker login;
 grant usage on schema app to hooker;
 grant trigger on app.tasks to hooker;
 
--- references right for another: hole privilege app.users
+-- references right for another: warning privilege app.users
 create role pointer login;
 grant usage on schema app to pointer;
 grant references on app.users to pointer;
@@ -226,7 +226,7 @@ alter table app.tasks add column gossip text;
 create table app.subtasks (user_id text collate "C", id bigint, foreign key (user_id, id) references app.tasks on delete cascade);
 create trigger g2 after delete on app.subtasks for each row execute function app.gossip();
 
--- default of a column by definer aggregate: hole security_definer cellar.acc(text, text) by the default of description on app.tasks
+-- default of a column by definer aggregate: hole security_definer cellar.acc(text, text)
 create schema if not exists cellar;
 create function cellar.acc(text, text) returns text language sql security definer as 'select max(title) from app.tasks';
 create aggregate cellar.agg(text) (sfunc = cellar.acc, stype = text);
@@ -288,7 +288,7 @@ create policy r on app.lax as restrictive for select to tasks_api using (user_id
 create table app.tags (name text primary key);
 call attack.protect('app.tags', 'select, insert', 'true');
 
--- lookup of users' names: hole owner_column app.people.user_id
+-- lookup of users' names: hole policy own on app.people
 create table app.people (id int, user_id text collate "C" references app.users);
 call attack.protect('app.people', 'select', 'true');
 
@@ -301,7 +301,7 @@ create function app.norm(text) returns text language sql immutable return lower(
 create index on app.tasks (user_id, app.norm(title));
 alter function app.norm(text) owner to normer;
 
--- trigger with a definer helper: hole trigger cellar.deep() by trigger d on app.tasks
+-- trigger with a definer helper: hole security_definer cellar.deep()
 create schema if not exists cellar;
 grant usage on schema cellar to tasks_api;
 create function cellar.deep() returns text language sql security definer as 'select max(title) from app.tasks';

@@ -31,13 +31,8 @@ create function app.pathed() returns bigint language sql security definer set se
 -- exploit
 select app.pathed() > 0;
 
--- definer next id: hole security_definer app.next_task_id() | alone
+-- definer next id: warning security_definer app.next_task_id() | alone
 alter function app.next_task_id() security definer;
-
--- definer in a default: hole security_definer app.hidden()
-create function app.hidden() returns text language sql security definer as 'select max(title) from app.tasks';
-revoke execute on function app.hidden() from public;
-alter table app.tasks alter description set default app.hidden();
 
 -- definer in a check: hole security_definer app.taken(text)
 create function app.taken(text) returns boolean language sql security definer as 'select not exists (select from app.tasks where title = $1)';
@@ -127,9 +122,6 @@ create or replace function app.current_user_id() returns text language sql stabl
 select set_config('app.tenants', 'alice', true);
 select attack.sees('app.tasks');
 
--- identity without nullif: hole identity_function app.current_user_id() | alone
-create or replace function app.current_user_id() returns text language sql stable return current_setting('app.user_id', true);
-
 -- identity in plpgsql: hole identity_function app.current_user_id() | alone
 create or replace function app.current_user_id() returns text language plpgsql stable as $$ begin return 'alice'; end $$;
 -- exploit
@@ -150,7 +142,7 @@ execute mine;
 select set_config('app.user_id', 'alice', true);
 select set_config('app.user_id', 'alice', true) = 'alice';
 
--- identity definer: hole identity_function app.current_user_id() | alone
+-- identity definer: warning identity_function app.current_user_id() | alone
 alter function app.current_user_id() security definer;
 
 -- identity of a stranger: hole untrusted_owner app.current_user_id() | alone
@@ -246,7 +238,7 @@ select attack.sees('app.tasks');
 -- identity volatile: warning identity_function app.current_user_id() | alone
 alter function app.current_user_id() volatile;
 
--- function that changes the user: warning identity_change app.become(text)
+-- function that changes the user: hole identity_change app.become(text)
 create function app.become(text) returns text language sql return set_config('app.user_id', $1, true);
 -- exploit
 select app.become('alice');

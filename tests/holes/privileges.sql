@@ -6,10 +6,10 @@ grant truncate on app.tasks to tasks_api;
 truncate app.tasks;
 select true;
 
--- references: hole privilege app.users
+-- references: hint privilege app.users | alone
 grant references on app.users to tasks_api;
 
--- references of a column: hole privilege app.tasks.id
+-- references of a column: hint privilege app.tasks.id | alone
 grant references (id) on app.tasks to tasks_api;
 
 -- trigger: hole privilege app.idempotency_keys
@@ -32,19 +32,19 @@ grant helpers to tasks_api;
 truncate app.tasks;
 select true;
 
--- update of the owner: hole owner_column_grant app.tasks.user_id
+-- update of the owner: hint owner_column_grant app.tasks.user_id
 grant update (user_id) on app.tasks to tasks_api;
 
--- update of the user: hole owner_column_grant app.users.id
+-- update of the user: hint owner_column_grant app.users.id
 grant update (id) on app.users to tasks_api;
 
--- update of everything: hole owner_column_grant app.tasks.user_id | alone
+-- update of everything: hint owner_column_grant app.tasks.user_id | alone
 grant update on app.tasks to tasks_api;
 
--- insert of everything: hole owner_column_grant app.idempotency_keys.user_id | alone
+-- insert of everything: hint owner_column_grant app.idempotency_keys.user_id | alone
 grant insert on app.idempotency_keys to tasks_api;
 
--- insert of the owner: hole owner_column_grant app.tasks.user_id
+-- insert of the owner: hint owner_column_grant app.tasks.user_id
 grant insert (user_id) on app.tasks to tasks_api;
 
 -- update of a version: warning decided_column_grant app.tasks.version
@@ -56,10 +56,10 @@ with u as (update app.tasks set version = 99 returning version) select count(*) 
 -- insert of a counter: warning decided_column_grant app.users.last_task_id
 grant insert (last_task_id) on app.users to tasks_api;
 
--- select for public: hole public_grant app.tasks
+-- select for public: warning public_grant app.tasks
 grant select on app.tasks to public;
 
--- column for public: hole public_grant app.users.id
+-- column for public: warning public_grant app.users.id
 grant select (id) on app.users to public;
 
 -- usage for public: warning public_grant app
@@ -135,7 +135,7 @@ select attack.sees('app.next');
 -- default tables for public: hole default_privilege default privileges of postgres
 alter default privileges grant select on tables to public;
 
--- default sequences: hole default_privilege postgres in schema app
+-- default sequences: warning default_privilege postgres in schema app
 alter default privileges in schema app grant usage on sequences to tasks_api;
 
 -- default of another role: hole default_privilege default privileges of builder

@@ -10,7 +10,7 @@ alter table app.users disable row level security;
 -- exploit
 select count(*) > 1 from app.users;
 
--- row security not forced: hole row_security_not_forced app.idempotency_keys
+-- row security not forced: hint row_security_not_forced app.idempotency_keys
 alter table app.idempotency_keys no force row level security;
 
 -- new table without: hole row_security app.notes
@@ -191,7 +191,7 @@ create table app.rented (
 call attack.protect('app.rented');
 alter table app.rented owner to landlord;
 
--- table without owners: hole row_security public.countries
+-- table without owners: hint row_security public.countries
 create table public.countries (code text primary key);
 create table public.cities (name text primary key, code text references public.countries);
 grant select on public.countries, public.cities to tasks_api;

@@ -87,7 +87,7 @@ grant sleeper to tasks_api with inherit false, set true;
 set local role sleeper;
 select attack.sees('app.tasks');
 
--- member by admin option alone: hole role_membership tasks_api -> locked | from 16
+-- member by admin option alone: hint role_membership tasks_api -> locked | from 16
 create role locked;
 grant locked to tasks_api with admin true, inherit false, set false;
 
@@ -95,17 +95,17 @@ grant locked to tasks_api with admin true, inherit false, set false;
 create role inert;
 grant inert to tasks_api with admin false, inherit false, set false;
 
--- impersonator: hole role_impersonation web -> tasks_api
+-- impersonator: hint role_impersonation web -> tasks_api
 create role web login;
 grant tasks_api to web;
 
--- impersonator through a group: hole role_impersonation intern -> interns -> tasks_api
+-- impersonator through a group: hint role_impersonation intern -> interns -> tasks_api
 create role interns;
 create role intern login;
 grant tasks_api to interns;
 grant interns to intern;
 
--- impersonator by admin option: hole role_impersonation clerk -> tasks_api | from 16
+-- impersonator by admin option: hint role_impersonation clerk -> tasks_api | from 16
 create role clerk login;
 grant tasks_api to clerk with admin true, inherit false, set false;
 

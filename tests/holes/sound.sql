@@ -84,13 +84,7 @@ create table app.named (
   primary key (owner, id));
 call attack.protect('app.named', test => 'owner = app.current_user_id()');
 
--- protected table with identity and uuid
-create table app.numbered (
-  id bigint generated always as identity,
-  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
-  body text,
-  primary key (id));
-call attack.protect('app.numbered', rights => 'select, insert (body)');
+-- protected table with a uuid
 create table app.uuids (
   id uuid not null default gen_random_uuid(),
   user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,

@@ -1,0 +1,208 @@
+-- Definers: judged by what they compare, and by every way that leads to them.
+
+-- argument compared with the owner: hole security_definer app.titles_of(text)
+create function app.titles_of(wanted text) returns setof text language sql stable security definer set search_path = pg_catalog as 'select title from app.tasks where user_id = wanted';
+-- exploit
+select 'secret' in (select app.titles_of('alice'));
+
+-- argument by its place: hole security_definer app.titles_by(text)
+create function app.titles_by(text) returns setof text language sql stable security definer set search_path = pg_catalog begin atomic select title from app.tasks where user_id = $1; end;
+-- exploit
+select 'secret' in (select app.titles_by('alice'));
+
+-- argument in plpgsql: hole security_definer app.title_of(text, bigint)
+create function app.title_of(owner text, wanted bigint) returns text language plpgsql stable security definer set search_path = pg_catalog as $$
+declare
+  found_title text;
+begin
+  select t.title into found_title from app.tasks as t where t.user_id = owner and t.id = wanted;
+  return found_title;
+end $$;
+-- exploit
+select app.title_of('alice', 77) = 'secret';
+
+-- identity or an argument: hole security_definer app.some_titles(text)
+create function app.some_titles(wanted text) returns setof text language sql stable security definer set search_path = pg_catalog as 'select title from app.tasks where user_id = app.current_user_id() or user_id = wanted';
+-- exploit
+select 'secret' in (select app.some_titles('alice'));
+
+-- identity coalesced with an argument: hole security_definer app.titles_or(text)
+create function app.titles_or(wanted text default null) returns setof text language sql stable security definer set search_path = pg_catalog as 'select title from app.tasks where user_id = coalesce(wanted, app.current_user_id())';
+-- exploit
+select 'secret' in (select app.titles_or('alice'));
+
+-- identity in a comment alone: hole security_definer app.noted()
+create function app.noted() returns setof text language sql stable security definer set search_path = pg_catalog as $$
+  -- where user_id = app.current_user_id()
+  select title from app.tasks /* where user_id = app.current_user_id() */ $$;
+-- exploit
+select 'secret' in (select app.noted());
+
+-- identity in a string alone: hole security_definer app.quoted()
+create function app.quoted() returns setof text language sql stable security definer set search_path = pg_catalog as $$ select title from app.tasks where 'user_id = app.current_user_id()' <> '' $$;
+-- exploit
+select 'secret' in (select app.quoted());
+
+-- one statement filters and another does not: hole security_definer app.two_counts()
+create function app.two_counts() returns bigint language plpgsql security definer set search_path = pg_catalog as $$
+declare
+  mine bigint;
+begin
+  select count(*) into mine from app.tasks where user_id = app.current_user_id();
+  return (select count(*) from app.tasks) - mine;
+end $$;
+-- exploit
+select app.two_counts() > 0;
+
+-- delete by number alone: hole security_definer app.remove(bigint)
+create function app.remove(wanted bigint) returns void language plpgsql security definer set search_path = pg_catalog as $$ begin delete from app.tasks where id = wanted; end $$;
+-- exploit
+select app.remove(77) is not null;
+
+-- moves a row: hole security_definer app.take(bigint)
+create function app.take(wanted bigint) returns void language sql security definer set search_path = pg_catalog as 'update app.tasks set user_id = app.current_user_id(), id = app.next_task_id() where id = wanted';
+-- exploit
+do $$ begin perform app.take(77); end $$;
+select exists (select from app.tasks where title = 'secret');
+
+-- writes in another's name: hole security_definer app.plant(text, text)
+create function app.plant(owner text, wanted text) returns void language sql security definer set search_path = pg_catalog as 'insert into app.tasks (user_id, id, title, updated_at) values (owner, 99, wanted, now())';
+-- exploit
+do $$ begin perform app.plant('alice', 'forged'); end $$;
+select true;
+
+-- guard that null passes: hole security_definer app.all_titles()
+create table app.staff (user_id text collate "C" primary key, role text);
+create function app.all_titles() returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$
+declare
+  my_role text;
+begin
+  select s.role into my_role from app.staff s where s.user_id = app.current_user_id();
+  if my_role <> 'admin' then
+    raise exception 'administrators only';
+  end if;
+  return query select title from app.tasks;
+end $$;
+-- exploit
+select 'secret' in (select app.all_titles());
+
+-- guard by a sub-select that null passes: hole security_definer app.every_title()
+create table app.staff2 (user_id text collate "C" primary key, role text);
+create function app.every_title() returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$
+begin
+  if (select s.role from app.staff2 s where s.user_id = app.current_user_id()) != 'admin' then
+    raise exception 'administrators only';
+  end if;
+  return query select title from app.tasks;
+end $$;
+-- exploit
+select 'secret' in (select app.every_title());
+
+-- guard by a function that null passes: hole security_definer app.whole_list()
+create table app.staff3 (user_id text collate "C" primary key, is_admin boolean);
+create function app.is_admin() returns boolean language sql stable security definer set search_path = pg_catalog as 'select is_admin from app.staff3 where user_id = app.current_user_id()';
+create function app.whole_list() returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$
+begin
+  if not app.is_admin() then
+    raise exception 'administrators only';
+  end if;
+  return query select title from app.tasks;
+end $$;
+-- exploit
+select 'secret' in (select app.whole_list());
+
+-- guard by an argument: hole security_definer app.guarded_titles(text)
+create function app.guarded_titles(password text) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$
+begin
+  if password <> 'open' then
+    raise exception 'no';
+  end if;
+  return query select title from app.tasks;
+end $$;
+-- exploit
+select 'secret' in (select app.guarded_titles(null));
+
+-- definer behind a definer: hole security_definer app.back_office()
+create role clerk nologin;
+grant create, usage on schema app to clerk;
+create function app.back_office() returns setof text language sql stable security definer set search_path = pg_catalog as 'select title from app.tasks';
+revoke execute on function app.back_office() from public;
+grant execute on function app.back_office() to clerk;
+create function app.front_desk() returns setof text language sql stable security definer set search_path = pg_catalog as 'select app.back_office()';
+alter function app.front_desk() owner to clerk;
+revoke create on schema app from clerk;
+-- exploit
+select 'secret' in (select app.front_desk());
+
+-- definer behind a definer, parsed: hole security_definer app.back_room()
+create role clerk2 nologin;
+grant create, usage on schema app to clerk2;
+create function app.back_room() returns setof text language sql stable security definer set search_path = pg_catalog as 'select title from app.tasks';
+revoke execute on function app.back_room() from public;
+grant execute on function app.back_room() to clerk2;
+create function app.front_room() returns setof text language sql stable security definer set search_path = pg_catalog begin atomic select app.back_room(); end;
+alter function app.front_room() owner to clerk2;
+revoke create on schema app from clerk2;
+-- exploit
+select 'secret' in (select app.front_room());
+
+-- definer as an aggregate's function, withheld: hole security_definer app.peek(text, text)
+create function app.peek(text, text) returns text language sql security definer set search_path = pg_catalog as 'select max(title) from app.tasks';
+revoke execute on function app.peek(text, text) from public;
+create aggregate app.peeked(text) (sfunc = app.peek, stype = text);
+-- exploit
+select app.peeked('any') = 'secret';
+
+-- definer as an aggregate's last function, withheld: hole security_definer app.last_word(text)
+create function app.keep_first(text, text) returns text language sql immutable as 'select $1';
+create function app.last_word(text) returns text language sql security definer set search_path = pg_catalog as 'select max(title) from app.tasks';
+revoke execute on function app.last_word(text) from public;
+create aggregate app.worded(text) (sfunc = app.keep_first, stype = text, finalfunc = app.last_word);
+-- exploit
+select app.worded('any') = 'secret';
+
+-- definer in a view: hole security_definer cellar.any_title()
+create schema if not exists cellar;
+create function cellar.any_title() returns text language sql stable security definer set search_path = pg_catalog as 'select max(title) from app.tasks';
+create view app.titled with (security_invoker) as select cellar.any_title() as title;
+grant select on app.titled to tasks_api;
+-- exploit
+select title = 'secret' from app.titled;
+
+-- definer in a view below a view: hole security_definer cellar.best_title()
+create schema if not exists cellar;
+create function cellar.best_title() returns text language sql stable security definer set search_path = pg_catalog as 'select max(title) from app.tasks';
+create view cellar.inner_title as select cellar.best_title() as title;
+create view app.outer_title as select title from cellar.inner_title;
+grant select on app.outer_title to tasks_api;
+-- exploit
+select title = 'secret' from app.outer_title;
+
+-- definer with dynamic sql: hole security_definer app.run(text)
+create function app.run(q text) returns bigint language plpgsql security definer set search_path = pg_catalog as $$ declare n bigint; begin execute q into n; return n; end $$;
+-- exploit
+select app.run('select count(*) from app.tasks') > 0;
+
+-- definer that reads by a name from outside: hole security_definer app.count_rows(text)
+create function app.count_rows(t text) returns bigint language plpgsql security definer set search_path = pg_catalog as $$ declare n bigint; begin execute format('select count(*) from app.%I', t) into n; return n; end $$;
+-- exploit
+select app.count_rows('tasks') > 0;
+
+-- barrier view without a filter: hole view app.barred
+create view app.barred with (security_barrier) as select user_id, title from app.tasks where title is not null;
+grant select on app.barred to tasks_api;
+-- exploit
+select attack.sees('app.barred');
+
+-- barrier view with a filter and a way round: hole view app.half_barred
+create view app.half_barred with (security_barrier) as select user_id, title from app.tasks where user_id = app.current_user_id() or not completed;
+grant select on app.half_barred to tasks_api;
+-- exploit
+select attack.sees('app.half_barred');
+
+-- barrier view that lets in what it hides: hole view app.letter_box
+create view app.letter_box with (security_barrier) as select user_id, title, id, updated_at from app.tasks where user_id = app.current_user_id();
+grant insert on app.letter_box to tasks_api;
+-- exploit
+insert into app.letter_box (user_id, title, id, updated_at) values ('alice', 'forged', 5, now());
+select true;

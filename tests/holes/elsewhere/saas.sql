@@ -1,0 +1,44 @@
+-- Tenants of a service, in a schema that happens to be called app, behind one login.
+
+-- the platform
+create role saas_owner login;
+create role saas_app login;
+alter role saas_app set statement_timeout = '10s';
+create schema app authorization saas_owner;
+grant usage on schema app to saas_app;
+set local role saas_owner;
+create table app.tenants (id uuid primary key, name text not null);
+create table app.users (id uuid primary key default gen_random_uuid(), tenant_id uuid not null references app.tenants, email text not null, unique (tenant_id, email));
+create table app.tasks (id uuid primary key default gen_random_uuid(), tenant_id uuid not null references app.tenants, user_id uuid not null references app.users, title text);
+alter table app.tenants enable row level security;
+alter table app.users enable row level security;
+alter table app.tasks enable row level security;
+alter table app.tenants force row level security;
+alter table app.users force row level security;
+alter table app.tasks force row level security;
+create policy tenant_isolation on app.tenants using (id = current_setting('app.current_tenant')::uuid);
+create policy tenant_isolation on app.users using (tenant_id = current_setting('app.current_tenant')::uuid) with check (tenant_id = current_setting('app.current_tenant')::uuid);
+create policy tenant_isolation on app.tasks using (tenant_id = current_setting('app.current_tenant')::uuid);
+grant select on app.tenants to saas_app;
+grant select, insert, update, delete on app.users, app.tasks to saas_app;
+reset role;
+
+-- sound: a function in PL/pgSQL that names the tenant
+set local role saas_owner;
+create function app.tenant_id() returns uuid language plpgsql stable as $$ begin return nullif(current_setting('app.current_tenant', true), '')::uuid; exception when invalid_text_representation then return null; end $$;
+create table app.files (id uuid primary key default gen_random_uuid(), tenant_id uuid not null default app.tenant_id() references app.tenants, path text);
+alter table app.files enable row level security;
+alter table app.files force row level security;
+create policy tenant_isolation on app.files using (tenant_id = app.tenant_id());
+grant select, insert, update, delete on app.files to saas_app;
+reset role;
+
+-- another setting: hole policy support on app.tasks
+create policy support on app.tasks for select using (current_setting('app.is_support', true) = 'on');
+
+-- a table forgotten: hole row_security app.invoices
+create table app.invoices (id uuid primary key default gen_random_uuid(), tenant_id uuid not null references app.tenants, total integer);
+grant select, insert on app.invoices to saas_app;
+
+-- null tenants for all: hole policy shared on app.tasks
+create policy shared on app.tasks for select using (tenant_id = current_setting('app.current_tenant')::uuid or title like 'public%');

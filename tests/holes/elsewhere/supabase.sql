@@ -1,0 +1,255 @@
+-- Supabase: what the platform brings, and what projects put into it. The first block is the empty platform.
+
+-- the platform
+create role supabase_admin superuser login;
+create role anon nologin noinherit;
+create role authenticated nologin noinherit;
+create role service_role nologin noinherit bypassrls;
+create role authenticator noinherit login;
+grant anon, authenticated, service_role to authenticator;
+create role supabase_auth_admin noinherit createrole login;
+create role supabase_storage_admin noinherit createrole login;
+create role supabase_replication_admin login replication;
+create role supabase_read_only_user login bypassrls;
+grant pg_read_all_data to supabase_read_only_user;
+create role dashboard_user nologin createrole createdb replication;
+create role pgbouncer login;
+grant authenticator to supabase_storage_admin;
+alter role anon set statement_timeout = '3s';
+alter role authenticated set statement_timeout = '8s';
+alter role authenticator set session_preload_libraries = 'safeupdate';
+create schema extensions;
+grant usage on schema extensions to anon, authenticated, service_role;
+create schema auth authorization supabase_admin;
+create schema storage authorization supabase_admin;
+create schema realtime authorization supabase_admin;
+create schema graphql_public;
+create schema vault;
+create schema pgbouncer;
+grant usage on schema auth, storage, realtime, graphql_public to anon, authenticated, service_role;
+grant usage on schema public to anon, authenticated, service_role;
+alter default privileges in schema public grant all on tables to anon, authenticated, service_role;
+alter default privileges in schema public grant all on functions to anon, authenticated, service_role;
+alter default privileges in schema public grant all on sequences to anon, authenticated, service_role;
+alter default privileges for role supabase_admin in schema public grant all on tables to anon, authenticated, service_role;
+alter default privileges in schema storage grant all on tables to anon, authenticated, service_role;
+alter default privileges in schema graphql_public grant all on functions to anon, authenticated, service_role;
+create table auth.users (id uuid primary key, email text, raw_user_meta_data jsonb, created_at timestamptz default now());
+create table auth.refresh_tokens (id bigserial primary key, token text, user_id text);
+create table auth.sessions (id uuid primary key, user_id uuid references auth.users on delete cascade);
+alter table auth.users enable row level security;
+alter table auth.refresh_tokens enable row level security;
+alter table auth.sessions enable row level security;
+alter table auth.users owner to supabase_auth_admin;
+alter table auth.refresh_tokens owner to supabase_auth_admin;
+alter table auth.sessions owner to supabase_auth_admin;
+create function auth.uid() returns uuid language sql stable as $$
+  select coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''), (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'))::uuid
+$$;
+create function auth.role() returns text language sql stable as $$
+  select coalesce(nullif(current_setting('request.jwt.claim.role', true), ''), (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role'))::text
+$$;
+create function auth.email() returns text language sql stable as $$
+  select coalesce(nullif(current_setting('request.jwt.claim.email', true), ''), (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'email'))::text
+$$;
+create function auth.jwt() returns jsonb language sql stable as $$
+  select coalesce(nullif(current_setting('request.jwt.claim', true), ''), nullif(current_setting('request.jwt.claims', true), ''))::jsonb
+$$;
+alter function auth.uid() owner to supabase_auth_admin;
+alter function auth.role() owner to supabase_auth_admin;
+alter function auth.email() owner to supabase_auth_admin;
+create table storage.buckets (id text primary key, name text not null, owner uuid, public boolean default false, created_at timestamptz default now());
+create table storage.objects (id uuid primary key default gen_random_uuid(), bucket_id text references storage.buckets, name text, owner uuid, owner_id text, created_at timestamptz default now());
+create table storage.migrations (id integer primary key, name text not null unique);
+create unique index bucketid_objname on storage.objects (bucket_id, name);
+alter table storage.buckets enable row level security;
+alter table storage.objects enable row level security;
+alter table storage.migrations enable row level security;
+alter table storage.buckets owner to supabase_storage_admin;
+alter table storage.objects owner to supabase_storage_admin;
+alter table storage.migrations owner to supabase_storage_admin;
+create function storage.foldername(name text) returns text[] language plpgsql immutable as $$ declare parts text[]; begin select string_to_array(name, '/') into parts; return parts[1:array_length(parts, 1) - 1]; end $$;
+create function storage.filename(name text) returns text language plpgsql as $$ begin return split_part(name, '/', -1); end $$;
+create function storage.search(prefix text, bucketname text) returns table (name text, id uuid) language plpgsql stable as $$ begin return query execute 'select o.name, o.id from storage.objects o where o.bucket_id = $1 and o.name like $2' using bucketname, prefix || '%'; end $$;
+create table realtime.messages (id uuid primary key default gen_random_uuid(), topic text not null, extension text not null, payload jsonb);
+alter table realtime.messages enable row level security;
+grant select, insert, update on realtime.messages to anon, authenticated, service_role;
+create table realtime.subscription (id bigint generated always as identity primary key, subscription_id uuid not null, claims jsonb not null);
+grant select on realtime.subscription to anon, authenticated, service_role;
+create function realtime.topic() returns text language sql stable as $$ select nullif(current_setting('realtime.topic', true), '')::text $$;
+create function realtime.send(payload jsonb, event text, topic text, private boolean default true) returns void language plpgsql as $$ begin insert into realtime.messages (payload, extension, topic) values (payload, event, topic); exception when others then raise warning 'not sent'; end $$;
+create function graphql_public.graphql(query text) returns jsonb language sql as $$ select jsonb_build_object('errors', query) $$;
+create function extensions.grant_pg_cron_access() returns event_trigger language plpgsql as $$ begin
+  if exists (select from pg_event_trigger_ddl_commands() where object_identity = 'pg_cron') then
+    grant usage on schema cron to postgres with grant option;
+    alter default privileges in schema cron grant all on tables to postgres with grant option;
+  end if;
+end $$;
+create function extensions.set_graphql_placeholder() returns event_trigger language plpgsql as $$ begin
+  execute 'create or replace function graphql_public.graphql(query text) returns jsonb language sql as ''select null::jsonb''';
+  execute 'grant usage on schema graphql_public to anon, authenticated';
+end $$;
+create function extensions.pgrst_ddl_watch() returns event_trigger language plpgsql as $$ declare cmd record; begin
+  for cmd in select * from pg_event_trigger_ddl_commands() loop
+    if cmd.command_tag in ('CREATE TABLE', 'ALTER TABLE', 'GRANT', 'REVOKE', 'CREATE FUNCTION') then notify pgrst, 'reload schema'; end if;
+  end loop;
+end $$;
+alter function extensions.grant_pg_cron_access() owner to supabase_admin;
+alter function extensions.set_graphql_placeholder() owner to supabase_admin;
+alter function extensions.pgrst_ddl_watch() owner to supabase_admin;
+create event trigger issue_pg_cron_access on ddl_command_end when tag in ('CREATE EXTENSION') execute function extensions.grant_pg_cron_access();
+create event trigger issue_graphql_placeholder on sql_drop when tag in ('DROP EXTENSION') execute function extensions.set_graphql_placeholder();
+create event trigger pgrst_ddl_watch on ddl_command_end execute function extensions.pgrst_ddl_watch();
+create function pgbouncer.get_auth(p_usename text) returns table (username text, password text) language plpgsql security definer as $$ begin return query select usename::text, passwd::text from pg_catalog.pg_shadow where usename = p_usename; end $$;
+revoke all on function pgbouncer.get_auth(text) from public;
+grant execute on function pgbouncer.get_auth(text) to pgbouncer;
+create publication supabase_realtime;
+
+-- sound: idioms
+create table public.profiles (id uuid primary key references auth.users on delete cascade, username text, website text);
+alter table public.profiles enable row level security;
+create policy "Users can view own profile" on public.profiles for select using (auth.uid() = id);
+create policy "Users can insert own profile" on public.profiles for insert with check ((select auth.uid()) = id);
+create policy "Users can update own profile" on public.profiles for update using ((select auth.uid()) = id);
+create table public.todos (id bigint generated by default as identity primary key, user_id uuid not null references auth.users, task text check (char_length(task) > 3), is_complete boolean default false);
+alter table public.todos enable row level security;
+create policy "own todos" on public.todos for all to authenticated using ((select auth.uid()) = user_id) with check ((select auth.uid()) = user_id);
+create table public.notes (id uuid primary key default gen_random_uuid(), owner text not null default auth.uid()::text, note text);
+alter table public.notes enable row level security;
+create policy "own notes" on public.notes to authenticated using (auth.uid()::text = owner);
+create table public.letters (id uuid primary key default gen_random_uuid(), owner_id text not null, body text);
+alter table public.letters enable row level security;
+create policy "own letters" on public.letters to authenticated using ((auth.jwt() ->> 'sub') = owner_id) with check (owner_id = (select auth.jwt() ->> 'sub'));
+create table public.jobs (id uuid primary key default gen_random_uuid(), user_id uuid not null, state text);
+alter table public.jobs enable row level security;
+create policy "own jobs, or the service" on public.jobs using (auth.uid() = user_id or auth.role() = 'service_role');
+create table public.countries (id bigint primary key, name text);
+alter table public.countries enable row level security;
+create policy "for all to read" on public.countries for select using (true);
+create table public.addresses (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), country_id bigint references public.countries, line text);
+alter table public.addresses enable row level security;
+create policy "own addresses" on public.addresses to authenticated using (user_id = auth.uid()) with check (user_id = auth.uid());
+alter publication supabase_realtime add table public.countries;
+
+-- sound: a profile for each new user
+create table public.people (id uuid primary key references auth.users on delete cascade, name text);
+alter table public.people enable row level security;
+create policy "own person" on public.people for select to authenticated using (id = (select auth.uid()));
+create function public.handle_new_user() returns trigger language plpgsql security definer set search_path = '' as $$ begin insert into public.people (id, name) values (new.id, new.raw_user_meta_data ->> 'name'); return new; end $$;
+create trigger on_auth_user_created after insert on auth.users for each row execute function public.handle_new_user();
+
+-- sound: teams whose members their owners choose
+create table public.teams (id uuid primary key default gen_random_uuid(), owner_id uuid not null default auth.uid(), name text);
+create table public.team_members (team_id uuid references public.teams on delete cascade, user_id uuid references auth.users, primary key (team_id, user_id));
+alter table public.teams enable row level security;
+alter table public.team_members enable row level security;
+create function public.is_member_of(wanted uuid) returns boolean language sql stable security definer set search_path = '' as $$ select exists (select 1 from public.team_members where team_id = wanted and user_id = auth.uid()) $$;
+create policy "own teams" on public.teams to authenticated using (owner_id = auth.uid()) with check (owner_id = auth.uid());
+create policy "teams of mine" on public.teams for select to authenticated using (public.is_member_of(id));
+create policy "own rows" on public.team_members for select to authenticated using (user_id = auth.uid());
+create policy "owners add" on public.team_members for insert to authenticated with check (exists (select 1 from public.teams t where t.id = team_members.team_id and t.owner_id = auth.uid()));
+create policy "owners remove" on public.team_members for delete to authenticated using (exists (select 1 from public.teams t where t.id = team_members.team_id and t.owner_id = auth.uid()));
+create table public.team_docs (id uuid primary key default gen_random_uuid(), team_id uuid not null references public.teams, body text);
+alter table public.team_docs enable row level security;
+create policy "members" on public.team_docs to authenticated using (team_id in (select m.team_id from public.team_members m where m.user_id = (select auth.uid()))) with check (public.is_member_of(team_id));
+
+-- sound: files in a folder of one's own
+create policy "own folder" on storage.objects to authenticated using (bucket_id = 'files' and (storage.foldername(name))[1] = auth.uid()::text) with check (bucket_id = 'files' and (storage.foldername(name))[1] = (select auth.uid()::text));
+
+-- sound: own files
+create policy "own files" on storage.objects for select to authenticated using (owner = auth.uid());
+
+-- sound: a profile that the user may not promote
+create table public.accounts (id uuid primary key references auth.users, name text, role text not null default 'user');
+alter table public.accounts enable row level security;
+create policy "own account" on public.accounts for select to authenticated using (id = auth.uid());
+create policy "rename" on public.accounts for update to authenticated using (id = auth.uid()) with check (id = auth.uid() and role = 'user');
+create table public.invoices (id uuid primary key default gen_random_uuid(), total integer);
+alter table public.invoices enable row level security;
+create policy "admins" on public.invoices for select to authenticated using (exists (select 1 from public.accounts a where a.id = auth.uid() and a.role = 'admin'));
+
+-- sound: a function for the signed-in user
+create table public.orders (id uuid primary key default gen_random_uuid(), user_id uuid not null, total integer);
+alter table public.orders enable row level security;
+create policy "own orders" on public.orders for select to authenticated using (user_id = auth.uid());
+create function public.cancel_order(wanted uuid) returns void language plpgsql security definer set search_path = '' as $$
+begin
+  if auth.uid() is null then
+    raise exception 'sign in';
+  end if;
+  delete from public.orders where id = wanted and user_id = auth.uid();
+end $$;
+create function public.set_updated_at() returns trigger language plpgsql as $$ begin new.total := coalesce(new.total, 0); return new; end $$;
+create trigger keeps before update on public.orders for each row execute function public.set_updated_at();
+
+-- everybody reads: hole policy "see all" on public.diaries
+create table public.diaries (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), body text);
+alter table public.diaries enable row level security;
+create policy "see all" on public.diaries for select using (true);
+create policy "write own" on public.diaries for insert to authenticated with check (user_id = auth.uid());
+
+-- all who signed in read: hole policy "signed in" on public.messages
+create table public.messages (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), body text);
+alter table public.messages enable row level security;
+create policy "signed in" on public.messages for select using (auth.role() = 'authenticated');
+
+-- all who have an id read: hole policy "has an id" on public.mails
+create table public.mails (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), body text);
+alter table public.mails enable row level security;
+create policy "has an id" on public.mails for select using (auth.uid() is not null);
+
+-- row security off: hole row_security public.leads
+create table public.leads (id uuid primary key default gen_random_uuid(), email text);
+
+-- what users write about themselves: hole policy "admins by metadata" on public.payments
+create table public.payments (id uuid primary key default gen_random_uuid(), user_id uuid not null, total integer);
+alter table public.payments enable row level security;
+create policy "admins by metadata" on public.payments for select to authenticated using ((auth.jwt() -> 'user_metadata' ->> 'role') = 'admin');
+
+-- a view of everybody: hole view public.mail_addresses
+create view public.mail_addresses as select id, email from auth.users;
+
+-- a view of the owner: hole view public.all_logs
+create table public.logs (id uuid primary key default gen_random_uuid(), user_id uuid not null, line text);
+alter table public.logs enable row level security;
+create policy "own logs" on public.logs for select to authenticated using (user_id = auth.uid());
+create view public.all_logs as select user_id, line from public.logs;
+
+-- a definer by argument: hole security_definer public.orders_of(uuid)
+create table public.purchases (id uuid primary key default gen_random_uuid(), user_id uuid not null, total integer);
+alter table public.purchases enable row level security;
+create policy "own purchases" on public.purchases for select to authenticated using (user_id = auth.uid());
+create function public.orders_of(who uuid) returns setof public.purchases language sql stable security definer as $$ select * from public.purchases where user_id = who $$;
+
+-- joining any team: hole membership public.members.team_id
+create table public.members (team_id uuid not null, user_id uuid not null default auth.uid(), primary key (team_id, user_id));
+alter table public.members enable row level security;
+create policy "own rows" on public.members to authenticated using (user_id = auth.uid()) with check (user_id = auth.uid());
+create table public.pages (id uuid primary key default gen_random_uuid(), team_id uuid not null, body text);
+alter table public.pages enable row level security;
+create policy "of the team" on public.pages for select to authenticated using (exists (select 1 from public.members m where m.team_id = pages.team_id and m.user_id = auth.uid()));
+
+-- becoming an administrator: hole membership public.users.is_admin
+create table public.users (id uuid primary key references auth.users, name text, is_admin boolean not null default false);
+alter table public.users enable row level security;
+create policy "own user" on public.users for select to authenticated using (id = auth.uid());
+create policy "change own user" on public.users for update to authenticated using (id = auth.uid());
+create function public.is_admin() returns boolean language sql stable security definer set search_path = '' as $$ select coalesce((select is_admin from public.users where id = auth.uid()), false) $$;
+create table public.secrets (id uuid primary key default gen_random_uuid(), body text);
+alter table public.secrets enable row level security;
+create policy "admins only" on public.secrets to authenticated using (public.is_admin());
+
+-- a copy: hole materialized_view public.totals
+create table public.sales (id uuid primary key default gen_random_uuid(), user_id uuid not null, total integer);
+alter table public.sales enable row level security;
+create policy "own sales" on public.sales for select to authenticated using (user_id = auth.uid());
+create materialized view public.totals as select user_id, sum(total) from public.sales group by user_id;
+
+-- anybody's files: hole policy "all files" on storage.objects
+create policy "all files" on storage.objects for select using (bucket_id = 'files');
+
+-- inserts for anybody: hole policy add on public.comments
+create table public.comments (id uuid primary key default gen_random_uuid(), user_id uuid not null, body text);
+alter table public.comments enable row level security;
+create policy "add" on public.comments for insert to authenticated with check (true);
+create policy "own" on public.comments for select to authenticated using (user_id = auth.uid());

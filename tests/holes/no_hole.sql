@@ -1,0 +1,274 @@
+-- Sound changes that once were called holes: the audit may hint or warn of them, no more.
+
+-- a policy that lets nothing through
+create table app.shut (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.shut', 'select', 'false');
+
+-- a command shut by its policy
+create table app.kept (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.kept', 'select, insert (id), delete');
+create policy never on app.kept for delete to tasks_api using (false);
+
+-- the setting itself
+create table app.by_setting (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.by_setting', test => 'user_id = current_setting(''app.user_id'', true)');
+
+-- the setting itself, and not empty
+create table app.by_setting_filled (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.by_setting_filled', test => 'user_id = current_setting(''app.user_id'', true) and current_setting(''app.user_id'', true) <> ''''');
+
+-- the setting in a sub-select
+create table app.by_setting_once (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.by_setting_once', test => 'user_id = (select current_setting(''app.user_id'', true))');
+
+-- the setting without missing_ok
+create table app.by_strict_setting (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.by_strict_setting', test => 'current_setting(''app.user_id'') = user_id');
+
+-- a cast of a number
+create table app.by_number (id bigint, user_id bigint not null default 1, primary key (user_id, id));
+call attack.protect('app.by_number', 'select', 'user_id::text = app.current_user_id()');
+
+-- a cast of a uuid
+create table app.by_uuid (id bigint, user_id uuid not null default gen_random_uuid(), primary key (user_id, id));
+call attack.protect('app.by_uuid', 'select', 'app.current_user_id() = user_id::text');
+
+-- a cast of the setting
+create table app.by_cast (id bigint, user_id uuid not null, primary key (user_id, id));
+call attack.protect('app.by_cast', 'select', 'user_id = nullif(current_setting(''app.user_id'', true), '''')::uuid');
+
+-- a case that restricts
+create table app.by_case (id bigint, open boolean, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.by_case', test => 'case when open then user_id = app.current_user_id() else false end');
+
+-- a case that refuses first
+create table app.by_case_first (id bigint, open boolean, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.by_case_first', test => 'case when current_setting(''app.user_id'', true) = '''' then false else user_id = current_setting(''app.user_id'', true) end');
+
+-- a case over a column
+create table app.by_case_of (id bigint, state text, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.by_case_of', test => 'case id when 1 then user_id = app.current_user_id() when 2 then user_id = app.current_user_id() and id > 0 end');
+
+-- an identity test or nothing
+create table app.or_false (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.or_false', test => 'user_id = app.current_user_id() or false');
+
+-- identity in plpgsql | alone
+create or replace function app.current_user_id() returns text language plpgsql stable as $$ begin return nullif(current_setting('app.user_id', true), ''); end $$;
+
+-- identity in plpgsql by steps | alone
+create or replace function app.current_user_id() returns text language plpgsql stable parallel safe as $$
+declare
+  named text := current_setting('app.user_id', true);
+begin
+  if named is null or named = '' then
+    return null;
+  end if;
+  return named;
+end $$;
+
+-- identity that insists | alone
+create or replace function app.current_user_id() returns text language plpgsql stable as $$
+begin
+  if nullif(current_setting('app.user_id', true), '') is null then
+    raise exception 'no user is named' using errcode = 'insufficient_privilege';
+  end if;
+  return current_setting('app.user_id');
+end $$;
+
+-- identity by another function | alone
+create function app.named() returns text language sql stable return nullif(current_setting('app.user_id', true), '');
+grant execute on function app.named() to tasks_api;
+create or replace function app.current_user_id() returns text language sql stable return app.named();
+
+-- the policies with another function of the same setting
+create function app.me() returns text language sql stable as $$ select nullif(current_setting('app.user_id', true), '') $$;
+create table app.of_me (id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.of_me', test => 'user_id = app.me()');
+
+-- a definer that filters by the identity
+create function app.my_count() returns bigint language sql stable security definer set search_path = pg_catalog
+  as 'select count(*) from app.tasks t where t.user_id = app.current_user_id()';
+
+-- a definer that filters by the identity, parsed
+create function app.my_titles() returns setof text language sql stable security definer set search_path = pg_catalog
+begin atomic select title from app.tasks where user_id = app.current_user_id() and not completed; end;
+
+-- a definer that filters in steps
+create function app.finish(wanted bigint) returns void language plpgsql security definer set search_path = pg_catalog as $$
+declare
+  me text := app.current_user_id();
+begin
+  update app.tasks set completed = true where user_id = me and id = wanted;
+  if not found then
+    raise exception 'no such task';
+  end if;
+end $$;
+
+-- a definer that writes for the user
+create function app.add_quick(wanted text) returns void language sql security definer set search_path = pg_catalog
+  as 'insert into app.tasks (user_id, title) values (app.current_user_id(), wanted)';
+
+-- a definer that refuses others
+create function app.count_of(wanted text) returns bigint language plpgsql stable security definer set search_path = pg_catalog as $$
+begin
+  if wanted is distinct from app.current_user_id() then
+    raise exception 'not yours';
+  end if;
+  return (select count(*) from app.tasks where user_id = wanted);
+end $$;
+
+-- a definer of the superuser that touches nobody's rows
+create function app.version() returns text language sql stable security definer set search_path = pg_catalog as 'select current_setting(''server_version'')';
+
+-- a definer over a lookup table
+create table app.tones (name text primary key);
+create function app.tone_names() returns setof text language sql stable security definer set search_path = pg_catalog as 'select name from app.tones';
+
+-- a definer of a role without rights
+create role helpless nologin;
+create function app.by_helpless() returns bigint language sql security definer set search_path = pg_catalog as 'select count(*) from app.tasks';
+grant usage on schema app to helpless;
+grant create on schema app to helpless;
+alter function app.by_helpless() owner to helpless;
+revoke create on schema app from helpless;
+
+-- a definer of an owner under forced row security
+create role holder nologin;
+grant create, usage on schema app to holder;
+create table app.held (id bigint, user_id text collate "C" not null default app.current_user_id(), primary key (user_id, id));
+call attack.protect('app.held');
+alter table app.held owner to holder;
+create function app.by_holder() returns bigint language sql security definer set search_path = pg_catalog as 'select count(*) from app.held';
+alter function app.by_holder() owner to holder;
+revoke create on schema app from holder;
+
+-- a definer that sets a column called role
+create table app.crew (user_id text collate "C" not null primary key, role text);
+create function app.step_down() returns void language sql security definer set search_path = pg_catalog
+  as 'update app.crew set role = ''none'' where user_id = app.current_user_id()';
+
+-- a definer that the default names, without execute
+create function app.hidden() returns text language sql security definer as 'select max(title) from app.tasks';
+revoke execute on function app.hidden() from public;
+create table app.spoiled (id bigint, user_id text collate "C" not null default app.current_user_id(), note text default app.hidden());
+call attack.protect('app.spoiled');
+
+-- a definer trigger that keeps a log out of reach
+create schema if not exists vault;
+create table vault.log (at timestamptz default now(), user_id text, id bigint);
+create function vault.log_it() returns trigger language plpgsql security definer set search_path = pg_catalog as $$ begin insert into vault.log (user_id, id) values (new.user_id, new.id); return new; end $$;
+create trigger logs after insert on app.tasks for each row execute function vault.log_it();
+
+-- a barrier view that filters
+create view app.own_tasks with (security_barrier) as select id, title from app.tasks where user_id = app.current_user_id();
+grant select on app.own_tasks to tasks_api;
+
+-- a barrier view that filters by the setting
+create view app.own_open with (security_barrier = true) as select id, title from app.tasks where user_id = nullif(current_setting('app.user_id', true), '') and not completed;
+grant select on app.own_open to tasks_api;
+
+-- a lookup table that is referenced
+create table app.levels (name text primary key);
+alter table app.levels enable row level security;
+create policy read on app.levels for select to tasks_api using (true);
+grant select, references on app.levels to tasks_api;
+create table app.levelled (id bigint not null default app.next_task_id(), user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  level text references app.levels, primary key (user_id, id));
+call attack.protect('app.levelled');
+
+-- a lookup table without row security that is referenced
+create table app.kinds (name text primary key);
+grant select on app.kinds to tasks_api;
+create table app.kindly (id bigint not null default app.next_task_id(), user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
+  kind text references app.kinds, primary key (user_id, id));
+call attack.protect('app.kindly');
+
+-- a lookup table that is published
+create table app.flags (name text primary key);
+alter table app.flags enable row level security;
+create policy read on app.flags for select to tasks_api using (true);
+grant select on app.flags to tasks_api;
+create publication flags_only for table app.flags;
+
+-- truncate on a table of nobody's rows
+create table app.scratch (n integer);
+alter table app.scratch enable row level security;
+create policy read on app.scratch for select to tasks_api using (true);
+grant select, trigger, references on app.scratch to tasks_api;
+
+-- a worker that is a member of the API's role
+create role worker login noinherit;
+grant tasks_api to worker;
+
+-- a login that works as the API's role
+create role web_login login;
+grant tasks_api to web_login;
+
+-- a group that holds the API's grants
+create role app_readers;
+grant usage on schema app to app_readers;
+grant app_readers to tasks_api;
+
+-- a random key over all
+create table app.tokens (id uuid not null default gen_random_uuid() unique, user_id text collate "C" not null default app.current_user_id(), note text);
+call attack.protect('app.tokens', 'select, insert (note), delete');
+
+-- a random text key over all
+create table app.links (slug text not null default md5(random()::text) unique, user_id text collate "C" not null default app.current_user_id(), note text);
+call attack.protect('app.links', 'select, insert (note), delete');
+
+-- the owner's column granted, and checked
+create table app.open_owner (id bigint not null default 1, user_id text collate "C" not null default app.current_user_id(), note text, primary key (user_id, id));
+call attack.protect('app.open_owner', 'select, insert (id, user_id, note), update (note)');
+
+-- the owner's column of the tasks granted, and checked
+grant insert (user_id) on app.tasks to tasks_api;
+
+-- not forced, where the owner is no role of the API
+create table app.unforced (id bigint not null default 1, user_id text collate "C" not null default app.current_user_id(), primary key (user_id, id));
+call attack.protect('app.unforced');
+alter table app.unforced no force row level security;
+
+-- members by a table that only the owner writes
+create table app.teams_of (team text, member text, primary key (team, member));
+alter table app.teams_of enable row level security;
+create policy own on app.teams_of for select to tasks_api using (member = app.current_user_id());
+grant select on app.teams_of to tasks_api;
+create table app.team_notes (id bigint, team text not null, note text);
+call attack.protect('app.team_notes', 'select, insert (id, team, note)', 'exists (select from app.teams_of m where m.team = team_notes.team and m.member = app.current_user_id())');
+
+-- members by a definer's list
+create table app.crews (crew text, member text, primary key (crew, member));
+create function app.my_crews() returns setof text language sql stable security definer set search_path = pg_catalog as 'select crew from app.crews where member = app.current_user_id()';
+create table app.crew_notes (id bigint, crew text not null, note text);
+call attack.protect('app.crew_notes', 'select, insert (id, crew, note)', 'crew in (select app.my_crews())');
+
+-- shared with somebody by the owner
+create table app.shared (id bigint not null, user_id text collate "C" not null default app.current_user_id(), with_user text, primary key (user_id, id));
+alter table app.shared enable row level security;
+create policy own on app.shared to tasks_api using (user_id = app.current_user_id()) with check (user_id = app.current_user_id());
+create policy seen on app.shared for select to tasks_api using (with_user = app.current_user_id());
+grant select, insert (id, with_user), update (with_user), delete on app.shared to tasks_api;
+
+-- administrators by a column that nobody may write
+create table app.people (user_id text collate "C" primary key, name text, is_admin boolean not null default false);
+call attack.protect('app.people', 'select, insert (name), update (name)');
+create table app.reports (id bigint, body text);
+call attack.protect('app.reports', 'select', 'exists (select from app.people p where p.user_id = app.current_user_id() and p.is_admin)');
+
+-- an event trigger that speaks of grants
+create function public.say_grant() returns event_trigger language plpgsql as $$ begin raise notice 'please grant select on it yourself'; end $$;
+create event trigger says on ddl_command_end when tag in ('CREATE TABLE') execute function public.say_grant();
+
+-- an upsert, a sweep and a job of another role
+create role janitor nologin;
+grant usage on schema app to janitor;
+grant select, delete on app.idempotency_keys to janitor;
+create policy janitor_sweeps on app.idempotency_keys to janitor using (created_at < now() - interval '2 days');
+
+-- those that the policies of another table show
+create policy by_membership on app.tasks for select to tasks_api using (user_id in (select id from app.users));
+
+-- identity without nullif | alone
+create or replace function app.current_user_id() returns text language sql stable return current_setting('app.user_id', true);

@@ -1,0 +1,121 @@
+-- Teams: policies that trust other tables, of which the API's role may write what is compared.
+
+-- joining any team: hole membership app.members.team_id
+create table app.members (team_id bigint not null, user_id text collate "C" not null default app.current_user_id(), primary key (team_id, user_id));
+call attack.protect('app.members', 'select, insert (team_id), delete');
+create table app.documents (id bigint, team_id bigint not null, body text);
+insert into app.documents values (1, 7, 'secret');
+call attack.protect('app.documents', 'select', 'exists (select from app.members m where m.team_id = documents.team_id and m.user_id = app.current_user_id())');
+-- exploit
+insert into app.members (team_id) values (7);
+select exists (select from app.documents);
+
+-- joining any team, by in: hole membership app.joined.team_id
+create table app.joined (team_id bigint not null, user_id text collate "C" not null default app.current_user_id(), primary key (team_id, user_id));
+call attack.protect('app.joined', 'select, insert, delete');
+create table app.boards (id bigint, team_id bigint not null, body text);
+insert into app.boards values (1, 7, 'secret');
+call attack.protect('app.boards', 'select', 'team_id in (select team_id from app.joined where user_id = app.current_user_id())');
+-- exploit
+insert into app.joined (team_id) values (7);
+select exists (select from app.boards);
+
+-- moving to any team: hole membership app.seats.team_id
+create table app.seats (user_id text collate "C" primary key default app.current_user_id(), team_id bigint);
+insert into app.seats values ('mallory', 1);
+call attack.protect('app.seats', 'select, update (team_id)');
+create table app.plans (id bigint, team_id bigint not null);
+insert into app.plans values (1, 7);
+call attack.protect('app.plans', 'select', 'team_id = (select s.team_id from app.seats s where s.user_id = app.current_user_id())');
+-- exploit
+update app.seats set team_id = 7;
+select exists (select from app.plans);
+
+-- joining by a definer's test: hole membership app.circles.circle
+create table app.circles (circle text not null, user_id text collate "C" not null default app.current_user_id(), primary key (circle, user_id));
+call attack.protect('app.circles', 'select, insert (circle)');
+create function app.in_circle(wanted text) returns boolean language sql stable security definer set search_path = pg_catalog as 'select exists (select from app.circles c where c.circle = wanted and c.user_id = app.current_user_id())';
+create table app.letters (id bigint, circle text not null);
+insert into app.letters values (1, 'alices');
+call attack.protect('app.letters', 'select', 'app.in_circle(circle)');
+-- exploit
+insert into app.circles (circle) values ('alices');
+select exists (select from app.letters);
+
+-- becoming an administrator: hole membership app.accounts.is_admin
+create table app.accounts (user_id text collate "C" primary key default app.current_user_id(), name text, is_admin boolean not null default false);
+insert into app.accounts values ('mallory', 'm', false);
+call attack.protect('app.accounts', 'select, insert, update');
+create table app.ledgers (id bigint, body text);
+insert into app.ledgers values (1, 'secret');
+call attack.protect('app.ledgers', 'select', 'exists (select from app.accounts a where a.user_id = app.current_user_id() and a.is_admin)');
+-- exploit
+update app.accounts set is_admin = true;
+select exists (select from app.ledgers);
+
+-- becoming what a role says: hole membership app.workers.role
+create table app.workers (user_id text collate "C" primary key default app.current_user_id(), role text not null default 'guest');
+insert into app.workers values ('mallory', 'guest');
+call attack.protect('app.workers', 'select, update (role)');
+create policy for_chiefs on app.tasks for select to tasks_api using ((select w.role from app.workers w where w.user_id = app.current_user_id()) = 'chief');
+-- exploit
+update app.workers set role = 'chief';
+select attack.sees('app.tasks');
+
+-- a zone of one's own choice: hole membership app.homes.zone_id
+create table app.homes (user_id text collate "C" primary key default app.current_user_id(), zone_id bigint);
+insert into app.homes values ('mallory', 1);
+call attack.protect('app.homes', 'select, update (zone_id)');
+create function app.my_zone() returns bigint language sql stable security definer set search_path = pg_catalog as 'select zone_id from app.homes where user_id = app.current_user_id()';
+create table app.readings (id bigint, zone_id bigint);
+insert into app.readings values (1, 7);
+call attack.protect('app.readings', 'select', 'zone_id = app.my_zone()');
+-- exploit
+update app.homes set zone_id = 7;
+select exists (select from app.readings);
+
+-- members in a table without row security: hole row_security app.loose_members
+create table app.loose_members (team_id bigint not null, user_id text collate "C" not null);
+grant select, insert on app.loose_members to tasks_api;
+create table app.memos (id bigint, team_id bigint not null);
+insert into app.memos values (1, 7);
+call attack.protect('app.memos', 'select', 'exists (select from app.loose_members m where m.team_id = memos.team_id and m.user_id = app.current_user_id())');
+-- exploit
+insert into app.loose_members values (7, 'mallory');
+select exists (select from app.memos);
+
+-- a test that compares a table with itself: hole policy own on app.papers
+create table app.guilds (guild_id bigint not null, user_id text collate "C" not null, primary key (guild_id, user_id));
+insert into app.guilds values (1, 'mallory');
+alter table app.guilds enable row level security;
+create policy own on app.guilds for select to tasks_api using (user_id = app.current_user_id());
+grant select on app.guilds to tasks_api;
+create table app.papers (id bigint, guild_id bigint not null);
+insert into app.papers values (1, 7);
+call attack.protect('app.papers', 'select', 'exists (select from app.guilds g where g.guild_id = guild_id and g.user_id = app.current_user_id())');
+-- exploit
+select exists (select from app.papers);
+
+-- a test that asks for no user: hole policy own on app.notices
+create table app.clubs (club_id bigint not null primary key);
+insert into app.clubs values (7);
+alter table app.clubs enable row level security;
+create policy read on app.clubs for select to tasks_api using (true);
+grant select on app.clubs to tasks_api;
+create table app.notices (id bigint, club_id bigint not null);
+insert into app.notices values (1, 7);
+call attack.protect('app.notices', 'select', 'exists (select from app.clubs c where c.club_id = notices.club_id)');
+-- exploit
+select exists (select from app.notices);
+
+-- a test with a way round it: hole policy own on app.cards
+create table app.decks (deck_id bigint not null, user_id text collate "C" not null, is_open boolean, primary key (deck_id, user_id));
+insert into app.decks values (7, 'alice', true);
+alter table app.decks enable row level security;
+create policy own on app.decks for select to tasks_api using (user_id = app.current_user_id() or is_open);
+grant select on app.decks to tasks_api;
+create table app.cards (id bigint, deck_id bigint not null);
+insert into app.cards values (1, 7);
+call attack.protect('app.cards', 'select', 'exists (select from app.decks d where d.deck_id = cards.deck_id and (d.user_id = app.current_user_id() or d.is_open))');
+-- exploit
+select exists (select from app.cards);
