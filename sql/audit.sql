@@ -1,6 +1,6 @@
 -- The isolation audit: can one user reach another's rows in this database?
 --
---   PGOPTIONS='-c search_path=pg_catalog,pg_temp' psql -X -d DATABASE -f sql/audit.sql        or: make audit
+--   PGOPTIONS='-c search_path=pg_catalog,pg_temp -c jit=off' psql -X -d DATABASE -f sql/audit.sql        or: make audit
 --
 -- One statement that reads only catalogs (and the table of accepted findings) and changes nothing. Any role may run
 -- it, from a superuser down to one without a privilege, on PostgreSQL 15 to 18. No rows: nothing was found.
@@ -40,7 +40,7 @@ platform_schema (preset, nspname) as (values
 -- or the MD5 of a function's body without white space.
 guard (kind, relname, name, definition, loss) as (values
   ('trigger', 'users', 'users_last_task_id_counts', 'BEFORE UPDATE ON app.users FOR EACH ROW WHEN ((new.last_task_id IS DISTINCT FROM (old.last_task_id + 1))) EXECUTE FUNCTION app.refuse_recount()', 'a counter can be set back, and an id given twice'),
-  ('trigger', 'tasks', 'tasks_touch', 'BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION app.touch_task()', 'versions stand still: changes made meanwhile are lost'),
+  ('trigger', 'tasks', 'tasks_touch', 'BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION app.touch_task() or BEFORE UPDATE ON app.tasks FOR EACH ROW EXECUTE FUNCTION app.touch_task()', 'versions stand still: changes made meanwhile are lost'),
   ('constraint', 'tasks', 'tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'tasks stay when their user is erased'),
   ('constraint', 'idempotency_keys', 'idempotency_keys_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'keys stay when their user is erased'),
   ('constraint', 'users', 'users_id_length', 'CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))', 'a user may have no name, which a setting left empty also has'),
@@ -107,17 +107,17 @@ given as materialized (
 
 -- This project's own database is known by its functions: a schema of others may well be called app.
 asked as materialized (
-  select g.*, p.is_tasks,
+  select g.*, p.is_tasks, p.is_tasks or g.roles is not null and g.settings is not null as is_strict, p.function as tasks_function,
     case when g.preset <> '' then g.preset when p.is_tasks then 'tasks' when s.is_supabase then 'supabase' else '' end as kind
   from given g
   cross join lateral (
     select g.preset in ('', 'tasks') and coalesce(g.roles, '{tasks_api}') = '{tasks_api}' and coalesce(g.schemas, '{app}') = '{app}'
-      and count(distinct p.proname) >= 2 as is_tasks
+      and count(distinct p.proname) filter (where p.proname <> 'current_user_id') >= 2 as is_tasks, max(p.oid) filter (where p.proname = 'current_user_id' and p.pronargs = 0) as function
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-    where n.nspname = 'app' and p.proname in ('schema_version', 'next_task_id', 'create_task_once')
+    where n.nspname = 'app' and p.proname in ('schema_version', 'next_task_id', 'create_task_once', 'current_user_id')
   ) p
   cross join lateral (
-    select count(*) = 2 and to_regprocedure('auth.uid()') is not null as is_supabase
+    select count(*) = 2 and exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'auth' and p.proname = 'uid') as is_supabase
     from pg_roles where rolname in ('anon', 'authenticated')
   ) s
 ),
@@ -374,13 +374,14 @@ self_path as (
   union all
   select n.oid, p.path || n.oid
   from self_path p
-  join becomes b on b.step = cardinality(p.path)
-  cross join lateral unnest(b.newest) as n (oid)
-  where p.oid = (
-    select min(m.member) from membership m
-    where m.roleid = n.oid and (m.inherit_option or m.set_option or m.admin_option)
-      and m.member = any ((select v.newest from becomes v where v.step = b.step - 1)::oid[])
-  )
+  join (
+    select distinct on (n.oid) n.oid, m.member as before
+    from becomes b
+    join becomes v on v.step = b.step - 1
+    cross join lateral unnest(b.newest) as n (oid)
+    join membership m on m.roleid = n.oid and m.member = any (v.newest) and (m.inherit_option or m.set_option or m.admin_option)
+    order by n.oid, m.member
+  ) n on n.before = p.oid
 ),
 
 -- The API role and what it can become, each by a shortest way.
@@ -422,13 +423,14 @@ impersonator_path as (
   union all
   select n.oid, p.path || n.oid
   from impersonator_path p
-  join impersonates i on i.step = cardinality(p.path)
-  cross join lateral unnest(i.newest) as n (oid)
-  where p.oid = (
-    select min(m.roleid) from membership m
-    where m.member = n.oid and (m.inherit_option or m.set_option or m.admin_option)
-      and m.roleid = any ((select v.newest from impersonates v where v.step = i.step - 1)::oid[])
-  )
+  join (
+    select distinct on (n.oid) n.oid, m.roleid as before
+    from impersonates b
+    join impersonates v on v.step = b.step - 1
+    cross join lateral unnest(b.newest) as n (oid)
+    join membership m on m.member = n.oid and m.roleid = any (v.newest) and (m.inherit_option or m.set_option or m.admin_option)
+    order by n.oid, m.roleid
+  ) n on n.before = p.oid
 ),
 
 -- 4. Grants: all that was ever granted to the API's roles, to what they can become, or to PUBLIC -------------------
@@ -977,6 +979,7 @@ rule_text (step, pattern, word, needs) as materialized (
     ('\((?:{no} or )*{own ([\w$]+)}(?: or {(?:own \1|no)})*\)', '{own \1}', ' or '),
     ('\((?:{ACC} or )+{ACC}\)', '{mix}', ' or '),
     ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})* when (?:(?! then | when |case )[^()])* then {own ([\w$]+)}(?: when (?:(?! then | when |case )[^()])* then {(?:own \1|no|null)})*(?: else {(?:own \1|no|null)})? end', '{own \1}', 'case'),
+    ('case when {own ([\w$]+)} then (?:{[^{}]*}|[\w$.]+)(?: else {(?:no|null)})? end', '{own \1}', 'case'),
     ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})+ else {own ([\w$]+)} end', '{own \1}', 'case'),
     ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null|ACC)})+(?: else {(?:no|null|ACC)})? end', '{mix}', 'case'),
     ('\({(own [\w$]+|member|rank|mix|staff|parent|no)} is true\)', '{\1}', ' is true'),
@@ -1208,7 +1211,7 @@ hook (hookclass, hook, table_oid, what, unhook) as materialized (
   where not t.tgisinternal
   union all
   select 'pg_attrdef'::regclass, d.oid, d.adrelid, format('the default of %I', a.attname),
-    format(case when a.attgenerated = '' then 'alter table %s alter column %I drop default;' else 'alter table %s drop column %I;' end, d.adrelid::regclass, a.attname)
+    format(case when a.attgenerated = '' then 'alter table %s alter column %I drop default;' else 'alter table %s drop column if exists %I;' end, d.adrelid::regclass, a.attname)
   from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
   union all
   select 'pg_constraint'::regclass, k.oid, k.conrelid, format('constraint %I', k.conname), 
@@ -1264,7 +1267,7 @@ user_column as materialized (
 user_table as materialized (
   select oid, owner_column from known where owner_column in ('id')
   union
-  select c.oid, 'id' from asked join pg_class c on asked.kind = 'supabase' and c.oid = to_regclass('auth.users')
+  select c.oid, 'id' from asked join pg_class c on asked.kind = 'supabase' and c.relname = 'users' and c.relnamespace in (select oid from pg_namespace where nspname = 'auth')
   union
   select v.relid, a.attname
   from asked join verdict v on v.kind = 'policy' and v.attnum is not null and not asked.is_tasks
@@ -1544,7 +1547,7 @@ missing as materialized (
     select 'hole', format('table %s', concat_ws('.', coalesce(k.nspname, case when asked.is_tasks then 'app' end), k.relname)), format('table %s does not exist: audit.owners is mistyped, or the migrations were not applied', k.relname), '-- make migrate, or set audit.owners'
     from owner_name k where k.relname <> '' and k.relname not in (select relname from known)
     union all
-    select 'hole', 'function app.current_user_id()', 'function app.current_user_id() does not exist: the policies have nothing to ask', '-- make migrate' where asked.is_tasks and to_regprocedure('app.current_user_id()') is null
+    select 'hole', 'function app.current_user_id()', 'function app.current_user_id() does not exist: the policies have nothing to ask', '-- make migrate' where asked.is_tasks and asked.tasks_function is null
     union all
     select 'hole', format('audit.preset %s', asked.preset), format('there is no preset %s', asked.preset), '-- one of supabase, postgrest, postgraphile' where asked.preset not in ('', 'tasks', 'supabase', 'postgrest', 'postgraphile')
     union all
@@ -1779,13 +1782,14 @@ row_security as materialized (
 
 -- The owner passes row security unless it is forced. That is a way only where something of the owner's runs for the API.
 row_security_not_forced as materialized (
-  select 'hint', r.name,
-    'row security is not forced for this table: what runs as its owner (a job, a migration) is not held to the policies',
-    format('alter table %s force row level security;', r.name)
+  select 'hint', case when asked.is_tasks then min(r.name) else string_agg(r.name, ', ' order by r.name) end,
+    'row security is not forced: what runs as the owner (a job, a migration) is not held to the policies',
+    string_agg(format('alter table %s force row level security;', r.name), ' ' order by r.name)
   from reached r
   cross join asked
-  where asked.is_tasks and r.relkind in ('r', 'p') and r.relrowsecurity and not r.relforcerowsecurity
+  where asked.kind <> 'supabase' and r.relkind in ('r', 'p') and r.relrowsecurity and not r.relforcerowsecurity and not r.is_platform
     and r.oid not in (select oid from lookup) and r.oid not in (select oid from shard)
+  group by asked.is_tasks, case when asked.is_tasks then r.oid end
 ),
 
 shard_unprepared as materialized (
@@ -2014,7 +2018,7 @@ policy_leak as materialized (
       and c.oid not in (select oid from passing_function) and c.oid not in (select oid from asking_function) and c.prokind = 'f' and p.pronargs > 0
   ) f on f.policy = j.oid
   where (j.is_held or not j.polpermissive)
-    and (f.oid is not null and (asked.is_tasks or f.procost < 1) or asked.is_tasks and j.text ~ '\((?:row\.)?[a-z_]\w*\)::(?:integer|bigint|numeric|date|timestamp|json|double)')
+    and (f.oid is not null and (asked.is_tasks or f.procost < 1) or asked.is_strict and j.text ~ '\((?:row\.)?[a-z_]\w*\)(?:::text\))?::(?:integer|bigint|numeric|date|timestamp|json|double)')
   group by j.polname, r.name
 ),
 
@@ -2150,7 +2154,7 @@ statistics as materialized (
 
 -- Does an error on a duplicate tell of another's row?
 unique_key as materialized (
-  select case when asked.is_tasks then 'hole' else 'warning' end, format('%I on %I.%I', i.relname, n.nspname, c.relname),
+  select case when asked.is_strict then 'hole' else 'warning' end, format('%I on %I.%I', i.relname, n.nspname, c.relname),
     format('this %s spans all users, since it does not compare %s for equality: an error on a duplicate tells one user that another has such a row',
       case when x.indisexclusion then 'exclusion constraint' else 'unique index' end, coalesce(quote_ident(o.attname), 'any owner')),
     case when k.conname is null then format('drop index %I.%I;', n.nspname, i.relname)
@@ -2200,7 +2204,7 @@ unique_key as materialized (
 
 -- Does a foreign key find another's row?
 foreign_key as materialized (
-  select case when asked.is_tasks then 'hole' else 'warning' end, format('%I on %I.%I', f.conname, n.nspname, c.relname),
+  select case when asked.is_strict and not r.is_random then 'hole' else 'warning' end, format('%I on %I.%I', f.conname, n.nspname, c.relname),
     format('this foreign key finds rows of every user in %I.%I: by naming a key, one user learns whether another has it, or ties rows to it',
       rn.nspname, rc.relname),
     format('alter table %I.%I drop constraint %I; -- and make it again with the owner''s column first', n.nspname, c.relname, f.conname)
@@ -2213,6 +2217,9 @@ foreign_key as materialized (
   join pg_namespace rn on rn.oid = rc.relnamespace
   left join owner_of o on o.table_oid = f.conrelid and o.root = t.root
   left join owner_of ro on ro.table_oid = f.confrelid and ro.root = f.confrelid
+  cross join lateral (
+    select exists (select from pg_attribute a where a.attrelid = f.confrelid and a.attnum = any (f.confkey) and a.atttypid = 'uuid'::regtype) as is_random
+  ) r
   where t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE')) and n.oid not in (select oid from platform)
     and (ro.attnum is not null or rc.relrowsecurity)
     and f.confrelid not in (select oid from lookup)
@@ -2221,7 +2228,7 @@ foreign_key as materialized (
       where f.conkey[k.place] = o.attnum and f.confkey[k.place] = ro.attnum
     )
     -- a random key cannot be guessed; the user's own column is checked; one that is not granted cannot be chosen
-    and not exists (select from pg_attribute a where a.attrelid = f.confrelid and a.attnum = any (f.confkey) and a.atttypid = 'uuid'::regtype)
+    and (asked.is_strict or not r.is_random)
     and (asked.is_tasks or o.attnum is distinct from f.conkey[1])
     and exists (select from granted g where g.objid = t.root and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
       and (g.subid = 0 or g.column_name in (select a.attname from pg_attribute a where a.attrelid = t.oid and a.attnum = any (f.conkey))))
@@ -2464,7 +2471,7 @@ default_privilege as materialized (
 identity_function_check as materialized (
   select w.severity, c.name, format('the policies ask this function who the user is, but %s', w.wrong), w.remedy
   from asked
-  join code c on (asked.is_tasks and c.oid = to_regprocedure('app.current_user_id()')) or c.oid in (select oid from passing_function)
+  join code c on c.oid = asked.tasks_function and asked.is_tasks or c.oid in (select oid from passing_function)
   join pg_proc p on p.oid = c.oid
   cross join lateral (values
     (
@@ -2567,7 +2574,7 @@ security_definer as materialized (
         case when d.is_safe and not coalesce(d.is_open, false) then '; a test that raises an error stands before it: read who passes that' when d.is_open then '; the test before it is no test, since null passes it' else '' end,
         case when d.has_path then '' else ', and without a search_path of its own it takes the caller''s' end) || case when w.more > 0 then format('; so do %s more', w.more) else '' end
     end,
-    case when d.names is null and not d.is_dynamic then '-- read them; then accept this finding' when w.way like '%execute%' or w.place is null then format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name, apis.names)
+    case when d.names is null and not d.is_dynamic then '-- read them; then accept this finding' when w.way like '%execute%' or w.place is null then coalesce(case when not d.is_migrated and w.unhook !~ '^--' then w.unhook || ' ' end, '') || format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name, apis.names)
       else coalesce(case when not d.is_migrated then w.unhook end, (select remedy from policy_remedy where oid = w.hook), format('alter routine %s security invoker;', d.name)) end
   from definer d
   join way_to w on w.oid = d.oid
@@ -2589,7 +2596,7 @@ trigger as materialized (
   join way_to w on w.oid = d.oid
   where d.is_trigger and w.place is not null and (asked.is_tasks or d.names is not null)
   union all
-  select case when asked.is_tasks or d.kind <> 'tells' then 'hole' else 'warning' end, format('%s by %s on %s', c.name, min(h.what), min(h.table_name)),
+  select case when asked.is_strict or d.kind <> 'tells' then 'hole' else 'warning' end, format('%s by %s on %s', c.name, min(h.what), min(h.table_name)),
     format('this function runs whenever the API works with the table, and %s', min(d.what)),
     case when c.is_migrated then '-- make it again as its migration does' else coalesce(min(h.unhook), (select remedy from policy_remedy where oid = min(h.hook)), format('drop routine %s cascade;', c.name)) end
   from asked
@@ -2598,7 +2605,7 @@ trigger as materialized (
   join deed d on d.oid = c.oid and d.kind in ('names', 'tells', 'carries')
   where c.oid not in (select oid from passing_function)
     and not (c.is_authored and h.hookclass <> 'pg_trigger'::regclass) -- a type's or an operator's own code
-  group by asked.is_tasks, d.kind, c.oid, c.name, c.is_migrated
+  group by asked.is_strict, d.kind, c.oid, c.name, c.is_migrated
   union all
   select 'warning', format('%s by %s on %s', c.name, h.what, h.table_name),
     'this function runs whenever rows of the table are written, and writes elsewhere or runs dynamic SQL: a copy of the rows may have no owner and no policy',
@@ -2636,7 +2643,7 @@ guard_found as materialized (
     select pg_get_expr(d.adbin, d.adrelid), false
     from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum where g.kind = 'default' and a.attrelid = k.oid and a.attname = g.name
     union all
-    select md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')), false from pg_proc p where g.kind = 'function' and p.oid = to_regprocedure(g.name)
+    select md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')), false from pg_proc p join pg_namespace n on n.oid = p.pronamespace where g.kind = 'function' and p.pronargs = 0 and format('%I.%I()', n.nspname, p.proname) = g.name
   ) f on true
   where g.relname is null or k.oid is not null
 ),
@@ -3048,7 +3055,7 @@ failure as materialized (
   having asked.fail_on in ('hole', 'warning') and count(*) filter (where severity in ('hole', asked.fail_on)) > 0
 )
 
-select s.severity, s.check_name, s.object, s.finding, s.remedy
+select s.severity, s.check_name, s.object, s.finding, coalesce(s.remedy, '-- read it, and change it by hand') as remedy
 from shown s
 left join failure f on f.text::integer is null
 order by array_position('{note,hole,warning,hint,accepted}', s.severity), s.check_name, s.object, s.finding;

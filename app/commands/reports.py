@@ -46,8 +46,9 @@ def audit(conninfo: str) -> Report:
     ]
     severities = Counter(severity for _, severity in findings)
     holes = severities["hole"]
-    accepted = f", {severities['accepted']} accepted" if severities["accepted"] else ""
-    summary = f"{holes} holes, {severities['warning']} warnings{accepted}"
+    summary = f"{holes} holes, {severities['warning']} warnings"
+    summary += f", {severities['hint']} hints" if severities["hint"] else ""
+    summary += f", {severities['accepted']} accepted" if severities["accepted"] else ""
     summary += f" on {len(servers)} servers" if len(servers) > 1 else ""
     return Report("\n\n".join([*(text for text, _ in findings), summary]), sound=not holes)
 

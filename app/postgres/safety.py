@@ -161,7 +161,7 @@ async def audit(database: Database, on_hole: str) -> None:
     if holes and on_hole == "refuse":
         raise Unready("\n\n".join(["The database does not keep users apart:", *holes]))
     for finding, severity in findings.items():
-        log.log(logging.INFO if severity == "accepted" else logging.WARNING, "%s", finding)
+        log.log(logging.WARNING if severity in ("hole", "warning") else logging.INFO, "%s", finding)
 
 
 def describe(severity: str, check_name: str, thing: str, finding: str, remedy: str) -> str:

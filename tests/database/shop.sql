@@ -38,7 +38,7 @@ grant usage on all sequences in schema shop to postgres;
 -- row security off: hole row_security shop.orders
 alter table shop.orders disable row level security;
 
--- not forced: hole row_security_not_forced shop.customers
+-- not forced: hint row_security_not_forced shop.customers
 alter table shop.customers no force row level security;
 
 -- for all to see: hole policy everyone on shop.orders
@@ -67,14 +67,14 @@ create function shop.count_orders() returns bigint language sql security definer
 -- a key over all: hole unique_key one_name on shop.customers
 create unique index one_name on shop.customers (name);
 
--- a reference to anybody: hole foreign_key favourite on shop.customers
+-- a reference to anybody: warning foreign_key favourite on shop.customers
 alter table shop.customers add column order_id uuid constraint favourite references shop.orders;
 
 -- a trigger that tells: hole trigger shop.tell() by trigger tells on shop.orders
 create function shop.tell() returns trigger language plpgsql as $$ begin perform pg_notify('orders', new.id::text); return new; end $$;
 create trigger tells after insert on shop.orders for each row execute function shop.tell();
 
--- a login that is the role: hole role_impersonation visitor -> web
+-- a login that is the role: hint role_impersonation visitor -> web
 create role visitor login;
 grant web to visitor;
 

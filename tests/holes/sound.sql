@@ -422,6 +422,7 @@ create table app.tasks_p0 partition of app.tasks_p for values with (modulus 2, r
 create table app.tasks_p1 partition of app.tasks_p for values with (modulus 2, remainder 1);
 drop table app.tasks cascade;
 alter table app.tasks_p rename to tasks;
+alter table app.tasks alter title set statistics 0, alter description set statistics 0, alter category set statistics 0, alter tags set statistics 0, alter priority set statistics 0;
 alter table app.tasks add foreign key (user_id) references app.users on delete cascade;
 alter table app.tasks enable row level security;
 alter table app.tasks force row level security;
