@@ -1,3 +1,3 @@
-"""A thin REST API for tasks in which PostgreSQL's row security keeps users apart."""
+"""A thin REST API for tasks. PostgreSQL's row security isolates its users."""
 
-__version__ = "1.1.0"  # the only place: /health, the OpenAPI document and --version read it
+__version__ = "1.1.0"  # read by /health, the OpenAPI document and --version

@@ -1,4 +1,4 @@
-"""The commands: python -m app run, or any other of COMMANDS; `make` knows them too."""
+"""Command line: `python -m app COMMAND`. The Makefile has a target for each command."""
 
 import signal
 import sys
@@ -6,7 +6,8 @@ from importlib import import_module
 
 from app import __version__
 
-# Where each is, and what it does. Each imports only what it needs: most start in half the time of `run`.
+# The function and the help text of each command. Its module is imported when the command runs: importing all
+# of them would double the start time of most commands.
 COMMANDS = {
     "run": ("app.server.run:serve", "serve DATABASE_URL"),
     "check": ("app.commands.check:main", "check settings, database and keys as run does, without serving"),
@@ -15,10 +16,16 @@ COMMANDS = {
     "migrate": ("app.commands.database:migrate", "apply the migrations that are not applied yet"),
     "rollback": ("app.commands.database:rollback", "undo the newest applied migration"),
     "migrations": ("app.commands.database:show", "list the migrations, applied or pending"),
-    "audit": ("app.commands.database:audit", "look for holes between users; fail on one"),
-    "prove": ("app.commands.database:prove", "try everything that must be refused between users"),
-    "policies": ("app.commands.database:policies", "show who may do what, by which policy"),
-    "report": ("app.commands.database:page_of_it", "write all of it to report.html, for an auditor"),
+    "audit": ("app.commands.database:audit", "report holes in the isolation of users; fail if there is one"),
+    "prove": (
+        "app.commands.database:prove",
+        "try statements that must not reach other users' rows; fail if one does",
+    ),
+    "policies": ("app.commands.database:policies", "show which role may do what, by which grant and policy"),
+    "report": (
+        "app.commands.database:html_report",
+        "write policies, findings and attempts to report.html, for an auditor",
+    ),
 }
 USAGE = f"usage: python -m app {'|'.join(COMMANDS)}"
 OPTIONS = {

@@ -1,4 +1,4 @@
-"""Every error is application/problem+json (RFC 9457)."""
+"""Error responses: each is application/problem+json (RFC 9457)."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from starlette.responses import Response
 T = TypeVar("T")
 
 PROBLEM_JSON = "application/problem+json"
-# Python before 3.13 has other phrases for some.
+# The titles of three statuses differ before Python 3.13.
 TITLES = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",
@@ -19,7 +19,7 @@ TITLES = {status.value: status.phrase for status in HTTPStatus} | {
 }
 
 
-# What is wrong, by the type of Pydantic's error: its own words are for programmers.
+# Messages by the type of Pydantic's error: its own messages address programmers.
 MESSAGES = {
     "missing": "is missing",
     "dict_type": "must be a JSON object",
@@ -35,14 +35,14 @@ MESSAGES = {
 
 
 class Problem(Exception):
-    """An answer other than the one hoped for."""
+    """An error response. Handlers raise it."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         self.status, self.detail, self.headers = status, detail, headers or {}
         self.errors: Sequence[Mapping[str, str]] = ()
 
     def response(self) -> Response:
-        """Make the answer."""
+        """Return the response."""
         body: dict[str, Any] = {"type": "about:blank", "title": TITLES.get(self.status, "Error")}
         body |= {"status": self.status, "detail": self.detail}
         if self.errors:
@@ -52,7 +52,7 @@ class Problem(Exception):
 
 
 class Invalid(Problem):
-    """Valid JSON, or HTTP, with invalid values: pairs of a field and what is wrong with it."""
+    """A 422 for well-formed input with invalid values. Takes pairs of a field and a message."""
 
     def __init__(self, *fields: tuple[str, str]) -> None:
         super().__init__(422, "; ".join(f"{field}: {message}" for field, message in fields))
@@ -60,16 +60,22 @@ class Invalid(Problem):
 
 
 def validate(adapter: TypeAdapter[T], value: object, name: str) -> T:
-    """Return the value as the type has it; raise Invalid, naming its members or itself."""
+    """Return the value, validated and converted.
+
+    Raise Invalid, which names the invalid members; an error of the whole value is reported as `name`.
+    """
     try:
-        valid: T = adapter.validator.validate_python(value)  # at half the cost of the adapter's own
+        valid: T = adapter.validator.validate_python(value)  # half the cost of adapter.validate_python
     except ValidationError as error:
         raise invalid(error.errors(), name) from None
     return valid
 
 
 def invalid(errors: Iterable[Any], name: str) -> Invalid:
-    """Name each field that Pydantic refused once, or the whole of what was validated."""
+    """Return Pydantic's errors as Invalid: one message for each field.
+
+    An error that has no field's name in its location is reported as `name`.
+    """
     fields: dict[str, str] = {}
     for error in errors:
         field = next((part for part in reversed(error["loc"]) if isinstance(part, str)), name)

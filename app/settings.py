@@ -1,7 +1,8 @@
-"""What a deploy decides, from the environment or .env. A wrong value stops the start with one line.
+"""Settings, read from the environment and the file .env.
 
-Each line names the setting, what is wrong with it and what to write. It never repeats a secret or an address
-of a database: libpq takes a part of a password that is not percent-encoded for a host, and would print it.
+If a setting is missing or wrong, the process ends with one line for each. The line names the setting, what is
+wrong with it and what to write. It never repeats a secret or a database URL. Errors of libpq are not shown
+either: if a password is not percent-encoded, libpq takes a part of it for a host name and prints it.
 """
 
 import codecs
@@ -34,9 +35,9 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 FILE = Path(".env")
-OTHER_NAME = "BETTER_AUTH_SECRET"  # of JWT_SECRET
+BETTER_AUTH = "BETTER_AUTH_SECRET"  # another name of JWT_SECRET
 
-# What to write, where the line does not say so itself.
+# What to write, for problems whose text does not say it.
 HINTS = {
     "DATABASE_URL": "set it to the address of the database as the role tasks_api, "
     "like postgresql://tasks_api:PASSWORD@HOST/DATABASE",
@@ -58,13 +59,17 @@ HMAC = frozenset(get_args(Hmac))
 
 # Any setting
 
-# Each pair of quotes that a shell, a word processor or a file may leave around a value.
+# Opening and closing quotes that shells, word processors and env files leave around values.
 QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019"}
 SECRET_SETTINGS = {"DATABASE_URL", "MIGRATION_DATABASE_URL", "JWT_SECRET", "JWT_SECRET_PREVIOUS"}
 
 
-def _bare(value: str, name: str) -> str:
-    """Refuse what surrounds a value by mistake: it would make each token, host or origin another one."""
+def _check_edges(value: str, name: str) -> str:
+    """Raise ValueError if the value is in quotes, begins or ends with white space, or repeats its own name.
+
+    Shells, editors and env files cause these mistakes. The characters would become a part of the secret, host
+    or origin, and nothing would match it.
+    """
     if not value:
         return value
     try:
@@ -89,7 +94,7 @@ def _bare(value: str, name: str) -> str:
 
 
 def _split(value: object, info: ValidationInfo) -> object:
-    """Split a list at its commas; refuse one that names nothing, or is written in another form."""
+    """Split a comma-separated list. Raise ValueError if it has no members or is written as JSON."""
     if not isinstance(value, str):
         return value
     if value.startswith("["):
@@ -100,7 +105,7 @@ def _split(value: object, info: ValidationInfo) -> object:
     if not members:
         raise ValueError("is a list without members; write one or more, or leave it empty")
     for member in members:
-        _bare(member, str(info.field_name).upper())
+        _check_edges(member, str(info.field_name).upper())
     return members
 
 
@@ -109,15 +114,16 @@ def _split(value: object, info: ValidationInfo) -> object:
 DRIVER = re.compile(r"postgres(ql)?\+", re.IGNORECASE)
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-HOST_NAMES = re.compile(r"[A-Za-z0-9._:%,-]*|/.*")  # or the folder of a socket
+HOST_NAMES = re.compile(r"[A-Za-z0-9._:%,-]*|/.*")  # or the directory of a Unix socket
 PORTS = re.compile(r"(\d{0,5},)*\d{0,5}")
 MAX_PORT = 65535
 ESCAPE = (
     "holds a character that must be percent-encoded in the user name or the password; "
     "write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23, % as %25 and a blank as %20"
 )
-# Parameters of other clients (Prisma, SQLAlchemy, asyncpg, JDBC, node-postgres), and what does the same here.
-ELSEWHERE = {
+# Connection parameters of Prisma, SQLAlchemy, asyncpg, JDBC and node-postgres that libpq does not know, each
+# with what to write instead.
+FOREIGN_PARAMETERS = {
     "pgbouncer": "take it out; behind PgBouncer before 1.22 set PREPARED_STATEMENTS=false",
     "prepareThreshold": "take it out; set PREPARED_STATEMENTS=false",
     "statement_cache_size": "take it out; set PREPARED_STATEMENTS=false",
@@ -134,7 +140,7 @@ ELSEWHERE = {
 
 
 def _conninfo(value: SecretStr) -> SecretStr:
-    """Refuse what libpq cannot read, or reads otherwise than it is meant."""
+    """Raise ValueError if libpq cannot parse the connection string, or would misread it."""
     text = value.get_secret_value()
     _postgresql(text)
     try:
@@ -154,7 +160,7 @@ def _conninfo(value: SecretStr) -> SecretStr:
 
 
 def _postgresql(text: str) -> None:
-    """Refuse the address of another kind of database, and another program's form of PostgreSQL's."""
+    """Raise ValueError for URLs of other database systems, and for URLs in the form of JDBC or SQLAlchemy."""
     scheme = (SCHEME.match(text) or [""])[0].lower()
     if text.startswith("psql "):
         raise ValueError("is a command; write only the address in it")
@@ -171,7 +177,7 @@ def _postgresql(text: str) -> None:
 
 
 def _unreadable(text: str) -> str:
-    """Return why libpq cannot read an address; a parameter is named unless it may be part of a password."""
+    """Return why libpq cannot parse a connection string; name no parameter that may be part of a password."""
     address, _, query = text.partition("?")
     if SCHEME.match(text):
         known = {option.keyword.decode() for option in Conninfo.get_defaults()}
@@ -179,20 +185,20 @@ def _unreadable(text: str) -> str:
         unknown = next((name for name in names if name and name not in known), None)
         if "@" in query or address.count("@") > 1 or BROKEN_ESCAPE.search(address) or " " in address:
             return ESCAPE
-        if unknown in ELSEWHERE or (unknown and "@" in address and unknown.isprintable()):
-            remedy = ELSEWHERE.get(unknown, "take it out")
+        if unknown in FOREIGN_PARAMETERS or (unknown and "@" in address and unknown.isprintable()):
+            remedy = FOREIGN_PARAMETERS.get(unknown, "take it out")
             return f"has the parameter {unknown}, which PostgreSQL's libpq does not know; {remedy}"
     return "is not a PostgreSQL connection string"
 
 
 def _of_owner(value: SecretStr) -> SecretStr:
-    """Refuse the API's role, which owns nothing."""
+    """Raise ValueError for the role tasks_api: it owns no table, so it cannot migrate."""
     if conninfo_to_dict(value.get_secret_value()).get("user") == "tasks_api":
         raise ValueError("names the role tasks_api, which cannot migrate")
     return value
 
 
-# Where Debian, Fedora, SUSE, and Alpine or BSD keep the certificates of trusted authorities.
+# CA certificates of Debian, of Fedora, of SUSE, and of Alpine and the BSDs.
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -202,10 +208,10 @@ BUNDLES = (
 
 
 def find_roots() -> None:
-    """Have sslrootcert=system find the system's roots; raise ValueError if there are none.
+    """Set SSL_CERT_FILE or SSL_CERT_DIR for sslrootcert=system. Raise ValueError without CA certificates.
 
-    The OpenSSL inside psycopg-binary looks for them in a folder that exists on no system, unless one of these
-    variables says otherwise.
+    The OpenSSL inside the psycopg-binary wheel looks for them in a directory of the machine that built the
+    wheel, unless one of the two variables is set.
     """
     if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
         return
@@ -227,7 +233,7 @@ def find_roots() -> None:
 
 
 def _strong(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-    """RFC 7518, section 3.2: a key of the size of the hash output or larger, and known to no one else."""
+    """Raise ValueError for a secret shorter than the hash output (RFC 7518, section 3.2) or a public key."""
     if value is None:
         return None
     secret = value.get_secret_value()
@@ -241,13 +247,14 @@ def _strong(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
 
 
 def _needed(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    """Raise ValueError if neither JWT_SECRET nor JWT_JWKS_URL is set."""
     if value is None and info.data.get("jwt_jwks_url", "") is None:
         raise ValueError("is missing")
     return value
 
 
 def _trustworthy(value: str | None) -> str | None:
-    """Refuse an address whose answer could be replaced on the way: such keys verify nothing."""
+    """Raise ValueError for a URL without TLS: an attacker on the network could replace the keys."""
     if value is None:
         return None
     url = _url(value)
@@ -261,7 +268,7 @@ def _trustworthy(value: str | None) -> str | None:
 
 
 def _url(value: str) -> SplitResult:
-    """Split an address; raise ValueError, which repeats nothing, if its host or port is none."""
+    """Split a URL. Raise ValueError if its host or port is not valid; the message does not repeat the URL."""
     try:
         url = urlsplit(value)
         _ = url.port
@@ -282,11 +289,12 @@ def _loopback(host: str) -> bool:
 # Browsers
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-NO_PAGES = {"about", "blob", "data", "file", "ftp", "javascript", "mailto", "ws", "wss"}  # schemes
+# Schemes that no page with an origin is loaded from.
+NO_PAGES = {"about", "blob", "data", "file", "ftp", "javascript", "mailto", "ws", "wss"}
 LABEL = re.compile(r"[a-z0-9_-]{1,63}")
-NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # as the last label, it makes a host an IPv4 address
+NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # a host whose last label is one is an IPv4 address
 MAX_HOST_NAME = 253
-# Second labels below which a country's registry lets anyone register a name, as in co.uk.
+# Second-level labels of country domains below which anyone can register a name, as in co.uk.
 REGISTRIES = {
     *("ac", "co", "com", "edu", "go", "gob", "gov", "ltd"),
     *("mil", "ne", "net", "nom", "or", "org", "plc", "sch"),
@@ -300,12 +308,15 @@ def _origins(values: list[str]) -> list[str]:
 
 
 def _origin(value: str) -> None:
-    """Refuse what no browser sends as Origin: it is compared letter by letter (RFC 6454, section 6.2)."""
+    """Raise ValueError for an origin that no browser sends.
+
+    Origins are compared byte by byte (RFC 6454, section 6.2), so it would never match.
+    """
     if value == "*":
         raise ValueError("has *, which is every page of the web; write the origins, one by one")
     if value == "null":
         raise ValueError("has null, which any page can send; write the origin of yours")
-    if "@" in value:  # not repeated: it may hold a password
+    if "@" in value:  # the message does not repeat it: it may hold a password
         raise ValueError("has an origin with a user name, which no browser sends; write https://HOST")
     if re.search(r"[\s;]", value):
         raise ValueError(f"has {value}, more than one origin; write commas between them")
@@ -345,7 +356,7 @@ def _host_name(host: str, scheme: str) -> str:
             return f"[{IPv6Address(host.strip('[]').partition('%')[0]).compressed}]"
         except AddressValueError:
             raise ValueError(
-                f"has the host {host}, which is no IPv6 address; write one, like [::1]"
+                f"has the host {host}, which is not an IPv6 address; write one, like [::1]"
             ) from None
     if not host.isascii():
         return _punycode(host)
@@ -365,7 +376,11 @@ def _host_name(host: str, scheme: str) -> str:
 
 
 def _punycode(host: str) -> str:
-    """Return the name that a browser sends for an internationalised one, if both agree on what it is."""
+    """Return the ASCII form of an internationalised host name.
+
+    Python implements IDNA 2003, browsers IDNA 2008. Raise ValueError for a name that does not survive
+    encoding and decoding, since a browser may encode it differently.
+    """
     try:
         encoded = host.encode("idna")
     except UnicodeError:
@@ -376,7 +391,7 @@ def _punycode(host: str) -> str:
 
 
 def _pattern(host: str, labels: list[str], scheme: str) -> None:
-    """Refuse a * that stands for hosts of strangers, or for what is no name."""
+    """Raise ValueError if * can match hosts of other owners, as in https://*.com, or part of an address."""
     last = max(number for number, label in enumerate(labels) if "*" in label)
     behind = labels[last + 1 :]
     match behind:
@@ -397,7 +412,7 @@ def _pattern(host: str, labels: list[str], scheme: str) -> None:
 
 
 def _bindable(value: str) -> str:
-    """Refuse what is no address or name to listen on; whether it is one of this machine is seen later."""
+    """Raise ValueError for a value that is not a host. Only bind() finds out whether it is local."""
     if value == "*":
         raise ValueError("is *; write 0.0.0.0, or :: with IPv6, to listen on all addresses")
     if SCHEME.match(value) or re.search(r"[/?#@]", value):
@@ -421,7 +436,7 @@ PATH = re.compile(r"(/([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*")
 
 
 def _prefix(value: str) -> str:
-    """Refuse what cannot stand before the path of a URL."""
+    """Raise ValueError for a prefix that cannot begin the path of a URL."""
     if value and not value.startswith("/"):
         raise ValueError("does not start with a slash; write it like /tasks")
     if value.endswith("/"):
@@ -431,7 +446,7 @@ def _prefix(value: str) -> str:
     return value
 
 
-SECRET = Field(validation_alias=AliasChoices("JWT_SECRET", OTHER_NAME), validate_default=True)
+SECRET = Field(validation_alias=AliasChoices("JWT_SECRET", BETTER_AUTH), validate_default=True)
 JwtSecret = Annotated[SecretStr | None, SECRET, AfterValidator(_needed), AfterValidator(_strong)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_conninfo)]
 OwnerUrl = Annotated[DatabaseUrl, AfterValidator(_of_owner)]
@@ -441,7 +456,7 @@ S = TypeVar("S", bound="Base")
 
 
 class Base(BaseSettings):
-    """Where settings come from."""
+    """Reads settings from the environment, and those that are not there from .env."""
 
     model_config = SettingsConfigDict(
         env_file=FILE,
@@ -453,23 +468,23 @@ class Base(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def judge(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse quotes, line ends and the like around any value."""
-        return _bare(value, str(info.field_name).upper()) if isinstance(value, str) else value
+    def check_edges(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse quotes, white space and line ends around any value."""
+        return _check_edges(value, str(info.field_name).upper()) if isinstance(value, str) else value
 
 
 class MigrationSettings(Base):
-    """What `make migrate` needs."""
+    """Settings of `make migrate`."""
 
     migration_database_url: OwnerUrl
 
 
 class TokenSettings(Base):
-    """What a token is checked, or made, with."""
+    """Settings for verifying tokens, and for `make token`."""
 
     jwt_algorithms: Algorithms = ["HS256", "EdDSA", "ES256", "RS256", "PS256"]
     jwt_jwks_url: Annotated[str | None, AfterValidator(_trustworthy)] = None
-    jwt_secret: JwtSecret = None  # after what it depends on
+    jwt_secret: JwtSecret = None  # validated after the fields that it depends on
     jwt_secret_previous: Annotated[SecretStr | None, AfterValidator(_strong)] = None
     jwt_audience: Names = []
     jwt_issuer: Names = []
@@ -478,7 +493,7 @@ class TokenSettings(Base):
 
     @model_validator(mode="after")
     def verifies_some_token(self) -> Self:
-        """Refuse algorithms that none of the keys can verify: every token would be 401."""
+        """Refuse algorithms that no configured key can verify: every request would get a 401."""
         with_secret = self.jwt_secret and HMAC.intersection(self.jwt_algorithms)
         with_published = self.jwt_jwks_url and not HMAC.issuperset(self.jwt_algorithms)
         if not with_secret and not with_published:
@@ -489,13 +504,13 @@ class TokenSettings(Base):
 
 
 class DatabaseSettings(Base):
-    """Where the database is, for its user tasks_api."""
+    """The database, as the role tasks_api reaches it."""
 
     database_url: DatabaseUrl
 
 
 class Settings(DatabaseSettings, TokenSettings):
-    """What the API needs. `.env.example` explains each."""
+    """Settings of the API. `.env.example` explains each."""
 
     cors_origins: Annotated[Names, AfterValidator(_origins)] = ["http://localhost:3000"]
     host: Annotated[str, AfterValidator(_bindable)] = "127.0.0.1"
@@ -513,7 +528,7 @@ class Settings(DatabaseSettings, TokenSettings):
 
 
 def load(kind: type[S]) -> S:
-    """Read the settings, or end the process with one line for each that is missing or wrong."""
+    """Read the settings. End the process with one line for each that is missing or wrong."""
     _read_file()
     try:
         return kind()
@@ -522,20 +537,20 @@ def load(kind: type[S]) -> S:
 
 
 def _explain(kind: type[Base], error: ErrorDetails) -> str:
-    """Say what is wrong with a setting, in a line."""
-    if not error["loc"]:  # of several settings together: the message names one
+    """Return a line that says what is wrong with a setting."""
+    if not error["loc"]:  # from a model validator, whose message names the setting
         return str(error["msg"]).removeprefix("Value error, ")
     name = str(error["loc"][0]).upper()
     wrong = _problem(kind.model_fields[name.lower()], error)
     if "missing" in wrong and name in (misspelt := misspellings()):
         return f"{name}: is missing; {misspelt[name]} is set, which is not a setting"
-    if name == "JWT_SECRET" and name not in (given := _given()) and OTHER_NAME in given:
-        wrong = f"{OTHER_NAME} {wrong}"
+    if name == "JWT_SECRET" and name not in (given := _given()) and BETTER_AUTH in given:
+        wrong = f"{BETTER_AUTH} {wrong}"
     return f"{name}: {wrong}" if "; " in wrong else f"{name}: {wrong}; {HINTS.get(name, 'see .env.example')}"
 
 
 def _problem(field: FieldInfo, error: ErrorDetails) -> str:
-    """Return pydantic's error in words for people who do not program."""
+    """Return a message for pydantic's error: its own messages address programmers."""
     limits = {key: getattr(m, key) for m in field.metadata for key in ("ge", "le") if hasattr(m, key)}
     match error["type"]:
         case "missing":
@@ -553,12 +568,12 @@ def _problem(field: FieldInfo, error: ErrorDetails) -> str:
 
 # The file .env, and the names of settings
 
-# A line of .env that sets something.
+# An assignment in .env.
 ASSIGNMENT = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=[ \t]*(.*)", re.MULTILINE)
 
 
 def _read_file() -> str:
-    """Return the text of .env, or none; end the process if settings cannot be read from it."""
+    """Return the text of .env, or "" if there is no such file. End the process if it cannot be read."""
     try:
         content = FILE.read_bytes()
         text = content.decode("utf-8-sig")
@@ -582,8 +597,8 @@ def _read_file() -> str:
     raise SystemExit(f"{FILE}: {wrong}")
 
 
-def doubts() -> list[str]:
-    """Return what is legal and probably not meant: settings that stand in .env twice, and misspelt names."""
+def find_mistakes() -> list[str]:
+    """Return warnings about probable mistakes: settings that .env assigns twice, and misspelt names."""
     times = Counter(name.upper() for name, _ in ASSIGNMENT.findall(_read_file()))
     twice = [
         f"{FILE}: {name} is set {times[name]} times; the last one counts" for name in NAMES if times[name] > 1
@@ -593,16 +608,16 @@ def doubts() -> list[str]:
 
 
 def misspellings() -> dict[str, str]:
-    """Return each setting that is not set, if a name much like it is."""
+    """Return a dict from each setting that is not set to a variable that is set and has a similar name."""
     given = _given()
     near = {wrong: get_close_matches(wrong, NAMES - given, 1, 0.88) for wrong in sorted(given - NAMES)}
     return {names[0]: wrong for wrong, names in near.items() if names}
 
 
 def _given() -> set[str]:
-    """Return the names that the environment or .env gives a value."""
+    """Return the names of all variables that the environment or .env gives a value."""
     pairs = [*os.environ.items(), *ASSIGNMENT.findall(_read_file())]
     return {name.upper() for name, value in pairs if value.strip("\"'\r")}
 
 
-NAMES = {name.upper() for name in (*Settings.model_fields, *MigrationSettings.model_fields, OTHER_NAME)}
+NAMES = {name.upper() for name in (*Settings.model_fields, *MigrationSettings.model_fields, BETTER_AUTH)}

@@ -1,21 +1,25 @@
--- Citus: spreads the tables over the servers of a cluster, each user's rows on one of them.
+-- Citus: distributes the tables over the servers of a cluster by user. All rows of a user are on one server.
 --
 --   psql -X -d DATABASE -f sql/citus.sql
 --
--- Run it on the coordinator as a superuser, after the migrations; again after every later migration, after
--- `citus_add_node` (before anything is moved there) and after `alter extension citus update`. A second run
--- changes nothing that is right. Stop the API before the first: a process that started on plain tables names
--- its users in a way that does not reach the workers. Tried with Citus 13.2 on PostgreSQL 15.
+-- Run it on the coordinator as a superuser, after the migrations. Run it again after every later migration, after
+-- `citus_add_node` (before shards are moved there) and after `alter extension citus update`; it can be repeated
+-- at any time. Stop the API before the first run: an API that started on local tables sets app.user_id in a way
+-- that does not reach the workers. Tested with Citus 13.2 on PostgreSQL 15.
 --
--- What it does, in this order: refuses a cluster that is not made as it needs; gives the API a way to name
--- its user that Citus passes on; prepares the workers for shards; spreads the tables; withholds Citus's own
--- functions from PUBLIC. What it grants to tasks_api: execute on app.act_as, on three functions of Citus that
--- reach no row, and, on shards only, insert into every column.
+-- It does this, in this order:
+--   refuses a cluster that is not set up as needed;
+--   creates app.act_as, with which the API sets app.user_id on the workers, too;
+--   prepares the workers for shards;
+--   distributes the tables;
+--   revokes Citus's own functions from PUBLIC.
+-- It grants to tasks_api: execute on app.act_as and on three functions of Citus that do not access rows, and insert
+-- into every column of the shards (not of the tables).
 \set ON_ERROR_STOP on
 \set QUIET on
 set search_path = pg_catalog;
 set client_min_messages = warning;
-set citus.enable_unsafe_triggers = on; -- ours read and write nothing but the row they are called for
+set citus.enable_unsafe_triggers = on; -- our triggers access only the row that they are called for
 
 do $$
 begin
@@ -27,7 +31,7 @@ begin
   elsif not exists (select 1 from pg_dist_node where groupid = 0) then
     raise exception 'run this on the coordinator, after: select citus_set_coordinator_host(''HOST'', PORT)';
   elsif exists (select 1 from pg_dist_node where groupid = 0 and shouldhaveshards) then
-    raise exception 'the coordinator holds shards, and what this prepares are the workers'
+    raise exception 'the coordinator holds shards, but this script prepares only the workers'
       using hint = 'Run: select citus_set_node_property(nodename, nodeport, ''shouldhaveshards'', false) '
         'from pg_dist_node where groupid = 0; select rebalance_table_shards();';
   elsif not exists (select 1 from pg_dist_node where noderole = 'primary' and isactive and shouldhaveshards) then
@@ -38,9 +42,9 @@ begin
 end
 $$;
 
-set citus.enable_ddl_propagation = off; -- these helpers are this session's alone
+set citus.enable_ddl_propagation = off; -- the functions in pg_temp belong to this session
 
--- What a worker refuses ends this script: run_command_on_workers alone would only answer a row that says so.
+-- Raises an exception if a worker fails. run_command_on_workers by itself only returns a row with success = false.
 create function pg_temp.on_workers(command text) returns void
 language plpgsql
 as $$
@@ -55,12 +59,13 @@ begin
 end
 $$;
 
--- Citus gives PUBLIC some 250 functions, which run commands on the workers, lock and move shards. They are for
--- the owner of the schema, as whom Citus moves shards, and for superusers.
--- To tasks_api: assign_distributed_transaction_id (a worker joins the coordinator's transaction),
--- relation_is_a_known_shard (whether a relation is to be hidden), read_intermediate_result (a statement in
--- several steps). None reaches a row that the role could not read.
--- And a new node receives the functions of schema app, but not that they were withheld from PUBLIC.
+-- Returns a statement that revokes functions from PUBLIC.
+-- Citus grants some 250 functions to PUBLIC, which run commands on the workers and lock and move shards. Only the
+-- owner of the schema (as which Citus moves shards) and superusers need them.
+-- tasks_api keeps assign_distributed_transaction_id (a worker joins the coordinator's transaction),
+-- relation_is_a_known_shard (shards are hidden in catalogs) and read_intermediate_result (statements of several
+-- steps). None of them accesses a row that the role could not read.
+-- A new node receives the functions of schema app without the revoke from PUBLIC, so it is repeated here.
 create function pg_temp.withhold() returns text
 language sql
 return $withhold$
@@ -108,8 +113,8 @@ set citus.enable_ddl_propagation = on;
 
 -- 1. Identity ------------------------------------------------------------------------------------------------
 
--- Citus passes on `set local` within a transaction block, and nothing of set_config. That the function is
--- there tells the API to begin its transactions with it. `set` takes no parameter, hence the quoting.
+-- Citus passes `set local` in a transaction block on to the workers, but not set_config(). If this function exists,
+-- the API begins its transactions with it. `set` takes no parameters, so the value is quoted by format().
 create or replace function app.act_as(user_id text) returns void
 language plpgsql
 as $$
@@ -124,17 +129,17 @@ comment on function app.act_as(text) is
 revoke execute on function app.act_as(text) from public;
 grant execute on function app.act_as(text) to tasks_api;
 
--- Without it `set local` stays on the coordinator: everybody's lists are empty.
+-- Without this setting `set local` does not reach the workers, and all lists are empty.
 alter role tasks_api set citus.propagate_set_commands = 'local';
 
 -- 2. Shards --------------------------------------------------------------------------------------------------
 
--- A shard is made from the flags and grants of its table, and moved by a subscription whose owner is a member
--- of the table's, to which forced row security applies: such a move never ends. So force stays on the tables of
--- all nodes, and each worker takes it off its shards as they are made or arrive. Row security itself stays,
--- and no role of the API owns a shard.
--- Citus names every column when it writes to a shard, also those that tasks_api may not fill in by itself on
--- the coordinator, hence the wider insert. Update, delete and select are as granted on the table.
+-- A shard gets the row security flags and the grants of its table. Citus moves shards by logical replication, as a
+-- role that is a member of the table's owner. Forced row security applies to this role, so the move of a shard with
+-- force would never finish. So the tables keep force on all nodes, and an event trigger on each worker removes it
+-- from new shards. Row security stays enabled on shards, and tasks_api does not own them.
+-- When Citus writes to a shard it names every column, also columns that tasks_api may not insert on the
+-- coordinator. So tasks_api gets insert on all columns of shards. Other privileges are those of the table.
 select pg_temp.on_workers($worker$
   do $do$
   declare
@@ -163,7 +168,7 @@ select pg_temp.on_workers($worker$
     $$;
 
     comment on function app.prepare_shards() is
-      'Takes force, which no online move gets past, off a new shard, and grants what Citus needs to write to it.';
+      'Removes force row level security from new shards, which would block online moves, and grants insert on them.';
 
     revoke execute on function app.prepare_shards() from public;
 
@@ -173,7 +178,7 @@ select pg_temp.on_workers($worker$
         execute function app.prepare_shards();
     end if;
 
-    -- Those that came before, where this was forgotten: each is altered as it is, for the trigger to see it.
+    -- Shards that are older than the trigger: altering them without a change fires it.
     perform pg_catalog.set_config('citus.override_table_visibility', 'off', true);
     perform pg_catalog.set_config('citus.enable_manual_changes_to_shards', 'on', true);
     for early in
@@ -191,7 +196,7 @@ $worker$);
 
 -- 3. Tables --------------------------------------------------------------------------------------------------
 
--- In the order of their foreign keys, and together: a user's rows of all three lie on one node.
+-- The order is that of the foreign keys. The tables are colocated: all rows of a user are on one node.
 select create_distributed_table('app.users', 'id')
 where not exists (select 1 from pg_dist_partition where logicalrelid = 'app.users'::regclass);
 
@@ -206,8 +211,8 @@ where not exists (select 1 from pg_dist_partition where logicalrelid = 'app.idem
 select pg_temp.withhold() \gexec
 select pg_temp.on_workers(pg_temp.withhold());
 
--- Withheld, as everywhere: the shards from PUBLIC, create from tasks_api, membership in any role.
-select format('users, tasks and idempotency_keys are spread: %s shards on %s workers',
+-- Not granted, as elsewhere: privileges on shards to PUBLIC, and create or membership in a role to tasks_api.
+select format('users, tasks and idempotency_keys are distributed: %s shards on %s workers',
   count(distinct s.shardid), count(distinct p.groupid))
 from pg_dist_shard as s
 join pg_dist_placement as p on p.shardid = s.shardid

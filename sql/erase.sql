@@ -1,17 +1,18 @@
--- Erase one user and all that is theirs, in one transaction:
+-- Erase one user with all tasks and idempotency keys, in one transaction:
 --
 --   psql -X -v user=alice -d DATABASE -f sql/erase.sql
 --
--- As the owner of the database, who need be no superuser, or as one. Make sure that they get no token any
--- more: a request of theirs that comes later enters them anew, and their ids begin at 1 again. Other users
--- wait for nothing meanwhile. What was erased stays in the files until vacuum (analyze), and in backups.
+-- Run it as the owner of the database or as a superuser. First make sure that the user gets no new token and
+-- that all old ones have expired: a later request would create the user again, with task ids from 1.
+-- Requests of other users do not wait for it. Erased rows stay in the files of the tables until vacuum, in
+-- the statistics until analyze, and in backups.
 \set ON_ERROR_STOP on
 begin;
 
 select 'erasing ' || :'user' || ': ' || (select count(*) from app.tasks where user_id = :'user') || ' tasks'
   as summary;
 
--- The policy delete_named lets the owner delete this user and no other; the foreign keys take the rest along.
+-- The policy delete_named lets the owner delete only this user. The foreign keys delete the rest by cascade.
 set local app.user_id = :'user';
 
 do $$

@@ -1,6 +1,6 @@
--- Let go of idempotency keys whose 24 hours are over, ten thousand at a time: schedule it (daily, with cron or
--- pg_cron), as the owner of the database or a superuser. A user's own go when they next create with a key, a
--- hundred at a time; this is for those who come no more. Run it again while it says that it found ten thousand.
+-- Delete up to ten thousand idempotency keys that are older than 24 hours. Schedule it daily, with cron or
+-- pg_cron, as the owner of the database or as a superuser. Repeat it while it deletes ten thousand rows. It
+-- is for inactive users: a create with a key deletes up to a hundred expired keys of its own user.
 delete from app.idempotency_keys
 where (user_id, key) in (
   select user_id, key

@@ -1,10 +1,11 @@
--- Who may do what in schema app, for people: psql -f sql/policies.sql, or make policies.
+-- The access matrix of schema app: psql -f sql/policies.sql, or make policies.
 --
--- One row for each table, command and role that a grant or a policy names, and one for each owner.
--- `remark` says where the two do not meet: a grant without a policy finds no row, a policy without
--- a grant is never asked. Any role may run it. Superusers may everything and are not listed.
+-- There is one row for each table, command and role that a grant or a policy names, and one for each owner.
+-- `remark` says if grant and policy do not match: with a grant alone the role finds no row, and a policy
+-- without a grant is never applied. Any role may run this file. Superusers may do everything and are not
+-- listed.
 with
--- The tables and views, with the privileges that an untouched one has by default.
+-- Tables and views. Without any grant relacl is null and means the default privileges.
 relations as (
   select c.oid, c.oid::regclass::text as name, c.relowner, c.relkind in ('r', 'p') as is_table,
     c.relrowsecurity, c.relforcerowsecurity, coalesce(c.relacl, acldefault('r', c.relowner)) as acl
@@ -12,7 +13,7 @@ relations as (
   where c.relnamespace = to_regnamespace('app') and c.relkind in ('r', 'p', 'f', 'v', 'm')
 ),
 
--- What is granted: to the whole relation (columns is null) or to some of its columns.
+-- Grants on a whole relation (columns is null) and on columns.
 grants as (
   select r.oid, lower(a.privilege_type) as command, a.grantee, null as columns, a.is_grantable
   from relations as r
@@ -28,7 +29,7 @@ grants as (
   group by r.oid, a.privilege_type, a.grantee
 ),
 
--- One row for each command and role of a policy: `for all` is four commands.
+-- Policies, with one row for each command and role: `for all` stands for four commands.
 policies as (
   select p.polrelid as oid, c.command, g.grantee, p.polname, p.polpermissive,
     obj_description(p.oid, 'pg_policy') as words,
@@ -41,7 +42,7 @@ policies as (
     on p.polcmd::text in (c.letter, '*')
 ),
 
--- A policy to PUBLIC, or to a role that the grantee is a member of, is asked for the grantee, too.
+-- A policy for PUBLIC, or for a role that the grantee is a member of, applies to the grantee, too.
 asked as (
   select g.oid, g.command, g.grantee, g.columns, g.is_grantable, true as granted,
     p.polname, p.polpermissive, p.words, p.using_sql, p.check_sql
@@ -49,7 +50,7 @@ asked as (
   left join policies as p on p.oid = g.oid and p.command = g.command
     and (p.grantee in (0, g.grantee) or g.grantee <> 0 and pg_has_role(g.grantee, p.grantee, 'usage'))
   union all
-  -- The owner of the database needs no grant on tables of their own.
+  -- Policies without a grant. The owner of the database needs none on its own tables.
   select p.oid, p.command, p.grantee, null, false, p.grantee = 'pg_database_owner'::regrole and r.relowner = (
       select datdba from pg_catalog.pg_database where datname = current_database()
     ),
@@ -71,10 +72,10 @@ matrix as (
     concat_ws('; ',
       case when a.is_grantable then 'may be granted on' end,
       case
-        when not r.is_table then 'no table: has no row security of its own'
+        when not r.is_table then 'not a table: has no row security of its own'
         when not r.relrowsecurity then 'row security is OFF: every row'
         when b.rolsuper or b.rolbypassrls then 'the role bypasses row security: every row'
-        when not a.granted then 'policy without grant: never asked'
+        when not a.granted then 'policy without grant: never applied'
         when a.command not in ('select', 'insert', 'update', 'delete') then 'row security does not apply'
         when not coalesce(bool_or(a.polpermissive) over (partition by a.oid, a.command, a.grantee, a.columns), false)
           then 'granted, but no policy allows it: no row'
@@ -83,9 +84,9 @@ matrix as (
   join relations as r on r.oid = a.oid
   left join pg_catalog.pg_roles as b on b.oid = a.grantee
   union all
-  select r.name, 'owner of it', quote_ident(o.rolname), 'all', null, null, null, null,
+  select r.name, 'as owner', quote_ident(o.rolname), 'all', null, null, null, null,
     case
-      when not r.is_table then 'no table: has no row security of its own'
+      when not r.is_table then 'not a table: has no row security of its own'
       when not r.relrowsecurity then 'row security is OFF: every row'
       when o.rolsuper or o.rolbypassrls then 'the role bypasses row security: every row'
       when not r.relforcerowsecurity then 'row security is not FORCED: every row'
@@ -98,5 +99,5 @@ matrix as (
 select m.name as "table", m.command, m.role, m.columns, m.policy, m.words as "in words",
   m.using_sql as "sees rows where", m.check_sql as "writes rows where", nullif(m.remark, '') as remark
 from matrix as m
-order by m.name, array_position(array['select', 'insert', 'update', 'delete', 'owner of it'], m.command),
+order by m.name, array_position(array['select', 'insert', 'update', 'delete', 'as owner'], m.command),
   m.command, m.role, m.policy;

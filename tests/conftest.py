@@ -1,4 +1,4 @@
-"""Real PostgreSQL, the real migrations and the real role, for every test."""
+"""Fixtures: PostgreSQL servers with the migrations and the role tasks_api, running APIs, and their users."""
 
 import os
 import re
@@ -43,34 +43,36 @@ BINARIES = {
 }
 LOCALE = {"18": ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]}
 ELSEWHERE = ["--locale=C.UTF-8"]
-# Asked on 15 too by make test; make majors asks what depends on the version on 15, 16 and 17.
+# make test runs these files on 15, too; make majors runs all that depend on the version on 15, 16 and 17.
 SMOKE = ("test_policies", "test_catalog", "test_names", "test_prove", "test_isolation")
-sqlparse.split = cache(sqlparse.split)  # yoyo splits all migrations at each call: longer than they run
+sqlparse.split = cache(
+    sqlparse.split
+)  # yoyo splits all migrations at each call, which takes longer than running them
 OTHER_MAJOR = re.compile(r"(?<=[\[-])1[567](?=[\]-])")  # in the id of a test
 Database = psycopg.Connection[tuple[object, ...]]
 
-# Files of tests lie in memory where that is large, as containers' seldom is: a database is made there in a
-# quarter of the time.
+# Temporary files are in memory if there is enough of it (in containers there seldom is): creating a database
+# takes a quarter of the time there.
 MEMORY, ENOUGH = Path("/dev/shm"), 4 * 2**30  # bytes
 if MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
     room = os.statvfs(MEMORY)
     if room.f_bavail * room.f_frsize > ENOUGH and not room.f_flag & os.ST_NOEXEC:
         tempfile.tempdir = str(MEMORY)
 
-if len(tempfile.gettempdir()) > 60:  # characters, as on macOS; a socket's path has 107 at most
+if len(tempfile.gettempdir()) > 60:  # characters, as on macOS; the path of a socket has at most 107
     tempfile.tempdir = "/tmp"
 
-# The machine's environment variables that tests see: where its programs are, and which tests to run.
+# The environment variables that tests see: paths of programs, and options of the test run.
 OURS = {"CLUSTER", "EXPLICIT", "MAJORS", "PG_CONFIG", "REQUESTS", "WRITE_SCHEMA"}
 VISIBLE = {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "CI"} | OURS
 
-# In citus.sql: the function, and who may call it.
+# The function act_as in citus.sql, with its grants.
 ACT_AS = re.compile(r"create or replace function app[.]act_as.*?to tasks_api;", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Server:
-    """A PostgreSQL server that listens on a socket in `host` and trusts everyone."""
+    """A PostgreSQL server that listens on a Unix socket in `host` and needs no passwords."""
 
     version: str
     host: str
@@ -84,7 +86,7 @@ class Server:
 
     @contextmanager
     def database(self, template: str | None = None, *, as_template: bool = False) -> Iterator[str]:
-        """Make a database of a name of its own, drop it at the end."""
+        """Create a database with a random name; drop it at the end."""
         name = f"tasks_{uuid4().hex[:12]}"
         janitor = DatabaseJanitor(
             user="postgres",
@@ -102,19 +104,19 @@ class Server:
 
     @contextmanager
     def template(self) -> Iterator[str]:
-        """Make a migrated database, to clone; tasks_api may log in."""
+        """Create a migrated database for cloning. tasks_api may log in."""
         with self.database(as_template=True) as name:
             migrations.migrate(self.conninfo(name))
             with self.connect(name) as connection:
                 connection.execute("alter role tasks_api login")
-                if os.environ.get("EXPLICIT"):  # as where the tables are spread: the API sees the function
+                if os.environ.get("EXPLICIT"):  # the API then sets the user as it does on Citus
                     connection.execute(re.findall(ACT_AS, (ROOT / "sql/citus.sql").read_text())[0])
             yield name
 
 
 @contextmanager
 def running(version: str, folder: Path) -> Iterator[Server]:
-    """Run a PostgreSQL of this version, never as root; on a busy machine it takes its time."""
+    """Run a PostgreSQL server of this version, not as root."""
     binaries, data, log = BINARIES[version], folder / "data", folder / "log"
     user = account(data, binaries)
     give(str(folder), user)
@@ -137,9 +139,10 @@ def running(version: str, folder: Path) -> Iterator[Server]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hide the machine's settings from the tests: libpq's, proxies, locale, time zone, Python's, git's, ours.
+    """Remove environment variables that could influence tests, such as those of libpq and of proxies.
 
-    The processes of pytest-xdist are started after this. make e2e installs packages, and needs all of them.
+    The processes of pytest-xdist start after this and inherit the rest. make e2e installs packages and needs
+    all.
     """
     if any("e2e" in argument for argument in config.args):
         return
@@ -147,26 +150,28 @@ def pytest_configure(config: pytest.Config) -> None:
         if not name.startswith("PYTEST_"):
             del os.environ[name]
     time.tzset()
-    # No test speaks TLS by httpx, which would load all certificates for each client: longer than most tests.
+    # No test uses TLS with httpx. Without this, httpx would load all CA certificates for each client, which
+    # takes longer than most tests.
     os.environ["SSL_CERT_DIR"] = os.devnull
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the policies and what of them is seen over HTTP on 18 and 15, the rest on 18.
+    """Run tests with the fixture `server` on PostgreSQL 18, and the files in SMOKE also on 15.
 
-    MAJORS in the environment, such as "16 17" in make majors, says which ones; with CLUSTER it is Citus.
+    MAJORS in the environment, such as "16 17", overrides this. With CLUSTER in the environment they run on
+    Citus.
     """
-    said = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
-    if "server" in metafunc.fixturenames and "server" not in said:
+    parametrized = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "server" in metafunc.fixturenames and "server" not in parametrized:
         usual = "18 15" if metafunc.definition.path.stem in SMOKE else "18"
         majors = "citus" if CLUSTER else os.environ.get("MAJORS", usual)
         metafunc.parametrize("server", majors.split(), indirect=True, scope="session")
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Keeps a file's tests, and all on another major than 18, in one process: it makes what they share once.
+    """Runs all tests of a file, and all tests of a major version other than 18, in one process.
 
-    (xdist's own groups are marks that pytest 9.2 no longer lets it write into a test's id.)
+    So each fixture of a session or a module is made once. (pytest-xdist's own groups need pytest before 9.2.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -178,30 +183,30 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     return ByFile(config, log)
 
 
-# Files that keep a process busy for so long that it should begin with them.
+# The files that take longest. They start first, so that the processes end at about the same time.
 LONGEST = ("test_commands", "test_audit", "test_operations", "test_embedded", "test_mutations")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: all on another major."""
+    """Begin with the files that take longest and with all tests of other major versions."""
     items.sort(key=lambda item: not (OTHER_MAJOR.search(item.nodeid) or item.path.stem in LONGEST))
 
 
-# For what takes its time and does not depend on the version.
+# For slow tests that do not depend on the version.
 on_18 = pytest.mark.parametrize("server", ["citus" if CLUSTER else "18"], indirect=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def application() -> None:
-    """Have it imported by the time that a test serves it."""
+    """Import the application in the background, before a test serves it."""
     preload()
 
 
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Each PostgreSQL that the project is tested on, one after the other."""
+    """A PostgreSQL server; tests are repeated for each major version."""
     if request.param == "citus":
-        from support.citus import ABSENT, citus, programs  # noqa: PLC0415 - which needs this module
+        from support.citus import ABSENT, citus, programs  # noqa: PLC0415 - it imports this module
 
         if not programs():
             pytest.exit(ABSENT, 1)
@@ -210,7 +215,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         return
     if not BINARIES[request.param].exists():
         pytest.skip(f"PostgreSQL {request.param} is not installed: there is no {BINARIES[request.param]}")
-    folder = Path(tempfile.mkdtemp(prefix="tasks"))  # short: a socket's path has 107 bytes at most
+    folder = Path(tempfile.mkdtemp(prefix="tasks"))  # short: the path of a socket has at most 107 bytes
     try:
         with running(request.param, folder) as started:
             yield started
@@ -220,28 +225,28 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def template(server: Server) -> Iterator[str]:
-    """The name of a migrated database, to clone; tasks_api may log in."""
+    """The name of a migrated database for cloning. tasks_api may log in."""
     with server.template() as name:
         yield name
 
 
 @pytest.fixture(scope="session")
 def database(server: Server, template: str) -> Iterator[str]:
-    """The name of the migrated database that the tests share, each with users of its own."""
+    """The name of a migrated database that tests share. Each test has its own users."""
     with server.database(template) as name:
         yield name
 
 
 @pytest.fixture
 def clone(server: Server, template: str) -> Iterator[str]:
-    """The name of a migrated database that the test may break."""
+    """The name of a migrated database for one test, which may change it."""
     with server.database(template) as name:
         yield name
 
 
 @dataclass(frozen=True)
 class Api:
-    """A running API, and the secret of its tokens."""
+    """A running API, and the secret that signs its tokens."""
 
     url: str
     secret: str
@@ -254,7 +259,7 @@ class Api:
 
 @dataclass(frozen=True)
 class Ward:
-    """A database that tests may break, and an API on it with a single connection for users."""
+    """A database that tests may break, and an API on it with POOL_SIZE=1."""
 
     server: Server
     database: str
@@ -274,7 +279,7 @@ class Ward:
             self.run(repaired_by)
 
     def disconnect(self) -> None:
-        """End the API's connections, and wait until they are gone."""
+        """Terminate the API's connections, and wait until they are closed."""
         with self.server.connect("postgres") as connection:
             connection.execute(
                 "select pg_terminate_backend(pid, 60000) from pg_stat_activity"
@@ -289,7 +294,7 @@ class Ward:
 
 @pytest.fixture
 def settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Set the environment of what the test starts in its own process, away from any .env."""
+    """Set environment variables for an application in the test's own process, without a .env."""
     monkeypatch.chdir(tmp_path)
 
     def settle(**settings: str) -> None:
@@ -301,7 +306,7 @@ def settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 
 @pytest.fixture(scope="session")
 def ward(server: Server, template: str) -> Iterator[Ward]:
-    """A database to break; who breaks it repairs it."""
+    """A shared database that tests may break. Each test repairs it."""
     with (
         server.database(template) as name,
         serving(server.conninfo(name, "tasks_api"), ALWAYS_FRESH, POOL_SIZE="1") as api,
@@ -311,25 +316,25 @@ def ward(server: Server, template: str) -> Iterator[Ward]:
 
 @dataclass(frozen=True)
 class Person:
-    """A user with a token, and a client that stands at /api/{user}."""
+    """A user with a token, and a client whose base URL is /api/{user}."""
 
     name: str
     token: str
     client: httpx.Client
 
     def create(self, title: str = "Buy milk", **members: object) -> dict[str, object]:
-        answer = self.client.post("/tasks", json={"title": title, **members})
-        assert answer.status_code == 201, answer.text
-        task: dict[str, object] = answer.json()
+        response = self.client.post("/tasks", json={"title": title, **members})
+        assert response.status_code == 201, response.text
+        task: dict[str, object] = response.json()
         return task
 
 
 def free_port() -> int:
-    """Return a port of the loopback that only what this process starts will listen on.
+    """Return a free port of the loopback, reserved until this process ends.
 
-    A bound socket that does not listen keeps the port from everything that takes any free one, until this
-    process ends. A connection to it is refused. A server that asks for this port by number gets it, because
-    servers set SO_REUSEADDR (socket(7), Linux).
+    A socket is bound to the port and does not listen. So the system does not give the port to another process
+    that binds to any free port, and connections are refused. A server can still bind to the port by its
+    number, because servers set SO_REUSEADDR (socket(7), Linux).
     """
     with socket.socket() as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -340,7 +345,7 @@ def free_port() -> int:
         return port
 
 
-ALWAYS_FRESH = -1  # the age of what /ready says, for tests that break things and don't want to wait
+ALWAYS_FRESH = -1  # the maximum age of the result of /ready: each request checks again
 
 
 def environment_of(conninfo: str, settings: dict[str, str]) -> dict[str, str]:
@@ -351,10 +356,11 @@ def environment_of(conninfo: str, settings: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def serving(conninfo: str, max_age: int = 1, max_wait: int = 2, /, **settings: str) -> Iterator[Api]:
-    """Run the API in a process of its own, settings from the environment alone.
+    """Run the API in a process with these settings only.
 
-    It is forked from one that has imported the application, which takes longer than most tests.
-    /ready gives its answer again for `max_age` seconds; a request waits `max_wait` seconds for its turn.
+    The process is forked from one that has imported the application, since the import takes longer than most
+    tests. The result of /ready is kept for `max_age` seconds. A request waits for a connection for `max_wait`
+    seconds.
     """
     environment, folder = environment_of(conninfo, settings), tempfile.mkdtemp(prefix="tasks")
     process = Forked(target=serve, args=(environment, folder, max_age, max_wait))
@@ -364,9 +370,9 @@ def serving(conninfo: str, max_age: int = 1, max_wait: int = 2, /, **settings: s
 
 @contextmanager
 def deployed(conninfo: str, **settings: str) -> Iterator[Api]:
-    """Run the API as a deploy does, by its command."""
+    """Run the API by its command, as a deploy does."""
     environment = environment_of(conninfo, settings)
-    folder = tempfile.mkdtemp(prefix="tasks")  # no .env there
+    folder = tempfile.mkdtemp(prefix="tasks")  # without a .env
     with Path(folder, "log").open("wb") as log:
         command = [sys.executable, "-m", "app", "run"]
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
@@ -388,7 +394,7 @@ def reached(
 
 
 def await_health(api: Api) -> None:
-    until = time.monotonic() + 120  # on a busy machine a start takes its time
+    until = time.monotonic() + 120  # a start takes long on a busy machine
     while time.monotonic() < until:
         try:
             httpx.get(f"{api.url}/health", timeout=60).raise_for_status()
@@ -397,14 +403,14 @@ def await_health(api: Api) -> None:
             time.sleep(0.05)
         else:
             return
-    raise AssertionError(f"the API does not answer /health after two minutes:\n{api.log.read_text()}")
+    raise AssertionError(f"no response of /health after two minutes:\n{api.log.read_text()}")
 
 
 @pytest.fixture(scope="session")
 def api(server: Server, database: str) -> Iterator[Api]:
-    """Serve the shared database as tasks_api, over at most four connections.
+    """An API on the shared database, with at most four connections.
 
-    Two hundred requests at once may take longer on a busy machine than they would wait for their turn.
+    The wait for a connection is long, since tests with 200 concurrent requests are slow on a busy machine.
     """
     with serving(server.conninfo(database, "tasks_api"), 1, 60, POOL_SIZE="4") as running:
         yield running
@@ -412,7 +418,7 @@ def api(server: Server, database: str) -> Iterator[Api]:
 
 @pytest.fixture
 def person(api: Api) -> Iterator[Callable[[str], Person]]:
-    """Make people: users of names that nobody else has."""
+    """A function that makes a user with a unique name."""
     clients: list[httpx.Client] = []
 
     def make(name: str) -> Person:
@@ -430,11 +436,11 @@ def person(api: Api) -> Iterator[Callable[[str], Person]]:
 
 @pytest.fixture
 def alice(person: Callable[[str], Person]) -> Person:
-    """Somebody."""
+    """A user."""
     return person("alice")
 
 
 @pytest.fixture
 def bob(person: Callable[[str], Person]) -> Person:
-    """Somebody else."""
+    """Another user."""
     return person("bob")

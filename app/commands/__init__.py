@@ -1,1 +1,1 @@
-"""What people type: python -m app, and make."""
+"""The commands of `python -m app`, except `run`."""

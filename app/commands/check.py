@@ -1,4 +1,8 @@
-"""Checks what a start would refuse, without serving: settings, address to listen on, database and keys."""
+"""`python -m app check`: checks settings, address, database and keys as a start does, without serving.
+
+A deploy runs it before it replaces the running version. Unlike a start, it also fails if the keys at
+JWT_JWKS_URL cannot be fetched.
+"""
 
 import asyncio
 import errno
@@ -13,7 +17,7 @@ from app.main import check_database
 from app.postgres import Unready, safety
 from app.postgres.database import Database
 from app.server.run import try_address, why_not
-from app.settings import MigrationSettings, Settings, doubts, load
+from app.settings import MigrationSettings, Settings, find_mistakes, load
 
 
 class Failed(Exception):
@@ -21,9 +25,9 @@ class Failed(Exception):
 
 
 def main() -> None:
-    """Print a line for each thing that is checked; end with 1 if one is not as the API needs it."""
+    """Print a line for each check; exit with status 1 if one of them fails."""
     wrong = [*_wrong_settings()]
-    for line in [*wrong, *(f"warning: {doubt}" for doubt in doubts())]:
+    for line in [*wrong, *(f"warning: {mistake}" for mistake in find_mistakes())]:
         print(f"settings: {line}")
     if wrong:
         sys.exit(1)
@@ -54,7 +58,7 @@ async def _check(settings: Settings) -> bool:
 
 
 async def _address(settings: Settings) -> str:
-    """Try to listen; a port that is taken may be so by this service itself."""
+    """Try to listen. A port in use is not a failure: the running version of this service may use it."""
     host, port = settings.host, settings.port
     try:
         try_address(host, port)

@@ -1,4 +1,4 @@
-"""The commands that work on a database, and on which one."""
+"""The commands that connect to a database: migrations on the owner's URL, reports on either URL."""
 
 import sys
 from collections.abc import Callable
@@ -20,34 +20,40 @@ where groupid = 0 and exists (select from pg_catalog.pg_dist_local_group where g
 
 
 class OwnerSettings(Base):
-    """The database as its owner sees it, if named."""
+    """The URL of the database as its owner, which reports can do without."""
 
     migration_database_url: DatabaseUrl | None = None
 
 
-def on_owner(action: Callable[[str], None]) -> None:
+def run_as_owner(action: Callable[[str], None]) -> None:
     """Run a migration command on MIGRATION_DATABASE_URL."""
-    action(_reached("MIGRATION_DATABASE_URL", load(MigrationSettings).migration_database_url))
+    action(_check_reachable("MIGRATION_DATABASE_URL", load(MigrationSettings).migration_database_url))
 
 
 def report(make: Callable[[str], reports.Report]) -> None:
-    """Print a report on MIGRATION_DATABASE_URL, else on DATABASE_URL; end with 1 where it is not sound."""
+    """Print a report on MIGRATION_DATABASE_URL, or on DATABASE_URL if the former is not set.
+
+    Exit with status 1 if the report is not sound.
+    """
     if owner := load(OwnerSettings).migration_database_url:
-        conninfo = _reached("MIGRATION_DATABASE_URL", owner)
+        conninfo = _check_reachable("MIGRATION_DATABASE_URL", owner)
     else:
-        conninfo = _reached("DATABASE_URL", load(DatabaseSettings).database_url)
+        conninfo = _check_reachable("DATABASE_URL", load(DatabaseSettings).database_url)
     text, sound = make(conninfo)
     print(text)
     sys.exit(not sound)
 
 
-def _reached(setting: str, url: SecretStr) -> str:
-    """End where no database is, and on a worker of Citus, which changes nothing by itself."""
+def _check_reachable(setting: str, url: SecretStr) -> str:
+    """Return the URL. End the process if the database does not accept a connection or is a worker of Citus.
+
+    Citus makes schema changes on its coordinator only.
+    """
     conninfo = url.get_secret_value()
     try:
         connection = psycopg.connect(conninfo)
     except psycopg.Error as error:
-        sys.exit(f"{setting}: {migrations.said(error)}")
+        sys.exit(f"{setting}: {migrations.first_message(error)}")
     with suppress(psycopg.Error), connection:
         if connection.execute(CITUS).rowcount:
             for (address,) in connection.execute(COORDINATOR):
@@ -55,10 +61,10 @@ def _reached(setting: str, url: SecretStr) -> str:
     return conninfo
 
 
-migrate = partial(on_owner, migrations.migrate)
-rollback = partial(on_owner, migrations.rollback)
-show = partial(on_owner, migrations.show)
+migrate = partial(run_as_owner, migrations.migrate)
+rollback = partial(run_as_owner, migrations.rollback)
+show = partial(run_as_owner, migrations.show)
 audit = partial(report, reports.audit)
 prove = partial(report, reports.prove)
 policies = partial(report, reports.policies)
-page_of_it = partial(report, page.report)
+html_report = partial(report, page.report)

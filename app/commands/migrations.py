@@ -1,4 +1,9 @@
-"""Migrations by yoyo: each one and its mark in one transaction, and one deploy at a time."""
+"""Migrations with yoyo.
+
+Each migration is recorded in the transaction that applies it, and an advisory lock lets one deploy migrate at
+a time. yoyo itself applies and records in two transactions, and its lock is a row that a killed deploy leaves
+behind.
+"""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +23,7 @@ from app.postgres.safety import SCHEMA_VERSION
 
 DIRECTORY = Path(__file__).parent.parent.parent / "sql" / "migrations"
 
-# Released by PostgreSQL itself when the session ends, however it does; yoyo's own lock (a row) is not.
+# PostgreSQL releases this lock when the session ends, even if its client was killed.
 LOCK = "select pg_advisory_lock(hashtext('app.migrations'))"
 
 HOLDER = """
@@ -29,8 +34,8 @@ where l.locktype = 'advisory' and l.granted and a.datname = current_database()
   and (l.classid::bigint << 32 | l.objid::bigint) = hashtext('app.migrations')
 """
 
-# Citus changes a function only where no table before it was changed in parallel; a mere name elsewhere.
-# The migrations' regular expressions have backslashes.
+# Citus refuses to change a function after a parallel change of a table in the same transaction. Without Citus
+# this setting has no effect. The other one is for the backslashes in the migrations' regular expressions.
 SETTINGS = "set citus.multi_shard_modify_mode = 'sequential'; set standard_conforming_strings = on"
 
 POOLER = (
@@ -40,14 +45,14 @@ POOLER = (
 
 
 class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no types
-    """yoyo's backend for PostgreSQL, connected by libpq's own conninfo."""
+    """yoyo's backend for PostgreSQL, with any connection string of libpq."""
 
     def __init__(self, conninfo: str) -> None:
         self.conninfo = conninfo
         super().__init__(parse_uri("postgresql+psycopg:"), "_yoyo_migration")
 
     def connect(self, _: object) -> psycopg.Connection[Any]:
-        """Connect to what the settings name, which yoyo's own form of address cannot express."""
+        """Connect, and refuse a pooler. yoyo's own URLs cannot express all connection strings of libpq."""
         connection = self._connect()
         (process,) = connection.execute("select pg_backend_pid()").fetchone() or (0,)
         if process != connection.info.backend_pid and not self._has_own_session():
@@ -66,10 +71,10 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
         )
 
     def _has_own_session(self) -> bool:
-        """Return whether what stands before the server gives each client a session of its own.
+        """Return whether a proxy in front of the server opens a new session for each client.
 
-        A pooler cannot start one with a client's own setting. Neon's proxy does at its direct address,
-        although it makes up the process id that libpq gets for cancelling, as poolers do.
+        A pooler reuses sessions, so a setting in the start-up packet is refused or has no effect. Neon's
+        proxy opens a session at its direct address, although it sends a process id of its own, as poolers do.
         """
         given = conninfo_to_dict(self.conninfo).get("options") or os.environ.get("PGOPTIONS", "")
         try:
@@ -81,7 +86,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
 
     @contextmanager
     def lock(self, timeout: int = 60) -> Iterator[None]:
-        """Wait up to `timeout` seconds for another deploy to finish, and keep others out from then on."""
+        """Wait up to `timeout` seconds for another deploy; then hold the lock until the session ends."""
         self.execute("select set_config('lock_timeout', :timeout, false)", {"timeout": f"{timeout}s"})
         try:
             self.execute(LOCK)
@@ -92,27 +97,29 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
             ) from None
         yield
 
-    def carry_out(self, migration: Migration, direction: str) -> None:
-        """Apply or roll back one migration and record it, both or neither."""
+    def run(self, migration: Migration, direction: str) -> None:
+        """Apply or roll back one migration and record this, in one transaction."""
         try:
             with self.transaction():
-                # What the migration binds is PostgreSQL's own; yoyo's tables lie wherever they were made.
+                # Names in a migration resolve to pg_catalog only. yoyo's tables are on the default path.
                 self.execute("set local search_path = pg_catalog")
                 migration.process_steps(self, direction)
                 self.execute("set local search_path = default")
                 (self.mark_one if direction == "apply" else self.unmark_one)(migration, log=False)
                 self.log_migration(migration, direction)
         except psycopg.Error as error:
-            raise SystemExit(f"{migration.id}: {said(error)}. Nothing of this migration was kept.") from None
+            raise SystemExit(
+                f"{migration.id}: {first_message(error)}. Nothing of this migration was kept."
+            ) from None
 
 
 def migrate(conninfo: str) -> None:
-    """Apply what is not applied yet, oldest first; put the role right, also where that is nothing."""
+    """Apply the pending migrations, oldest first. Repair the role tasks_api even if none is pending."""
     with _locked(conninfo) as (backend, migrations):
-        role.put_right(backend.connection)
+        role.repair(backend.connection)
         pending = backend.to_apply(migrations)
         for migration in pending:
-            backend.carry_out(migration, "apply")
+            backend.run(migration, "apply")
             print(f"applied {migration.id}")
         role.restore_access(backend.connection, SCHEMA_VERSION)
         if not pending:
@@ -120,19 +127,19 @@ def migrate(conninfo: str) -> None:
 
 
 def rollback(conninfo: str) -> None:
-    """Undo the newest applied migration; with rows where DROP_ROWS is yes."""
+    """Roll back the newest applied migration. It drops rows only if DROP_ROWS is yes."""
     with _locked(conninfo) as (backend, migrations):
-        answer = {"answer": os.environ.get("DROP_ROWS", "no")}
-        backend.execute("select set_config('app.drop_rows', :answer, false)", answer)
+        drop_rows = {"drop_rows": os.environ.get("DROP_ROWS", "no")}
+        backend.execute("select set_config('app.drop_rows', :drop_rows, false)", drop_rows)
         applied = backend.to_rollback(migrations)
         if not applied:
             raise SystemExit("nothing to roll back: no migration is applied")
-        backend.carry_out(applied[0], "rollback")
+        backend.run(applied[0], "rollback")
         print(f"rolled back {applied[0].id}")
 
 
 def show(conninfo: str) -> None:
-    """List the migrations, applied or not."""
+    """List the migrations, each as applied or pending."""
     with _locked(conninfo) as (backend, migrations):
         applied = backend.get_applied_migration_hashes()
         for migration in migrations:
@@ -145,11 +152,14 @@ def _locked(conninfo: str) -> Iterator[tuple[Backend, MigrationList]]:
         with Backend(conninfo) as backend, backend.lock():
             yield backend, read_migrations(str(DIRECTORY))
     except psycopg.Error as error:
-        raise SystemExit(f"MIGRATION_DATABASE_URL: {said(error)}") from None
+        raise SystemExit(f"MIGRATION_DATABASE_URL: {first_message(error)}") from None
 
 
-def said(error: psycopg.Error) -> str:
-    """Return in one line what PostgreSQL said at first: yoyo fails once more to undo on a lost connection."""
+def first_message(error: psycopg.Error) -> str:
+    """Return PostgreSQL's first error in one line.
+
+    After a lost connection yoyo tries to roll back, and its second error hides the first one.
+    """
     while isinstance(error.__context__, psycopg.Error):
         error = error.__context__
     parts = (error.diag.message_primary or str(error), error.diag.message_detail, error.diag.message_hint)

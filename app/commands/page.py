@@ -1,4 +1,4 @@
-"""The audit as one page for an auditor: who may do what and why, what was found, accepted and tried."""
+"""`make report`: one HTML page for an auditor, with policies, findings, accepted findings and attempts."""
 
 from collections.abc import Iterator
 from html import escape
@@ -28,7 +28,10 @@ tr.hole, tr.BROKEN { background: #fdd } tr.warning { background: #ffd }
 
 
 def report(conninfo: str) -> Report:
-    """Write the page beside the Makefile: not sound where the audit finds a hole or anything is BROKEN."""
+    """Write the page to report.html in the working directory.
+
+    The report is not sound if the audit finds a hole or an attempt is BROKEN.
+    """
     attempts, summary = run(conninfo, "prove.sql")
     [findings] = run(conninfo, "audit.sql")
     [matrix] = run(conninfo, "policies.sql")

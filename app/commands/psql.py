@@ -1,4 +1,4 @@
-"""psql as the API sees the database: as its role, acting for one user."""
+"""`make psql`: psql with the role, the settings and the user of one API request."""
 
 import os
 import re
@@ -20,11 +20,11 @@ def main() -> None:
     user = named_user()
     conninfo = conninfo_to_dict(load(DatabaseSettings).database_url.get_secret_value())
     psql = shutil.which("psql") or sys.exit("psql: is missing; install PostgreSQL's client")
-    # Arguments are seen by every process of the machine, the environment is not.
+    # Every process of the machine can see arguments; the environment is private.
     variable = {o.keyword.decode(): o.envvar.decode() for o in Conninfo.get_defaults() if o.envvar}
     environment = os.environ | {variable[key]: str(value) for key, value in conninfo.items()}
     environment |= session.START_UP
     environment["PGOPTIONS"] = "-c app.user_id=" + re.sub(r"([\\\s])", r"\\\1", user)
     prompt = f"%n as {user.replace('%', '%%')} %R%# "
-    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is psql's own
+    signal.signal(signal.SIGINT, lambda *_: None)  # psql handles Ctrl-C itself
     sys.exit(subprocess.run([psql, "-v", f"PROMPT1={prompt}"], env=environment, check=False).returncode)

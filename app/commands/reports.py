@@ -1,4 +1,7 @@
-"""What the SQL files for DBAs say, laid out for a terminal, and whether a deploy may go on."""
+"""`make audit`, `prove` and `policies`: run an SQL file of sql/ and print its rows for a terminal.
+
+A report that is not sound ends the command with status 1, so that a deploy can stop there.
+"""
 
 import json
 import re
@@ -30,14 +33,14 @@ class Table(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What to print, and whether it tells of users who are kept apart."""
+    """The text to print, and whether the database isolates its users."""
 
     text: str
     sound: bool
 
 
 def audit(conninfo: str) -> Report:
-    """Report what audit.sql finds: not sound where one is a hole."""
+    """Report the findings of audit.sql. The report is not sound if one of them is a hole."""
     servers = run_everywhere(conninfo, "audit.sql")
     findings = [
         (f"{server}: {describe(*row)}".removeprefix(": "), row[0])
@@ -54,7 +57,7 @@ def audit(conninfo: str) -> Report:
 
 
 def prove(conninfo: str) -> Report:
-    """Report what prove.sql tried: not sound where anything is BROKEN."""
+    """Report the attempts of prove.sql. The report is not sound if one of them is BROKEN."""
     attempts, summary = run(conninfo, "prove.sql")
     text = "\n".join([*lay_out(attempts), summary.rows[0][0]])
     return Report(text, sound=all(result == "ok" for *_, result in attempts.rows))
@@ -67,7 +70,7 @@ def policies(conninfo: str) -> Report:
 
 
 def run(conninfo: str, name: str, statements: bytes = b"") -> list[Table]:
-    """Run these statements, or all of the SQL file of this name, and read what they answer."""
+    """Run these statements, or those of the SQL file with this name; return their result sets."""
     with _connected(conninfo, name) as connection:
         cursor = connection.execute(statements or (SQL / name).read_bytes())
         return [
@@ -78,9 +81,9 @@ def run(conninfo: str, name: str, statements: bytes = b"") -> list[Table]:
 
 
 def run_everywhere(conninfo: str, name: str) -> dict[str, Table]:
-    """Run a file of one statement here and on each worker of Citus; return what each server answers.
+    """Run an SQL file of one statement here and on each worker of Citus.
 
-    This one has no name.
+    Return the result set of each server by HOST:PORT. The name of the connected server is empty.
     """
     [here] = run(conninfo, name)
     servers = {"": here}
@@ -115,13 +118,16 @@ def _text(names: list[str], rows: Iterable[Iterable[object]]) -> Table:
 def _titled(server: str, table: Table) -> Iterator[str]:
     if server:
         yield from ("", server)
-    # What is the same for all shards of a table is told once.
+    # Rows that differ only in the number of a shard are printed once.
     rows = dict.fromkeys(tuple(SHARD.sub(r"\1_*", cell) for cell in row) for row in table.rows)
     yield from lay_out(Table(table.names, [list(row) for row in rows]))
 
 
 def lay_out(table: Table) -> Iterator[str]:
-    """Align the columns; where the terminal is too narrow, wrap the widest, but never within a word."""
+    """Yield the lines of a table with aligned columns.
+
+    If the terminal is too narrow, the widest columns wrap between words.
+    """
     columns = list(zip(table.names, *table.rows, strict=True))
     least = [max(len(word) for cell in column for word in cell.split()) for column in columns]
     widths = [max(map(len, column)) for column in columns]

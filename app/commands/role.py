@@ -1,8 +1,9 @@
-"""The role tasks_api, put right by every `make migrate` after what sql/schema.sql says of it.
+"""Repairs the settings, attributes, memberships, policies and grants of tasks_api at every `make migrate`.
 
-A role and its settings belong to the server, so a dump holds neither. Where a dump is restored before the
-role exists, its policies and grants are lost too. And a role may always change its own settings: SQL run as
-tasks_api can lift its time limits for all later sessions.
+Migrations alone cannot keep them right. A role and its settings belong to the server, so a dump holds
+neither. If a dump is restored before the role exists, its policies and grants are lost, too. A role may also
+change its own settings: SQL that runs as tasks_api can remove the time limits of all later sessions. What is
+right is read from sql/schema.sql.
 """
 
 import re
@@ -47,9 +48,10 @@ having bool_and(has_column_privilege(%(role)s, %(name)s, c.name, %(privilege)s))
 """,
 }
 
-# What the role was given besides: attributes, memberships, and settings that the code relies on. Those in the
-# database go before the role's own. What was set for the whole database or server is its owner's to decide.
-TOO_MUCH = """
+# Attributes and memberships that the role must not have, and settings that the code relies on. A setting of
+# the role in this database overrides the role's own. Settings of a whole database or server are left to their
+# owner.
+EXCESS = """
 select format('alter role tasks_api no%%s;', attribute.name)
 from pg_roles
 cross join lateral (values
@@ -76,26 +78,26 @@ where s.setrole = 'tasks_api'::regrole
   )
 """
 
-REFUSED = """MIGRATION_DATABASE_URL: its role may not put tasks_api right.
+REFUSED = """MIGRATION_DATABASE_URL: its role may not repair tasks_api.
 Run as a superuser, or as the role that made tasks_api:"""
 CREATED = "tasks_api may not log in yet. In psql: \\password tasks_api, then alter role tasks_api login;"
-ATTEMPTS = 3  # where the deploy of another database of the server changes the same role
+ATTEMPTS = 3  # the deploy of another database on the same server may change the role concurrently
 
 
-def put_right(connection: Connection[Any]) -> None:
-    """Create the role if it is missing, and put its settings, attributes and memberships right."""
+def repair(connection: Connection[Any]) -> None:
+    """Create the role if it is missing; repair its settings, attributes and memberships."""
     with _in_catalog(connection):
         if not connection.execute(HAS_SCHEMA).rowcount:
             return
         statements = [s for s in STATEMENT.findall(SCHEMA.read_text(encoding="utf-8")) if OF_ROLE.match(s)]
         _run(connection, _missing(connection, statements))
         settings = [name.lower() for s in statements for name, _ in SETTING.findall(s)]
-        too_much = connection.execute(TOO_MUCH, {"set": settings}).fetchall()
-        _run(connection, (statement for (statement,) in too_much))
+        excess = connection.execute(EXCESS, {"set": settings}).fetchall()
+        _run(connection, (statement for (statement,) in excess))
 
 
 def restore_access(connection: Connection[Any], version: int) -> None:
-    """Create what is missing of the role's policies and grants, if the schema is the one of this code."""
+    """Create missing policies and grants of the role, if the schema has the version that this code needs."""
     with _in_catalog(connection):
         if not connection.execute(HAS_SCHEMA).rowcount:
             return
@@ -113,7 +115,7 @@ def _in_catalog(connection: Connection[Any]) -> Iterator[None]:
 
 
 def _missing(connection: Connection[Any], statements: Iterable[str]) -> Iterator[str]:
-    """Yield each statement whose effect is not there, and the comment on what it creates."""
+    """Yield each statement whose effect is missing, and the comment on the object that it creates."""
     was_missing = False
     for statement in statements:
         if not statement.startswith("comment"):
@@ -147,12 +149,15 @@ def _holds(connection: Connection[Any], statement: str) -> bool:
 
 
 def _run(connection: Connection[Any], statements: Iterable[str], *, needed: bool = False) -> None:
-    """Run and print each; say which this role may not run, and end the process if they are needed."""
+    """Run and print each statement, and print those that this role may not run.
+
+    End the process if one of those is needed.
+    """
     refused = []
     for statement in statements:
         line = " ".join(statement.split())
         if _may_run(connection, statement):
-            print(f"put right: {line}")
+            print(f"repaired: {line}")
         else:
             refused.append(line)
         if line.startswith("create role"):
@@ -160,10 +165,10 @@ def _run(connection: Connection[Any], statements: Iterable[str], *, needed: bool
                 break
             print(CREATED)
     if refused:
-        said = "\n  ".join([REFUSED, *refused])
+        message = "\n  ".join([REFUSED, *refused])
         if needed or refused[0].startswith("create role"):
-            raise SystemExit(said)
-        print(said, file=sys.stderr)
+            raise SystemExit(message)
+        print(message, file=sys.stderr)
 
 
 def _may_run(connection: Connection[Any], statement: str) -> bool:

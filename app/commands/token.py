@@ -1,4 +1,4 @@
-"""Makes a token, for trying the API out."""
+"""`make token`: signs a token with JWT_SECRET, for trying the API out."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ def main() -> None:
 
 
 def make_token(user: str, settings: TokenSettings) -> str:
-    """Make a token that the API accepts for a day."""
+    """Return a token for the user that is valid for a day. End the process if there is no JWT_SECRET."""
     if not settings.jwt_secret:
         sys.exit("JWT_SECRET: is missing; only the issuer at JWT_JWKS_URL can make a token")
     now = int(time.time())
@@ -29,5 +29,7 @@ def make_token(user: str, settings: TokenSettings) -> str:
 
 
 def named_user() -> str:
-    """Return the user named by AS, or end the process saying how to name one."""
-    return os.environ.get("AS") or sys.exit(f"say whom: make {sys.argv[1]} AS=alice")
+    """Return the user named by AS. End the process if AS is not set."""
+    return os.environ.get("AS") or sys.exit(
+        f"AS: is missing; name the user, like make {sys.argv[1]} AS=alice"
+    )

@@ -1,20 +1,20 @@
-"""Who calls: verifies tokens, knows no database."""
+"""Authentication: verifies bearer tokens. It does not use the database."""
 
 from app.problems import Problem
 
-# Why a token is refused, as the log and the metrics say it.
+# Reasons for refusing a token, as the log and the metrics name them.
 MISSING = "missing"  # no token was sent
-FORM = "form"  # not a JWT, or a member of it is not of its type
-ALGORITHM = "algorithm"  # none that JWT_ALGORITHMS, JWT_SECRET and JWT_JWKS_URL allow
-KEY = "key"  # the issuer publishes no such key
-UNKNOWN_YET = "key unknown yet"  # or perhaps does since the keys were fetched: 503, not 401
+FORM = "form"  # not a JWT, or a header parameter or claim has the wrong type
+ALGORITHM = "algorithm"  # not one that JWT_ALGORITHMS, JWT_SECRET and JWT_JWKS_URL allow
+KEY = "key"  # the issuer does not publish this key
+UNKNOWN_YET = "key unknown yet"  # the issuer may have published it since the last fetch: 503, not 401
 SIGNATURE = "signature"
 TYPE = "type"  # not an access token
 EXPIRED = "expired"
 EARLY = "not valid yet"
 ISSUER = "issuer"
 AUDIENCE = "audience"
-CLAIM = "claim"  # exp or the user's is missing, or no user's id
+CLAIM = "claim"  # exp or the user claim is missing, or the user claim is not a valid user id
 REASONS = (
     *(MISSING, FORM, ALGORITHM, KEY, UNKNOWN_YET, SIGNATURE),
     *(TYPE, EXPIRED, EARLY, ISSUER, AUDIENCE, CLAIM),
@@ -22,7 +22,7 @@ REASONS = (
 
 
 class Refused(Problem):
-    """The response to a request whose token is not accepted, and the reason, which repeats nothing of it."""
+    """The response for a refused token, and the reason for the log. Neither repeats any part of the token."""
 
     def __init__(self, reason: str, status: int, detail: str, headers: dict[str, str]) -> None:
         super().__init__(status, detail, headers)

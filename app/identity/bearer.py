@@ -1,4 +1,4 @@
-"""A bearer token says who calls (RFC 6750)."""
+"""Bearer authentication (RFC 6750)."""
 
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
@@ -11,12 +11,12 @@ class Bearer(SecurityBase):
     """The security scheme of every task endpoint."""
 
     model = HTTPBearer(
-        bearerFormat="JWT", description="A JSON Web Token whose user claim is the {user_id} of the path."
+        bearerFormat="JWT", description="A JSON Web Token whose user claim equals {user_id} in the path."
     )
     scheme_name = "bearer"
 
     async def __call__(self, request: Request) -> str:
-        """Return the user that the token names; raise Refused if there is none, or it is not valid."""
+        """Return the user id in the token. Raise Refused if there is no token or it is not valid."""
         try:
             return await _user(request)
         except Refused as refused:

@@ -1,4 +1,7 @@
-"""Gets a small document over HTTP without blocking anything: bounded in time and size."""
+"""Fetches a small JSON document by HTTP, without blocking the event loop, within limits of time and size.
+
+httpcore is used because it supports proxies and TLS on asyncio; urllib would need a thread.
+"""
 
 import asyncio
 import ssl
@@ -8,32 +11,32 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 
-FETCH_TIMEOUT = 5  # seconds for all of it, name and TLS included
+FETCH_TIMEOUT = 5  # seconds for the whole fetch, including DNS and TLS
 MAX_BYTES = 256 * 1024
 OK = 200
 
-# What get() raises.
+# The exceptions of get().
 UNREACHABLE = (OSError, ValueError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError)
 
 
 async def get(url: str) -> bytes:
-    """Return the body of a 200; raise UNREACHABLE for anything else, a redirect too."""
+    """Return the body of a 200 response. Raise one of UNREACHABLE otherwise, also for a redirect."""
     parts, body = urlsplit(url), b""
-    # Not compressed: a small document may unpack to more than the memory holds.
+    # Compression is refused: a small response can decompress to more than fits into memory.
     headers = [("Host", parts.netloc), ("Accept", "application/json"), ("Accept-Encoding", "identity")]
     async with (
         asyncio.timeout(FETCH_TIMEOUT),
         _connections(parts) as pool,
-        pool.stream("GET", url, headers=headers) as answer,
+        pool.stream("GET", url, headers=headers) as response,
     ):
-        if answer.status != OK:
-            raise ValueError(f"the answer is {answer.status}")
-        for name, value in answer.headers:
+        if response.status != OK:
+            raise ValueError(f"the status of the response is {response.status}")
+        for name, value in response.headers:
             if name.lower() == b"content-encoding" and value.lower() not in (b"", b"identity"):
                 raise ValueError(
-                    f"it is compressed ({value.decode('latin-1')}), though identity was asked for"
+                    f"it is compressed ({value.decode('latin-1')}), although identity was requested"
                 )
-        async for piece in answer.aiter_stream():
+        async for piece in response.aiter_stream():
             body += piece
             if len(body) > MAX_BYTES:
                 raise ValueError(f"it is larger than {MAX_BYTES} bytes")
@@ -41,9 +44,9 @@ async def get(url: str) -> bytes:
 
 
 def proxy_for(url: SplitResult) -> str | None:
-    """Return the address of the proxy that HTTPS_PROXY or ALL_PROXY names, unless NO_PROXY excepts the host.
+    """Return the URL of the proxy in HTTPS_PROXY or ALL_PROXY, or None if NO_PROXY excludes the host.
 
-    A document over http comes from this machine, and through no proxy: it could be replaced there.
+    A document with an http URL is on the loopback. It is fetched without a proxy, which could replace it.
     """
     if url.scheme != "https" or proxy_bypass(url.netloc if url.port else f"{url.netloc}:443"):
         return None
@@ -52,7 +55,7 @@ def proxy_for(url: SplitResult) -> str | None:
 
 
 def _connections(url: SplitResult) -> httpcore.AsyncConnectionPool:
-    context = trust() if url.scheme == "https" else None
+    context = tls_context() if url.scheme == "https" else None
     proxy = proxy_for(url)
     if not proxy:
         return httpcore.AsyncConnectionPool(context)
@@ -63,7 +66,7 @@ def _connections(url: SplitResult) -> httpcore.AsyncConnectionPool:
         port = parts.port or default
     except (ValueError, KeyError):
         host, port = None, 0
-    if not host:  # nothing of it is repeated: it may hold a password
+    if not host:  # the message does not repeat the URL: it may hold a password
         raise ValueError("HTTPS_PROXY is not the address of an HTTP proxy; write http://HOST:PORT")
     credentials = (unquote(parts.username or "").encode(), unquote(parts.password or "").encode())
     return httpcore.AsyncHTTPProxy(
@@ -75,6 +78,9 @@ def _connections(url: SplitResult) -> httpcore.AsyncConnectionPool:
 
 
 @cache
-def trust() -> ssl.SSLContext:
-    """What the system trusts, or SSL_CERT_FILE: read once, since that takes long."""
+def tls_context() -> ssl.SSLContext:
+    """Return a context with the CA certificates of the system or of SSL_CERT_FILE.
+
+    They are read once, since reading them is slow.
+    """
     return ssl.create_default_context()

@@ -1,4 +1,10 @@
-"""The keys that verify tokens: the shared secrets, and those that an issuer publishes (RFC 7517)."""
+"""Keys that verify tokens: the shared secrets, and the JWKS that an issuer publishes (RFC 7517).
+
+The JWKS is fetched at the start, every REFRESH_INTERVAL, and when a token names an unknown key. Tokens with
+made-up key names could cause one fetch each, so there is at most one fetch in MIN_FETCH_INTERVAL. Until a
+fetch decides whether a key exists, the response is 503. With a 401 clients would discard a token that may be
+valid. If a fetch fails, the keys of the last successful fetch stay valid.
+"""
 
 import asyncio
 import json
@@ -18,17 +24,17 @@ from app.settings import HMAC, TokenSettings
 
 log = logging.getLogger("uvicorn.error")
 
-REFRESH_INTERVAL = 300  # seconds that fetched keys are taken for current
-RETRY_INTERVAL = 10  # seconds after a fetch that failed
-MIN_FETCH_INTERVAL = 5  # seconds between fetches that tokens may cause, however many name unknown keys
-MAX_KEYS = 100  # keys of a set
-MAX_WITHDRAWN = 1000  # names of keys
-MAX_WAITING = 4096  # tokens of unknown keys that are remembered, of some 200 bytes each
+REFRESH_INTERVAL = 300  # seconds between fetches
+RETRY_INTERVAL = 10  # seconds between fetches while they fail
+MIN_FETCH_INTERVAL = 5  # seconds between fetches for tokens that name unknown keys
+MAX_KEYS = 100  # keys used of one JWKS
+MAX_WITHDRAWN = 1000  # names of withdrawn keys that are kept
+MAX_WAITING = 4096  # tokens with unknown keys that are kept, about 200 bytes each
 RSA_BITS = range(2048, 8193)
 
 TRY_AGAIN = "The key of the token could not be fetched from its issuer yet; try again"
 
-# The key's kind decides what it may verify, never the token (RFC 8725, section 3.1).
+# The algorithms that a key may verify depend on its kind, never on the token (RFC 8725, section 3.1).
 RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 KINDS = {
     ("RSA", None): RSA,
@@ -37,16 +43,15 @@ KINDS = {
     ("EC", "P-521"): ("ES512",),
     ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),
 }
-# One algorithm under its old name and the one that says the curve, too (RFC 9864, section 2.2). That RFC's
-# other names are COSE's alone: ES256 and the like always said their curve.
+# Two names of one algorithm: the old one and the one that includes the curve (RFC 9864, section 2.2).
 EDWARDS = frozenset({"EdDSA", "Ed25519"})
 
-# What making a key of nonsense may fail with.
+# Exceptions that PyJWT and cryptography raise for a malformed key.
 UNUSABLE = (PyJWTError, UnsupportedAlgorithm, AttributeError, KeyError, TypeError, ValueError)
 
 
 class Keys:
-    """All keys of this deploy. A published one counts until a fetch says that it is withdrawn."""
+    """All keys that verify tokens. A published key is valid until a fetched JWKS no longer holds it."""
 
     def __init__(self, settings: TokenSettings) -> None:
         allowed = frozenset(settings.jwt_algorithms) - HMAC
@@ -56,22 +61,22 @@ class Keys:
         self.url = settings.jwt_jwks_url
         self.unbound = [n for n in ("JWT_ISSUER", "JWT_AUDIENCE") if not getattr(settings, n.lower())]
         self.published: list[PyJWK] | None = None
-        # Users and until when, by their tokens' digests: what was verified since the last fetch.
+        # User and expiry of each token that was verified since the last fetch, by the token's digest.
         self.verified: dict[bytes, tuple[str, float]] = {}
         self.current = False
         self.failure = ""  # why the last fetch failed
-        self.usable = 0  # keys, of which some are published for several algorithms
-        self.noted: set[str] = set()  # what was logged of the keys
+        self.usable = 0  # number of usable keys; `published` has a key once for each of its algorithms
+        self.noted: set[str] = set()  # what was logged about the keys
         self.asked = float("-inf")
-        self.begun = self.succeeded = 0  # fetches, and the newest that succeeded
-        self.withdrawn: set[str | None] = set()  # names of keys that were published earlier
-        # How many fetches had begun when a token of an unknown key was first seen, by its digest.
+        self.begun = self.succeeded = 0  # number of fetches, and the number of the newest one that succeeded
+        self.withdrawn: set[str | None] = set()  # names of keys that are no longer published
+        # By digest, for a token with an unknown key: how many fetches had begun when it was first seen.
         self.waiting: dict[bytes, int] = {}
         self.fetching: asyncio.Task[None] | None = None
         self.refreshing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Fetch the keys, and go on where that fails: the issuer may start later than we do."""
+        """Fetch the keys. A failure is only logged, since the issuer may start after this process."""
         if self.rotating:
             log.warning("JWT_SECRET_PREVIOUS verifies tokens: empty it when the last one has expired")
         if self.url:
@@ -95,10 +100,10 @@ class Keys:
         return published or any(key.algorithm_name == algorithm for key in self.shared)
 
     async def find(self, algorithm: str, kid: str | None, token: bytes) -> list[PyJWK]:
-        """Return the keys that may have signed the token of this digest, or none.
+        """Return the keys that may have signed the token with this digest.
 
-        Raise Refused 503 while it is not known whether there is one. It is known once a fetch that began
-        after the token was first seen has succeeded, since an issuer publishes a key before it signs with it.
+        Raise Refused with 503 while this is unknown. An issuer publishes a key before it signs with it. So
+        the answer is known after a successful fetch that began after the token was first seen.
         """
         if algorithm not in self.allowed or not self.url:
             return [key for key in self.shared if key.algorithm_name == algorithm]
@@ -114,9 +119,9 @@ class Keys:
         return found or []
 
     def _named(self, algorithm: str, kid: str | None) -> list[PyJWK] | None:
-        """Return the keys of this name, or None, if a fetch may bring one.
+        """Return the published keys with this name, or None if there is none and a fetch may find one.
 
-        With several keys, a token must name its own (OpenID Connect Core, section 10.1).
+        If several keys are published, a token must name its key (OpenID Connect Core, section 10.1).
         """
         published = self.published or []
         fit = [key for key in published if key.algorithm_name == algorithm]
@@ -127,13 +132,16 @@ class Keys:
         return [key for key in fit if key.key_id == kid]
 
     def _first_seen(self, token: bytes) -> int:
-        """Return how many fetches had begun by then; of a token that was forgotten, it is now."""
+        """Return how many fetches had begun when the token was first seen.
+
+        Beyond MAX_WAITING the oldest token is dropped, and counts as new when it is seen again.
+        """
         if token not in self.waiting and len(self.waiting) >= MAX_WAITING:
             del self.waiting[next(iter(self.waiting))]
         return self.waiting.setdefault(token, self.begun)
 
     def _may_ask(self) -> bool:
-        """Join a fetch that is under way, or begin one: not again for a while, whether or not it succeeds."""
+        """Return whether to fetch: a fetch is running, or the last one began MIN_FETCH_INTERVAL ago."""
         now = asyncio.get_running_loop().time()
         if self.fetching and not self.fetching.done():
             return True
@@ -170,7 +178,7 @@ class Keys:
         self.current, self.failure = True, ""
 
     def _usable(self, jwks: list[Any]) -> list[PyJWK]:
-        """Return the keys that can be used; log once why another one is not."""
+        """Return the usable keys. For each other key, log once why it is not used."""
         keys: list[PyJWK] = []
         self.usable = 0
         notes = [f"only the first {MAX_KEYS} of {len(jwks)} keys are used"] if len(jwks) > MAX_KEYS else []
@@ -200,7 +208,7 @@ class Keys:
 
 
 def _shared(settings: TokenSettings) -> Iterator[PyJWK]:
-    """Yield each secret, once for each algorithm that the settings allow."""
+    """Yield each secret once for each algorithm that JWT_ALGORITHMS allows."""
     for secret in filter(None, (settings.jwt_secret, settings.jwt_secret_previous)):
         k = base64url_encode(secret.get_secret_value().encode()).decode()
         for algorithm in HMAC.intersection(settings.jwt_algorithms):
@@ -209,12 +217,12 @@ def _shared(settings: TokenSettings) -> Iterator[PyJWK]:
 
 def _no_key_set(document: object) -> str:
     if isinstance(document, dict) and "jwks_uri" in document:
-        return "it is the issuer's metadata; set JWT_JWKS_URL to what jwks_uri says there"
+        return "it is the issuer's metadata; set JWT_JWKS_URL to the jwks_uri in it"
     return "it is not a JSON Web Key Set"
 
 
 def _name(jwk: object) -> str:
-    """Return the name of a key for the log: in ASCII, on one line, and not long."""
+    """Return the kid of a key for the log: one line of ASCII, at most 80 characters."""
     kid = jwk.get("kid") if isinstance(jwk, dict) else None
     return ascii(kid)[:80] if isinstance(kid, str) else "without a kid"
 
@@ -224,7 +232,10 @@ class Unusable(Exception):
 
 
 def read_key(jwk: Any) -> list[PyJWK]:  # noqa: ANN401 - JSON is Any
-    """Return the key, once for each algorithm that its kind and its issuer let it verify; raise Unusable."""
+    """Return the key once for each algorithm that its kind and its `alg` allow.
+
+    Raise Unusable if the key is malformed, private, not for signatures, or of an unsupported kind.
+    """
     try:
         return _read_key(jwk)
     except UNUSABLE:
@@ -239,13 +250,13 @@ def _read_key(jwk: Any) -> list[PyJWK]:  # noqa: ANN401
     algorithms = KINDS.get((jwk["kty"], jwk.get("crv")), ())
     if not algorithms:
         raise Unusable("its kind or curve is not supported")
-    said = jwk.get("alg")
-    if said in EDWARDS:
+    alg = jwk.get("alg")
+    if alg in EDWARDS:
         algorithms = tuple(name for name in algorithms if name in EDWARDS)
-    elif said is not None:
-        algorithms = tuple(name for name in algorithms if name == said)
+    elif alg is not None:
+        algorithms = tuple(name for name in algorithms if name == alg)
     if not algorithms:
-        raise Unusable("its alg is not one of its kind")
+        raise Unusable("its alg does not match its kind")
     keys = [_as(algorithm, jwk) for algorithm in algorithms]
     if jwk["kty"] == "RSA" and keys[0].key.key_size not in RSA_BITS:
         raise Unusable(f"it has {keys[0].key.key_size} bits, not {RSA_BITS[0]} to {RSA_BITS[-1]}")
@@ -253,7 +264,7 @@ def _read_key(jwk: Any) -> list[PyJWK]:  # noqa: ANN401
 
 
 def _as(algorithm: str, jwk: Any) -> PyJWK:  # noqa: ANN401
-    """Make a key that verifies this algorithm alone; PyJWT knows Ed25519 by its old name."""
+    """Return a key that verifies only this algorithm. PyJWT knows Ed25519 only by its old name, EdDSA."""
     key = PyJWK(jwk, "EdDSA" if algorithm in EDWARDS else algorithm)
     key.algorithm_name = algorithm
     return key

@@ -1,4 +1,8 @@
-"""The user that a token names (RFC 7519), verified as the settings say."""
+"""JWT verification (RFC 7519, RFC 8725): returns the user id in a token.
+
+A token that was verified is kept, by its SHA-256, until it expires or the keys are fetched again. This saves
+the signature check of all later requests with the token. At most MAX_REMEMBERED tokens are kept.
+"""
 
 import re
 import time
@@ -36,15 +40,16 @@ from app.identity.keys import Keys
 from app.settings import TokenSettings
 
 MAX_TOKEN_BYTES = 8192
-USER = re.compile("[^\0\ud800-\udfff]{1,255}")  # what PostgreSQL is able to hold
-MAX_REMEMBERED = 16384  # tokens, of some 300 bytes each
-# RFC 7519, RFC 9068: a logout token, a proof of possession and so on is no access token.
+USER = re.compile("[^\0\ud800-\udfff]{1,255}")  # the characters that PostgreSQL can store
+MAX_REMEMBERED = 16384  # tokens, about 300 bytes each
+# The `typ` of access tokens (RFC 7519, RFC 9068). Logout tokens and DPoP proofs, for example, have others.
 TYPES = {"jwt", "at+jwt"}
 
 INVALID = "The token is invalid or has expired"
 ELSEWHERE = "The token was issued by someone else, or for another service"
 
-# What is said only if the signature holds, so that a forger learns nothing: the reason, and the detail.
+# The reason and the detail for each error. PyJWT raises these only after it has verified the signature, so a
+# forged token does not reveal which claims are expected.
 REASONS: dict[type[Exception], tuple[str, str]] = {
     ExpiredSignatureError: (EXPIRED, "The token has expired; get a new one"),
     ImmatureSignatureError: (EARLY, "The token is not valid yet"),
@@ -52,11 +57,11 @@ REASONS: dict[type[Exception], tuple[str, str]] = {
     InvalidIssuerError: (ISSUER, ELSEWHERE),
     MissingRequiredClaimError: (CLAIM, "The token lacks a claim that is needed here"),
 }
-OF_CLAIM = {"aud": AUDIENCE, "iss": ISSUER}  # if it is missing
+MISSING_CLAIM = {"aud": AUDIENCE, "iss": ISSUER}  # the reason if the claim is missing
 
 
 class Tokens:
-    """Verifies tokens as the settings say."""
+    """Verifies tokens with the keys, issuers and audiences of the settings."""
 
     def __init__(self, settings: TokenSettings, keys: Keys) -> None:
         self.keys = keys
@@ -73,10 +78,7 @@ class Tokens:
         })  # fmt: skip
 
     async def user(self, token: str) -> str:
-        """Return the user that a valid token names; raise Refused for any other.
-
-        What was verified is remembered until it expires or the keys are fetched again.
-        """
+        """Return the user id in a valid token; raise Refused if the token is not valid."""
         if len(token) > MAX_TOKEN_BYTES:
             raise unauthorized(FORM, "The token is too long")
         digest = sha256(token.encode()).digest()
@@ -88,17 +90,21 @@ class Tokens:
         return user
 
     def remember(self, digest: bytes, user: str, until: float) -> None:
-        """Keep the newest; only valid tokens get here, so forged ones cannot drive them out."""
+        """Keep a verified token, and drop the oldest if there are too many.
+
+        Only valid tokens are kept, so forged tokens cannot evict them.
+        """
         verified = self.keys.verified
         if len(verified) >= MAX_REMEMBERED:
             del verified[next(iter(verified))]
         verified[digest] = user, until
 
     async def claims(self, token: str, digest: bytes) -> dict[str, Any]:
-        """Return what a valid token says; raise Refused for any other."""
+        """Return the claims of a valid token; raise Refused if the token is not valid."""
         reason, detail = FORM, INVALID
         try:
-            # Of the header alone, since all is read again: it picks the key, which decides how to verify.
+            # Only the header is parsed here. It selects the key, and the key determines the algorithm.
+            # PyJWT parses the whole token again.
             header = get_unverified_header(token.partition(".")[0] + "..")
             algorithm, kid = header.get("alg"), header.get("kid")
             if isinstance(algorithm, str):
@@ -110,11 +116,11 @@ class Tokens:
         except (PyJWTError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
             reason, detail = REASONS.get(type(error), (FORM, INVALID))
             if isinstance(error, MissingRequiredClaimError):
-                reason = OF_CLAIM.get(error.claim, reason)
+                reason = MISSING_CLAIM.get(error.claim, reason)
         raise unauthorized(reason, detail)
 
     def verified(self, token: str, key: PyJWK) -> dict[str, Any]:
-        """Return the claims of a token that this key signed, for us, as an access token (RFC 8725, 3.11)."""
+        """Return the claims of an access token that this key signed for this audience (RFC 8725, 3.11)."""
         whole = self.jwt.decode_complete(
             token, key, audience=self.audience, issuer=self.issuer, leeway=self.leeway
         )
@@ -125,7 +131,7 @@ class Tokens:
         return claims
 
     def name(self, claim: object) -> str:
-        """Return the claim as a user id."""
+        """Return the user claim as a user id; raise Refused if it is not valid."""
         user = str(claim) if isinstance(claim, str | int) and not isinstance(claim, bool) else ""
         if not USER.fullmatch(user):
             raise unauthorized(CLAIM, "The token names no user", f" in its claim {self.claim}")
@@ -133,6 +139,9 @@ class Tokens:
 
 
 def unauthorized(reason: str, detail: str, more: str = "") -> Refused:
-    """Make the 401 for a token that was sent (RFC 6750, section 3); `more` may not fit into a header."""
+    """Return the 401 for an invalid token (RFC 6750, section 3).
+
+    `more` is added to the body only: the name of a claim may hold characters that a header cannot.
+    """
     challenge = f'Bearer error="invalid_token", error_description="{detail}"'
     return Refused(reason, 401, detail + more, {"WWW-Authenticate": challenge})

@@ -21,7 +21,7 @@ from app.server.protocol import Protocol
 from app.server.request_log import RequestLog
 from app.server.several import serve_in_several
 from app.server.uvicorn_server import Server
-from app.settings import Settings, doubts, load
+from app.settings import Settings, find_mistakes, load
 
 SHUTDOWN_TIMEOUT = 15  # seconds to finish what was accepted: more than a request may wait for the database
 GC_THRESHOLDS = (5000, 20, 20)  # objects, and rounds of each younger generation, between two collections
@@ -50,8 +50,8 @@ def serve(announce: Callable[[], object] = lambda: None) -> None:
         timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
     )
-    for doubt in doubts():
-        logging.getLogger("uvicorn.error").warning("%s", doubt)
+    for mistake in find_mistakes():
+        logging.getLogger("uvicorn.error").warning("%s", mistake)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it again when it is done
     for number in (signal.SIGUSR1, signal.SIGUSR2):  # log rotation sends them; they would end the process
         signal.signal(number, signal.SIG_IGN)

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from conftest import Api, serving
 from support.citus import ABSENT, NODE, Citus
-from support.crossing import Seen, cross, cross_watched, work
+from support.crossing import Seen, cross, cross_while_looking, work
 from support.faults import PGBOUNCER, eventually, pgbouncer
 from support.load import Client, port_of
 
@@ -150,7 +150,9 @@ def test_through_a_pooler_users_are_named_for_one_transaction_on_all_servers(
     with pgbouncer(server.coordinator, database=clone) as port:
         pooler = server.coordinator.conninfo(clone, "tasks_api", port)
         with serving(pooler, POOL_SIZE="20", PREPARED_STATEMENTS="false") as api:
-            seen, looks, left = cross_watched(api, pooler, users=50, requests=2000, clients=30, aborting=0.05)
+            seen, looks, left = cross_while_looking(
+                api, pooler, users=50, requests=2000, clients=30, aborting=0.05
+            )
     print(f"\nthrough PgBouncer on 2 connections, {looks} looks at them, {left} identities left: {seen}")
     assert looks
     assert (seen.foreign, left, seen.unsound) == (0, 0, [])

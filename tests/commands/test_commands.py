@@ -157,7 +157,9 @@ def in_turn(checkout: Path, *names: str, module: str = "embedded", **settings: s
 
 def test_a_command_for_somebody_asks_whom(kept: Path) -> None:
     said, _ = in_turn(kept, "token", "psql")
-    assert said == [f"say whom: make {name} AS=alice\n" for name in ("token", "psql")]
+    assert said == [
+        f"AS: is missing; name the user, like make {name} AS=alice\n" for name in ("token", "psql")
+    ]
 
 
 def test_reports_are_made_on_the_embedded_database(kept: Path) -> None:

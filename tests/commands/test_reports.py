@@ -173,7 +173,7 @@ def test_the_policies_are_shown_in_words_and_sql(server: Server, database: str) 
     ("change", "expected"),
     [
         ("drop policy delete_own on app.tasks", "app.tasks delete granted, but no policy allows it: no row"),
-        ("revoke delete on app.tasks from tasks_api", "app.tasks delete policy without grant: never asked"),
+        ("revoke delete on app.tasks from tasks_api", "app.tasks delete policy without grant: never applied"),
         ("grant delete on app.users to public", "app.users delete granted, but no policy allows it: no row"),
         ("grant truncate on app.users to tasks_api", "app.users truncate row security does not apply"),
         ("grant select on app.users to tasks_api with grant option", "app.users select may be granted on"),
@@ -181,7 +181,7 @@ def test_the_policies_are_shown_in_words_and_sql(server: Server, database: str) 
             "alter table app.tasks disable row level security",
             "app.tasks select row security is OFF: every row",
         ),
-        ("create view app.v as select", "app.v owner of it no table: has no row security of its own"),
+        ("create view app.v as select", "app.v as owner not a table: has no row security of its own"),
         ("alter role tasks_api bypassrls", "app.tasks insert the role bypasses row security: every row"),
     ],
 )

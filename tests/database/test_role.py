@@ -97,7 +97,7 @@ def test_a_database_restored_without_the_role_has_all_of_it_again(
 ) -> None:
     migrations.migrate(elsewhere.conninfo(restored))
     printed = capsys.readouterr().out
-    assert "put right: create role tasks_api" in printed
+    assert "repaired: create role tasks_api" in printed
     assert "\\password tasks_api" in printed
     assert settings_of(elsewhere, restored) == settings_of(server, database)
     assert access_to(elsewhere, restored) == access_to(server, database)
@@ -109,7 +109,7 @@ def test_a_database_restored_without_the_role_has_all_of_it_again(
     assert capsys.readouterr().out == "nothing to apply: the database is up to date\n"
 
 
-def test_a_role_made_by_hand_after_the_restore_is_put_right(
+def test_a_role_made_by_hand_after_the_restore_is_repaired(
     server: Server, database: str, elsewhere: Cluster, restored: str
 ) -> None:
     with elsewhere.connect() as superuser:
@@ -169,7 +169,7 @@ def test_what_the_role_sets_for_itself_is_taken_back(
     assert settings_of(server, clone) != settings
     migrations.migrate(server.conninfo(clone))
     assert settings_of(server, clone) == settings
-    assert "put right: alter role tasks_api" in capsys.readouterr().out
+    assert "repaired: alter role tasks_api" in capsys.readouterr().out
 
 
 def test_what_a_superuser_set_on_the_role_is_taken_back_too(

@@ -1,1 +1,1 @@
-"""An embedded PostgreSQL for a checkout that names no other: for development, and so no part of app."""
+"""An embedded PostgreSQL for development, used if no DATABASE_URL is set. It is not a part of app."""

@@ -1,4 +1,4 @@
-"""The commands of app, on the embedded PostgreSQL where none is named: what make runs."""
+"""The commands of app for `make`: without a database URL they run on the embedded PostgreSQL."""
 
 import os
 import sys
@@ -22,10 +22,11 @@ Try it:
 def main() -> None:
     """Run the command that the first argument names.
 
-    Only `run` and `psql` make a database: a deploy that forgot to name its own would gate on an empty one.
+    Only `run` and `psql` create the embedded database. Otherwise `make audit` of a deploy without a database
+    URL would succeed on an empty database.
     """
     command, given = sys.argv[1], load(Given)
-    os.environ["PATH"] += f"{os.pathsep}{find_programs()}"  # psql, where the machine has none
+    os.environ["PATH"] += f"{os.pathsep}{find_programs()}"  # for psql, if the machine has none
     if given.database_url or (given.migration_database_url and command not in {"run", "token", "psql"}):
         return run_command()
     if command == "token":
@@ -34,16 +35,16 @@ def main() -> None:
     if command == "run":
         return serve_embedded(given.host)
     if command != "psql" and not DATA.exists():
-        return run_command()  # which says what is missing
+        return run_command()  # prints which setting is missing
     with embedded() if command in OF_OWNER else migrated():
         return run_command()
 
 
 def serve_embedded(host: str) -> None:
-    """Serve from the embedded database, and say how to ask."""
-    if host not in LOOPBACK:  # a deploy that forgot to name its own
+    """Serve from the embedded database, and print a request to try."""
+    if host not in LOOPBACK:  # probably a deploy without DATABASE_URL
         sys.exit(f"DATABASE_URL: is missing; {HINTS['DATABASE_URL']} (the embedded one needs HOST=127.0.0.1)")
-    from app.server.run import serve  # noqa: PLC0415 - takes as long as all else
+    from app.server.run import serve  # noqa: PLC0415 - slow to import
 
     with migrated():
         settings = load(Settings)

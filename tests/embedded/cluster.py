@@ -1,4 +1,4 @@
-"""A PostgreSQL server in a folder: started by the first process that needs it, stopped with the last."""
+"""A PostgreSQL server in a folder: the first process that needs it starts it, the last one stops it."""
 
 import fcntl
 import os
@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from embedded.locks import locked, opened, taken
-from embedded.programs import account, complaint, give
+from embedded.programs import account, find_error, give
 
 SOCKET = ".s.PGSQL.5432"
 POSTGRES = ("-p", "5432", "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700")
@@ -28,10 +28,10 @@ LONGEST = 103  # bytes of a socket's path: what macOS takes; Linux takes 107
 
 @dataclass(frozen=True)
 class Cluster:
-    """The folder of one, and the one of initdb and postgres.
+    """A database cluster in `home`, run by the PostgreSQL programs in `programs`.
 
-    File locks tell who uses it, for the kernel releases those of a process that is killed; a process number
-    kept in a file may be another's by the time it is read.
+    Each process that uses the server holds a shared lock on a file. The kernel releases it if the process is
+    killed. A file with process ids would not be safe, since ids are used again.
     """
 
     home: Path
@@ -39,12 +39,12 @@ class Cluster:
 
     @property
     def data(self) -> Path:
-        """PostgreSQL's own folder: there as soon as it is whole."""
+        """The data directory. It exists only once initdb has finished."""
         return self.home / "data"
 
     @contextmanager
     def running(self) -> Iterator[str]:
-        """Run the server, or use the one that runs, and yield the folder of its socket."""
+        """Start the server if it does not run, and yield the folder of its socket."""
         with opened(self.home / "users") as users:
             try:
                 with locked(self.home / "lock"):
@@ -59,7 +59,7 @@ class Cluster:
                         self._stop()
 
     def _find(self) -> psutil.Process | None:
-        """Return the server that runs here: the process in a left-over postmaster.pid may be any."""
+        """Return the running server, if any. A stale postmaster.pid may name any other process."""
         with suppress(OSError, ValueError, LookupError, psutil.Error):
             server = psutil.Process(int(self._pid_file()[0]))
             if server.name() == "postgres" and Path(server.cwd()).samefile(self.data):
@@ -73,7 +73,7 @@ class Cluster:
         user = account(self.data, self.programs)
         if not (self.data / "PG_VERSION").exists():
             self._create(user)
-        if alone:  # PostgreSQL would take whatever process has the number now for a server
+        if alone:  # with a stale file PostgreSQL would take another process for a running server
             for left_over in ("postmaster.pid", f"{SOCKET}.lock"):
                 (self.data / left_over).unlink(missing_ok=True)
         options = shlex.join(["-k", str(self._socket_folder(user)), *POSTGRES])
@@ -81,28 +81,31 @@ class Cluster:
             self._run("pg_ctl", "-D", self.data, "-t", "600", "-o", options, "start", stdout=log, **user)
 
     def _create(self, user: dict[str, Any]) -> None:
-        """Make the data folder aside and rename it when it is whole: a half-made one is never used."""
-        print(f"Setting up PostgreSQL in {self.home}, once: a few seconds", file=sys.stderr)
+        """Run initdb in a temporary folder and rename it, so that an incomplete one is never used."""
+        print(
+            f"Setting up PostgreSQL in {self.home}. This happens once and takes a few seconds",
+            file=sys.stderr,
+        )
         left_over = [*self.home.glob("new-*")]
         with TemporaryDirectory(prefix="new-", dir=self.home, ignore_cleanup_errors=True) as folder:
             give(folder, user)
             made = self._run("initdb", "-D", f"{folder}/data", *INITDB, stdout=subprocess.PIPE, **user)
             if made.returncode:
-                sys.exit(f"PostgreSQL cannot be set up in {self.home}: {complaint(made.stdout)}")
+                sys.exit(f"PostgreSQL cannot be set up in {self.home}: {find_error(made.stdout)}")
             Path(folder, "data").rename(self.data)
-        for stray in left_over:  # only now: an initdb whose parent was killed has gone on for a while
+        for stray in left_over:  # not earlier: an initdb whose parent was killed may have run until now
             shutil.rmtree(stray, ignore_errors=True)
 
     def _socket_folder(self, user: dict[str, Any]) -> Path:
-        """Choose a folder that no other user may enter: connecting needs no password."""
+        """Return a folder that no other user can enter, since connections need no password."""
         if len(os.fsencode(self.data / SOCKET)) <= LONGEST:
             return self.data
-        folder = mkdtemp(prefix="tasks-", dir="/tmp")  # of mode 0700; TMPDIR may be too long, too
+        folder = mkdtemp(prefix="tasks-", dir="/tmp")  # of mode 0700; the path of TMPDIR may be too long, too
         give(folder, user)
         return Path(folder)
 
     def _run(self, program: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run one of PostgreSQL's programs, in a locale that is there."""
+        """Run a PostgreSQL program in the locale C, which exists on all systems."""
         command = [str(self.programs / program), *map(str, arguments)]
         environment = os.environ | {"LC_ALL": "C"}
         return subprocess.run(
@@ -117,15 +120,13 @@ class Cluster:
                 return lines[4]
             sleep(0.1)
         log = self.home / "log"
-        said = complaint(log.read_text(errors="replace"))
-        sys.exit(
-            f"PostgreSQL does not start: {said} (all of it is in {log}; to begin anew, delete {self.home})"
-        )
+        reason = find_error(log.read_text(errors="replace"))
+        sys.exit(f"PostgreSQL does not start: {reason} (see {log}; to start over, delete {self.home})")
 
     def _stop(self) -> None:
         if server := self._find():
             folder = Path(self._pid_file()[4])
-            server.send_signal(signal.SIGINT)  # its "fast" way: open sessions are ended
+            server.send_signal(signal.SIGINT)  # fast shutdown: sessions are terminated
             with suppress(psutil.TimeoutExpired):
                 server.wait(60)
             with suppress(OSError):
@@ -134,7 +135,7 @@ class Cluster:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ignore a second Ctrl-C, and the like."""
+    """Ignore signals that would end the process, such as a second Ctrl-C."""
     ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in ends}
     yield

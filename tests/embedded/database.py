@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL for whoever names no other, in .postgres/ of the checkout."""
+"""The embedded PostgreSQL of this checkout, in .postgres/."""
 
 import os
 import secrets
@@ -21,7 +21,7 @@ HOME = Path(__file__).parent.parent.parent / ".postgres"
 DATA = HOME / "data"
 SHORTEST = 32  # bytes of a secret
 
-# lower() folds every script and the encoding is UTF-8, whatever the locale of the shell is.
+# With this locale lower() works for all scripts, independent of the locale of the shell.
 CREATE_DATABASE = """
 create database tasks
 template template0 encoding 'UTF8' locale_provider builtin builtin_locale 'C.UTF-8'
@@ -29,7 +29,7 @@ template template0 encoding 'UTF8' locale_provider builtin builtin_locale 'C.UTF
 
 
 class Given(Base):
-    """What the user named, if anything."""
+    """The settings that decide whether the embedded database is used."""
 
     database_url: DatabaseUrl | None = None
     migration_database_url: DatabaseUrl | None = None
@@ -40,7 +40,7 @@ class Given(Base):
 @contextmanager
 def embedded() -> Iterator[None]:
     """Run the embedded PostgreSQL of this checkout and put its addresses and secret in the environment."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # stop what was started, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the server is stopped, too
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     with ExitStack() as stack:
@@ -58,7 +58,7 @@ def embedded() -> Iterator[None]:
 
 @contextmanager
 def in_one_line() -> Iterator[None]:
-    """End the process with what the system or the database has to say, such as that the disk is full."""
+    """End the process with one line for an error of the system or the database, such as a full disk."""
     try:
         yield
     except OSError as error:
@@ -68,7 +68,7 @@ def in_one_line() -> Iterator[None]:
 
 
 def ensure_database(connection: psycopg.Connection) -> None:
-    """Create the database where it is not there yet; two first runs may ask at once."""
+    """Create the database if it does not exist. The lock is for concurrent first runs."""
     connection.execute(migrations.LOCK)
     if not connection.execute("select 1 from pg_database where datname = 'tasks'").fetchone():
         connection.execute(CREATE_DATABASE)
@@ -76,11 +76,11 @@ def ensure_database(connection: psycopg.Connection) -> None:
 
 @in_one_line()
 def ensure_secret() -> None:
-    """Where no secret is set, one is made up and kept."""
+    """If no secret is set, generate one and keep it in a file."""
     file = HOME / "secret"
     with locked(HOME / "lock"):
         file.touch(mode=0o600)
-        if file.stat().st_size < SHORTEST:  # new, or an interrupted run's, or a full disk's
+        if file.stat().st_size < SHORTEST:  # new, or incomplete after an interrupted run or on a full disk
             file.write_text(secrets.token_hex(SHORTEST))
     if not load(Given).jwt_secret:
         os.environ["JWT_SECRET"] = file.read_text()
@@ -88,12 +88,12 @@ def ensure_secret() -> None:
 
 @contextmanager
 def migrated() -> Iterator[str]:
-    """Run the embedded PostgreSQL, ready to serve from, and yield its owner's address."""
+    """Run the embedded PostgreSQL with all migrations applied, and yield the URL of its owner."""
     with embedded():
         conninfo = os.environ["MIGRATION_DATABASE_URL"]
         with redirect_stdout(sys.stderr):
             migrations.migrate(conninfo)
         with in_one_line(), psycopg.connect(conninfo) as connection:
-            connection.execute(migrations.LOCK)  # of two first runs, one changes the role
+            connection.execute(migrations.LOCK)  # concurrent updates of one role would fail
             connection.execute("alter role tasks_api login")
         yield conninfo

@@ -1,4 +1,4 @@
-"""File locks: the kernel releases those of a process that is killed."""
+"""File locks, which the kernel releases if a process is killed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,20 +10,20 @@ from typing import IO
 def opened(file: Path) -> IO[bytes]:
     """Open a file to lock it."""
     file.parent.mkdir(mode=0o711, exist_ok=True)
-    file.touch(mode=0o600)  # who may open it may lock it
+    file.touch(mode=0o600)  # opening it suffices to lock it, so no other user may
     return file.open("r+b")
 
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Wait for the lock, and hold it."""
+    """Wait for the lock and hold it."""
     with opened(file) as lock:
         flock(lock, LOCK_EX)
         yield
 
 
 def taken(lock: IO[bytes]) -> bool:
-    """Take the lock for this process alone; False where another one holds it."""
+    """Try to take an exclusive lock; return False if another process holds it."""
     with suppress(BlockingIOError):
         flock(lock, LOCK_EX | LOCK_NB)
         return True

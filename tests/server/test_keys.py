@@ -376,7 +376,7 @@ def test_keys_that_are_not_used_are_logged_once_with_the_reason(
         "'for encryption' is not used: it is not for signatures",
         "'other' is not used: JWT_ALGORITHMS does not name ES384",
         "'of no kind' is not used: its kind or curve is not supported",
-        "'evil\\nline' is not used: its alg is not one of its kind",
+        "'evil\\nline' is not used: its alg does not match its kind",
         "without a kid is not used: it is malformed",
         "'private' is not used: it is private, and published: replace it",
     ]
@@ -895,13 +895,13 @@ def test_over_https_only_a_trusted_certificate_of_that_name_is_believed(
     token, url = issuer.add("a").sign("a"), issuer.url.replace("http:", "https:")
     named = url.replace("127.0.0.1", "localhost")
 
-    fetch.trust.cache_clear()
+    fetch.tls_context.cache_clear()
     assert verify(JWT_JWKS_URL=named).answer(token) == 503
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    fetch.trust.cache_clear()
+    fetch.tls_context.cache_clear()
     assert verify(JWT_JWKS_URL=named).user(token) == "alice"
     assert verify(JWT_JWKS_URL=url).answer(token) == 503
-    fetch.trust.cache_clear()
+    fetch.tls_context.cache_clear()
 
 
 class Proxy:
@@ -938,9 +938,9 @@ def tls(issuer: Issuer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     context.load_cert_chain(file)
     issuer.server.socket = context.wrap_socket(issuer.server.socket, server_side=True)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    fetch.trust.cache_clear()
+    fetch.tls_context.cache_clear()
     yield issuer
-    fetch.trust.cache_clear()
+    fetch.tls_context.cache_clear()
 
 
 KEY_SET = "https://issuer.example/jwks"
@@ -1026,7 +1026,7 @@ def test_keys_are_asked_for_uncompressed_and_a_compressed_answer_is_named(
     issuer.behave = always
     verify(JWT_JWKS_URL=issuer.url)
     assert asked == ["identity"]
-    assert "it is compressed (gzip), though identity was asked for" in caplog.text
+    assert "it is compressed (gzip), although identity was requested" in caplog.text
 
 
 def test_the_metadata_of_an_issuer_are_not_its_keys(
@@ -1034,7 +1034,7 @@ def test_the_metadata_of_an_issuer_are_not_its_keys(
 ) -> None:
     issuer.behave = answering(b'{"issuer": "x", "jwks_uri": "https://issuer.example/jwks"}')
     verify(JWT_JWKS_URL=issuer.url)
-    assert "set JWT_JWKS_URL to what jwks_uri says there" in caplog.text
+    assert "set JWT_JWKS_URL to the jwks_uri in it" in caplog.text
 
 
 def test_chunked_and_long_key_sets_are_read(verify: Verify, issuer: Issuer) -> None:

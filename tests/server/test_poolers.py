@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from conftest import ACT_AS, ROOT, Server, serving
-from support.crossing import cross_watched
+from support.crossing import cross_while_looking
 from support.faults import KEEPS_PREPARED, PGBOUNCER, Cluster, Ends, Network, cluster, network, pgbouncer
 
 from app.commands import migrations
@@ -37,7 +37,9 @@ def test_a_user_is_named_for_one_transaction_of_a_pooled_connection(postgres: Cl
                 pass
             return
         with serving(pooler, 1, 60, **settings) as api:
-            seen, looks, left = cross_watched(api, pooler, users=20, requests=400, clients=30, aborting=0.05)
+            seen, looks, left = cross_while_looking(
+                api, pooler, users=20, requests=400, clients=30, aborting=0.05
+            )
     assert seen.rows
     assert looks
     assert (seen.foreign, left, seen.unsound, seen.refusals) == (0, 0, [], {})

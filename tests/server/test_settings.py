@@ -835,14 +835,14 @@ def test_a_file_that_cannot_be_read_is_refused(settle: Settle) -> None:
 def test_what_stands_twice_or_is_misspelt_is_doubted(settle: Settle) -> None:
     settle(JWT_AUDIANCE="x", Cors_Origin="https://a.example", HOSTNAME="x", JWT_SECRET_FILE="x", POOLSIZE="")
     Path(".env").write_text(f"{LINES}\nexport PORT=1\n# PORT=2\nLOG_USER=id\nPGPORT=1\n")
-    assert settings.doubts() == [
+    assert settings.find_mistakes() == [
         ".env: PORT is set 2 times; the last one counts",
         "CORS_ORIGIN is not a setting; is CORS_ORIGINS meant?",
         "JWT_AUDIANCE is not a setting; is JWT_AUDIENCE meant?",
         "LOG_USER is not a setting; is LOG_USERS meant?",
     ]
     settle(JWT_AUDIENCE="x", CORS_ORIGINS="https://a.example", LOG_USERS="id")
-    assert settings.doubts() == [".env: PORT is set 2 times; the last one counts"]
+    assert settings.find_mistakes() == [".env: PORT is set 2 times; the last one counts"]
 
 
 def test_a_missing_setting_is_found_under_a_misspelt_name(settle: Settle) -> None:

@@ -1,1 +1,1 @@
-"""What tests share: servers, faults, issuers, and the contract of every answer."""
+"""Shared by tests: servers, fault injection, issuers of tokens, and assertions of the contract."""

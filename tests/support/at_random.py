@@ -1,4 +1,4 @@
-"""Requests at random, as a document says or not. Imported only where they are made, since that takes long."""
+"""Random requests from an OpenAPI document, valid and invalid. The import of schemathesis is slow."""
 
 import copy
 from collections.abc import Callable
@@ -23,13 +23,13 @@ CHARACTERS = st.sampled_from(["x", " ", "\n", "\u2003", "\u200b", "ü", "😀", 
 
 
 def for_titles(agree: Callable[[str], None]) -> None:
-    """Try titles of what is trimmed, what is not and what cannot be stored, and around the limit."""
+    """Call `agree` with titles of white space, of invalid characters, and of lengths around the limit."""
     titles = st.one_of(st.text(CHARACTERS, max_size=6), st.integers(197, 203).map(lambda n: f" {'x' * n} "))
     AT_RANDOM(given(titles)(agree))()
 
 
 def conforms(api: Api, document: Any, person: Person, operation_id: str, mode: str) -> None:
-    """Send to an operation what its schemas allow, or don't; hold the answers against the document."""
+    """Send valid or invalid requests (`mode`) to an operation; validate the responses by the document."""
     operation = schema_for(api, document, person).find_operation_by_id(operation_id)
 
     def conform(case: Case[Any]) -> None:
@@ -40,7 +40,7 @@ def conforms(api: Api, document: Any, person: Person, operation_id: str, mode: s
 
 
 def schema_for(api: Api, document: Any, person: Person) -> OpenApiSchema:
-    """Return the document as it is for one person, without what only the API itself or chance can make."""
+    """Return the schema for one person, without parameters whose values cannot be generated."""
     own = copy.deepcopy(document)
     for operation in (operation for item in own["paths"].values() for operation in item.values()):
         operation.pop("security", None)  # the token is always sent

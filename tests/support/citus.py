@@ -1,4 +1,4 @@
-"""A Citus cluster on the loopback: a coordinator and its workers, each a PostgreSQL server of its own."""
+"""A Citus cluster on the loopback: PostgreSQL servers as a coordinator and its workers."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ from support import faults
 
 ABSENT = (
     "There is no PostgreSQL with Citus here: set PG_CONFIG to the pg_config of one. "
-    "Its makers have packages and a container image."
+    "Citus has packages and a container image."
 )
 NODE = {
     "shared_preload_libraries": "citus",
@@ -31,13 +31,14 @@ NODE = {
     "citus.node_conninfo": "sslmode=disable",
     "citus.enable_statistics_collection": "off",
 }
-# On a worker; the coordinator sends the password that is kept for it, for all nodes (0).
+# On a worker tasks_api needs a password. The coordinator sends the one in pg_dist_authinfo (node 0: all
+# nodes).
 CLOSED = "host all tasks_api all scram-sha-256\n"
 KEEP_PASSWORD = "insert into pg_dist_authinfo (nodeid, rolename, authinfo) values (0, 'tasks_api', %s)"
 
 
 def programs() -> Path | None:
-    """Find the programs of a PostgreSQL with Citus: of PG_CONFIG, if it is one."""
+    """Return the folder of programs of the PostgreSQL that PG_CONFIG names, if it has Citus."""
     if not (pg_config := os.environ.get("PG_CONFIG")):
         return None
     run = subprocess.run([pg_config, "--bindir", "--sharedir"], check=True, capture_output=True, text=True)
@@ -47,11 +48,11 @@ def programs() -> Path | None:
 
 @dataclass(frozen=True)
 class Citus(Server):
-    """A coordinator, as a server whose databases are spread over the workers."""
+    """A coordinator, as a Server whose databases are distributed over the workers."""
 
     coordinator: faults.Cluster
     workers: list[faults.Cluster]
-    password: str  # of tasks_api on the workers, which the coordinator alone knows
+    password: str  # of tasks_api on the workers; only the coordinator knows it
     stack: ExitStack = field(default_factory=ExitStack)
 
     def conninfo(self, database: str, user: str = "postgres") -> str:
@@ -59,7 +60,7 @@ class Citus(Server):
 
     @contextmanager
     def database(self, template: str | None = None, *, as_template: bool = False) -> Iterator[str]:  # noqa: ARG002
-        """Make a migrated and spread database: templates are no way to one."""
+        """Create a migrated, distributed database. It cannot be cloned from a template."""
         name = f"tasks_{uuid4().hex[:12]}"
         for node in (self.coordinator, *self.workers):
             self.admit(node, name)
@@ -80,11 +81,11 @@ class Citus(Server):
 
     @contextmanager
     def template(self) -> Iterator[str]:
-        """Name none: a database that is spread can't be cloned."""
+        """Yield no name: a distributed database cannot be cloned."""
         yield ""
 
     def admit(self, node: faults.Cluster, database: str) -> None:
-        """Give a node an empty database with the extension, and its owner: no superuser."""
+        """Create an empty database with the extension on a node, and its owner, who is not a superuser."""
         with node.connect() as connection:
             if not connection.execute("select from pg_roles where rolname = 'owner'").rowcount:
                 connection.execute("create role owner login createrole")
@@ -93,7 +94,7 @@ class Citus(Server):
             connection.execute("create extension citus")
 
     def spread(self, database: str) -> str:
-        """Run citus.sql as a DBA does."""
+        """Run citus.sql with psql, as a DBA does."""
         psql, file = self.coordinator.binaries / "psql", ROOT / "sql/citus.sql"
         command = [str(psql), "-XAt", "-d", self.conninfo(database), "-f", str(file)]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -103,7 +104,7 @@ class Citus(Server):
     def command(
         self, name: str, database: str, user: str = "owner", node: faults.Cluster | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of the project, if nothing else is said on the coordinator, as its owner does."""
+        """Run a command of the project, by default as the owner on the coordinator."""
         address = (node or self.coordinator).conninfo(database, user)
         environment = os.environ | {"MIGRATION_DATABASE_URL": address}
         arguments = [sys.executable, "-m", "app", name]
@@ -112,27 +113,27 @@ class Citus(Server):
         )
 
     def start_worker(self) -> faults.Cluster:
-        """Start one more server; it is no worker of a database yet."""
+        """Start one more server. It is not added to any database yet."""
         worker = start(self.stack, CLOSED)
         self.workers.append(worker)
         return worker
 
     def stop_worker(self, worker: faults.Cluster, database: str) -> None:
-        """Take a worker without shards out of the cluster, and stop it."""
+        """Remove a worker without shards from the cluster, and stop it."""
         with self.connect(database) as connection:
             connection.execute("select citus_remove_node('127.0.0.1', %s)", (worker.port,))
         self.workers.remove(worker)
         worker.end(signal.SIGQUIT)
 
     def on(self, worker: faults.Cluster, database: str) -> Database:
-        """Connect to a worker as its superuser, who sees the shards."""
+        """Connect to a worker as a superuser, with shards visible in catalogs."""
         connection = worker.connect(database)
         connection.execute("set citus.override_table_visibility = off")
         return connection
 
 
 def start(stack: ExitStack, access: str = "") -> faults.Cluster:
-    """Start a server that can be a node, with these lines before the others of its pg_hba.conf."""
+    """Start a server that can be a node, with these lines at the top of its pg_hba.conf."""
     node = stack.enter_context(faults.cluster(str(programs())))
     rules = node.data / "pg_hba.conf"
     rules.write_text(access + rules.read_text())

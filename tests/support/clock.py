@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to its next timer: what waits for a time takes none, and comes in order."""
+"""An event loop with simulated time. Its clock jumps to the next timer, so waiting takes no real time."""
 
 import asyncio
 import selectors
@@ -6,20 +6,20 @@ from collections.abc import Awaitable, Callable
 
 
 class Selector(selectors.SelectSelector):
-    """Looks for input without waiting; where there is none, the loop's time goes on at once."""
+    """Polls for input without waiting. If there is none, it advances the simulated time by the timeout."""
 
     passed = 0.0  # seconds
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         found = super().select(0)
         if not found:
-            assert timeout is not None, "nothing will ever happen"
+            assert timeout is not None, "the loop would wait for ever"
             self.passed += timeout
         return found
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """Passes time by its selector alone."""
+    """An event loop with the time of its selector."""
 
     def __init__(self) -> None:
         self.selector = Selector()
@@ -29,12 +29,12 @@ class Loop(asyncio.SelectorEventLoop):
         return self.selector.passed
 
     def be_busy(self, seconds: float) -> None:
-        """Let this much time pass as if a callback had taken it."""
+        """Advance the time, as a callback that takes this long would."""
         self.selector.passed += seconds
 
 
 def run(work: Callable[[Loop], Awaitable[None]]) -> None:
-    """Run something that meets no other process or thread."""
+    """Run a coroutine that does not wait for another process or thread."""
 
     async def to_the_end() -> None:
         loop = asyncio.get_running_loop()

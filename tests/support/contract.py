@@ -1,4 +1,4 @@
-"""What the contract promises of every answer, and a client that sends a path as it stands."""
+"""Assertions of the contract for every response, and a client that sends paths and headers unchanged."""
 
 import http.client
 import time
@@ -22,7 +22,7 @@ TITLES = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
-# Of each member that is the client's: values, each as it is sent and as it is answered.
+# For each member that clients may set: pairs of a value as sent and as returned.
 EXAMPLES: dict[str, list[tuple[Any, Any]]] = {
     "title": [(" Buy oats\n", "Buy oats"), ("Buy rye", "Buy rye")],
     "description": [(" The blue one ", " The blue one "), ("", "")],
@@ -32,7 +32,7 @@ EXAMPLES: dict[str, list[tuple[Any, Any]]] = {
     "category": [(" Über Work\u3000", "über work"), ("home", "home")],
     "tags": [([" b", "A", "b", "a "], ["b", "A", "a"]), (["x" * 50] + [str(n) for n in range(19)],) * 2],
 }
-# What a task has where a member is absent, or cleared by null. The others take no null.
+# The values of members that are absent from a new task. CLEARED are those that null resets.
 DEFAULTS: dict[str, Any] = {
     "description": None,
     "completed": False,
@@ -55,7 +55,7 @@ def ask(  # noqa: PLR0913 - one for each part of a request
     headers: Iterable[tuple[str, str]] = (),
     body: bytes | None = None,
 ) -> httpx.Response:
-    """Send one request whose target and header lines go out as they stand."""
+    """Send one request with target and header lines unchanged."""
     connection = http.client.HTTPConnection(urlsplit(api.url).netloc, timeout=60)
     try:
         connection.putrequest(method, target, skip_accept_encoding=True)
@@ -78,14 +78,14 @@ def tasks_of(user: str) -> str:
 
 
 def assert_headers(answer: httpx.Response) -> None:
-    """Hold an answer against what the contract promises of all of them."""
+    """Assert the headers that the contract promises for every response."""
     assert answer.headers["x-request-id"]
     assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
     assert answer.headers.get_list("vary") == ["Origin"]
 
 
-def assert_problem(answer: httpx.Response, status: int, *said: str) -> Any:
-    """Hold an answer against the form of a problem; return it."""
+def assert_problem(answer: httpx.Response, status: int, *words: str) -> Any:
+    """Assert that a response is a problem with these words in its detail; return the problem."""
     assert answer.status_code == status, (answer.status_code, answer.text)
     assert_headers(answer)
     assert answer.headers["content-type"] == "application/problem+json"
@@ -96,7 +96,7 @@ def assert_problem(answer: httpx.Response, status: int, *said: str) -> Any:
     assert isinstance(problem["detail"], str)
     assert problem["detail"]
     assert "errors" not in problem or status == 422
-    for word in said:
+    for word in words:
         assert word in problem["detail"]
     for secret in SECRETS:
         assert secret not in answer.text
@@ -104,7 +104,7 @@ def assert_problem(answer: httpx.Response, status: int, *said: str) -> Any:
 
 
 def assert_invalid(answer: httpx.Response, *fields: str) -> Any:
-    """Hold an answer against the form of a refused value, which names exactly these fields."""
+    """Assert that a response is a 422 with errors of exactly these fields; return the problem."""
     problem = assert_problem(answer, 422, *fields)
     assert [error["field"] for error in problem["errors"]] == list(fields)
     assert not [word for word in PYDANTICS if word in problem["detail"]], problem["detail"]
@@ -113,7 +113,7 @@ def assert_invalid(answer: httpx.Response, *fields: str) -> Any:
 
 
 def assert_task(answer: httpx.Response, status: int = 200) -> Any:
-    """Hold an answer against the form of one task; return it."""
+    """Assert that a response is one task; return the task."""
     assert answer.status_code == status, answer.text
     assert_headers(answer)
     assert answer.headers["content-type"] == "application/json"
@@ -124,18 +124,18 @@ def assert_task(answer: httpx.Response, status: int = 200) -> Any:
 
 
 def tasks(person: Person, **query: str) -> Any:
-    """Return what a person's list says."""
+    """Return a person's tasks."""
     answer = person.client.get("/tasks", params=query)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 def until_blocked(connection: Database) -> None:
-    """Wait until somebody waits for what the connection has locked, here or on another server of Citus."""
+    """Wait until a session waits for a lock of this connection, here or on another server of Citus."""
     here = "select 1 from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
     on_citus = connection.execute("select to_regclass('citus_lock_waits')").fetchone() != (None,)
     waiting = f"{here} union all select 1 from citus_lock_waits" if on_citus else here
     until = time.monotonic() + 60
     while not connection.execute(waiting).fetchall():
-        assert time.monotonic() < until, "nobody waits"
+        assert time.monotonic() < until, "no session waits for a lock"
         connection.execute("select pg_sleep(0.005)")

@@ -1,4 +1,4 @@
-"""Users at work, on ids that many of them have, and what they were answered."""
+"""Concurrent users whose tasks have the same ids, and a check that nobody gets a row of another user."""
 
 import asyncio
 import json
@@ -15,18 +15,19 @@ from conftest import Api
 
 from support.load import Answer, Client, port_of
 
-# What a connection of the API's role shows that is nobody's turn: no user, no rows.
+# The user and the number of visible rows of a connection outside of requests: '' and 0 if nothing was left
+# behind.
 LEFT = "select coalesce(current_setting('app.user_id', true), ''), (select count(*) from app.tasks)"
 
 
 @dataclass
 class Seen:
-    """What users were answered, and what they were promised."""
+    """Counts of responses, rows and created ids."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     of_user: dict[str, Counter[int]] = field(default_factory=dict)
     created: dict[str, set[int]] = field(default_factory=dict)
-    refusals: Counter[str] = field(default_factory=Counter)  # what 5xx said
+    refusals: Counter[str] = field(default_factory=Counter)  # details of 5xx responses
     rows: int = 0
     foreign: int = 0
     unsound: list[bytes] = field(default_factory=list)
@@ -57,12 +58,12 @@ class Seen:
             f"{self.statuses.total() + self.broken_off:,} requests, {dict(sorted(self.statuses.items()))}, "
             f"{self.broken_off:,} broken off, {sum(map(len, self.created.values())):,} creates acknowledged, "
             f"{self.rows:,} rows seen, {self.foreign} foreign, slowest write {self.slowest_write:.3f} s"
-            + "".join(f"\n  {number} x {said}" for said, number in self.refusals.items())
+            + "".join(f"\n  {number} x {detail}" for detail, number in self.refusals.items())
         )
 
 
 async def work(client: Client, user: str, seen: Seen, *, aborting: float = 0) -> None:
-    """Ask for one thing; this share of them hangs up before the answer."""
+    """Send one random request. The share `aborting` of them is cancelled before the response."""
     key = {"Idempotency_Key": str(random.randint(1, 20))}
     method, path, value, headers = random.choice(
         [
@@ -82,7 +83,7 @@ async def work(client: Client, user: str, seen: Seen, *, aborting: float = 0) ->
 
 
 async def cross(api: Api, users: int, requests: int, clients: int, aborting: float) -> Seen:
-    """Have clients ask, each time for another user."""
+    """Send requests from several clients, each request for a random user."""
     seen = Seen()
     tokens = {name: api.token(name) for name in (f"user-{number}" for number in range(users))}
     names, left = list(tokens), iter(range(requests))
@@ -100,18 +101,21 @@ async def cross(api: Api, users: int, requests: int, clients: int, aborting: flo
 
 
 def left_behind(conninfo: str) -> bool:
-    """Look, as the API's role but for nobody, whether a connection still acts for somebody."""
+    """Return whether a connection of the API's role has a user or sees rows outside of a request."""
     with (
         suppress(psycopg.OperationalError),
-        psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as stranger,
+        psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as connection,
     ):
-        ((user, rows),) = stranger.execute(LEFT).fetchall()
+        ((user, rows),) = connection.execute(LEFT).fetchall()
         return bool(user or rows)
     return False
 
 
-def cross_watched(api: Api, pooler: str, **crossing: Any) -> tuple[Seen, int, int]:
-    """Do so, looking at the pooler's connections meanwhile; return the looks too, and what they saw left."""
+def cross_while_looking(api: Api, pooler: str, **crossing: Any) -> tuple[Seen, int, int]:
+    """Run cross() and inspect the pooler's connections meanwhile.
+
+    Return the counts of cross(), the number of inspections, and how many of them found a user left behind.
+    """
     looks = left = 0
     with ThreadPoolExecutor() as pool:
         job = pool.submit(lambda: asyncio.run(cross(api, **crossing)))

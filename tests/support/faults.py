@@ -1,4 +1,4 @@
-"""Things to break: a PostgreSQL of one's own, a network in between, sockets that misbehave."""
+"""Fault injection: a PostgreSQL server that can be killed, a proxy that can break connections, PgBouncer."""
 
 import asyncio
 import os
@@ -19,19 +19,19 @@ from embedded.programs import account
 
 from app.commands import migrations
 
-NOBODY = "nobody" if os.geteuid() == 0 else None  # neither PostgreSQL nor PgBouncer runs as root
+NOBODY = "nobody" if os.geteuid() == 0 else None  # PostgreSQL and PgBouncer refuse to run as root
 
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Cluster:
-    """A PostgreSQL server that the test may kill; it listens on the loopback and trusts everyone."""
+    """A PostgreSQL server that a test may kill. It listens on the loopback and needs no passwords."""
 
     def __init__(self, version: str, folder: Path) -> None:
-        self.binaries = BINARIES.get(version) or Path(version)  # or where its programs are
+        self.binaries = BINARIES.get(version) or Path(version)  # or the folder of its programs
         self.folder, self.data = folder, folder / "data"
-        account(self.data, self.binaries)  # which lets others reach the programs
+        account(self.data, self.binaries)  # lets other users execute the programs
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         shutil.chown(folder, NOBODY or os.geteuid())
@@ -49,7 +49,7 @@ class Cluster:
         return psycopg.connect(self.conninfo(database), autocommit=True)
 
     def start(self, **settings: object) -> None:
-        """Start it and wait until it takes connections."""
+        """Start the server and wait until it accepts connections."""
         settings |= {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": ""}
         options = [f"--{name}={value}" for name, value in settings.items()]
         deadline = time.monotonic() + 300
@@ -61,17 +61,17 @@ class Cluster:
                 with suppress(psycopg.OperationalError), self.connect():
                     return
                 time.sleep(0.02)  # starting up
-            time.sleep(0.1)  # the killed one's processes still hold its memory
+            time.sleep(0.1)  # processes of the killed server still hold its shared memory
         raise AssertionError((self.folder / "log").read_text())
 
     def end(self, how: signal.Signals) -> None:
-        """SIGKILL; SIGINT is a fast shutdown, SIGQUIT an immediate one."""
+        """End the server: SIGINT is a fast shutdown, SIGQUIT an immediate one, SIGKILL a crash."""
         assert self.process
         self.process.send_signal(how)
         self.process.wait(60)
 
     def migrated(self, database: str = "tasks") -> str:
-        """Make a database to serve from."""
+        """Create a migrated database and allow tasks_api to log in; return its name."""
         with self.connect() as connection:
             connection.execute(f"create database {database}")
         migrations.migrate(self.conninfo(database))
@@ -82,7 +82,7 @@ class Cluster:
 
 @contextmanager
 def cluster(version: str, parent: Path | None = None) -> Iterator[Cluster]:
-    """Make one; whatever becomes of it, it goes at the end."""
+    """Create a server, which the test starts. It is removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="faults", dir=parent))
     made = Cluster(version, folder)
     try:
@@ -98,11 +98,13 @@ class Network:
 
     def __init__(self, port: int) -> None:
         self.target, self.port = port, free_port()
-        self.delay = 0.0  # seconds that every piece takes
-        self.hanging = False  # nothing is passed on any more
-        self.cut: Callable[[bytes], bool] = lambda _: False  # pass this piece on, but no answer to it
+        self.delay = 0.0  # seconds by which each piece of data is delayed
+        self.hanging = False  # if set, no data is passed on
+        self.cut: Callable[[bytes], bool] = lambda _: (
+            False
+        )  # return True to pass this piece on without its response
         self.writers: set[asyncio.StreamWriter] = set()
-        self.unheard = asyncio.Event()  # an answer came that is not passed on
+        self.dropped = asyncio.Event()  # a response came that was not passed on
         self.started = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
@@ -149,18 +151,18 @@ class Network:
                     await asyncio.sleep(0.02)
                 if client and self.cut(piece):
                     self.writers.discard(client[0])
-                    self.unheard.clear()
+                    self.dropped.clear()
                     writer.write(piece)
-                    await self.unheard.wait()  # the server has done it, and its client does not hear of it
+                    await self.dropped.wait()  # the server has executed it, and the client gets no response
                     return
                 if writer in self.writers:
                     writer.write(piece)
                     await writer.drain()
                 else:
-                    self.unheard.set()
+                    self.dropped.set()
 
     def drop(self) -> None:
-        """Reset every connection there is."""
+        """Reset all connections."""
         self.loop.call_soon_threadsafe(self._reset)
 
     def _reset(self) -> None:
@@ -169,13 +171,13 @@ class Network:
 
 
 class Splitter(Network):
-    """A pooler that ends the transaction after every statement, and lets the client believe it was one."""
+    """A pooler that ends the transaction after each statement of a pipeline, unnoticed by the client."""
 
     async def _serve(self, client: Ends, server: Ends) -> None:
         (reader, writer), (upstream, onwards) = client, server
         size = await reader.readexactly(4)
-        onwards.write(size + await reader.readexactly(int.from_bytes(size) - 4))  # who logs in
-        inserted: list[bool] = []  # for each Sync: is it ours?
+        onwards.write(size + await reader.readexactly(int.from_bytes(size) - 4))  # the start-up message
+        inserted: list[bool] = []  # for each Sync: whether this pooler inserted it
 
         async def there() -> None:
             while True:
@@ -202,7 +204,7 @@ class Splitter(Network):
 
 @contextmanager
 def network(port: int, kind: type[Network] = Network) -> Iterator[Network]:
-    """Put a network in front of a port."""
+    """Run a proxy in front of a port."""
     made = kind(port)
     made.thread.start()
     assert made.started.wait(60)
@@ -228,7 +230,7 @@ max_client_conn = 1000
 default_pool_size = 2
 logfile = {folder}/log
 """
-# From 1.22 on it keeps prepared statements apart, unless it is told not to.
+# PgBouncer 1.22 and later support prepared statements, unless max_prepared_statements is 0.
 KEEPS_PREPARED = PGBOUNCER and not re.search(
     r"PgBouncer 1[.](1?\d|2[01])[.]", subprocess.check_output([PGBOUNCER, "--version"], text=True)
 )
@@ -238,7 +240,7 @@ KEEPS_PREPARED = PGBOUNCER and not re.search(
 def pgbouncer(
     postgres: Cluster, mode: str = "transaction", database: str = "tasks", prepared: int = 0
 ) -> Iterator[int]:
-    """Run the real PgBouncer over two connections to the server; yield its port."""
+    """Run PgBouncer with two connections to the server; yield its port."""
     folder, port = Path(tempfile.mkdtemp(prefix="pooler")), free_port()
     (folder / "users").write_text('"tasks_api" ""\n')
     (folder / "ini").write_text(
@@ -258,7 +260,7 @@ def pgbouncer(
 
 
 def connects(conninfo: str) -> bool:
-    """Return whether a database takes a connection."""
+    """Return whether a database accepts a connection."""
     with suppress(psycopg.OperationalError):
         psycopg.connect(conninfo).close()
         return True
@@ -266,7 +268,7 @@ def connects(conninfo: str) -> bool:
 
 
 def eventually(true: Callable[[], bool], seconds: float = 60) -> float:
-    """Wait until something is true; return the seconds it took. The limit is for machines that are busy."""
+    """Wait until a condition is true; return the seconds it took. The limit is long for busy machines."""
     began = time.monotonic()
     while not true():
         assert time.monotonic() - began < seconds, "it never came true"

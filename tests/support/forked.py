@@ -1,4 +1,4 @@
-"""A process that serves, forked from one that has imported the application already."""
+"""A server process, forked from a process that has already imported the application."""
 
 import os
 import signal
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 class Forked(ForkServerProcess):
-    """With the methods that subprocess.Popen has besides those of multiprocessing."""
+    """A multiprocessing process with some of the methods of subprocess.Popen."""
 
     def poll(self) -> int | None:
         return self.exitcode
 
     def wait(self, timeout: float) -> int:
         self.join(timeout)
-        assert self.exitcode is not None, f"it runs on after {timeout} s"
+        assert self.exitcode is not None, f"it still runs after {timeout} s"
         return self.exitcode
 
     def send_signal(self, how: signal.Signals) -> None:
@@ -29,13 +29,13 @@ class Forked(ForkServerProcess):
 
 
 def preload() -> None:
-    """Begin to import the application; no test waits for it."""
+    """Start to import the application in the fork server, in the background."""
     forkserver.set_forkserver_preload(["app.server.run"])
     forkserver.ensure_running()
 
 
 def serve(environment: dict[str, str], folder: str, max_age: int, max_wait: int) -> None:
-    """Be the process that `python -m app run` would be."""
+    """Do in the forked process what `python -m app run` does."""
     from app.api import health  # noqa: PLC0415 - imported before the fork
     from app.postgres import fair_queue  # noqa: PLC0415
     from app.server import run  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Holes that are planted for a while."""
+"""Temporary holes in the isolation of users."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from conftest import Server
 
 @contextmanager
 def planted(server: Server, database: str, *holes: str) -> Iterator[psycopg.Connection]:
-    """Plant holes for a while, and let somebody else look at the database meanwhile."""
+    """Run statements that make holes in a transaction; yield its connection, and roll back."""
     with server.connect(database) as owner, owner.transaction(force_rollback=True):
         for hole in holes:
             owner.execute(hole.encode())

@@ -1,4 +1,4 @@
-"""An issuer of tokens on loopback that can be slow, lie and break; and the verifier, outside any server."""
+"""An issuer of tokens on the loopback that can fail in several ways, and the verifier without a server."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ def as_jwk(key: Any, algorithm: str, **members: object) -> dict[str, Any]:
 
 
 def certificate(folder: Path, host: str = "localhost") -> Path:
-    """One for this host, and its key, in a file."""
+    """Return a PEM file with a self-signed certificate for this host and its key."""
     private, name = new_key("ES256"), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
     signed = (
@@ -59,14 +59,14 @@ def certificate(folder: Path, host: str = "localhost") -> Path:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as the issuer is told to."""
+    """Handles requests with the current behaviour of the issuer."""
 
     issuer: "Issuer"
 
     def do_GET(self) -> None:
         self.issuer.fetches += 1
         self.issuer.asked.append(self.path)
-        with suppress(OSError):  # who asked went away
+        with suppress(OSError):  # the client closed the connection
             self.issuer.behave(self)
         self.close_connection = True
 
@@ -107,7 +107,7 @@ class Issuer:
         handler.answer(json.dumps({"keys": self.published}).encode())
 
     def break_down(self, _: Handler | None = None) -> None:
-        """From now on connections end without an answer."""
+        """Close all connections without a response from now on."""
         self.behave = self.break_down
 
     def recover(self) -> None:
@@ -115,12 +115,12 @@ class Issuer:
 
     def sign(self, kid: str, header: dict[str, Any] | None = None, **claims: object) -> str:
         algorithm, private = self.keys[kid]
-        payload = json.dumps(usual(self.url) | claims).encode()  # PyJWT itself would refuse some claims
+        payload = json.dumps(usual(self.url) | claims).encode()  # PyJWT would refuse to encode some claims
         return jwt.PyJWS().encode(payload, private, algorithm, {"kid": kid} | (header or {}))
 
 
 def usual(issuer: str) -> dict[str, Any]:
-    """Claims with which nothing is wrong."""
+    """Return valid claims."""
     now = int(time.time())
     return {"sub": "alice", "iat": now, "exp": now + 900, "iss": issuer, "aud": ME}
 
@@ -137,13 +137,13 @@ def issuing() -> Iterator[Issuer]:
         try:
             yield issuer
         finally:
-            issuer.over.set()  # ends those that are slow
+            issuer.over.set()  # ends slow handlers
             server.shutdown()
             thread.join()
 
 
 class Verifier:
-    """What every request asks, in an event loop that runs while it is asked."""
+    """Verifies tokens as each request does, in an event loop that only runs during a call."""
 
     def __init__(self, runner: asyncio.Runner, tokens: Tokens) -> None:
         self.runner, self.tokens = runner, tokens
@@ -159,7 +159,7 @@ class Verifier:
         return self.run(self.tokens.user(token))
 
     async def answered(self, token: str) -> str | int:
-        """The user, or the status of the refusal."""
+        """Return the user, or the status of the error response."""
         try:
             return await self.tokens.user(token)
         except Problem as problem:
@@ -175,7 +175,7 @@ class Verifier:
         return self.run(together())
 
     def detail(self, token: str) -> str:
-        """What a refusal says."""
+        """Return the detail of the error response."""
         try:
             user = self.user(token)
         except Problem as problem:
@@ -186,16 +186,16 @@ class Verifier:
         self.run(asyncio.sleep(seconds))
 
     def until(self, true: Callable[[], bool]) -> None:
-        """Let the keys be refreshed until something is true."""
+        """Run the event loop, which refreshes the keys, until a condition is true."""
         until = time.monotonic() + 60
         while not true():
-            assert time.monotonic() < until, "it never came true"
+            assert time.monotonic() < until, "the condition never became true"
             self.wait(0.02)
 
 
 @contextmanager
 def verifying() -> Iterator[Verifier]:
-    """Verify as the environment says."""
+    """Yield a verifier with the settings of the environment."""
     settings = load(TokenSettings)
     with asyncio.Runner() as runner:
 

@@ -1,4 +1,4 @@
-"""What the chaos shares: a client that speaks just enough HTTP, and the report."""
+"""Shared by the fault tests: a small HTTP client and the report."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ MARK = "a text that no log may hold"
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer, and the seconds it took."""
+    """A response, and the seconds that it took."""
 
     status: int
     headers: dict[str, str]
@@ -25,19 +25,19 @@ class Answer:
 
     @property
     def sound(self) -> bool:
-        """Tell whether an error has the contract's form."""
-        if self.status < 400 or "x-request-id" not in self.headers:  # the parser's own refusal is exempt
+        """Return whether an error response has the form that the contract promises."""
+        if self.status < 400 or "x-request-id" not in self.headers:  # refusals by the HTTP parser are exempt
             return self.status < 500
         if self.headers.get("content-type") != "application/problem+json":
             return False
         if self.status == 503 and "retry-after" not in self.headers:
             return False
-        told = self.method == "HEAD" or json.loads(self.body)["status"] == self.status
-        return self.status != 500 and bool(told)
+        matches = self.method == "HEAD" or json.loads(self.body)["status"] == self.status
+        return self.status != 500 and bool(matches)
 
 
 class Client:
-    """One connection that is kept alive and made anew when it breaks."""
+    """A client with one connection, which it opens again when it breaks."""
 
     def __init__(self, port: int, user: str = "", token: str = "") -> None:
         self.port, self.base, self.token = port, f"/api/{quote(user, safe='')}/tasks", token
@@ -57,7 +57,7 @@ class Client:
         ).encode()
 
     async def ask(self, method: str, path: str = "", value: object = None, **headers: str) -> Answer:
-        """Ask below /api/{user}/tasks; raise OSError where the connection breaks before the answer."""
+        """Send a request below /api/{user}/tasks; raise OSError if the connection breaks."""
         body = b"" if value is None else json.dumps(value).encode()
         return await self.send(self.head(method, self.base + path, len(body), **headers) + body, method)
 
@@ -78,7 +78,7 @@ class Client:
 
     async def _answer(self, reader: asyncio.StreamReader, method: str, began: float) -> Answer:
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        if lines[0].startswith("HTTP/1.1 100"):  # go on, as was asked for
+        if lines[0].startswith("HTTP/1.1 100"):  # 100 Continue
             return await self._answer(reader, method, began)
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:-2])}
         status = int(lines[0].split()[1])
@@ -98,7 +98,7 @@ class Client:
 
 @dataclass
 class Report:
-    """What was injected, what was seen, and what must be nought."""
+    """The injected faults, their effects, and counts that must be zero."""
 
     rows: list[tuple[str, str]] = field(default_factory=list)
     total: Counter[str] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""Node's programs and Chromium, as make e2e runs them."""
+"""Runs Node's programs and finds Chromium, for make e2e."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ BUILT = E2E / "node_modules" / ".built"
 
 
 def run(*command: str | Path, within: Path = E2E, seconds: int = 180, **environment: str) -> str:
-    """Run a program of npm's or of PATH; return what it prints."""
+    """Run a program of npm or of PATH; return its output."""
     BUILT.mkdir(exist_ok=True)
     places = (E2E / "node_modules" / ".bin", Path(sys.executable).parent, os.environ["PATH"])
     programs = os.pathsep.join(map(str, places))
@@ -32,20 +32,20 @@ def run(*command: str | Path, within: Path = E2E, seconds: int = 180, **environm
 
 
 def bundle(source: str, *options: str) -> Path:
-    """Compile a TypeScript file and what it imports of ours; return the result."""
+    """Bundle a TypeScript file with the files that it imports; return the file that was written."""
     built = BUILT / Path(source).with_suffix(".mjs").name
     run("esbuild", source, "--bundle", "--format=esm", "--log-level=warning", f"--outfile={built}", *options)
     return built
 
 
 def for_node(source: str) -> Path:
-    """Compile it for Node."""
+    """Bundle a TypeScript file for Node, without npm packages."""
     return bundle(source, "--platform=node", "--packages=external")
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Whichever Chromium there is."""
+    """The path of Chromium."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         path = shutil.which(name)
         if path and subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:

@@ -1,4 +1,4 @@
-"""The real nginx with the configuration that app/server/deploy has to copy."""
+"""nginx with the configuration in app/server/deploy."""
 
 import shutil
 import subprocess
@@ -18,14 +18,15 @@ TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 def program(name: str) -> str:
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    return found or pytest.skip(
-        f"{name.upper()} IS NOT INSTALLED: what it would say of {DEPLOY} WAS NOT TRIED"
-    )
+    return found or pytest.skip(f"{name.upper()} IS NOT INSTALLED: {DEPLOY} WAS NOT TESTED WITH IT")
 
 
 @contextmanager
 def nginx(first: int, second: int | None = None, replaced: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Run it in front of the APIs at two ports, or at one and one that refuses; yield its address."""
+    """Run nginx in front of APIs at two ports; yield its URL.
+
+    Without `second` the second port refuses connections.
+    """
     command, port, folder = program("nginx"), free_port(), Path(tempfile.mkdtemp(prefix="nginx"))
     block = (DEPLOY / "nginx.conf").read_text()
     for given, here in {

@@ -1,13 +1,13 @@
-"""Sockets with small buffers in the kernel: what a client does not read stays in the server, anywhere."""
+"""Sockets with small kernel buffers, so that data that a client does not read stays in the server process."""
 
 import asyncio
 import socket
 
-BUFFER = 65536  # bytes; a socket that is given no size takes megabytes, as the system is set
+BUFFER = 65536  # bytes; the default can be megabytes
 
 
 def listening() -> socket.socket:
-    """Listen on the loopback; accepted sockets inherit the size (tcp(7))."""
+    """Bind a socket to the loopback. Accepted sockets inherit the buffer size (tcp(7))."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     made.bind(("127.0.0.1", 0))
@@ -15,7 +15,7 @@ def listening() -> socket.socket:
 
 
 async def connect(address: tuple[str, int]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect as a client that reads no more than it is asked to."""
+    """Connect as a client that does not read ahead."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
     made.setblocking(False)
@@ -24,6 +24,9 @@ async def connect(address: tuple[str, int]) -> tuple[asyncio.StreamReader, async
 
 
 async def turns(number: int = 40) -> None:
-    """Let the event loop look for input so often, which a busy machine cannot skip as it can a time."""
+    """Let the event loop poll for input this many times.
+
+    A number of polls is reliable on a busy machine; a time is not.
+    """
     for _ in range(number):
         await asyncio.sleep(0.003)

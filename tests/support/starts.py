@@ -1,4 +1,4 @@
-"""The application in the process of the test, where a process of its own would add nothing."""
+"""Runs the application in the process of the test."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from app import main
 
 @asynccontextmanager
 async def served() -> AsyncIterator[httpx.AsyncClient]:
-    """Serve as the environment says, as any ASGI server may; yield a client."""
+    """Run the application with the settings of the environment, without a server; yield a client."""
     app = main.create_app()
     async with main.lifespan(app) as state:
 
@@ -36,7 +36,7 @@ def start() -> None:
 
 
 def refusal() -> str:
-    """Start the application, which must refuse; return what a process would end with."""
+    """Start the application, which must fail; return the message that the process would print."""
     with pytest.raises(SystemExit) as refused:
         start()
     return str(refused.value)
