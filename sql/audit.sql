@@ -690,13 +690,14 @@ marked as materialized (
   cross join literal l
   cross join lateral (
     select lower(
-      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(r.raw,
+      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(r.raw,
         'pg_catalog\.', '', 'gi'),
         'E?''(?:' || coalesce(l.settings, '$') || ')''' || l.cast_to, '{setting}', 'gi'),
         'E?''request\.jwt\.[\w.]+''' || l.cast_to, '{other}', 'gi'),
         'E?''(?:' || l.claims || ')''' || l.cast_to, '{claim}', 'g'),
         'E?''(?:role|aal|aud|amr)''' || l.cast_to, '{key}', 'g'),
         'E?''[{]?(?:user_metadata|raw_user_meta_data)[^'']*''' || l.cast_to, '{written}', 'g'),
+        'E?''(?:service_role|supabase_admin)''' || l.cast_to, '{service}', 'g'),
         'E?''(?:' || l.roles || ')''' || l.cast_to, '{apirole}', 'g'),
         '(?<!'')''''(?!'')' || l.cast_to, '{blank}', 'g'),
         'E?''(?:[^'']|'''')*''' || l.cast_to || '|\$\w*\$(?:[^$]|\$\d)*\$\w*\$', '{k}', 'g'),
@@ -704,7 +705,7 @@ marked as materialized (
         '(?<![\w.$])\d+(?:\.\d+)?(?![\w$])', '{k}', 'g')) as text
   ) x
   cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(x.text, '\ytrue\y', '{yes}', 'g'), '\yfalse\y', '{no}', 'g'), '\ynull' || l.cast_to || '(?![\w])', '{null}', 'g') as text
+    select regexp_replace(regexp_replace(regexp_replace(x.text, '\ytrue\y', '{yes}', 'g'), '\yfalse\y', '{no}', 'g'), '(?<!\yis )(?<!\yis not )\ynull' || l.cast_to || '(?![\w])', '{null}', 'g') as text
   ) t
 ),
 
@@ -945,7 +946,8 @@ rule_text (step, pattern, word, needs) as materialized (
     ('\({claims} -> {\w+}\)', '{claims}', '{claims}'),
     ('\({claims} (?:->>|#>>) ' || l.claim || '\)', '{me}', '{claims}'),
     ('\({claims} (?:->>|#>>) {\w+}\)', '{token}', '{claims}'),
-    ('\({(?:token|me)} (?:=|= any) {(?:k|claim|key)}\)|\({k} = {(?:token|me)}\)|\({token} = any \(array\[{k}(?:, {k})*\]\)\)', '{staff}', '}'),
+    ('\({token} = {service}\)|\({service} = {token}\)', '{no}', '{service}'),
+    ('\({token} (?:=|= any) {(?:k|claim|key)}\)|\({k} = {token}\)|\({token} = any \(array\[{(?:k|service)}(?:, {(?:k|service)})*\]\)\)', '{staff}', '{token}'),
     -- the row
     ('\(storage\.foldername\((?:row\.)?name\)\)\[{k}\]|split_part\((?:row\.)?name, {k}, {k}\)', 'name', 'name'),
     ('(?<![\w$])\(((?:[\w$]+\.)?[\w$]+)\)::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '\1', ')::'),
@@ -982,6 +984,7 @@ rule_text (step, pattern, word, needs) as materialized (
     ('case when {own ([\w$]+)} then (?:{[^{}]*}|[\w$.]+)(?: else {(?:no|null)})? end', '{own \1}', 'case'),
     ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})+ else {own ([\w$]+)} end', '{own \1}', 'case'),
     ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null|ACC)})+(?: else {(?:no|null|ACC)})? end', '{mix}', 'case'),
+    ('\({(own [\w$]+|member|rank|mix|staff|parent|no)} = {yes}\)', '{\1}', '{yes}'),
     ('\({(own [\w$]+|member|rank|mix|staff|parent|no)} is true\)', '{\1}', ' is true'),
     ('\(not {no}\)', '{yes}', 'not {no}'),
     ('\(not {yes}\)', '{no}', 'not {yes}'),
@@ -1379,7 +1382,7 @@ lookup as materialized (
       join pg_attribute b on b.attname = a.attname and b.atttypid = a.atttypid
       where a.attrelid = r.oid and a.attnum > 0 and b.attnum > 0 and a.atttypid = 'text'::regtype
         and case when asked.is_tasks then b.attrelid in (select oid from known)
-          else b.attrelid in (select table_oid from owner_of) and a.attname not in ('name', 'title', 'description', 'code', 'label', 'slug', 'type', 'status', 'key', 'value', 'content') end
+          else b.attrelid in (select table_oid from owner_of) and a.attname not in ('id', 'name', 'title', 'description', 'code', 'label', 'slug', 'type', 'status', 'key', 'value', 'content', 'url', 'image', 'currency', 'metadata', 'color', 'icon') end
     )
 ),
 
@@ -1453,7 +1456,7 @@ deed as materialized (
   cross join literal l
   cross join lateral (values
     ('names', 'sets who the user is or how row security works: what follows runs as another',
-      c.body ~* format('set_config\s*\(\s*(''(%1$s|%2$s)''|[^''\s])|(^|;|\y(begin|then|else|loop)\y)\s*set\s+((local|session)\s+)?(%1$s|%2$s|session\s+authorization)\y',
+      c.body ~* format('set_config\s*\(\s*(''(%1$s|%2$s)''(?!\s*,\s*''''\s*,)|[^''\s])|(^|;|\y(begin|then|else|loop)\y)\s*set\s+((local|session)\s+)?(%1$s|%2$s|session\s+authorization)\y',
         coalesce(l.settings, '$'), 'role|session_authorization|row_security|session_replication_role')),
     ('keeps', 'leaves something in the session, which a pool hands to the next user: a temporary table, or a setting that outlives the transaction',
       c.body ~* '\ycreate\s+(local\s+|global\s+)?temp(orary)?\s+(table|view|sequence)\y(?!.*\yon\s+commit\s+drop\y)|\yinto\s+temp(orary)?\y|set_config\s*\([^()]*(\([^()]*\)[^()]*)*,\s*(false|''f(alse)?'')\s*\)'),
@@ -1835,7 +1838,8 @@ filtered_view as materialized (
       and not exists (select from pg_options_to_table(c.reloptions) o where o.option_name = 'check_option') as is_letter_box
   from verdict v
   join pg_class c on c.oid = v.oid
-  where v.kind = 'view' and v.word ~ ' where {(?:own|has|linked|ranked|member)[^{}]*}' and v.word !~ ' (?:union|except|intersect|left join|right join|full join) '
+  where v.kind = 'view' and v.word ~ ' where {(?:own|has|linked|ranked|member)[^{}]*}' and v.word !~ ' (?:union|except|intersect|left join|right join|full join) |{list'
+    and (select count(distinct b.oid) from borrowed b where b.reader = v.oid and b.is_past) < 2
 ),
 
 view as materialized (
@@ -1935,7 +1939,7 @@ policy as materialized (
   join policies p on p.oid = j.oid
   join policy_remedy m on m.oid = j.oid
   left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as u (privilege, cmd) on u.cmd = j.cmd
-  where j.polpermissive and (not j.is_held or j.word = '{staff}')
+  where j.polpermissive and (not j.is_held or j.seen ~ 'staff')
     and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
     and not (r.oid in (select oid from lookup) and j.cmd = 'r')
     and not (r.oid in (select oid from lookup) and j.polcmd = '*')
@@ -1986,7 +1990,8 @@ team_membership (severity, object, finding, remedy) as materialized (
     join clause k on k.polrelid = t.relid and k.polpermissive and k.clause = 'with check' and k.cmd = case g.privilege when 'INSERT' then 'a' else 'w' end
     where g.classid = 'pg_class'::regclass and g.objid = t.relid and g.privilege in ('INSERT', 'UPDATE') and g.subid in (0, t.attnum)
       and k.word not in ('{no}', '{rank}', '{member}', '{list ranked}')
-      and k.text !~ ('(?<![\w$])(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || '(?![\w$(])')
+      -- to be compared with a constant, or not to be null, ties it to nobody
+      and regexp_replace(k.text, '(?<![\w$])(?:row\.)?(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || ' (?:is not null|(?:<>|>|>=|<|<=) {k})', '', 'g') !~ ('(?<![\w$])(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || '(?![\w$(])')
       and not exists (
         select from clause k2 where k2.polrelid = t.relid and not k2.polpermissive and k2.clause = 'with check' and k2.cmd = k.cmd and k2.is_for_api
           and k2.text ~ ('(?<![\w$])(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || '(?![\w$(])'))
@@ -2194,8 +2199,8 @@ unique_key as materialized (
       join pg_attribute a on a.attrelid = c.oid and a.attnum = x.indkey[p.place]
       left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
       where (c.oid not in (select oid from known) or c.relname not in (select relname from decided))
-        and (a.atttypid = 'uuid'::regtype or pg_get_expr(d.adbin, d.adrelid) ~* 'random|uuid|nanoid'
-          or (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~ 'nextval') and (not asked.is_tasks or (t.root not in (
+        and (a.atttypid = 'uuid'::regtype
+          or (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* 'nextval|random|uuid|nanoid') and (not asked.is_strict or (t.root not in (
               select objid from granted where privilege in ('INSERT', 'UPDATE') and subid = 0 and classid = 'pg_class'::regclass)
             and (t.root, a.attname) not in (
               select objid, column_name from granted where privilege in ('INSERT', 'UPDATE') and column_name is not null))))
@@ -2581,7 +2586,7 @@ security_definer as materialized (
   cross join apis
   cross join asked
   where not d.is_trigger
-    and (d.names is not null or d.is_dynamic or not d.has_path or d.oid not in (select oid from asking_function))
+    and (d.names is not null or d.is_dynamic or not d.has_path or not exists (select from asking_function f join clause j on j.text ~ ('(?<![\w.])' || f.name || '\(') where f.oid = d.oid))
   group by case when d.names is null and not d.is_dynamic then null else d.oid end, d.names, d.is_dynamic, d.is_safe, d.is_open, d.name, d.is_callable, w.place, w.way, w.more, w.unhook, w.hook, d.owner_name, d.has_path, d.is_migrated, apis.names
 ),
 
@@ -2822,8 +2827,10 @@ search_path as materialized (
   from path_danger p
   where p.wrong is not null and exists (select from path_danger e where e.is_effective and e.wrong is not null and e.rolname = p.rolname)
   union all
-  select 'hole', s.object, format('the search_path %s %s', s.value, min(w.wrong)), s.remedy
-  from set_here s
+  select 'hole', case when asked.is_tasks or count(distinct s.object) = 1 then min(s.object) else format('%s, and of %s more functions', min(s.object), count(distinct s.object) - 1) end,
+    format('the search_path %s %s', s.value, min(w.wrong)), string_agg(distinct s.remedy, ' ')
+  from asked
+  cross join set_here s
   cross join lateral (
     select btrim(e.part, ' "') as schema, e.step = count(*) over () as is_last
     from unnest(string_to_array(s.value, ',')) with ordinality as e (part, step)
@@ -2835,7 +2842,7 @@ search_path as materialized (
     select 'searches temporary objects before others: a temporary table can stand in for the real one' where e.schema = 'pg_temp' and not e.is_last
   ) w
   where s.name = 'search_path' and s.by_function
-  group by s.object, s.value, s.remedy
+  group by asked.is_tasks, case when asked.is_tasks then s.object end, s.value
   union all
   select case when asked.is_tasks then 'hole' else 'hint' end, format('%s on %s', s.oid::regprocedure, s.path),
     format('this function has the name of one of PostgreSQL''s own and takes PostgreSQL''s own types: on %s, the API''s statements call whichever fits them better', s.path),

@@ -206,3 +206,16 @@ grant insert on app.letter_box to tasks_api;
 -- exploit
 insert into app.letter_box (user_id, title, id, updated_at) values ('alice', 'forged', 5, now());
 select true;
+
+-- barrier view that filters another table: hole view app.half_filtered
+create view app.half_filtered with (security_barrier) as select u.id, t.user_id, t.title from app.users u cross join app.tasks t where u.id = app.current_user_id();
+grant select on app.half_filtered to tasks_api;
+-- exploit
+select attack.sees('app.half_filtered');
+
+-- barrier view with a sub-select of all: hole view app.with_best
+create view app.with_best with (security_barrier) as select u.id, (select max(t.title) from app.tasks t) as best from app.users u where u.id = app.current_user_id();
+grant select on app.with_best to tasks_api;
+-- exploit
+insert into app.users (id) values ('mallory') on conflict do nothing;
+select best = 'secret' from app.with_best;

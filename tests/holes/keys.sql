@@ -82,3 +82,10 @@ insert into app.words values ('secret');
 grant insert on app.words to tasks_api;
 -- exploit
 select attack.learns('23505', $$ insert into app.words values ('secret') $$);
+
+-- a random text that may be chosen: hole unique_key nicks_nick_key on app.nicks
+create table app.nicks (nick text not null default md5(random()::text) unique, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.nicks', 'select, insert (nick)');
+insert into app.nicks values ('secret', 'alice');
+-- exploit
+select attack.learns('23505', $$ insert into app.nicks (nick) values ('secret') $$);

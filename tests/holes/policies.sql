@@ -338,3 +338,9 @@ alter table app.tasks alter user_id set default 'alice';
 
 -- owner by default coalesced: warning owner_default app.idempotency_keys.user_id | alone
 alter table app.idempotency_keys alter user_id set default coalesce(app.current_user_id(), 'anonymous');
+
+-- a user who sees all: hole policy by_name on app.tasks
+create policy by_name on app.tasks for select to tasks_api using (user_id = app.current_user_id() or app.current_user_id() = 'admin');
+-- exploit
+select set_config('app.user_id', 'admin', true);
+select attack.sees('app.tasks');

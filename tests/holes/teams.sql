@@ -119,3 +119,13 @@ insert into app.cards values (1, 7);
 call attack.protect('app.cards', 'select', 'exists (select from app.decks d where d.deck_id = cards.deck_id and (d.user_id = app.current_user_id() or d.is_open))');
 -- exploit
 select exists (select from app.cards);
+
+-- a check that the column is there: hole membership app.squads.squad_id
+create table app.squads (squad_id bigint, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.squads', 'select, insert (squad_id)', 'user_id = app.current_user_id() and squad_id is not null');
+create table app.drills (id bigint, squad_id bigint not null);
+insert into app.drills values (1, 7);
+call attack.protect('app.drills', 'select', 'exists (select from app.squads s where s.squad_id = drills.squad_id and s.user_id = app.current_user_id())');
+-- exploit
+insert into app.squads (squad_id) values (7);
+select exists (select from app.drills);
