@@ -100,7 +100,7 @@ select 'secret' in (select app.every_title());
 
 -- guard by a function that null passes: hole security_definer app.whole_list()
 create table app.staff3 (user_id text collate "C" primary key, is_admin boolean);
-create function app.is_admin() returns boolean language sql stable security definer set search_path = pg_catalog as 'select is_admin from app.staff3 where user_id = app.current_user_id()';
+create function app.is_admin() returns boolean language sql stable as 'select is_admin from app.staff3 where user_id = app.current_user_id()';
 create function app.whole_list() returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$
 begin
   if not app.is_admin() then
