@@ -22,10 +22,10 @@ def git(*arguments: str) -> bytes:
 
 @pytest.fixture
 def previous(tmp_path: Path) -> Path:
-    """The code as it was before the newest migrations came to this branch."""
+    """The code as it was before the migration of the highest number came to this branch."""
     newest = git(
         *("log", "--first-parent", "-m", "--diff-filter=A", "--format=%H", "-1"),
-        *("--", "sql/migrations"),
+        *("--", f"sql/migrations/{max(file.name for file in ROOT.glob('sql/migrations/*.sql'))}"),
     )
     archive = git("archive", "--format=zip", f"{newest.decode().strip()}^1", "app", "sql") if newest else b""
     if not archive:
