@@ -33,7 +33,7 @@ migrations: $(READY) ## list the migrations, applied or pending
 	@$(TASKS) migrations
 
 audit: $(READY) ## report holes in the isolation of users; fail if there is one, to stop a deploy
-	@$(TASKS) audit
+	@$(TASKS) audit $(ARGS)
 
 prove: $(READY) ## try statements that must not reach other users' rows; fail if one does
 	@$(TASKS) prove

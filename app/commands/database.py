@@ -1,9 +1,11 @@
 """The commands that connect to a database: migrations on the owner's URL, reports on either URL."""
 
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import psycopg
 from pydantic import SecretStr
@@ -28,6 +30,24 @@ class OwnerSettings(Base):
 def run_as_owner(action: Callable[[str], None]) -> None:
     """Run a migration command on MIGRATION_DATABASE_URL."""
     action(_check_reachable("MIGRATION_DATABASE_URL", load(MigrationSettings).migration_database_url))
+
+
+def audit() -> None:
+    """Print the findings of audit.sql; exit with 0 if sound, 1 on a finding that fails, 2 if not judged."""
+    parser = ArgumentParser("python -m app audit", description=audit.__doc__)
+    parser.add_argument("--format", default="text", choices=["text", "json", "sarif", "markdown"])
+    parser.add_argument("--fail-on", default="hole", choices=["hole", "warning"], help="default: hole")
+    parser.add_argument(
+        "--baseline", type=Path, metavar="FILE", help="JSON of an earlier run, which may recur"
+    )
+    given = parser.parse_args(sys.argv[2:])
+    try:
+        report(lambda url: reports.audit(url, given.format, given.fail_on, given.baseline))
+    except SystemExit as end:
+        if isinstance(end.code, str):  # which would exit with 1
+            print(end.code, file=sys.stderr)
+            sys.exit(2)
+        raise
 
 
 def report(make: Callable[[str], reports.Report]) -> None:
@@ -64,7 +84,6 @@ def _check_reachable(setting: str, url: SecretStr) -> str:
 migrate = partial(run_as_owner, migrations.migrate)
 rollback = partial(run_as_owner, migrations.rollback)
 show = partial(run_as_owner, migrations.show)
-audit = partial(report, reports.audit)
 prove = partial(report, reports.prove)
 policies = partial(report, reports.policies)
 html_report = partial(report, page.report)

@@ -6,22 +6,24 @@ A report that is not sound ends the command with status 1, so that a deploy can 
 import json
 import re
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
+from pathlib import Path
 from textwrap import wrap
 from typing import Any, NamedTuple
 
 import psycopg
 
+from app.commands import findings
 from app.postgres.database import CITUS
-from app.postgres.safety import SQL, describe
+from app.postgres.safety import SQL
 
 ON_WORKERS = """
 select nodename || ':' || nodeport, success, result
 from run_command_on_workers('select json_agg(answer) from (' || %s || ') as answer')
 """
+FORMATS = {"text": findings.as_text, "json": findings.as_json, "markdown": findings.as_markdown}
 SHARD = re.compile(r"^(app\.(?:users|tasks|idempotency_keys))_\d+$")
 
 
@@ -39,21 +41,21 @@ class Report(NamedTuple):
     sound: bool
 
 
-def audit(conninfo: str) -> Report:
-    """Report the findings of audit.sql. The report is not sound if one of them is a hole."""
+def audit(conninfo: str, form: str = "text", fail_on: str = "hole", baseline: Path | None = None) -> Report:
+    """Report the findings of audit.sql.
+
+    The report is not sound if a finding that the baseline does not hold is as severe as `fail_on`.
+    """
     servers = run_everywhere(conninfo, "audit.sql")
-    findings = [
-        (f"{server}: {describe(*row)}".removeprefix(": "), row[0])
-        for server, table in servers.items()
-        for row in table.rows
-    ]
-    severities = Counter(severity for _, severity in findings)
-    holes = severities["hole"]
-    summary = f"{holes} holes, {severities['warning']} warnings"
-    summary += f", {severities['hint']} hints" if severities["hint"] else ""
-    summary += f", {severities['accepted']} accepted" if severities["accepted"] else ""
-    summary += f" on {len(servers)} servers" if len(servers) > 1 else ""
-    return Report("\n\n".join([*(text for text, _ in findings), summary]), sound=not holes)
+    found = findings.identify((server, row) for server, table in servers.items() for row in table.rows)
+    if baseline:
+        found = findings.compare(found, baseline)
+    summary = findings.summarize(found) + (f" on {len(servers)} servers" if len(servers) > 1 else "")
+    if form == "sarif":
+        text = findings.as_sarif(found, summary, compared=baseline is not None)
+    else:
+        text = FORMATS[form](found, summary)
+    return Report(text, sound=not findings.fails(found, fail_on))
 
 
 def prove(conninfo: str) -> Report:
@@ -106,6 +108,9 @@ def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[An
         ) as connection:
             connection.execute("set search_path = pg_catalog, pg_temp")
             connection.execute("set jit = off")
+            connection.execute(
+                "set audit.fail_on = ''"
+            )  # which would end audit.sql in an error instead of rows
             yield connection
     except psycopg.Error as error:
         raise SystemExit(f"{name}: {error.diag.message_primary or error}") from None

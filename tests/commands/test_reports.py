@@ -74,6 +74,7 @@ def test_an_audit_with_a_hole_fails_and_says_what_to_paste(
     blocks = capsys.readouterr().out.split("\n\n")
     assert blocks[0] == (
         "hole: some_check: app.tasks\n  Everybody reads it.\n    revoke all\n      on app.tasks from public;"
+        "\n  See sql/checks.md#some_check"
     )
     assert blocks[-1] == "1 holes, 1 warnings\n"
 
