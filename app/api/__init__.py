@@ -1,1 +1,1 @@
-"""The contract: what is asked and answered over HTTP, and the SQL behind it."""
+"""The HTTP contract: endpoints, their parameters, bodies and errors, and the SQL that they run."""

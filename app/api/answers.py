@@ -1,4 +1,4 @@
-"""Answers, and what the OpenAPI document says of them: their headers, and the problems of each route."""
+"""Responses with JSON, and the OpenAPI document's description of headers and problems."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,30 +13,30 @@ PRIVATE = {"Cache-Control": "private, no-cache"}
 BAD_REQUEST = 400
 
 HEADERS = {
-    "X-Request-ID": "The client's, or a new one.",
-    "ETag": "The task's version, quoted.",
-    "Location": "The new task.",
-    "Idempotency-Replayed": "`true` where the task was created by an earlier request.",
-    "Link": 'The next page, as `<...>; rel="next"`; absent on the last.',
-    "X-Total-Count": "With `count=true`, the number of tasks under the filter, on all pages.",
-    "WWW-Authenticate": "`Bearer`, and why the token was refused.",
-    "Retry-After": "Seconds.",
+    "X-Request-ID": "The request id that the client sent, or a new one.",
+    "ETag": "The task's version in double quotes.",
+    "Location": "The path of the new task.",
+    "Idempotency-Replayed": "`true` if an earlier request with the same key created the task.",
+    "Link": 'The URL of the next page, as `<...>; rel="next"`; absent on the last page.',
+    "X-Total-Count": "With `count=true`, the number of tasks that match the filter, on all pages together.",
+    "WWW-Authenticate": "`Bearer`, with the error if a token was sent and refused.",
+    "Retry-After": "Seconds to wait before a retry.",
 }
 OF_PROBLEM = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}
 
 
 def json_response(body: str, headers: Mapping[str, str], status: int = 200) -> Response:
-    """Answer with JSON as the database made it."""
+    """Return a response with the JSON text that the database made, or with an empty body."""
     return Response(body, status, {**PRIVATE, **headers}, "application/json" if body else None)
 
 
 def documented(status: int, description: str, *headers: str) -> Responses:
-    """Describe a success and the headers that it has besides X-Request-ID."""
+    """Describe a successful response and its headers other than X-Request-ID."""
     return {status: {"description": description, "headers": _headers(*headers)}}
 
 
 def problems(*statuses: int) -> Responses:
-    """Describe the problems that a route may answer with (RFC 9457)."""
+    """Describe the problems (RFC 9457) that a route may respond with."""
     return {
         status: {
             "description": TITLES[status],
@@ -55,7 +55,10 @@ def _headers(*names: str) -> dict[str, Any]:
 
 
 def as_problem_json(document: dict[str, Any]) -> dict[str, Any]:
-    """Give the problems in FastAPI's document their media type: it knows one for all answers of a route."""
+    """Set the media type of problems in the OpenAPI document.
+
+    FastAPI uses one media type for all responses of a route.
+    """
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, response in operation["responses"].items():

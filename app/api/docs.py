@@ -1,4 +1,4 @@
-"""The documentation page: Swagger UI's own files from a package, so that nothing foreign is loaded."""
+"""The documentation page: Swagger UI from a Python package, so that no file is loaded from a CDN."""
 
 from base64 import b64encode
 from functools import cache
@@ -37,16 +37,16 @@ POLICY = (
 
 @cache
 def read(name: str) -> tuple[bytes, str]:
-    """Return a file and its media type, read once.
+    """Return the content and the media type of a file, which is read once.
 
-    Starlette's FileResponse would serve any number of ranges, and send it in pieces by a thread: 4 ms of CPU
-    for whoever asks.
+    Starlette's FileResponse would read it in a thread for each request, at 4 ms of CPU, and serve any number
+    of ranges.
     """
     return (FOLDER / name).read_bytes(), guess_type(name)[0] or ""
 
 
 async def file(request: Request) -> Response:
-    """Serve one of its files, whole: Range may be ignored (RFC 9110, section 14.2)."""
+    """Serve one of the files. Range is ignored, which RFC 9110, section 14.2, allows."""
     if (name := request.path_params["name"]) not in FILES:
         raise Problem(404, "Path not found")
     content, media_type = read(name)
@@ -54,7 +54,7 @@ async def file(request: Request) -> Response:
 
 
 routes = [
-    Route("/", RedirectResponse("docs"), methods=["GET"]),  # for a person who has only the API's address
+    Route("/", RedirectResponse("docs"), methods=["GET"]),  # for a person who opens the URL of the API
     Route("/docs", HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY}), methods=["GET"]),
     Route("/docs/{name}", file),
 ]

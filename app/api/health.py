@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it should get requests."""
+"""Liveness (/health) and readiness (/ready)."""
 
 import asyncio
 from typing import Any
@@ -23,10 +23,10 @@ from app.postgres.database import Database
 from app.problems import Problem
 
 STATEMENTS = (GET_TASK, COUNT_TASKS, CREATE_TASK, CREATE_TASK_ONCE, CHANGE_TASK, TOGGLE_TASK, DELETE_TASK)
-MAX_AGE = 1  # seconds for which an answer is given again
-# Balancers ask less often than this within that time: a client that asks without a pause is given one.
+MAX_AGE = 1  # seconds for which the result of a check is used again
+# Requests in MAX_AGE seconds after which each further one is delayed by PAUSE. Load balancers stay below it.
 MAX_ASKED = 10
-PAUSE = 0.5  # seconds, which no balancer takes for an outage
+PAUSE = 0.5  # seconds; shorter than the time limits of load balancers
 
 Status = dict[str, str]
 OPEN: dict[str, Any] = {"security": []}
@@ -35,7 +35,7 @@ router = APIRouter(tags=["health"], route_class=Route)
 
 
 class Readiness:
-    """One check of the database at a time, its answer shared: however many ask, they take one connection."""
+    """Runs one check of the database at a time. Concurrent requests share its result and one connection."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -44,7 +44,7 @@ class Readiness:
         self.asked = 0
 
     async def check(self) -> None:
-        """Raise what the check under way finds, or a fresh one has found."""
+        """Raise the error of the running check, or of the last one if it is not older than MAX_AGE."""
         self.asked += 1
         if self.asked > MAX_ASKED:
             await asyncio.sleep(PAUSE)
@@ -52,7 +52,7 @@ class Readiness:
         if self.checking is None or (self.checking.done() and stale):
             self.checking, self.asked = asyncio.create_task(self._check()), 1
         if found := await asyncio.shield(self.checking):
-            raise found.with_traceback(None)  # else it would grow with each request
+            raise found.with_traceback(None)  # otherwise the traceback would grow with each request
 
     async def _check(self) -> Exception | None:
         try:
@@ -70,29 +70,29 @@ class Readiness:
 @router.get(
     "/health",
     operation_id="get_health",
-    summary="Does the process live?",
+    summary="Liveness",
     response_model=Status,
-    responses=documented(200, "It lives."),
+    responses=documented(200, "The process is alive."),
     openapi_extra=OPEN,
 )
 async def health(request: Request) -> Response:
-    """Asks neither the database nor for a token."""
+    """Returns 200 while the process serves requests. It does not use the database, and needs no token."""
     return JSONResponse({"status": "healthy", "version": request.app.version})
 
 
 @router.get(
     "/ready",
     operation_id="get_ready",
-    summary="Should it get requests?",
+    summary="Readiness",
     response_model=Status,
-    responses=documented(200, "It should.") | problems(503),
+    responses=documented(200, "The process is ready for requests.") | problems(503),
     openapi_extra=OPEN,
 )
 async def ready(request: Request) -> Response:
-    """Asks whether the database answers, is migrated, keeps row security active, and grants what is needed.
+    """Checks that the database is reachable and migrated, and that row security and grants are right.
 
-    At most once a second; in between, the last answer is given again. It writes nothing, so that a full
-    disk is only noticed where a request writes.
+    The check runs at most once a second; the result is used for all requests in between. It writes nothing,
+    so it does not notice a full disk.
     """
     await request.state.readiness.check()
     return JSONResponse({"status": "ready"})

@@ -1,4 +1,9 @@
-"""Pages of tasks by keyset: each starts after the row that the one before it ended with."""
+"""Keyset pagination: a page starts after the last row of the page before.
+
+Pages neither repeat nor skip a task whose place in the order stays the same, and in a list by creation page
+1,000 costs as much as page 1. The cursor holds the sort key and the id of the last row. It is not signed: a
+forged cursor only chooses another start within the user's own tasks.
+"""
 
 import json
 import re
@@ -21,16 +26,16 @@ from pydantic import (
 from app.api.schemas import EDGES, LOCAL_TIME, NO_NUL, STATUSES, AnyCase, LocalTime, Text, Word
 from app.problems import Invalid
 
-# As to_json writes it. PostgreSQL would take much more for a time: now, infinity, any zone.
+# The format of to_json. PostgreSQL itself would accept more, such as now, infinity and any time zone.
 TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?\+00:00")
-MAX_SEARCH_LENGTH = 100  # the worst text to find takes as many steps for each character looked through
+MAX_SEARCH_LENGTH = 100  # the cost of the worst search grows with this length
 
 Sort = Literal["created", "updated", "title", "priority", "due_date", "status"]
 Order = Literal["asc", "desc"]
 Status = Literal["all", "pending", "completed"]
-ASCENDING = {"title", "due_date", "status"}  # where no order is given
+ASCENDING = {"title", "due_date", "status"}  # the default order of these is asc
 
-# Other clients' words for a sort and a status, and other parameters that mean one.
+# Values that other clients send for sort and status, and for `completed`, which means a status.
 SORTS = {
     "created_at": "created",
     "createdAt": "created",
@@ -43,36 +48,37 @@ SORTS = {
 }
 WORDS = {word: "completed" if completed else "pending" for word, completed in STATUSES.items()}
 COMPLETED = {"true": "completed", "false": "pending"}
-# They would get page 1 for ever.
+# Offset pagination is refused beyond the first page. If it were ignored, clients would get page 1 for ever.
 FIRST_PAGES = {"skip": ("0",), "offset": ("0",), "page": ("0", "1")}
 
 
 def _time_stamp(value: str) -> str:
     if not TIMESTAMP.fullmatch(value):
-        raise ValueError("is no time stamp")
+        raise ValueError("is not a time stamp")
     datetime.fromisoformat(value)
     return value
 
 
-def _as_answered(value: str) -> str:
+def _in_response_format(value: str) -> str:
     if len(value) != len("YYYY-MM-DDTHH:MM:SS"):
-        raise ValueError("is not in full")
+        raise ValueError("is not in the format of a response")
     return value
 
 
-# The member of a task that it is sorted by, besides its id, and its type.
+# For each sort, the member of the task that a cursor holds, and its type. The sort `created` needs only the
+# id.
 KEYS: dict[Sort, tuple[str, TypeAdapter[Any]]] = {
     "updated": ("updated_at", TypeAdapter(Annotated[str, AfterValidator(_time_stamp)])),
     "title": ("title", TypeAdapter(Text)),
     "priority": ("priority", TypeAdapter(Word)),
-    "due_date": ("due_date", TypeAdapter(Annotated[LocalTime, BeforeValidator(_as_answered)] | None)),
+    "due_date": ("due_date", TypeAdapter(Annotated[LocalTime, BeforeValidator(_in_response_format)] | None)),
     "status": ("status", TypeAdapter(Literal["pending", "completed"])),
 }
 NO_KEY = TypeAdapter(None)
 
 
 class Cursor(BaseModel, strict=True):
-    """The last row of a page, and the ordering it was the last of."""
+    """The sort key and the id of the last row of a page, and the ordering of the list."""
 
     sort: Sort
     order: Order
@@ -80,14 +86,14 @@ class Cursor(BaseModel, strict=True):
     id: Annotated[int, Field(ge=1, lt=2**63)]
 
     @model_validator(mode="after")
-    def _has_a_key_of_its_sort(self) -> Self:
+    def _check_key(self) -> Self:
         adapter = KEYS[self.sort][1] if self.sort in KEYS else NO_KEY
         adapter.validate_python(self.key, strict=True)
         return self
 
 
 def _digits(value: object) -> object:
-    """Take a number for one only where it is written as one: Pydantic would read 1_0 and 10.0 too."""
+    """Refuse numbers that are not written in digits: Pydantic would accept 1_0 and 10.0."""
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise ValueError("must be an integer")
     return value
@@ -100,19 +106,19 @@ def _boolean(value: object) -> object:
 
 
 def _anything(value: object) -> object:
-    """Take what other clients send for no filter as none."""
+    """Return None for values that other clients send instead of leaving the filter out."""
     return None if isinstance(value, str) and value.lower() in ("", "all") else value
 
 
 def _array(value: str) -> str:
-    """Write comma-separated tags as an array of PostgreSQL (8.15.6); nothing if they filter nothing."""
+    """Return comma-separated tags as an array literal (PostgreSQL, 8.15.6), or "" if there is no filter."""
     tags = [tag for part in value.split(",") if (tag := EDGES.sub("", part))]
     quoted = ['"{}"'.format(tag.replace("\\", "\\\\").replace('"', '\\"')) for tag in tags]
     return "" if tags in ([], ["all"]) else f"{{{','.join(quoted)}}}"
 
 
 def _or(*names: str) -> Any:  # noqa: ANN401 - as Field's own
-    """Give a parameter other clients' names for it, of which its own wins."""
+    """Accept several names for a parameter. The first one has precedence."""
     return Field(validation_alias=AliasChoices(*names))
 
 
@@ -120,18 +126,18 @@ LOCAL = WithJsonSchema({"type": "string", "pattern": f"^{LOCAL_TIME}$"})
 
 
 class Page(BaseModel, frozen=True):
-    """The parameters of a listing."""
+    """The query parameters of a list of tasks."""
 
     status: Annotated[
         Status,
         BeforeValidator(lambda value: WORDS.get(value, value)),
-        Field(description="Which tasks to list; `completed=true` and `false` mean the same."),
+        Field(description="The status of the tasks; `completed=true` or `false` has the same effect."),
     ] = "all"
     priority: Annotated[
         Word | None,
         AnyCase,
         BeforeValidator(_anything),
-        Field(description="Of which priority; `all` or nothing for any."),
+        Field(description="The priority of the tasks; `all` or an empty value for any."),
         WithJsonSchema({"type": "string", "enum": [*get_args(Word), "all", ""]}),
     ] = None
     category: Annotated[
@@ -145,28 +151,26 @@ class Page(BaseModel, frozen=True):
         AfterValidator(_array),
         _or("tags", "tag"),
         Field(
-            description="Tags, with commas between them, all of which a task has; `all` or nothing for any. "
-            "`tag` means the same.",
+            description="Comma-separated tags: lists tasks that have all of them; `all` or an empty value "
+            "for any. `tag` means the same.",
             json_schema_extra={"pattern": NO_NUL},
         ),
     ] = ""
     due_before: Annotated[
         LocalTime | None,
-        Field(
-            description="A date or local time that the due date is before; tasks without one are left out."
-        ),
+        Field(description="A date or local time: lists tasks that are due before it."),
         LOCAL,
     ] = None
     due_after: Annotated[
         LocalTime | None,
-        Field(description="A date or local time from which the due date is; tasks without one are left out."),
+        Field(description="A date or local time: lists tasks that are due at or after it."),
         LOCAL,
     ] = None
     search: Annotated[
         Text,
         _or("search", "q"),
         Field(
-            description="A part of the title or description, in any case; empty for none. `q` means it, too.",
+            description="Text in the title or description, in any case; empty for none. `q` means the same.",
             max_length=MAX_SEARCH_LENGTH,
             json_schema_extra={"pattern": NO_NUL},
         ),
@@ -176,7 +180,7 @@ class Page(BaseModel, frozen=True):
         BeforeValidator(lambda value: SORTS.get(value, value)),
         _or("sort", "sort_by"),
         Field(
-            description="What to order by: titles by code point, priorities by rank, no due date last. "
+            description="The sort key: titles by code point, priorities by rank, no due date last. "
             "`sort_by` means the same."
         ),
     ] = "created"
@@ -184,30 +188,32 @@ class Page(BaseModel, frozen=True):
         Order | None,
         _or("order", "sort_order"),
         Field(
-            description="The direction: if it is absent, asc for title, due_date and status, else desc. "
+            description="The direction. The default is asc for title, due_date and status, else desc. "
             "`sort_order` means the same."
         ),
         WithJsonSchema({"type": "string", "enum": ["asc", "desc"]}),  # a query has no null
     ] = None
-    limit: Annotated[int, Field(description="How many at most.", ge=1, le=1000), BeforeValidator(_digits)] = (
-        1000
-    )
+    limit: Annotated[
+        int,
+        Field(description="The maximum number of tasks on the page.", ge=1, le=1000),
+        BeforeValidator(_digits),
+    ] = 1000
     count: Annotated[
-        bool, BeforeValidator(_boolean), Field(description="Whether `X-Total-Count` should be answered.")
+        bool, BeforeValidator(_boolean), Field(description="Whether the response has `X-Total-Count`.")
     ] = False
     cursor: Annotated[
         str | None,
-        Field(description="Where to go on: from the Link header of the page before."),
+        Field(description="The start of the page, from the Link header of the page before."),
         WithJsonSchema({"type": "string"}),
     ] = None
 
     @model_validator(mode="before")
     @classmethod
     def _translate(cls, given: dict[str, str]) -> dict[str, str]:
-        """Refuse pages that are counted; take `completed` for a status, which wins where both are sent."""
+        """Refuse offset pagination, and translate `completed` to `status` if that is not sent."""
         for name, first in FIRST_PAGES.items():
             if given.get(name, "0") not in first:
-                raise Invalid((name, "is no parameter here; the Link header leads to the next page"))
+                raise Invalid((name, "is not supported; the Link header leads to the next page"))
         if "completed" in given and "status" not in given:
             if given["completed"] not in COMPLETED:
                 raise Invalid(("completed", "must be true or false"))
@@ -216,11 +222,11 @@ class Page(BaseModel, frozen=True):
 
     @property
     def ordering(self) -> tuple[Sort, Order]:
-        """What is sorted by, and in which direction."""
+        """The sort key and the direction."""
         return self.sort, self.order or ("asc" if self.sort in ASCENDING else "desc")
 
     def after(self) -> Cursor | None:
-        """Return the row to go on from; raise Invalid for a forged cursor, or one of another ordering."""
+        """Return the cursor, if any; raise Invalid if it is malformed or belongs to another ordering."""
         if self.cursor is None:
             return None
         try:
@@ -233,12 +239,15 @@ class Page(BaseModel, frozen=True):
 
 
 def _stray_cursor() -> Invalid:
-    """Return a new exception each time: one that is kept and raised again keeps every frame it passed."""
+    """Return a new exception. A shared one would keep a reference to each frame that it passed."""
     return Invalid(("cursor", "was not issued for this ordering"))
 
 
 def next_page(query: str, path: str, page: Page, last: str) -> str:
-    """Make the Link (RFC 8288) to the page after the row `last`, every other parameter kept."""
+    """Return the value of Link (RFC 8288) for the next page.
+
+    `last` is the JSON text of the last task on this page. All other parameters of `query` are kept.
+    """
     task = json.loads(last)
     sort, order = page.ordering
     key = task[KEYS[sort][0]] if sort in KEYS else None

@@ -1,4 +1,4 @@
-"""What a request's header fields say of the one task it is for (RFC 9110, section 13)."""
+"""Task ids, entity tags and preconditions (RFC 9110, section 13), and idempotency keys."""
 
 import re
 from collections.abc import Iterable
@@ -11,38 +11,41 @@ from app.api.edge import decoded
 
 INTEGER = re.compile("-?[0-9]+")
 BIGINT = re.compile("[0-9]{1,18}")
-MEMBER = re.compile('(?:W/)?"[^"]*"[^,]*|[^,\\s][^,]*')  # of a list of entity tags, which may hold commas
+# One member of a list of entity tags. An entity tag may hold commas.
+MEMBER = re.compile('(?:W/)?"[^"]*"[^,]*|[^,\\s][^,]*')
 
 
 def _task_id(given: str) -> int:
-    """Read an id, as 0, which no task has, where it is negative or too large for the database."""
+    """Parse an id. Return 0, which no task has, if it is negative or too large for the database."""
     if not INTEGER.fullmatch(given := decoded(given)):
         raise ValueError("must be an integer")
     return int(given) if BIGINT.fullmatch(given) else 0
 
 
-TaskId = Annotated[int, BeforeValidator(_task_id), Path(description="The task.")]
+TaskId = Annotated[int, BeforeValidator(_task_id), Path(description="The id of the task.")]
 
 TEXT = WithJsonSchema({"type": "string"})
 Lines = list[str] | None  # of a header field
 IfMatch = Annotated[
-    Lines, TEXT, Header(alias="If-Match", description="Only if the task has one of these versions.")
+    Lines, TEXT, Header(alias="If-Match", description="Change the task only if it has one of these ETags.")
 ]
 IfNoneMatch = Annotated[
-    Lines, TEXT, Header(alias="If-None-Match", description="Only if it has none of these.")
+    Lines,
+    TEXT,
+    Header(alias="If-None-Match", description="Respond with 304 if the task has one of these ETags."),
 ]
 IdempotencyKey = Annotated[
     Lines,
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]*$"}),
     Header(
         alias="Idempotency-Key",
-        description="Makes a repeat of the request create nothing more, for 24 hours.",
+        description="For 24 hours, a request with the same key does not create a second task.",
     ),
 ]
 
 
 def field_value(lines: Lines) -> str | None:
-    """Return a field's value, its lines joined (RFC 9110, section 5.3), or None where there is none."""
+    """Return the value of a field from its lines (RFC 9110, section 5.3), or None if there are none."""
     return None if lines is None else ", ".join(lines)
 
 
@@ -52,16 +55,16 @@ def etag(version: int) -> str:
 
 
 def wanted_etags(if_match: Lines) -> str | None:
-    """Return the entity tags of If-Match, a line each; None where any version will do.
+    """Return the entity tags of If-Match, one in each line, or None if it allows any version.
 
-    They are compared as they stand, so that a weak or malformed one matches nothing.
+    The statement compares them as text, so a weak or malformed entity tag does not match.
     """
     value = field_value(if_match)
     return None if value is None or value.strip() == "*" else "\n".join(_members(value))
 
 
 def is_unchanged(if_none_match: Lines, tag: str) -> bool:
-    """Tell whether If-None-Match holds the tag, compared weakly."""
+    """Return whether If-None-Match holds the entity tag, by weak comparison (RFC 9110, section 8.8.3.2)."""
     value = field_value(if_none_match)
     if value is None:
         return False

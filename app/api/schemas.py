@@ -1,6 +1,7 @@
-"""What goes in and out as JSON. Types are checked here; which values are allowed, the database decides.
+"""JSON schemas of requests and responses.
 
-The first sentence of a member's description is also the message where a constraint of its column is violated.
+Types are checked here. The constraints of the database check values, such as the length of a title. The first
+sentence of a member's description is also the message if a constraint of its column is violated.
 """
 
 import re
@@ -8,19 +9,19 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, TypeAdapter
-from typing_extensions import TypedDict  # Pydantic asks for this one before Python 3.12
+from typing_extensions import TypedDict  # Pydantic needs this one before Python 3.12
 
 from app.problems import Invalid
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 MAX_TAGS = 20
 
-# The database trims and measures; for OpenAPI this says the same, with Unicode's White_Space.
+# The rules of the database for trimming, as a pattern for OpenAPI: characters with the property White_Space.
 SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 EDGES = re.compile(f"^[{SPACE}]+|[{SPACE}]+$")
 NO_NUL = r"^[^\u0000]*$"
 
-# A date of the calendar from the year 1 on: months of 31 and of 30 days, February, and its 29th.
+# A valid date from the year 1 on: months of 31 days, months of 30 days, February, and February 29.
 LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
 DATE = (
     "(?!0000)([0-9]{4}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|[0-9]{4}-(0[469]|11)-(0[1-9]|[12][0-9]|30)"
@@ -32,12 +33,12 @@ IN_LOCAL_TIME = "Must be a date, or a local date and time without an offset, suc
 
 
 def trimmed(length: int) -> str:
-    """Return the pattern of 1 to `length` characters between white space."""
+    """Return the pattern of a text that has 1 to `length` characters after trimming."""
     return rf"^[{SPACE}]*[^{SPACE}\u0000]([^\u0000]{{0,{length - 2}}}[^{SPACE}\u0000])?[{SPACE}]*$"
 
 
 def _message(description: str) -> str:
-    """Return the first sentence as a message after the name of a field."""
+    """Return the first sentence of a description as a message that follows the name of a field."""
     sentence = description.partition(". ")[0].removesuffix(".")
     return sentence[0].lower() + sentence[1:]
 
@@ -49,7 +50,7 @@ def _storable(value: str) -> str:
 
 
 def _in_full(value: str) -> str:
-    """Write a local time as YYYY-MM-DDTHH:MM:SS; fractions of a second are cut off."""
+    """Return a local time as YYYY-MM-DDTHH:MM:SS. Fractions of a second are dropped."""
     if not IS_LOCAL_TIME.fullmatch(value):
         raise ValueError(_message(IN_LOCAL_TIME))
     return value[:19] + "T00:00:00"[len(value[:19]) - len("YYYY-MM-DD") :]
@@ -69,7 +70,7 @@ AnyCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) 
 Title = Annotated[
     Text,
     Field(
-        description="Must have 1 to 200 characters, white space at its ends aside. That is taken off.",
+        description="Must have 1 to 200 characters, not counting white space at either end. It is trimmed.",
         examples=["Buy milk"],
         json_schema_extra={"minLength": 1, "pattern": trimmed(200)},
     ),
@@ -77,18 +78,18 @@ Title = Annotated[
 Description = Annotated[
     Annotated[Text, Field(json_schema_extra={"maxLength": 1000, "pattern": NO_NUL})] | None,
     Field(
-        description="Must have at most 1000 characters. It is kept as sent; null for none.",
+        description="Must have at most 1000 characters. It is not trimmed; null for none.",
         examples=["The blue one"],
     ),
 ]
 Completed = Annotated[
-    StrictBool, Field(description="Whether it is done; `status` means the same.", examples=[False])
+    StrictBool, Field(description="Whether the task is completed; `status` means the same.", examples=[False])
 ]
 Priority = Annotated[
     Word,
     AnyCase,
     Field(
-        description="Must be none, low, medium, high or urgent. Any case is taken; medium if it is absent.",
+        description="Must be none, low, medium, high or urgent. Case is ignored; the default is medium.",
         examples=["high"],
     ),
 ]
@@ -96,16 +97,16 @@ DueDate = Annotated[
     Annotated[LocalTime, Field(json_schema_extra={"pattern": f"^({LOCAL_TIME})?$"})] | None,
     BeforeValidator(lambda value: None if value == "" else value),
     Field(
-        description=f"{IN_LOCAL_TIME} It is the time that the user chose, wherever they look from; null for "
-        "none. `dueDate` means the same.",
+        description=f"{IN_LOCAL_TIME} It is not converted between time zones; null for none. `dueDate` means "
+        "the same.",
         examples=["2026-12-24T18:30:00"],
     ),
 ]
 Category = Annotated[
     Annotated[Text, Field(json_schema_extra={"pattern": f"{trimmed(50)}|^[{SPACE}]*$"})] | None,
     Field(
-        description="Must have at most 50 characters, white space at its ends aside. It is answered in lower "
-        "case; null for none.",
+        description="Must have at most 50 characters, not counting white space at either end. It is trimmed "
+        "and returned in lower case; null for none.",
         examples=["shopping"],
     ),
 ]
@@ -117,13 +118,13 @@ Tags = Annotated[
     | None,
     AfterValidator(_few),
     Field(
-        description="Must have 1 to 50 characters each, white space at their ends aside. At most 20, "
-        "each kept once; null for none.",
+        description="Must have 1 to 50 characters each, not counting white space at either end. At most 20; "
+        "duplicates are removed; null for none.",
         examples=[["home", "garden"]],
     ),
 ]
 
-# Whether a task of this status is completed; the last four and `done` are other clients' words.
+# Whether a task of this status is completed. Other clients send the values besides pending and completed.
 STATUSES = {
     "pending": False,
     "completed": True,
@@ -132,8 +133,8 @@ STATUSES = {
 }
 
 
-def _in_our_names(sent: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Take other names of members for those of the schema, which win if both are sent."""
+def _rename(sent: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Rename members to the names of the schema, which have precedence if both are sent."""
     if not isinstance(sent, dict):
         return sent
     if "dueDate" in sent:
@@ -145,7 +146,7 @@ def _in_our_names(sent: Any) -> Any:  # noqa: ANN401 - any JSON
     return sent
 
 
-OtherNames = BeforeValidator(_in_our_names)
+OtherNames = BeforeValidator(_rename)
 
 
 class _WithTitle(TypedDict):
@@ -170,10 +171,10 @@ class TaskCreate(_WithTitle, _OtherMembers):
 
 
 class TaskChanges(_MaybeWithTitle, _OtherMembers):
-    """The members to change; the others stay as they are."""
+    """The members to change. Members that are absent are not changed."""
 
 
-# A member and its rule, by what the names of its column's constraints begin with: tasks_title_length.
+# The member and its rule by the prefix of constraint names: tasks_title_ is the prefix of tasks_title_length.
 RULES = {
     f"tasks_{name}_": (name, _message(schema["description"]))
     for name, schema in TypeAdapter(TaskChanges).json_schema()["properties"].items()
@@ -181,7 +182,7 @@ RULES = {
 
 
 class Completion(TypedDict, total=False):
-    """The status to set; without it, the status is toggled."""
+    """The status to set. If it is absent, the status is toggled."""
 
     completed: Completed
 
@@ -189,16 +190,16 @@ class Completion(TypedDict, total=False):
 class Task(TypedDict):
     """A task."""
 
-    id: Annotated[int, Field(description="Counted within each user.", ge=1, examples=[7])]
+    id: Annotated[int, Field(description="Counted from 1 for each user.", ge=1, examples=[7])]
     user_id: Annotated[
-        str, Field(description="Whose it is.", min_length=1, max_length=255, examples=["alice"])
+        str, Field(description="The owner of the task.", min_length=1, max_length=255, examples=["alice"])
     ]
     title: Annotated[str, Field(min_length=1, max_length=200, examples=["Buy milk"])]
     description: Annotated[str | None, Field(examples=[None])]
     completed: Annotated[bool, Field(examples=[False])]
     status: Annotated[
         Literal["pending", "completed"],
-        Field(description="The same as `completed` in a word.", examples=["pending"]),
+        Field(description="The same as `completed`, as a word.", examples=["pending"]),
     ]
     priority: Annotated[Word, Field(examples=["medium"])]
     due_date: Annotated[
@@ -207,19 +208,20 @@ class Task(TypedDict):
             Field(json_schema_extra={"pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$"}),
         ]
         | None,
-        Field(description="Local, without an offset.", examples=["2026-12-24T18:30:00"]),
+        Field(description="A local date and time without an offset.", examples=["2026-12-24T18:30:00"]),
     ]
     category: Annotated[str | None, Field(examples=[None])]
     tags: Annotated[list[str], Field(examples=[["home"]])]
     version: Annotated[
-        int, Field(description="Grows by 1 with every real change; the ETag.", ge=1, examples=[3])
+        int,
+        Field(description="Increases by 1 with each change of a value. It is the ETag.", ge=1, examples=[3]),
     ]
     created_at: Annotated[datetime, Field(examples=["2026-11-20T09:30:00.123456+00:00"])]
     updated_at: Annotated[datetime, Field(examples=["2026-11-20T09:31:00+00:00"])]
 
 
 class Stats(TypedDict):
-    """How many tasks a user has."""
+    """The numbers of a user's tasks."""
 
     total: Annotated[int, Field(ge=0, examples=[3])]
     pending: Annotated[int, Field(ge=0, examples=[2])]
@@ -227,7 +229,7 @@ class Stats(TypedDict):
 
 
 class FieldProblem(TypedDict):
-    """What is wrong with one field."""
+    """An error of one field."""
 
     field: Annotated[str, Field(description="The member, parameter or header; `body` for the whole body.")]
     message: str
@@ -239,5 +241,5 @@ class Problem(TypedDict):
     type: Literal["about:blank"]
     title: str
     status: int
-    detail: Annotated[str, Field(description="For a person.")]
+    detail: Annotated[str, Field(description="An explanation for people.")]
     errors: NotRequired[list[FieldProblem]]

@@ -1,8 +1,12 @@
-"""All SQL that the API runs for its users: what varies in it is a parameter, but for the parts of a list.
+"""All SQL statements of the endpoints.
 
-Functions are named with their schema: the best match counts (PostgreSQL, 10.3), and public.to_json(record)
-would match better than pg_catalog's. Operators go without: pg_catalog has each for exactly the types that it
-is used with here, and app/postgres/safety.py sees to it that nothing else is on the role's search_path.
+They are constants. Only the statement of a list is put together, from constant parts. Input is passed as
+parameters.
+
+Functions are schema-qualified. PostgreSQL chooses the function that matches the argument types best
+(PostgreSQL, 10.3), on the whole search_path. A public.to_json(record) would match better than
+pg_catalog.to_json(anyelement). Operators are not qualified: pg_catalog has an exact match for each, and
+app/postgres/safety.py checks that the search_path of the role is pg_catalog alone.
 """
 
 from typing import NamedTuple, get_args
@@ -11,24 +15,27 @@ from app.api.pages import Page
 from app.api.schemas import Word
 from app.postgres.connection import Value
 
-# The members of a task that a client has sent, validated, as one JSON object.
+# The members of a task in a request, after validation, as one JSON object.
 SENT = "%(sent)s::jsonb"
 
 
 class Column(NamedTuple):
-    """How a column is read from SENT, and the default of the table, if any: a test compares them."""
+    """The SQL expression of a column's value in SENT, and the default of the table.
+
+    A test compares the default with the catalog.
+    """
 
     sent: str
     default: str | None = None
 
     @property
     def new(self) -> str:
-        """What a new task has."""
+        """The SQL expression for a new task."""
         return f"coalesce({self.sent}, {self.default})" if self.default else self.sent
 
 
-# What clients may set, in the order of the JSON. A column more is a line here, a type in schemas.py and a
-# migration. Only immutable functions: on a column of a row that is changed, Citus refuses all others.
+# The columns that clients may set, in the order of the JSON. A new column needs a line here, a type in
+# schemas.py and a migration. All functions are immutable, since Citus refuses others in the SET of an update.
 COLUMNS = {
     "title": Column(f"app.trimmed({SENT} ->> 'title')"),
     "description": Column(f"{SENT} ->> 'description'"),
@@ -40,16 +47,16 @@ COLUMNS = {
 }
 
 
-def _each(form: str) -> str:
-    """Fill in the form for each column."""
+def _each(template: str) -> str:
+    """Return the template, filled in for each column, as a comma-separated list."""
     return ", ".join(
-        form.format(name=name, sent=column.sent, new=column.new) for name, column in COLUMNS.items()
+        template.format(name=name, sent=column.sent, new=column.new) for name, column in COLUMNS.items()
     )
 
 
 NAMES = _each("{name}")
 
-# A task as it is answered: what follows from a column stands behind it.
+# The columns of a task in a response. A derived column follows the column that it is computed from.
 DERIVED = {"completed": "completed, case when completed then 'completed' else 'pending' end as status"}
 TASK = ", ".join(
     DERIVED.get(name, name) for name in ("id", "user_id", *COLUMNS, "version", "created_at", "updated_at")
@@ -65,7 +72,7 @@ select pg_catalog.to_json(created), version, id, false, true
 from created
 """
 
-# What was kept before a column was added is answered, and compared, as with its default.
+# A task that was kept before a column was added gets the default of the column.
 DEFAULTS = ", ".join(f"'{name}', {column.default}" for name, column in COLUMNS.items() if column.default)
 CREATE_TASK_ONCE = f"""
 select pg_catalog.to_json(made), made.version, made.id, once.replayed,
@@ -87,8 +94,9 @@ from (select {TASK} from app.tasks where user_id = %(user_id)s and id = %(id)s) 
 def _change(changes: str) -> str:
     """Return the statement that makes these changes.
 
-    No row: there is no such task. A row of nulls: there is, but If-Match names other versions. The lock asks
-    for the task as it is by now: the snapshot still shows one that was deleted meanwhile.
+    Without a row in the result there is no such task. A row of nulls means that the task has another version
+    than those in If-Match. The lock (for key share) makes PostgreSQL read the newest version of the row: the
+    snapshot would still show a task that a concurrent request has deleted.
     """
     return f"""
 with changed as (
@@ -107,7 +115,7 @@ where %(etags)s::text is not null and not exists (select 1 from changed)
 """
 
 
-# A member that is absent (`?`) keeps its value; null sets null.
+# A member that is absent (`?`) keeps its value. A member that is null becomes null.
 CHANGE_TASK = _change(_each(f"{{name}} = case when {SENT} ? '{{name}}' then {{sent}} else {{name}} end"))
 TOGGLE_TASK = _change("completed = not completed")
 
@@ -137,7 +145,7 @@ from (
 ) as task
 """
 
-# A page and the number of all tasks under its filter; where the page is empty, one row without a task.
+# A page and the number of all tasks that match the filter. An empty page is one row without a task.
 LIST_AND_COUNT_TASKS = f"""
 select listed.task, counted.total
 from (select count(*) as total from app.tasks where user_id = %(user_id)s {{filters}}) as counted
@@ -146,8 +154,8 @@ left join ({LIST_TASKS}) as listed (task) on true
 
 STATUS = {"all": "", "pending": "and not completed", "completed": "and completed"}
 
-# All of them in one text, or none: each text that a connection has run stays prepared there.
-# strpos has no wildcards to escape.
+# A list has all filters or none of them, since each text of a statement is prepared on each connection.
+# strpos() is used for the search because it has no wildcards that need escaping.
 FILTERS = """
     and (%(priority)s::text is null or priority = %(priority)s)
     and (%(category)s::text is null or category = pg_catalog.lower(%(category)s))
@@ -165,8 +173,8 @@ def _rank(word: str) -> str:
     return f"pg_catalog.array_position(array{list(get_args(Word))}, {word})"
 
 
-# What a list is sorted by, of its rows and of the row to go on after; what is alike goes by id. By created is
-# by id alone: ids are given in the order of creation, and the primary key serves them.
+# The sort expressions of a row and of the cursor. Rows with equal keys are sorted by id. The sort `created`
+# uses the id alone: ids increase in the order of creation, and the primary key is an index on them.
 SORTED_BY = {
     "updated": ("updated_at", "%(key)s::timestamptz"),
     "title": ('title collate "C"', "%(key)s"),
@@ -174,7 +182,7 @@ SORTED_BY = {
     "due_date": ("coalesce(due_date, {last})", "coalesce(%(key)s::timestamp, {last})"),
     "status": ("completed", "%(key)s::text = 'completed'"),
 }
-# The comparison of the rows that follow, the direction, and what is last in it.
+# For each direction: the comparison with the cursor, the keyword, and the value that comes last.
 DIRECTIONS = {"asc": (">", "", "'infinity'"), "desc": ("<", " desc", "'-infinity'")}
 ORDERINGS = {
     ("created", order): (f"and id {follows} %(id)s", f"id{direction}")
@@ -201,7 +209,10 @@ from (
 
 
 def list_page(page: Page) -> tuple[str, dict[str, Value]]:
-    """Return the statement for a page and one row more, and its parameters besides the user."""
+    """Return the statement for a page and its parameters other than the user.
+
+    It selects one row more than the page has, which shows whether there is a next page.
+    """
     cursor = page.after()
     after, order = ORDERINGS[page.ordering]
     filters: dict[str, Value] = {name: getattr(page, name) or None for name in FILTERED_BY}

@@ -33,10 +33,10 @@ LISTED = documented(200, "The tasks.", "Link", "X-Total-Count") | problems(414) 
 WITH_BODY = problems(400, 413, 415) | ALWAYS
 CREATED = documented(201, "The task.", "ETag", "Location", "Idempotency-Replayed") | WITH_BODY
 FOUND = documented(200, "The task.", "ETag")
-READ = FOUND | documented(304, "The client has it already.", "ETag") | problems(404) | ALWAYS
+READ = FOUND | documented(304, "The task has the ETag in If-None-Match.", "ETag") | problems(404) | ALWAYS
 CHANGED = FOUND | problems(404, 412) | WITH_BODY
-COUNTED = documented(200, "How many there are.") | ALWAYS
-DELETED = documented(204, "It is gone.") | problems(404, 412) | ALWAYS
+COUNTED = documented(200, "The numbers of tasks.") | ALWAYS
+DELETED = documented(204, "The task is deleted.") | problems(404, 412) | ALWAYS
 
 router = APIRouter(
     prefix="/api/{user_id}",
@@ -48,7 +48,7 @@ router = APIRouter(
 
 @router.get("/tasks", response_model=list[Task], responses=LISTED)
 async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: Request) -> Response:
-    """Answer one page; where more follow, the `Link` header leads to the next."""
+    """List one page of tasks. If there are more, the `Link` header has the URL of the next page."""
     statement, values = statements.list_page(page)
     rows = await tasks.read(statement, **values)
     listed = [row[0] for row in rows if row[0] is not None]
@@ -67,7 +67,7 @@ async def create_task(
     request: Request,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """With an `Idempotency-Key`, a repeat is answered with what the first request created."""
+    """Create a task. A repeated request with the same `Idempotency-Key` returns the task of the first one."""
     sent, key = json.dumps(task), field_value(idempotency_key)
     if key is None:
         (created,) = await tasks.write(statements.CREATE_TASK, sent=sent)
@@ -84,7 +84,7 @@ async def create_task(
 
 @router.get("/tasks/{task_id}", response_model=Task, responses=READ)
 async def get_task(tasks: UserTasks, task_id: TaskId, if_none_match: IfNoneMatch = None) -> Response:
-    """With `If-None-Match`, a version that the client has is not sent again."""
+    """Read a task. The response is 304 without a body if the task has the ETag in `If-None-Match`."""
     body, version = require_task(await tasks.read(statements.GET_TASK, id=task_id))
     headers = {"ETag": etag(version)}
     if is_unchanged(if_none_match, headers["ETag"]):
@@ -100,7 +100,7 @@ async def update_task(
     changes: Annotated[TaskChanges, OtherNames, Body()],
     if_match: IfMatch = None,
 ) -> Response:
-    """Change the members that are present and keep the rest; `null` clears what may be absent."""
+    """Change the members that are present. `null` clears description, due_date, category and tags."""
     return await _change(tasks, task_id, if_match, statements.CHANGE_TASK, sent=json.dumps(changes))
 
 
@@ -111,7 +111,7 @@ async def complete_task(
     completion: Annotated[Completion, OtherNames, Body()] = TOGGLE,
     if_match: IfMatch = None,
 ) -> Response:
-    """Set `completed`; without a body, or with an empty one, toggle it."""
+    """Set `completed`. Without a body or with an empty object, toggle it."""
     if not completion:
         return await _change(tasks, task_id, if_match, statements.TOGGLE_TASK)
     return await _change(tasks, task_id, if_match, statements.CHANGE_TASK, sent=json.dumps(completion))
@@ -119,14 +119,14 @@ async def complete_task(
 
 @router.delete("/tasks/{task_id}", status_code=204, responses=DELETED)
 async def delete_task(tasks: UserTasks, task_id: TaskId, if_match: IfMatch = None) -> Response:
-    """Its id is never given again."""
+    """Delete a task. Its id is not used again."""
     require_task(await tasks.write(statements.DELETE_TASK, id=task_id, etags=wanted_etags(if_match)))
     return json_response("", {}, 204)
 
 
 @router.get("/stats", response_model=Stats, responses=COUNTED)
 async def get_stats(tasks: UserTasks) -> Response:
-    """Count all tasks, the pending and the completed ones."""
+    """Count all, pending and completed tasks."""
     ((stats,),) = await tasks.read(statements.COUNT_TASKS)
     return json_response(stats, {})
 
@@ -140,12 +140,12 @@ async def _change(
 
 
 def path_of(tasks: Session, request: Request) -> str:
-    """Return the path of a user's tasks as clients see it: with the prefix that a proxy has taken off."""
+    """Return the path of a user's tasks as clients see it, with the prefix that a proxy removes."""
     return f"{request.state.root_path}/api/{quote(tasks.user, safe='')}/tasks"
 
 
 def require_task(rows: list[Row]) -> Row:
-    """Return the one row; raise Problem where there is no such task, or only another version of it."""
+    """Return the only row. Raise a 404 if there is no such task, and a 412 if If-Match does not match."""
     if not rows:
         raise Problem(404, "Task not found")
     (row,) = rows

@@ -1,5 +1,5 @@
-"""One request, one round trip, one transaction, one identity."""
+"""Access to the database: one request is one round trip, one transaction and one user."""
 
 
 class Unready(Exception):
-    """Why the database is not what this code needs, and what to do."""
+    """The database is not ready for this code. The message names the reason and the remedy."""

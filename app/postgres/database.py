@@ -1,4 +1,8 @@
-"""One request, one round trip, one transaction, one identity: only here is a user named to PostgreSQL."""
+"""The only place where app.user_id is set: one request is one round trip, one transaction and one user.
+
+set_config(…, true) and the statement of the request are sent in one pipeline, which is one transaction. The
+setting ends with the transaction, so no other request on the connection can see it.
+"""
 
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
@@ -13,30 +17,32 @@ from app.postgres.deadline import Client, Deadline
 from app.postgres.pool import Pool
 from app.settings import Settings
 
-POOL_TIMEOUT = 3  # seconds a request waits for a connection to be made
-RECONNECT_TIMEOUT = 0.5  # seconds after which the pool starts its attempts over: their pauses double
-CONNECT_TIMEOUT = 3  # seconds until a server that does not answer counts as away
-# What libpq is asked for unless DATABASE_URL says otherwise (PostgreSQL, 32.1.2).
+POOL_TIMEOUT = 3  # seconds that a request waits for a new connection
+RECONNECT_TIMEOUT = 0.5  # seconds after which the pool starts over, since its pauses between attempts double
+CONNECT_TIMEOUT = 3  # seconds for an attempt to connect
+# Connection parameters that DATABASE_URL may override (PostgreSQL, 32.1.2).
 DEFAULTS = {
-    # Not a standby: its rows are old, and an address may lead to one for a while during a switchover.
+    # Not a standby, whose rows are old. During a switchover a host name may lead to one for a while.
     "target_session_attrs": "primary",
-    # A server whose packets vanish is noticed after five seconds: while it is asked, and while it works.
+    # A broken network is noticed after five seconds, while a request is sent and while its result is awaited.
     "tcp_user_timeout": 5000,
     "keepalives_idle": 2,
     "keepalives_interval": 1,
     "keepalives_count": 3,
 }
 
-# Transaction-local, so that all of them end with the transaction (PostgreSQL, 9.28.1).
+# `true` makes the settings local to the transaction (PostgreSQL, 9.28.1).
 ACT_AS = "select pg_catalog.set_config('app.user_id', %(user_id)s, true)"
-# A page takes 1 ms, 100,000 tasks searched or sorted 0.1 s; callers wait 2 s for a connection at most.
+# A page takes 1 ms, a search or sort of 100,000 tasks 0.1 s. The limit is the one for waiting for a
+# connection.
 READ_AS = """
 select pg_catalog.set_config('app.user_id', %(user_id)s, true),
   pg_catalog.set_config('transaction_read_only', 'on', true),
   pg_catalog.set_config('statement_timeout', '2s', true)
 """
 
-# Where sql/citus.sql made this function, only `set local` in a transaction block reaches the other servers.
+# If sql/citus.sql has created this function, the user must be set with it: only `set local` in a transaction
+# block reaches the workers.
 SPREAD = "select 1 from pg_catalog.pg_proc where oid = pg_catalog.to_regprocedure('app.act_as(text)')"
 CITUS = "select 1 from pg_catalog.pg_extension where extname = 'citus'"
 SET = "select app.act_as(%(user_id)s)"
@@ -48,16 +54,16 @@ EXPLICIT: dict[str, tuple[str, ...]] = {
 
 
 class Database:
-    """A pool of connections as tasks_api."""
+    """A connection pool with the role tasks_api."""
 
     def __init__(self, settings: Settings) -> None:
-        session.ask()
+        session.set_environment()
         self.conninfo = settings.database_url.get_secret_value()
         given = conninfo_to_dict(self.conninfo)
         self.options: dict[str, Any] = {name: DEFAULTS[name] for name in DEFAULTS.keys() - given} | {
             "autocommit": True,
             "application_name": "tasks api",
-            "client_encoding": "utf8",  # whatever DATABASE_URL and PGCLIENTENCODING say
+            "client_encoding": "utf8",  # overrides DATABASE_URL and PGCLIENTENCODING
             "connect_timeout": CONNECT_TIMEOUT,
             "prepare_threshold": 1 if settings.prepared_statements else None,
         }
@@ -68,26 +74,27 @@ class Database:
             min_size=1,
             max_size=settings.pool_size,
             timeout=POOL_TIMEOUT,
-            # Else its attempts become rarer and rarer, and it gives up in the end.
+            # Without these two the pauses between attempts grow, and in the end the pool gives up.
             reconnect_timeout=RECONNECT_TIMEOUT,
             reconnect_failed=Pool.check,
             open=False,
         )
 
     async def __aenter__(self) -> Self:
-        """Open the pool, after one connection of its own has shown that there is a database."""
+        """Open the pool. A separate connection comes first, whose error says why there is none."""
         async with await self.connect() as connection:
             self.spread = (await connection.execute(SPREAD)).rowcount > 0
             self.on_citus = (await connection.execute(CITUS)).rowcount > 0
         self.identities = EXPLICIT if self.spread else IMPLICIT
-        await self.pool.open(wait=True, timeout=POOL_TIMEOUT)  # or the first request would have it grow
+        # Without wait the first request would wait for the pool's first connection.
+        await self.pool.open(wait=True, timeout=POOL_TIMEOUT)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.pool.close()
 
     async def connect(self) -> Connection:
-        """Make a connection beside the pool."""
+        """Open a connection that does not belong to the pool."""
         return await Connection.connect(self.conninfo, **self.options)
 
     async def run(
@@ -118,16 +125,17 @@ class Database:
         self, user: str | None, statements: Sequence[str], values: Mapping[str, Value]
     ) -> list[Row]:
         while True:
-            # Not pool.connection(), whose commit would cost as much again and has nothing to do.
+            # pool.connection() would add a commit, which has no effect here and doubles the cost.
             connection = await self.pool.take(user)
             try:
                 if not connection.has_input():
                     return await self.execute(connection, statements, values)
-                await connection.close()  # as the server did meanwhile; the pool makes another
-            except StalePreparedStatement:  # as those on other connections may be: once more on this one
+                await connection.close()  # the server has closed it; the pool opens another
+            except StalePreparedStatement:  # retried on this one, since others may be stale, too
                 return await self.execute(connection, statements, values)
             except (ReadOnlySqlTransaction, ConnectionLost, CancelledError) as error:
-                # Of a standby, or silent, or the statement could not be cancelled: so may the others be.
+                # The server is a standby, or does not respond, or a statement could not be cancelled. This
+                # may be true for the other connections, too.
                 if isinstance(error, ReadOnlySqlTransaction) or connection.closed:
                     self.pool.renew()
                 raise
@@ -137,28 +145,31 @@ class Database:
     async def execute(
         self, connection: Connection, statements: Sequence[str], values: Mapping[str, Value]
     ) -> list[Row]:
-        """Run them once, in a transaction of their own; the first is ACT_AS or READ_AS."""
+        """Run statements in one transaction. The first one must be ACT_AS or READ_AS."""
         begun = (*self.identities[statements[0]], *statements[1:])
         return await connection.execute_pipeline(begun, values, commit=self.spread)
 
 
 class Session(NamedTuple):
-    """Acts for one user."""
+    """Runs statements as one user."""
 
     database: Database
     user: str
     client: Client | None
 
     async def read(self, statement: str, **values: Value) -> list[Row]:
-        """Run a statement that changes nothing."""
+        """Run a statement in a read-only transaction; return its rows."""
         return await self.database.run(READ_AS, statement, {"user_id": self.user, **values}, self.client)
 
     async def write(self, statement: str, **values: Value) -> list[Row]:
-        """Run a statement that may change this user's rows."""
+        """Run a statement that may change rows of this user; return its rows."""
         return await self.database.run(ACT_AS, statement, {"user_id": self.user, **values}, self.client)
 
     async def write_with_retry(self, statement: str, **values: Value) -> list[Row]:
-        """Do so, and again where a concurrent request was first with a unique key: it is visible by then."""
+        """Run a statement. If a concurrent request has inserted the same unique key, run it once more.
+
+        The row of the concurrent request is visible then.
+        """
         try:
             return await self.write(statement, **values)
         except UniqueViolation:

@@ -1,7 +1,11 @@
-"""A fair queue for connections: a request waits a limited time, users take turns, and some places stay free.
+"""Fair queueing for database connections: users take turns, and the waiting time is limited.
 
-A user whose requests hold connections for long (an expensive search, creates that wait for a lock) waits for
-other such users. However many they are, they never hold the last places, which short requests pass through.
+Without it the user with the most requests would get most of the connections. Users take turns by recent use:
+the user with the least recent use is next. A request that has waited for MAX_WAIT seconds is refused.
+
+A user whose requests hold connections for long (an expensive search, creates that wait for a lock) is a long
+user for a while. Long users may not take the last `reserve` connections, so short requests of others always
+pass.
 """
 
 import asyncio
@@ -9,39 +13,41 @@ from collections import OrderedDict
 from heapq import heappop, heappush
 from time import monotonic
 
-MAX_WAIT = 2  # seconds: a time bounds the queue whatever the database's pace
-# A refusal costs about what an answer does, and a client that tries again at once makes it another request.
-# So the later the event loop is, the longer the pause after a refusal: a busy process spends its time on
-# answers, and gives them to those who have waited longer too.
+MAX_WAIT = 2  # seconds; a limit of time suits every speed of the database, a limit of length does not
+# A refusal costs about as much CPU as a response, and many clients retry immediately. So requests are refused
+# one at a time, with a pause in between. The later the timers of the event loop are, the longer the pause is:
+# a busy process spends its CPU on responses instead. Requests that wait past their limit meanwhile may still
+# get a connection.
 MIN_PAUSE = 0.001  # seconds
-PAUSE_FACTOR = 10  # times what the event loop was late
+PAUSE_FACTOR = 10  # multiplied by the delay of the event loop's timer
 
-LONG = 0.1  # seconds of a connection, after which others would notice
-# Each second of a connection counts as recent use for so many seconds...
+LONG = 0.1  # seconds with a connection; a request that holds it longer delays others noticeably
+# A second with a connection counts as recent use for this many seconds.
 DECAY = 20
-# ...but all short requests of a user for so many at most: the latest head start of a user without recent use.
+# All short requests of a user together count as recent use for at most this many seconds. So a user without
+# recent use is at most this far ahead of them.
 HEAD_START = 1.5
-MAX_KNOWN = 4096  # users, some 1 MB
+MAX_KNOWN = 4096  # users; about 1 MB
 
 
 class User:
-    """What is known of a user: requests inside and waiting, and until when recent use counts."""
+    """The state of a user: requests with a connection, waiting requests, and recent use."""
 
     __slots__ = ("inside", "known", "listed", "turns", "until")
 
     def __init__(self) -> None:
         self.inside = 0
-        self.known = False  # a request of theirs has ended
-        self.until = 0.0
-        self.turns: OrderedDict[asyncio.Future[bool], None] | None = None  # the first come first
-        self.listed = False  # among the users whose turn may come
+        self.known = False  # whether a request of the user has ended
+        self.until = 0.0  # the time until which recent use counts
+        self.turns: OrderedDict[asyncio.Future[bool], None] | None = None  # waiting requests, oldest first
+        self.listed = False  # whether the user is in one of FairQueue.lists
 
     def is_long(self, now: float) -> bool:
-        """Return whether a request of theirs has held a connection for long of late."""
+        """Return whether a request of the user has recently held a connection for long."""
         return self.until > now + HEAD_START
 
     def charge(self, held: float, now: float) -> None:
-        """Count the seconds for which a request held a connection."""
+        """Add the seconds for which a request held a connection to the recent use."""
         self.known = True
         if held >= LONG:
             self.until = max(self.until, now + HEAD_START + held * DECAY)
@@ -49,43 +55,46 @@ class User:
             self.until = min(max(self.until, now) + held * DECAY, now + HEAD_START)
 
 
-Waiting = list[tuple[float, int, User]]  # a heap
+Waiting = list[tuple[float, int, User]]  # a heap: recent use, order of listing, user
 
 
 class FairQueue:
-    """At most `size` requests are inside, and one more if it is its user's only one and known to be short.
+    """Limits the number of requests that use connections; such a request is "inside".
 
-    Of one user at most half are inside, and a single one until their first has ended. All users with long
-    requests together leave `reserve` places to the others.
+    At most `size` requests are inside. One more may enter if it is the only one of a known user without
+    recent long requests. One user has at most half of the places, and only one until the user's first request
+    has ended. Long users together leave `reserve` places to the others.
     """
 
     def __init__(self, size: int) -> None:
         self.free = size
         self.share = max(1, size // 2)
         self.reserve = min(size - 1, max(1, size // 5))
-        self.users: OrderedDict[str, User] = OrderedDict()  # the first seen first
-        # Users that wait, those with short and those with long requests: the least recent use first.
+        self.users: OrderedDict[str, User] = OrderedDict()  # in the order in which they were first seen
+        # Users with waiting requests: short users and long users, each a heap with the least recent use
+        # first.
         self.lists: tuple[Waiting, Waiting] = ([], [])
         self.listings = 0
-        self.arrivals: OrderedDict[asyncio.Future[bool], tuple[float, User]] = OrderedDict()  # oldest first
+        # Waiting requests, oldest first, each with its time limit and user.
+        self.arrivals: OrderedDict[asyncio.Future[bool], tuple[float, User]] = OrderedDict()
         self.watching = False
 
     @property
     def waiting(self) -> int:
-        """Return how many requests wait."""
+        """The number of waiting requests."""
         return len(self.arrivals)
 
     def enter(self, name: str, now: float) -> bool:
-        """Enter if there is a place for this user; its waiting requests come first."""
-        user = self.users.get(name) or self._meet(name, now)
+        """Enter and return True if there is a place for this user and none of the user's requests waits."""
+        user = self.users.get(name) or self._add_user(name, now)
         if user.turns or not self._may_enter(user, now):
             return False
         self.free -= 1
         user.inside += 1
         return True
 
-    def _meet(self, name: str, now: float) -> User:
-        """Remember a user, and forget the first seen of too many, unless that has an effect."""
+    def _add_user(self, name: str, now: float) -> User:
+        """Add a user. If there are too many, drop the oldest two, unless inside, waiting or long."""
         for _ in range(2 if len(self.users) >= MAX_KNOWN else 0):
             first, user = self.users.popitem(last=False)
             if user.inside or user.turns or user.is_long(now):
@@ -103,7 +112,7 @@ class FairQueue:
         return self.free > (-1 if user.known and not user.inside else 0)
 
     def leave(self, name: str, held: float, now: float) -> None:
-        """Leave after so many seconds with a connection, if any, and let the next ones enter."""
+        """Leave after `held` seconds with a connection (0: without one), and admit waiting requests."""
         user = self.users[name]
         self.free += 1
         user.inside -= 1
@@ -114,7 +123,7 @@ class FairQueue:
             self._admit(now)
 
     def _list(self, user: User, now: float) -> None:
-        """List a user that waits, unless one of their requests must leave before another may enter."""
+        """Add a user with waiting requests to a list, unless the user has the maximum of requests inside."""
         if user.turns and not user.listed and user.inside < (self.share if user.known else 1):
             user.listed = True
             self.listings += 1
@@ -122,20 +131,23 @@ class FairQueue:
             heappush(self.lists[user.is_long(now)], (since, self.listings, user))
 
     def _admit(self, now: float) -> None:
-        """Let the first of the lists enter while they may; who stands behind them waits for them."""
+        """Admit the first user of a list while there is a place. Users behind the first one wait."""
         while ready := [users for users in self.lists if self._first_may_enter(users, now)]:
             *_, user = heappop(min(ready))
             user.listed = False
             turn = next(iter(user.turns or ()))
             self._remove(turn)
-            if not turn.done():  # else its request is just being cancelled
+            if not turn.done():  # otherwise its request is being cancelled
                 turn.set_result(True)
                 self.free -= 1
                 user.inside += 1
             self._list(user, now)
 
     def _first_may_enter(self, users: Waiting, now: float) -> bool:
-        """Return whether a list's first user may enter, after sorting out those that are not of this list."""
+        """Return whether the first user of a list may enter.
+
+        Users that no longer wait, or that belong to the other list by now, are removed first.
+        """
         while users:
             *_, user = users[0]
             if user.turns and user.is_long(now) == (users is self.lists[True]):
@@ -146,13 +158,13 @@ class FairQueue:
         return False
 
     def _remove(self, turn: asyncio.Future[bool]) -> None:
-        """Take a request out that waits no more."""
+        """Remove a request that no longer waits."""
         _, user = self.arrivals.pop(turn)
         if user.turns:
             del user.turns[turn]
 
     async def wait(self, name: str, now: float) -> bool:
-        """Wait to enter; return whether that came in time."""
+        """Wait until the request may enter. Return False if it is refused."""
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
         user = self.users[name]
@@ -174,13 +186,17 @@ class FairQueue:
             raise
 
     def _refuse(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
-        """Refuse the longest waiting request once it has waited too long; see to the next in a moment."""
+        """Refuse the oldest request if it has waited for MAX_WAIT, and schedule the next call.
+
+        `when` is the time for which this call was scheduled; the difference to now is the delay of the event
+        loop.
+        """
         if not self.arrivals:
             self.watching = False
             return
         turn, (until, _) = next(iter(self.arrivals.items()))
         now = loop.time()
-        if turn.done():  # its request is just being cancelled
+        if turn.done():  # its request is being cancelled
             self._remove(turn)
         elif until <= now:
             self._remove(turn)

@@ -1,4 +1,9 @@
-"""Refusing to run unsafe: what must hold of the database before it is served from, and while it is."""
+"""Checks of the database at the start and by /ready.
+
+The API refuses to start if row security is not active for its own connection, if a migration is missing, if a
+pooler mixes up users or prepared statements, or if sql/audit.sql finds a hole. /ready repeats the cheap
+checks, so that a load balancer takes a process out of service if the database becomes unsafe later.
+"""
 
 import logging
 from collections import defaultdict
@@ -16,7 +21,8 @@ from app.postgres.deadline import Client, Deadline
 from app.postgres.servers import EXPLAIN_HERE, ask_servers, check_spread
 
 SQL = Path(__file__).parent.parent.parent / "sql"
-SCHEMA_VERSION = max(int(file.name[:4]) for file in (SQL / "migrations").iterdir())  # that this code needs
+# The newest migration, which this code needs.
+SCHEMA_VERSION = max(int(file.name[:4]) for file in (SQL / "migrations").iterdir())
 
 log = logging.getLogger("uvicorn.error")
 
@@ -29,12 +35,12 @@ select app.schema_version(), current_user, app.current_user_id(), (
     and (has_any_column_privilege(oid, 'select, insert, update, references')
       or has_table_privilege(oid, 'delete, truncate, trigger'))
     and not row_security_active(oid)
-    and (has_schema_privilege(relnamespace, 'usage') or exists (  -- a view or a body needs none
+    and (has_schema_privilege(relnamespace, 'usage') or exists (  -- views and function bodies need no usage
       select from pg_depend
       where refclassid = 'pg_class'::regclass and refobjid = pg_class.oid
         and classid in ('pg_rewrite'::regclass, 'pg_proc'::regclass)
     ))
-    and not exists (  -- what an extension brings along holds no user's rows
+    and not exists (  -- tables of extensions hold no rows of users
       select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'e'
     )
 ), pg_is_in_recovery(), pg_catalog.current_setting('search_path'), (
@@ -44,7 +50,7 @@ select app.schema_version(), current_user, app.current_user_id(), (
 ), to_regprocedure('app.act_as(text)') is not null
 """
 
-# What explaining the API's statements does not check: privileges that the functions in them need.
+# The privileges that the functions in the API's statements need; explaining a statement does not check these.
 WITHHELD = """
 select string_agg(distinct name, ', ')
 from (
@@ -61,24 +67,25 @@ where not held
 """
 PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id=session.PROBE_USER, id=0)
 
-# Names are looked up in pg_catalog alone; the role's own limit is meant for requests.
+# The search_path is the one that audit.sql expects. The role's statement_timeout is too short for the audit.
 FOR_AUDIT = (
     b"set local search_path = pg_catalog, pg_temp; set local statement_timeout = '30s'; set local jit = off"
 )
 AUDIT_TIMED_OUT = (
-    "sql/audit.sql did not end within 30 seconds, so nothing is known of the database: "
+    "sql/audit.sql did not end within 30 seconds, so the database was not checked: "
     "run make audit to see how long it takes, and vacuum analyze the system catalogs"
 )
 
 PRESET = "select nullif(current_setting('app.user_id', true), '')"
 
 
-# The server takes the bytes of the probe for no text, or has no such characters.
+# Errors if the encoding of the server is not UTF-8: the bytes of the probe user are not valid in it, or the
+# encoding has no such characters.
 NOT_UTF_8 = (errors.CharacterNotInRepertoire, errors.UntranslatableCharacter, errors.ProgramLimitExceeded)
 
 
 async def check(database: Database) -> None:
-    """Raise Unready unless the migrations are there and row security holds for this very connection."""
+    """Raise Unready unless all migrations are applied and row security is active for this connection."""
     try:
         (row,) = await database.probe([CHECK], PROBE)
         wrong = await database.probe([session.WRONG], PROBE)
@@ -87,16 +94,18 @@ async def check(database: Database) -> None:
         raise Unready(f"The database lacks a function of schema app: run make migrate{then}") from None
     except NOT_UTF_8:
         raise Unready(
-            "The database, or a pooler before it, takes no UTF-8: see `show server_encoding`"
+            "The database, or a pooler in front of it, does not support UTF-8: see `show server_encoding`"
         ) from None
     version, role, user, exposed, standby, path, passed_on, spread = row
     if role != "tasks_api":
-        raise Unready(f"The role {role} is not tasks_api, as DATABASE_URL must make it")
+        raise Unready(f"The role is {role}, not tasks_api: name tasks_api in DATABASE_URL")
     if version < SCHEMA_VERSION:
         raise Unready(f"The database is at migration {version}, not at {SCHEMA_VERSION}: run make migrate")
     _check_session(database, wrong, path, standby=standby)
     if user != session.PROBE_USER:
-        raise Unready("The identity does not reach the statement: the pooler takes a pipeline apart")
+        raise Unready(
+            "app.user_id does not reach the statement: the pooler splits the transaction of a pipeline"
+        )
     if exposed:
         raise Unready(f"Row security is not active for tasks_api on {exposed}: enable and force it")
     check_spread(database, passed_on, spread=spread)
@@ -105,30 +114,37 @@ async def check(database: Database) -> None:
 def _check_session(database: Database, wrong: list[Row], path: str, *, standby: bool) -> None:
     """Raise Unready unless the session can write and has the settings that the code relies on.
 
-    The pool is renewed then: its sessions may be older than their settings, or of another server by now.
+    In this case all connections of the pool are replaced: their sessions may be older than the settings in
+    the catalog, or belong to a server that is a standby now.
     """
     if standby or wrong:
         database.pool.renew()
     if standby:
         raise Unready("The database is read-only, as a standby: point DATABASE_URL at the primary")
     if wrong:
-        raise Unready(f"The session of tasks_api is not as the code needs it. {session.describe(wrong)}")
-    if path != "pg_catalog":  # where another schema's operators could stand in for those of the check
+        raise Unready(f"A setting of tasks_api is not as the code needs it. {session.describe(wrong)}")
+    if path != "pg_catalog":  # operators of another schema could replace those in the check
         raise Unready(
             f"The search_path of tasks_api is {path}: run make migrate, then have poolers reconnect"
         )
 
 
 async def check_statements(database: Database, statements: Iterable[str]) -> None:
-    """Raise Unready or psycopg's error where one could not run: explaining it takes the same privileges."""
+    """Raise Unready or psycopg's error if a statement cannot run.
+
+    The statements are explained, which needs the same privileges on tables as running them.
+    """
     explained = [f"explain {statement}" for statement in statements]
     (row,) = await database.probe([EXPLAIN_HERE, *explained, WITHHELD], PROBE)
     if row[0]:
-        raise Unready(f"The database grants tasks_api too little on {row[0]}: run make audit")
+        raise Unready(f"tasks_api lacks privileges on {row[0]}: run make audit")
 
 
 async def check_prepared(database: Database) -> None:
-    """Raise Unready where one connection finds what another prepared: the pooler mixes them up."""
+    """Raise Unready if a connection can run a statement that another connection prepared.
+
+    Then a pooler shares server sessions without tracking prepared statements.
+    """
     if database.options["prepare_threshold"] is None:
         return
     async with database.pool.connection() as connection, await database.connect() as another:
@@ -139,16 +155,16 @@ async def check_prepared(database: Database) -> None:
                 await database.execute(another, (READ_AS, CHECK), PROBE)
             except errors.InvalidSqlStatementName:
                 return
-    raise Unready("The pooler does not keep prepared statements apart: set PREPARED_STATEMENTS=false")
+    raise Unready("The pooler does not track prepared statements: set PREPARED_STATEMENTS=false")
 
 
 async def audit(database: Database, on_hole: str) -> None:
-    """Run sql/audit.sql as the API's own role: raise Unready on a hole, unless told to `warn`."""
+    """Run sql/audit.sql as tasks_api. Raise Unready for a hole, unless `on_hole` is "warn"."""
     async with database.pool.connection() as connection, connection.transaction(force_rollback=True):
         await connection.execute(FOR_AUDIT)
         preset = await (await connection.execute(PRESET)).fetchone()
         if preset != (None,):
-            raise Unready("app.user_id names a user in every new session: find where it is set, and reset it")
+            raise Unready("app.user_id is set in every new session: find where it is set, and reset it")
         sql = (SQL / "audit.sql").read_text()
         try:
             rows = await (await connection.execute(sql.encode())).fetchall()
@@ -159,11 +175,11 @@ async def audit(database: Database, on_hole: str) -> None:
     findings |= {f"{server}: {describe(*row)}": row[0] for server, row in found}
     holes = [finding for finding, severity in findings.items() if severity == "hole"]
     if holes and on_hole == "refuse":
-        raise Unready("\n\n".join(["The database does not keep users apart:", *holes]))
+        raise Unready("\n\n".join(["The database does not isolate users:", *holes]))
     for finding, severity in findings.items():
         log.log(logging.WARNING if severity in ("hole", "warning") else logging.INFO, "%s", finding)
 
 
 def describe(severity: str, check_name: str, thing: str, finding: str, remedy: str) -> str:
-    """Lay out one finding of audit.sql: what it is, what may happen, and the SQL to paste."""
+    """Return one row of audit.sql as text: the finding, its consequence, and the SQL that fixes it."""
     return f"{severity}: {check_name}: {thing}\n{indent(finding, '  ')}\n{indent(remedy, '    ')}"

@@ -1,9 +1,9 @@
-"""What the code relies on about its session, and how it sees whether the session is so.
+"""The session settings that the code relies on, and a check of them.
 
-A session takes a setting from the last of these that names it: the server's files, all roles, the database,
-the role, the role in the database, the client. Encoding, time zone and date style are asked for by the
-client, in the start-up packet, and PgBouncer keeps them. The others are set on the role by a migration, and
-put back by every `make migrate`; the start and /ready look at their effect.
+The environment can change most of them: the server's files, all roles, the database, the role, the role in
+the database, and the client; the last one in this order wins. The client sends encoding, time zone and date
+style in the start-up packet, and PgBouncer tracks these. A migration sets the others for the role, and every
+`make migrate` sets them again. The start and /ready check their effect.
 """
 
 import os
@@ -11,15 +11,17 @@ from operator import itemgetter
 
 from app.postgres.connection import Row
 
-# libpq sends these as start-up parameters, which go before the options of PGOPTIONS and DATABASE_URL. It
-# takes them from the environment alone (PostgreSQL, 34.15); PgBouncer 1.18 refuses options.
+# libpq sends these as start-up parameters, which override options in PGOPTIONS and DATABASE_URL. It reads
+# them only from the environment (PostgreSQL, 34.15). The options parameter is no alternative, since PgBouncer
+# 1.18 refuses it.
 START_UP = {"PGTZ": "UTC", "PGDATESTYLE": "ISO, MDY"}
 
-# Not ASCII, within and beyond 16 bits: in another encoding its bytes are other characters.
+# Non-ASCII characters, one of them beyond 16 bits: another encoding than UTF-8 would change them.
 PROBE_USER = "j\u00f6rg \U0001f600"
 
-# Each setting that is wrong here, in this session, and each that the catalog gives to new sessions wrongly:
-# those of the pool may be older. What the client asks for is not looked up there.
+# The settings that are wrong in this session (here is true), and those in the catalog that would be wrong in
+# a new session: the pool's sessions may be older than them. Settings that the client sends are not looked up
+# in the catalog.
 WRONG = """
 select s.name, s.setting as value, s.source, true as here
 from (
@@ -70,7 +72,7 @@ where not case name
 end
 """
 
-# Where pg_settings.source says that it comes from, and what to run.
+# By pg_settings.source: where the setting was made, and what to run.
 MIGRATE = "run make migrate"
 SOURCES = {
     "client": ("by the client", "take it out of PGOPTIONS and of the options in DATABASE_URL"),
@@ -94,22 +96,24 @@ ON_THE_ROLE = {
 }
 
 
-def ask() -> None:
-    """Have libpq ask for the settings that it takes from the environment of this process."""
+def set_environment() -> None:
+    """Set the environment variables that libpq reads for each connection."""
     os.environ |= START_UP
 
 
 def describe(wrong: list[Row]) -> str:
-    """Say of each setting what it is, where that comes from, and what to run."""
+    """Return, for each wrong setting, its value, where it was set, and what to run."""
     settings = {name: (value, source) for name, value, source, _ in sorted(wrong, key=itemgetter(3))}
     return ". ".join(_describe(name, *setting) for name, setting in sorted(settings.items()))
 
 
 def _describe(name: str, value: str, source: str) -> str:
     if name == "server_encoding":
-        return f"The database is encoded in {value}: make one with encoding 'UTF8', and restore into it"
+        return (
+            f"The encoding of the database is {value}: create one with encoding 'UTF8', and restore into it"
+        )
     place, remedy = SOURCES.get(source, (f"by {source}", MIGRATE))
-    if name in ON_THE_ROLE and source not in ("client", "session"):  # the role's setting goes before those
+    if name in ON_THE_ROLE and source not in ("client", "session"):  # the role's setting overrides those
         remedy = MIGRATE
     if remedy == MIGRATE:
         remedy += ", then have poolers reconnect"

@@ -164,9 +164,9 @@ create or replace function app.act_as(user_id text) returns void language plpgsq
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        ("drop function app.act_as(text)", "its tables lie here: run sql/citus.sql"),
+        ("drop function app.act_as(text)", "its tables are local: run sql/citus.sql"),
         ("alter role tasks_api reset citus.propagate_set_commands", "propagate_set_commands is not local"),
-        (NOT_PASSED_ON, "does not answer a user with their own row"),
+        (NOT_PASSED_ON, "A user does not see their own row on"),
     ],
 )
 def test_the_api_does_not_start_where_no_row_comes_back(

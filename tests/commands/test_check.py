@@ -124,18 +124,18 @@ def test_a_database_that_is_away_fails_the_check_and_the_keys_are_checked_all_th
 
 def test_a_superuser_fails_the_check(check: Command, server: Server, database: str) -> None:
     status, lines = check(DATABASE_URL=server.conninfo(database))
-    assert (status, "postgres is not tasks_api" in lines["database"]) == (1, True)
+    assert (status, "The role is postgres, not tasks_api" in lines["database"]) == (1, True)
 
 
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
         ("alter table app.tasks disable row level security", "Row security is not active"),
-        ("revoke insert on app.idempotency_keys from tasks_api", "too little on app.idempotency_keys"),
+        ("revoke insert on app.idempotency_keys from tasks_api", "lacks privileges on app.idempotency_keys"),
         ("drop schema app cascade", "make migrate"),
         (
             "create policy any_user on app.tasks for select to tasks_api using (true)",
-            "does not keep users apart",
+            "does not isolate users",
         ),
     ],
 )

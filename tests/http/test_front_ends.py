@@ -266,7 +266,7 @@ def test_a_preflight_and_the_request_behind_it(api: Api, carol: Person, scheme: 
 
 def test_the_error_that_a_page_shows_is_a_sentence(api: Api, alice: Person) -> None:
     for body, said in {
-        b'{"title": ""}': "title: must have 1 to 200 characters, white space at its ends aside",
+        b'{"title": ""}': "title: must have 1 to 200 characters, not counting white space at either end",
         b'{"title": 7}': "title: must be a string",
         b'{"description": "x"}': "title: is missing",
         b"[]": "body: must be a JSON object",

@@ -453,7 +453,10 @@ def test_a_pooler_that_takes_the_pipeline_apart_is_refused(
 
     monkeypatch.setenv("JWT_SECRET", "x" * 32)
     asyncio.run(check(postgres.port))
-    with network(postgres.port, Splitter) as pooler, pytest.raises(Unready, match="takes a pipeline apart"):
+    with (
+        network(postgres.port, Splitter) as pooler,
+        pytest.raises(Unready, match="splits the transaction of a pipeline"),
+    ):
         asyncio.run(check(pooler.port))
 
 

@@ -1,4 +1,4 @@
-"""The API refuses to start on a database that does not keep users apart, and says why."""
+"""The API refuses to start on a database that does not isolate users, and says why."""
 
 import logging
 import secrets
@@ -26,7 +26,7 @@ def test_a_hole_ends_the_start_with_finding_and_remedy(server: Server, clone: st
     with pytest.raises(AssertionError) as refused, serving(server.conninfo(clone, "tasks_api")):
         pass
     said = str(refused.value)
-    assert "The database does not keep users apart" in said
+    assert "The database does not isolate users" in said
     assert "hole: " in said
     assert "app.tasks" in said
     assert REMEDY in said
@@ -48,7 +48,7 @@ def test_a_session_that_starts_with_an_identity_is_refused(
 ) -> None:
     conninfo = server.conninfo(clone, "tasks_api") + " options='-c app.user_id=alice'"
     settled(DATABASE_URL=conninfo)
-    assert "names a user in every new session" in refusal()
+    assert "is set in every new session" in refusal()
 
 
 @pytest.mark.usefixtures("settled")

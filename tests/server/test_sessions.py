@@ -189,7 +189,7 @@ def test_a_database_of_another_encoding_is_refused(server: Server, database: str
         superuser.execute("create database latin_1 encoding 'LATIN1' locale 'C' template template0")
         try:
             settle(DATABASE_URL=server.conninfo("latin_1", "tasks_api"), JWT_SECRET=secrets.token_hex(32))
-            assert "takes no UTF-8" in refusal()
+            assert "does not support UTF-8" in refusal()
         finally:
             superuser.execute("drop database latin_1 with (force)")
 

@@ -181,7 +181,7 @@ def test_a_doubtful_name_is_a_warning_of_the_start(server: Server, database: str
 def test_a_superuser_is_refused(server: Server, database: str, settle: Settle) -> None:
     settle(**SOUND | {"DATABASE_URL": server.conninfo(database)})
     said = refusal()
-    assert "The role postgres is not tasks_api" in said
+    assert "The role is postgres, not tasks_api" in said
     assert "DATABASE_URL" in said
 
 
