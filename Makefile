@@ -68,7 +68,7 @@ e2e: $(READY) ## run the tests with Better Auth and a browser; needs Node
 	@tests/e2e/prepare
 	@$(PYTHON) -m pytest tests/e2e/better_auth.py tests/e2e/clients.py tests/e2e/install.py
 
-e2e-next: $(READY) ## build a Next.js app on the API as tests/e2e/README.md describes; five minutes
+e2e-next: $(READY) ## build a Next.js app on the API as app/api/README.md describes; five minutes
 	@tests/e2e/prepare
 	@$(PYTHON) -m pytest tests/e2e/next_app.py
 

@@ -119,7 +119,7 @@ def front(server: Server) -> Iterator[Front]:
 
 @pytest.fixture(scope="session")
 def api(server: Server, database: str, front: Front) -> Iterator[Api]:
-    """The API with both kinds of keys, as the README says."""
+    """The API with both kinds of keys, as app/api/README.md describes."""
     with deployed(
         server.conninfo(database, "tasks_api"),
         JWT_JWKS_URL=f"{front.url}/api/auth/jwks",

@@ -1,4 +1,4 @@
-"""The README's five minutes: its own commands make a fresh Next.js app, which is used in Chromium."""
+"""The commands of app/api/README.md create a Next.js app, which is then used in Chromium."""
 
 import json
 import os
@@ -21,9 +21,10 @@ FIRST_WITH_AUTH = 22  # of Node, that npx auth needs
 
 
 def commands(server: Server, accounts: str, front: str, api: str, app: Path) -> str:
-    """Return the README's commands with what it leaves open, and with the versions that are tested here."""
+    """Return the commands of the page, with its gaps filled and the versions that are tested here."""
     block: str
-    [block] = re.findall(r"```sh\n(npx create-next-app.*?)```", (E2E / "README.md").read_text(), re.DOTALL)
+    page = (ROOT / "app" / "api" / "README.md").read_text()
+    [block] = re.findall(r"```sh\n(npx create-next-app.*?)```", page, re.DOTALL)
     wanted = json.loads((E2E / "package.json").read_text())["dependencies"]
     for said, meant in {
         "create-next-app@latest": f"--yes create-next-app@{NEXT}",
