@@ -33,7 +33,7 @@ def run_as_owner(action: Callable[[str], None]) -> None:
 
 
 def audit() -> None:
-    """Print the findings of audit.sql; exit with 0 if sound, 1 on a finding that fails, 2 if not judged."""
+    """Print the findings of audit.sql; exit with 0 if sound, 1 on a finding that fails, 2 on an error."""
     parser = ArgumentParser("python -m app audit", description=audit.__doc__)
     parser.add_argument("--format", default="text", choices=["text", "json", "sarif", "markdown"])
     parser.add_argument("--fail-on", default="hole", choices=["hole", "warning"], help="default: hole")
@@ -44,7 +44,7 @@ def audit() -> None:
     try:
         report(lambda url: reports.audit(url, given.format, given.fail_on, given.baseline))
     except SystemExit as end:
-        if isinstance(end.code, str):  # which would exit with 1
+        if isinstance(end.code, str):  # an error message, with which Python would exit with status 1
             print(end.code, file=sys.stderr)
             sys.exit(2)
         raise

@@ -46,7 +46,10 @@ class Finding(NamedTuple):
 
 
 def identify(rows: Iterable[tuple[str, Sequence[str]]]) -> list[Finding]:
-    """Give each row, of this server, its fingerprint. Rows of the same cause are numbered."""
+    """Return a finding with its fingerprint for each pair of a server and a row.
+
+    The fingerprints of findings with the same cause differ by a number.
+    """
     findings, seen = [], Counter[str]()
     for server, (severity, check_name, thing, finding, remedy) in rows:
         cause = json.dumps([check_name, thing, " ".join(COMMENT.sub("", remedy).split())])
@@ -76,18 +79,18 @@ def fails(findings: Iterable[Finding], fail_on: str) -> bool:
 def summarize(findings: Sequence[Finding]) -> str:
     """Count the findings by severity, and those of the baseline."""
     counts = Counter(f.severity for f in findings)
-    said = [f"{counts['hole']} holes", f"{counts['warning']} warnings"]
-    said += [f"{counts[severity]} {plural}" for severity, plural in PLURALS.items() if counts[severity]]
+    parts = [f"{counts['hole']} holes", f"{counts['warning']} warnings"]
+    parts += [f"{counts[severity]} {plural}" for severity, plural in PLURALS.items() if counts[severity]]
     if known := sum(not f.new for f in findings):
-        said.append(f"{known} in the baseline")
-    return ", ".join(said)
+        parts.append(f"{known} in the baseline")
+    return ", ".join(parts)
 
 
 PLURALS = {"hint": "hints", "note": "notes", "accepted": "accepted"}
 
 
 def as_text(findings: Sequence[Finding], summary: str) -> str:
-    """Lay each finding out for a terminal."""
+    """Return the findings as text for a terminal."""
     return "\n\n".join([*map(_block, findings), summary])
 
 
@@ -98,7 +101,7 @@ def _block(finding: Finding) -> str:
 
 
 def as_json(findings: Sequence[Finding], summary: str) -> str:
-    """Return what other programs and --baseline read; sql/README.md documents the members."""
+    """Return the findings as JSON, for --baseline and other programs. sql/README.md documents the members."""
     document = {
         "version": 1,
         "audit": __version__,
@@ -109,7 +112,7 @@ def as_json(findings: Sequence[Finding], summary: str) -> str:
 
 
 def as_markdown(findings: Sequence[Finding], summary: str) -> str:
-    """Return a comment on a pull request, or the summary of a job."""
+    """Return the findings as Markdown, for a comment on a pull request or the summary of a CI job."""
     parts = [f"**{summary}**"]
     for f in findings:
         server = f"{f.server}: " if f.server else ""
@@ -123,12 +126,12 @@ def as_markdown(findings: Sequence[Finding], summary: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Escape what Markdown or HTML would take as markup: a name in the database may hold anything."""
+    """Escape the markup of Markdown and HTML, since names in a database may hold any character."""
     return MARKUP.sub(r"\\\1", escape(" ".join(text.split()), quote=False))
 
 
 def as_sarif(findings: Sequence[Finding], summary: str, *, compared: bool) -> str:
-    """Return a log of SARIF 2.1.0 (OASIS), with a rule for each check that found something."""
+    """Return a SARIF 2.1.0 log (OASIS), with a rule for each check that has findings."""
     pages = read_pages()
     checks = sorted({f.check_name for f in findings})
     driver = {
@@ -175,7 +178,8 @@ def _result(finding: Finding, rule: int, line: int, *, compared: bool) -> dict[s
         "kind": "informational" if finding.severity == "note" else "fail",
         "level": LEVELS[finding.severity],
         "message": {"text": f"{finding.object}: {finding.finding}\n\n{finding.remedy}\n\nSee {finding.page}"},
-        # A database object has no file, but GitHub refuses a log without: the heading stands in.
+        # GitHub needs the location of a file. A database object has none, so the heading of the check is
+        # used.
         "locations": [
             {
                 "physicalLocation": {"artifactLocation": {"uri": PAGE}, "region": {"startLine": line}},

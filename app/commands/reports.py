@@ -108,9 +108,8 @@ def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[An
         ) as connection:
             connection.execute("set search_path = pg_catalog, pg_temp")
             connection.execute("set jit = off")
-            connection.execute(
-                "set audit.fail_on = ''"
-            )  # which would end audit.sql in an error instead of rows
+            # With another value, audit.sql would raise an error instead of returning rows.
+            connection.execute("set audit.fail_on = ''")
             yield connection
     except psycopg.Error as error:
         raise SystemExit(f"{name}: {error.diag.message_primary or error}") from None

@@ -1,9 +1,9 @@
-"""Writes the log from a thread of its own, so that a reader that stops reading stops no request.
+"""Writes the log in a thread, so that a blocked stderr does not block requests.
 
-A write to stderr blocks while a pipe is full, while journald is stopped, while Ctrl-S holds a terminal. On
-the event loop it would hold up every client. O_NONBLOCK is no way out: it belongs to the open file
-description, which other processes share. So lines wait in memory, up to MAX_WAITING bytes. More lines are
-dropped and counted, and as soon as the log can be written again, it says how many.
+A write to stderr blocks while a pipe is full, while journald is stopped, and while Ctrl-S stops a terminal.
+In the event loop such a write would stop all requests. O_NONBLOCK does not help, since it belongs to the open
+file description, which other processes share. So lines wait in memory, up to MAX_WAITING bytes. Further lines
+are dropped and counted; the log reports their number as soon as it can be written again.
 """
 
 import logging
@@ -13,42 +13,45 @@ from contextlib import suppress
 from select import PIPE_BUF, POLLOUT, poll
 from threading import Event, Lock, Thread, main_thread
 
-STDERR = 2  # by number: sys.stderr has a lock, which a write that hangs would keep until the end
+STDERR = 2  # the file descriptor, since sys.stderr has a lock that a blocked write would hold at exit
 MAX_WAITING = 2**20  # bytes
-PAUSE = 0.02  # seconds between two writes: under load one switch of threads serves many lines
-LAST_WAIT = 1  # seconds that the end of the process waits for the reader
+PAUSE = 0.02  # seconds between two writes, so that one write takes many lines under load
+LAST_WAIT = 1  # seconds that an exit waits for the last write
 
 
 def open_standard_streams() -> None:
-    """Open those that are closed (2>&-): a socket would get the number, and the log be written into it."""
+    """Open /dev/null for closed standard streams (2>&-).
+
+    Otherwise a socket could get file descriptor 2, and the log would be written to it.
+    """
     for number in range(STDERR + 1):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
 class LogWriter(logging.Handler):
-    """The one handler of logging. The request log gives it lines that are formatted already."""
+    """The only handler of logging. The request log passes formatted lines to put()."""
 
     def __init__(self, descriptor: int = STDERR) -> None:
         super().__init__()
         self.descriptor = descriptor
-        self.lock_of_lines = Lock()  # never held during a write
+        self.lock_of_lines = Lock()  # not held during a write
         self.lines: list[bytes] = []
-        self.size = 0  # bytes of the lines that wait or are being written
+        self.size = 0  # bytes of the lines that wait or are written right now
         self.dropped = 0  # lines since the start
-        self.unreported = 0  # lines dropped since the log last said how many
-        self.torn = False  # the last write ended within a line
+        self.unreported = 0  # lines dropped since the last report in the log
+        self.torn = False  # whether the last write ended within a line
         self.has_news, self.is_empty, self.must_end = Event(), Event(), Event()
         self.thread: Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have a record written."""
+        """Format a record and pass it to the thread."""
         self.put([self.format(record) + "\n"])
 
     def put(self, lines: list[str]) -> None:
-        """Have lines written soon, after those before them, or drop them; never wait for the reader."""
+        """Append lines for the thread to write, or drop them if too many wait. It never blocks on stderr."""
         encoded = [line.encode(errors="backslashreplace") for line in lines]
         size = sum(map(len, encoded))
         with self.lock_of_lines:
@@ -58,25 +61,27 @@ class LogWriter(logging.Handler):
             else:
                 self.lines += encoded
                 self.size += size
-            if not self.has_news.is_set():  # a third of the cost where it is set
+            if not self.has_news.is_set():  # if it is set, this costs a third of setting it again
                 self.is_empty.clear()
                 self.has_news.set()
             if not self.thread:
                 self._start()
 
     def flush(self) -> None:
-        """Wait until all lines are written, or LAST_WAIT is over: the process ends.
+        """Wait at the exit of the process until all lines are written, or for LAST_WAIT.
 
-        A process that was just forked has only a copy, without the thread and with a lock that may be held.
+        In a process that was just forked this does nothing: the thread does not exist there, and a lock may
+        be held.
         """
         if self.thread and self.thread.is_alive() and not self.must_end.is_set():
             self.must_end.set()
             self.is_empty.wait(LAST_WAIT)
 
     def _start(self) -> None:
-        """Start a thread that may hang in a write for good, and one that sees to the end of the process.
+        """Start the thread that writes, and a thread that calls flush() at exit.
 
-        Python waits for the second one. It runs no atexit handlers in processes of multiprocessing.
+        The first is a daemon, since it may be blocked for ever. Python waits for the second. An atexit
+        handler would not do, since multiprocessing does not run these in its processes.
         """
         self.thread = Thread(target=self._write_lines, name="log", daemon=True)
         self.thread.start()
@@ -109,7 +114,7 @@ class LogWriter(logging.Handler):
         return self.format(logging.makeLogRecord({"levelname": "WARNING", "msg": text})).encode() + b"\n"
 
     def _write(self, lines: bytes) -> bool:
-        """Write lines, however long that takes; return whether they could be written."""
+        """Write lines, and block until that is done. Return False if they cannot be written."""
         rest = b"\n" + lines if self.torn else lines
         try:
             while rest:
@@ -117,16 +122,16 @@ class LogWriter(logging.Handler):
                     rest = rest[os.write(self.descriptor, rest) :]
                     self.torn = bool(rest)
                     continue
-                wait = poll()  # another process has set O_NONBLOCK
+                wait = poll()  # needed if another process has set O_NONBLOCK
                 wait.register(self.descriptor, POLLOUT)
                 wait.poll()
-        except OSError:  # a full disk, a reader that has gone
+        except OSError:  # such as a full disk or a closed pipe
             return False
         return True
 
 
 def _together(lines: list[bytes]) -> Iterator[list[bytes]]:
-    """Yield as many lines at a time as a pipe keeps together when several processes write into it."""
+    """Yield groups of lines. A write of at most PIPE_BUF bytes to a pipe is atomic."""
     some: list[bytes] = []
     size = 0
     for line in lines:

@@ -1,7 +1,8 @@
-"""The folder in which several processes count together: PROMETHEUS_MULTIPROC_DIR.
+"""PROMETHEUS_MULTIPROC_DIR: the folder in which several processes share their metrics.
 
-prometheus_client raises where the folder is missing, read-only or full, and where it holds a file that is not
-its own. Here each of these is a line in the log: what can be counted is counted.
+prometheus_client raises an error if the folder is missing, read-only or full, or if it holds a file in
+another format. A problem of metrics should not end the service. So each of these is logged, and the rest of
+the metrics is served.
 """
 
 import logging
@@ -16,13 +17,18 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-ROOM = 2**20  # bytes that a process needs; in a full folder, writing to a file in memory ends it by SIGBUS
+# Bytes that a process needs. If the folder is full, writing to a memory-mapped file ends the process by
+# SIGBUS.
+ROOM = 2**20
 
 logger = logging.getLogger("app.server")
 
 
 def usable_folder() -> Path | None:
-    """Return the folder; where it cannot be written, say so and have this process count by itself."""
+    """Return the folder, or None if it is not set or cannot be written.
+
+    In the latter case a warning is logged, and this process serves only its own metrics.
+    """
     name = os.environ.get(VARIABLE)
     if name is None:
         return None
@@ -30,7 +36,7 @@ def usable_folder() -> Path | None:
     try:
         with TemporaryFile(dir=folder) as trial:
             os.posix_fallocate(trial.fileno(), 0, ROOM)
-        for file in folder.glob(f"*_{os.getpid()}.db"):  # of a process that had this one's number
+        for file in folder.glob(f"*_{os.getpid()}.db"):  # from an earlier process with the same process id
             if _merged([file]) is None:
                 file.unlink()
     except OSError as error:
@@ -41,25 +47,25 @@ def usable_folder() -> Path | None:
 
 
 class FolderCollector(Collector):
-    """Collects the numbers of all processes, or of this one where the folder has been emptied."""
+    """Collects the metrics of all processes, or of this process if its files were deleted."""
 
     def __init__(self, folder: Path, registry: CollectorRegistry) -> None:
         self.folder, self.registry = folder, registry
         self.reported: set[Path] = set()
 
     def collect(self) -> Iterable[Metric]:
-        """Return the numbers, without the files that cannot be read together with this process's own."""
-        _forget_the_dead(self.folder)
+        """Return the metrics, without files that cannot be merged with those of this process."""
+        _remove_dead_gauges(self.folder)
         files = list(self.folder.glob("*.db"))
         own = [file for file in files if file.stem.endswith(f"_{os.getpid()}")]
         if not own:
-            self._report(self.folder, "the files of this process have gone; its numbers alone are shown")
+            self._report(self.folder, "the files of this process are gone; only its own metrics are served")
             return self.registry.collect()
         merged = _merged(files)
         if merged is None:
             sound = [file for file in files if _merged([*own, file]) is not None]
             for file in set(files) - set(sound):
-                self._report(file, "is not a file of these metrics; it is left out")
+                self._report(file, "is not a file of these metrics; it is ignored")
             merged = _merged(sound)
         return merged or self.registry.collect()
 
@@ -70,16 +76,16 @@ class FolderCollector(Collector):
 
 
 def _merged(files: Iterable[Path]) -> Iterable[Metric] | None:
-    """Merge files; return None where one of them cannot be read or contradicts another one."""
+    """Merge files. Return None if one of them cannot be read or contradicts another."""
     try:
         merged: Iterable[Metric] = list(MultiProcessCollector.merge([str(file) for file in files]))
-    except Exception:  # noqa: BLE001 - whatever parsing a foreign file raises
+    except Exception:  # noqa: BLE001 - a foreign file may raise any error
         return None
     return merged
 
 
-def _forget_the_dead(folder: Path) -> None:
-    """Remove the gauges of processes that have ended; what they counted stays."""
+def _remove_dead_gauges(folder: Path) -> None:
+    """Remove the gauges of processes that have ended. Their counters are kept."""
     for number in {file.stem.rpartition("_")[2] for file in folder.glob("gauge_live*.db")}:
         with suppress(OSError, ValueError):
             try:

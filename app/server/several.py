@@ -1,7 +1,9 @@
-"""Several processes that share the port and end together; one that ends alone gets a successor.
+"""A supervisor for several worker processes that share one listening socket (WEB_CONCURRENCY).
 
-Uvicorn's own supervisor waits without a limit for a process that is stopped or hangs, takes no signal
-meanwhile, and ends all processes where one ends while the database is away.
+It starts the workers, replaces workers that exit or hang, and stops all of them. Where systemd, containers or
+Kubernetes run several copies of the service, it is not needed. Uvicorn's own supervisor (uvicorn.supervisors)
+waits without a limit for a worker that hangs, handles no signal meanwhile, and stops all workers if one
+cannot start because the database is down.
 """
 
 import logging
@@ -25,25 +27,26 @@ from app.server.metrics_folder import VARIABLE, usable_folder
 from app.server.uvicorn_server import Server
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
-TICK = 0.5  # seconds between two looks at signals and processes
-HEARTBEAT = 0.05, 1  # seconds between two signs of life, before a process serves and while it does
-HUNG_AFTER = 15  # seconds without a sign of life, on a busy machine too
-STOP_MARGIN = 3  # seconds to end in, after the time for accepted requests
-SOON = 60  # seconds within which another end makes the next start wait
+TICK = 0.5  # seconds between two checks of signals and workers
+HEARTBEAT = 0.05, 1  # seconds between two heartbeats of a worker, before it serves and while it serves
+HUNG_AFTER = 15  # seconds without a heartbeat; long enough for a busy machine
+STOP_MARGIN = 3  # seconds that a worker may take to exit after the time for its requests
+SOON = 60  # seconds within which a second exit delays the next start
 MAX_PAUSE = 16  # seconds between two starts
 
-# Forked, all is imported once. Elsewhere than on Linux, threads of the system's libraries do not survive it.
+# A forked worker does not import the application again. On other systems than Linux, system libraries are not
+# safe after a fork.
 context: ForkContext | SpawnContext = ForkContext() if sys.platform == "linux" else SpawnContext()
 logger = logging.getLogger("uvicorn.error")
 
 
 class Worker:
-    """A process that serves, as its parent sees it."""
+    """A worker process, as its supervisor sees it."""
 
     def __init__(self, config: uvicorn.Config, listening: socket.socket) -> None:
         self.connection, other_end = context.Pipe(duplex=False)
         self.process = context.Process(target=_serve, args=(config, listening, other_end))
-        with _signals_held():
+        with _blocked_signals():
             self.process.start()
         other_end.close()
         self.heard = monotonic()
@@ -52,38 +55,38 @@ class Worker:
 
     @property
     def name(self) -> str:
-        """How the log names it."""
+        """The name of the worker in the log."""
         return f"Process [{self.process.pid}]"
 
-    def listen(self) -> bool:
-        """Take its signs of life; return whether it lives, and end it where it hangs or stops too slowly."""
+    def is_alive(self) -> bool:
+        """Read heartbeats. Return False if the worker has exited; kill it if it hangs or stops too slowly."""
         try:
             while self.connection.poll():
                 self.serves, self.heard = self.connection.recv(), monotonic()
             if monotonic() < min(self.heard + HUNG_AFTER, self.deadline):
                 return True
         except (EOFError, OSError):
-            self.process.join(STOP_MARGIN)  # it is ending, with a status of its own
+            self.process.join(STOP_MARGIN)  # the worker is about to exit
         self.process.kill()
         self.process.join()
         self.connection.close()
         return False
 
     def stop(self, seconds: float) -> None:
-        """Have it finish what it accepted; one that was stopped (SIGSTOP) takes the signal as it goes on."""
+        """Send SIGTERM, after which a worker finishes its requests; and SIGCONT, in case it is stopped."""
         self.deadline = monotonic() + seconds
         self.process.terminate()
         with suppress(ProcessLookupError):
             os.kill(self.process.pid or 0, signal.SIGCONT)
 
     def end(self) -> str:
-        """Say how it ended."""
+        """Return the exit status or the signal as text."""
         status = self.process.exitcode or 0
         return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 
 
 class Supervisor:
-    """Keeps as many processes as are wanted; waits longer for each successor where ends come soon again."""
+    """Keeps the wanted number of workers running. Repeated exits lengthen the pauses before starts."""
 
     def __init__(
         self, config: uvicorn.Config, listening: socket.socket, announce: Callable[[], object]
@@ -91,7 +94,7 @@ class Supervisor:
         self.config, self.listening, self.announce = config, listening, announce
         self.wanted = config.workers
         self.workers: list[Worker] = []
-        self.replaced: list[Worker] = []  # those of the workers that SIGHUP has still to replace
+        self.replaced: list[Worker] = []  # workers that are to be replaced after a SIGHUP
         self.stopping: list[Worker] = []
         self.must_end = self.served = self.refused = False
         self.pause, self.last_end, self.next_start = 0.0, -SOON * 1.0, 0.0
@@ -100,31 +103,31 @@ class Supervisor:
             signal.signal(number, lambda number, _: self.signals.append(number))
 
     def run(self) -> None:
-        """Serve until a signal, or until the first process is refused its start."""
+        """Run until a signal to stop, or until the first worker refuses to start."""
         logger.info("Started parent process [%d]", os.getpid())
         while not self.must_end:
             self._start_missing()
-            self._await_news()
+            self._wait_for_workers()
             while self.signals:
-                self._obey(signal.Signals(self.signals.pop(0)))
-            if not self.must_end:  # Ctrl-C ends the processes, too
-                self._look_after()
-        self.listening.close()  # or clients would wait for an answer as long as this process ends
+                self._handle(signal.Signals(self.signals.pop(0)))
+            if not self.must_end:  # Ctrl-C was sent to the workers, too
+                self._check_workers()
+        self.listening.close()  # otherwise new clients would connect and get no response
         while self.workers:
             self._stop(self.workers[-1])
         while self.stopping:
-            self._await_news()
-            self._look_after()
+            self._wait_for_workers()
+            self._check_workers()
         logger.info("Stopping parent process [%d]", os.getpid())
 
-    def _await_news(self) -> None:
-        """Wait for a sign of life or an end of a process, but not much longer than a signal may wait."""
+    def _wait_for_workers(self) -> None:
+        """Wait for a heartbeat or the exit of a worker, at most TICK seconds because of signals."""
         connections = [each.connection for each in (*self.workers, *self.stopping)]
         if not connections:
             sleep(TICK)
         wait(connections, TICK)
 
-    def _obey(self, number: signal.Signals) -> None:
+    def _handle(self, number: signal.Signals) -> None:
         logger.info("Received %s", number.name)
         if number == signal.SIGHUP:
             self.replaced = list(self.workers)
@@ -136,13 +139,13 @@ class Supervisor:
             self.must_end = True
 
     def _start_missing(self) -> None:
-        """Start and stop processes until there are as many as wanted; replace one at a time."""
+        """Start and stop workers until their number is as wanted. Replace one worker at a time."""
         while len(self.workers) < self.wanted + bool(self.replaced) and monotonic() >= self.next_start:
             try:
                 self.workers.append(Worker(self.config, self.listening))
             except OSError as error:
                 self._wait_longer()
-                logger.error("No process can be started: %s", error.strerror)  # noqa: TRY400 - that is all there is
+                logger.error("No process can be started: %s", error.strerror)  # noqa: TRY400 - a traceback would add nothing
         if self.replaced and self.workers[-1] not in self.replaced and self.workers[-1].serves:
             self._stop(self.replaced.pop(0))
         while len(self.workers) > self.wanted + bool(self.replaced):
@@ -153,13 +156,13 @@ class Supervisor:
         self.stopping.append(worker)
         worker.stop((self.config.timeout_graceful_shutdown or 0) + STOP_MARGIN)
 
-    def _look_after(self) -> None:
-        """See which processes serve, and which have ended."""
-        for worker in [each for each in self.stopping if not each.listen()]:
+    def _check_workers(self) -> None:
+        """Update which workers serve, and handle those that have exited."""
+        for worker in [each for each in self.stopping if not each.is_alive()]:
             self.stopping.remove(worker)
             if (worker.process.exitcode or 0) < 0:
                 logger.error("%s did not stop by itself: %s", worker.name, worker.end())
-        ended = [each for each in self.workers if not each.listen()]
+        ended = [each for each in self.workers if not each.is_alive()]
         self.workers = [each for each in self.workers if each not in ended]
         if not self.served and any(each.serves for each in self.workers):
             self.served = True
@@ -171,18 +174,21 @@ class Supervisor:
             self._wait_longer()
         for worker in ended:
             logger.error("%s ended: %s; another in %d s", worker.name, worker.end(), self.pause)
-            # A successor that does not come to serve ends the replacing: what serves goes on.
+            # If a new worker exits before it serves, the replacement ends and the old workers continue.
             self.replaced = [each for each in self.replaced if each != worker and worker.serves]
 
     def _wait_longer(self) -> None:
-        """Wait for nothing after a single end, then 1 s, and twice as long each time."""
+        """Delay the next start: not after a single exit, then for 1 s, then twice as long each time."""
         now = monotonic()
         self.pause = min(self.pause * 2 or 1, MAX_PAUSE) if now - self.last_end < SOON else 0
         self.last_end, self.next_start = now, now + self.pause
 
 
 def serve_in_several(config: uvicorn.Config, announce: Callable[[], object], *, counted: bool) -> int:
-    """Serve in processes of their own; where the first is refused its start, end them all."""
+    """Run a supervisor with its workers; return the exit status.
+
+    If the first worker refuses to start, all are stopped.
+    """
     with ExitStack() as stack:
         if counted and not usable_folder():
             try:
@@ -195,8 +201,8 @@ def serve_in_several(config: uvicorn.Config, announce: Callable[[], object], *, 
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Hold signals back while a process is started, which would take them for its parent's."""
+def _blocked_signals() -> Iterator[None]:
+    """Block signals while a worker is forked, since it has the handlers of its parent at first."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -204,8 +210,8 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def _take_signals() -> None:
-    """End at those that end a process, before uvicorn takes them and when it is done; ignore the others."""
+def _set_handlers() -> None:
+    """Exit at SIGINT and SIGTERM while uvicorn does not handle them; ignore the other signals."""
     for number in SIGNALS:
         ends = number in (signal.SIGINT, signal.SIGTERM)
         signal.signal(number, _end if ends else signal.SIG_IGN)
@@ -214,28 +220,28 @@ def _take_signals() -> None:
 
 def _end(*_: object) -> None:
     logging.shutdown()
-    os._exit(0)  # an exception would be raised wherever the process is
+    os._exit(0)  # an exception could be raised at any point of the program
 
 
 def _serve(config: uvicorn.Config, listening: socket.socket, connection: Connection) -> None:
-    """Be a process that serves."""
-    _take_signals()
+    """Run a worker."""
+    _set_handlers()
     config.configure_logging()
     server = Server(config)
-    Thread(target=_show_life, args=(server, connection), daemon=True).start()
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=_send_heartbeats, args=(server, connection), daemon=True).start()
+    Thread(target=_stop_with_parent, daemon=True).start()
     server.run([listening])
 
 
-def _show_life(server: uvicorn.Server, connection: Connection) -> None:
-    with suppress(OSError):  # the parent has gone
+def _send_heartbeats(server: uvicorn.Server, connection: Connection) -> None:
+    with suppress(OSError):  # the supervisor has exited
         while True:
             connection.send(server.started)
             sleep(HEARTBEAT[server.started])
 
 
-def _end_with_parent() -> None:
-    """Stop when the parent is gone: killed, it cannot say so, and the port would stay taken."""
+def _stop_with_parent() -> None:
+    """Stop when the supervisor has exited. If it was killed, workers would keep the port in use."""
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()

@@ -1,9 +1,9 @@
-"""Uvicorn's server, which announces that it serves, and stops without losing what is on its way.
+"""Uvicorn's server with a graceful stop behind proxies, and with a callback when it serves.
 
-A proxy takes a connection that it keeps for one that may be used. If the server closes it while a request is
-on its way, the proxy cannot know whether a POST had an effect, and answers 502. So, on a stop, an idle
-connection goes on for DRAIN_TIME, and its next response says `Connection: close`. Meanwhile new connections
-are refused, which tells the proxy to use another server.
+A proxy keeps idle connections and sends requests on them at any time. If the server closes such a connection
+while a request is on its way, the proxy cannot know whether a POST had an effect, and responds with 502. So
+at a stop idle connections stay open for DRAIN_TIME, and the next response on each says `Connection: close`.
+New connections are refused, so a proxy uses another server.
 """
 
 import asyncio
@@ -16,27 +16,27 @@ import uvicorn
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server with an announcement and a slow end."""
+    """Uvicorn's server with a callback at the start and a graceful stop."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], object] = lambda: None) -> None:
         super().__init__(config)
         self.announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, and say so."""
+        """Start to listen, and call `announce`."""
         await super().startup(sockets)
         if self.started:
             self.announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop to listen, then have the next response on each connection be the last."""
+        """Stop listening, and add `Connection: close` to all further responses."""
         headers = self.server_state.default_headers
         self.server_state.default_headers = [*headers, (b"connection", b"close")]
         await self._accept_last()
         await super().shutdown(sockets)
 
     async def _accept_last(self) -> None:
-        """Accept the connections that the kernel has made already: closing the socket would reset them."""
+        """Accept the connections in the kernel's queue, which closing the socket would reset."""
         listening = [each.dup() for server in self.servers for each in server.sockets]
         for server in self.servers:
             server.close()

@@ -77,4 +77,4 @@ def test_files_of_others_are_left_out_and_named(server: Server, database: str, t
                 file.unlink()
         answer = httpx.get(f"{api.url}/metrics", timeout=60)
         assert (answer.status_code, "tasks_requests_total" in answer.text) == (200, True)
-        eventually(lambda: "the files of this process have gone" in api.log.read_text())
+        eventually(lambda: "the files of this process are gone" in api.log.read_text())

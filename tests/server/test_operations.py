@@ -283,12 +283,12 @@ import time
 from app.server import several
 
 signal.signal(signal.SIGTERM, lambda *_: print("taken for the parent's"))
-with several._signals_held():
+with several._blocked_signals():
     child = os.fork()
     if not child:
         while signal.SIGTERM not in signal.sigpending():
             time.sleep(0.01)
-        several._take_signals()
+        several._set_handlers()
         time.sleep(60)
         os._exit(1)
     os.kill(child, signal.SIGTERM)
