@@ -1,0 +1,213 @@
+"""Names of libraries that their manuals do not promise, and upstream faults that this code works around.
+
+Each is kept for a reason that stands beside its use. When an upgrade removes such a name, or fixes such a
+fault, a test here fails and says where to look. `make upgrades` runs them on the newest releases.
+"""
+
+import asyncio
+import os
+import warnings
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fastapi
+import prometheus_client.multiprocess
+import psycopg
+import psycopg.adapt
+import psycopg.errors
+import psycopg.pq
+import pytest
+import starlette.routing
+import uvicorn
+import uvicorn.config
+import yoyo.migrations
+from fastapi import params
+from fastapi.routing import APIRoute
+from prometheus_client import CollectorRegistry, Gauge, values
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http import httptools_impl
+from uvicorn.server import ServerState
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+
+PROTOCOL = "app/server/protocol.py"
+SERVER = "app/server/uvicorn_server.py"
+PIPELINES = "app/postgres/connection.py"
+ROUTING = "app/api/routing.py"
+MIGRATIONS = "app/commands/migrations.py"
+METRICS = "app/server/metrics.py"
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
+
+
+async def app(_: Scope, receive: Receive, __: Send) -> None:
+    await receive()
+
+
+def begun(head: bytes = HEAD) -> httptools_impl.HttpToolsProtocol:
+    """Return uvicorn's own protocol, in the middle of a request."""
+    config = uvicorn.Config(app, log_config=None)
+    protocol = httptools_impl.HttpToolsProtocol(config, ServerState(), {}, asyncio.get_running_loop())
+    transport: Any = SimpleNamespace(
+        get_extra_info=lambda _: None, is_closing=lambda: False, write=lambda _: None, close=lambda: None
+    )
+    protocol.connection_made(transport)
+    protocol.data_received(head + b"\r\n")
+    return protocol
+
+
+def inside(name: str) -> object:
+    """Return the protocol (for an empty name), or an object that it holds."""
+
+    async def look() -> object:
+        protocol = begun()
+        try:
+            return getattr(protocol, name) if name else protocol
+        finally:
+            for task in protocol.tasks:
+                task.cancel()
+
+    return asyncio.run(look())
+
+
+def require(package: str, thing: object, where: str, names: str) -> None:
+    """Fail with the names that a release has no longer."""
+    gone = [name for name in names.split() if not hasattr(thing, name)]
+    what = getattr(thing, "__name__", type(thing).__name__)
+    if gone:
+        pytest.fail(f"{package} {version(package)} has no {', '.join(gone)} in {what} any more: see {where}")
+
+
+CLASSES = [
+    ("uvicorn", httptools_impl, PROTOCOL, "STATUS_LINE HttpToolsProtocol"),
+    (
+        "uvicorn",
+        httptools_impl.HttpToolsProtocol,
+        PROTOCOL,
+        """connection_made connection_lost data_received eof_received pause_writing resume_writing shutdown
+        on_url on_message_begin on_header on_headers_complete on_body on_message_complete
+        on_response_complete _unset_keepalive_if_required""",
+    ),
+    ("uvicorn", uvicorn.Server, SERVER, "startup shutdown"),
+    ("uvicorn", uvicorn.config, "app/server/run.py", "STARTUP_FAILURE"),
+    (
+        "psycopg",
+        psycopg.pq.PGconn,
+        PIPELINES,
+        """enter_pipeline_mode exit_pipeline_mode pipeline_sync send_query_params send_prepare
+        send_query_prepared flush consume_input is_busy get_result finish socket transaction_status""",
+    ),
+    ("psycopg", psycopg.pq.PGresult, PIPELINES, "status ntuples"),
+    ("psycopg", psycopg.adapt.Transformer, PIPELINES, "set_pgresult load_rows"),
+    ("psycopg", psycopg.errors, PIPELINES, "error_from_result"),
+    ("psycopg", psycopg.AsyncConnection, PIPELINES, "wait cancel_safe"),
+    ("fastapi", APIRoute, ROUTING, "get_route_handler"),
+    ("fastapi", fastapi.FastAPI, "app/main.py", "build_middleware_stack"),
+    ("fastapi", params, "app/api/parameters.py", "Depends Path Query Header Param Body"),
+    ("starlette", starlette.routing, ROUTING, "compile_path"),
+    ("prometheus-client", values, METRICS, "ValueClass get_value_class"),
+    ("prometheus-client", prometheus_client.multiprocess.MultiProcessCollector, METRICS, "merge"),
+    (
+        "yoyo-migrations",
+        PostgresqlPsycopgBackend,
+        MIGRATIONS,
+        """connect transaction execute lock mark_one unmark_one log_migration to_apply to_rollback
+        get_applied_migration_hashes""",
+    ),
+    ("yoyo-migrations", yoyo.migrations.Migration, MIGRATIONS, "process_steps"),
+]
+OBJECTS = [
+    (
+        "",
+        """app app_state connections cycle flow headers loop parser pipeline scope server_state tasks
+        transport url""",
+    ),
+    ("cycle", "disconnected keep_alive message_event more_body response_complete response_started"),
+    ("flow", "drain read_paused write_paused"),
+]
+
+
+@pytest.mark.parametrize(("package", "thing", "where", "names"), CLASSES)
+def test_a_library_still_has_a_name_that_its_manual_does_not_promise(
+    package: str, thing: object, where: str, names: str
+) -> None:
+    require(package, thing, where, names)
+
+
+@pytest.mark.parametrize(("name", "names"), OBJECTS, ids=["protocol", "cycle", "flow"])
+def test_uvicorns_protocol_still_holds_what_ours_reads_and_changes(name: str, names: str) -> None:
+    require("uvicorn", inside(""), PROTOCOL, name)
+    require("uvicorn", inside(name), PROTOCOL, names)
+
+
+def test_uvicorns_server_still_holds_what_a_stop_without_lost_requests_needs() -> None:
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    server.config.load()
+    require("uvicorn", server, SERVER, "config server_state started")
+    require("uvicorn", server.config, SERVER, "http_protocol_class")
+    require("uvicorn", server.server_state, SERVER, "default_headers")
+    require("uvicorn", server.config.lifespan_class(server.config), SERVER, "state")
+
+
+def test_fastapis_route_still_asks_for_overridden_dependencies_where_ours_sets_them() -> None:
+    async def endpoint() -> None: ...
+
+    require("fastapi", APIRoute("/", endpoint), ROUTING, "dependency_overrides_provider")
+
+
+def test_prometheus_still_names_its_files_by_kind_and_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(values, "ValueClass", values.get_value_class())
+    Gauge("canary", "A gauge.", registry=CollectorRegistry(), multiprocess_mode="livesum").set(1)
+    names = [file.name for file in tmp_path.iterdir()]
+    if names != [f"gauge_livesum_{os.getpid()}.db"]:
+        pytest.fail(
+            f"prometheus-client {version('prometheus-client')} calls a process's files {names}: "
+            "see app/server/metrics_folder.py"
+        )
+
+
+def body_after(upgrade: bytes) -> bytes:
+    """Return the body that uvicorn's own protocol gives to an application."""
+
+    async def parse() -> bytes:
+        protocol = begun(HEAD + upgrade)
+        protocol.data_received(b"abc")
+        return bytes(protocol.cycle.body)
+
+    return asyncio.run(parse())
+
+
+def test_uvicorn_still_loses_the_body_behind_an_upgrade_that_it_refuses() -> None:
+    assert body_after(b"") == b"abc"
+    if body_after(b"Connection: upgrade\r\nUpgrade: h2c\r\n") == b"abc":
+        pytest.fail(
+            f"uvicorn {version('uvicorn')} has fixed #2722: take _ignore_upgrade out of {PROTOCOL}, "
+            "if the tests in tests/server/test_protocol.py then pass"
+        )
+
+
+def test_uvicorn_still_calls_its_protocol_on_zttp_experimental() -> None:
+    pytest.importorskip("zttp", reason="zttp is not installed: uv pip install zttp", exc_type=ImportError)
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        uvicorn.Config(app, http="zttp", log_config=None).load()
+    if not any("experimental" in str(warning.message) for warning in given):
+        pytest.fail(
+            f"uvicorn {version('uvicorn')} no longer calls zttp experimental: "
+            f'see "HTTP parsers" in app/server/README.md, and what then remains of {PROTOCOL}'
+        )
+
+
+@pytest.mark.parametrize("name", ["on_body", "pipeline"])
+def test_a_canary_names_the_release_the_name_and_the_file(name: str) -> None:
+    def kept(names: Iterable[str]) -> object:
+        return SimpleNamespace(**{each: None for each in names if each != name})
+
+    with pytest.raises(
+        pytest.fail.Exception, match=rf"^uvicorn [0-9.]+ has no {name} in .*: see {PROTOCOL}$"
+    ):
+        require("uvicorn", kept(["on_body", "pipeline", "cycle"]), PROTOCOL, "on_body pipeline cycle")
