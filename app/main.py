@@ -1,17 +1,18 @@
 """The application, put together."""
 
 import json
+from asyncio import CancelledError
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property
 from typing import Any
 
 import psycopg
-import starlette.routing
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import __version__
@@ -19,7 +20,7 @@ from app.api import docs, health, tasks
 from app.api.answers import as_problem_json
 from app.api.edge import EdgeMiddleware, Origins
 from app.api.errors import HANDLERS
-from app.api.routing import Route
+from app.api.state import Services, State
 from app.identity.keys import Keys
 from app.identity.tokens import Tokens
 from app.postgres import Unready, safety
@@ -34,35 +35,42 @@ A task of another user does not exist. Errors are `application/problem+json` (RF
 # FastAPI's OpenTelemetry: to ask whether it is configured takes 5 µs of every request.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
-State = dict[str, Any]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[State]]
 
 
 class API(FastAPI):
-    """FastAPI behind EdgeMiddleware.
-
-    A request for a Route passes nothing else on its way to it. Where middleware or other kinds of routes are
-    added, all requests pass FastAPI's whole stack inside EdgeMiddleware. Exception handlers count either way.
-    """
+    """FastAPI's own stack inside EdgeMiddleware."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put EdgeMiddleware around the router, or around FastAPI's stack where it is needed."""
-        needs_no_stack = all(type(route) in {Route, starlette.routing.Route} for route in self.routes)
-        return EdgeMiddleware(
-            self.router if needs_no_stack and not self.user_middleware else super().build_middleware_stack()
-        )
+        """Put EdgeMiddleware around all of it: add_middleware would put it inside ServerErrorMiddleware."""
+        return EdgeMiddleware(super().build_middleware_stack())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Say why the start is refused in one line; at the start and at a second Ctrl-C, no traceback."""
+        """Pass everything on; of a start that is refused, say the reason instead of Starlette's traceback."""
+        if scope["type"] == "lifespan":
+            await self._run_lifespan(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
-        async def send_briefly(message: Message) -> None:
-            if message["type"] == "lifespan.startup.failed":
-                message["message"] = message["message"].rpartition("SystemExit: ")[2].strip()
-            elif message.get("message", "").rstrip().endswith("CancelledError"):
-                message["message"] = ""  # a second Ctrl-C, which waits for nothing
-            await send(message)
+    async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        failure: Message | None = None
 
-        await super().__call__(scope, receive, send_briefly if scope["type"] == "lifespan" else send)
+        async def send_but_failures(message: Message) -> None:
+            nonlocal failure
+            if message["type"].endswith(".failed"):
+                failure = message
+            else:
+                await send(message)
+
+        try:
+            await super().__call__(scope, receive, send_but_failures)
+        except BaseException as error:
+            if failure:
+                # SystemExit: the start is refused. CancelledError: a second Ctrl-C, which waits for nothing.
+                if isinstance(error, SystemExit | CancelledError):
+                    failure["message"] = str(error)
+                await send(failure)
+            raise
 
     def openapi(self) -> dict[str, Any]:
         """Write the document once, with problems of their media type."""
@@ -89,13 +97,14 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             await check_database(database, settings)
             app.routes.extend(docs.routes if settings.docs else ())
             app.servers = [{"url": settings.root_path or "/"}]
-            yield {
-                "database": database,
-                "readiness": health.Readiness(database),
-                "tokens": Tokens(settings, keys),
-                "origins": Origins(settings.cors_origins),
-                "root_path": settings.root_path,
-            }
+            services = Services(
+                database,
+                Tokens(settings, keys),
+                health.Readiness(database).check,
+                Origins(settings.cors_origins),
+                settings.root_path,
+            )
+            yield {"services": services}
     except psycopg.Error as error:
         raise SystemExit(f"DATABASE_URL: {' '.join(str(error).split())}") from error
     except Unready as reason:
@@ -134,7 +143,7 @@ def create_app(lifespan: Lifespan = lifespan) -> API:
         routes=[
             *tasks.router.routes,
             *health.router.routes,
-            starlette.routing.Route("/openapi.json", get_document, include_in_schema=False),
+            Route("/openapi.json", get_document, include_in_schema=False),
         ],
     )
 

@@ -12,6 +12,7 @@ Responses = dict[int | str, dict[str, Any]]
 PRIVATE = {"Cache-Control": "private, no-cache"}
 BAD_REQUEST = 400
 
+# The header fields that a client reads: each is documented, and exposed to pages of other origins (CORS).
 HEADERS = {
     "X-Request-ID": "The request id that the client sent, or a new one.",
     "ETag": "The task's version in double quotes.",

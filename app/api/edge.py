@@ -12,11 +12,12 @@ from random import getrandbits
 from time import perf_counter
 from urllib.parse import unquote
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import DEFECT, respond_to
+from app.api.answers import HEADERS
+from app.api.errors import DEFECT, STOPPING
+from app.api.state import Exchange, Services
 from app.problems import Problem
 
 Field = tuple[bytes, bytes]
@@ -51,12 +52,9 @@ SHOW = str.maketrans({stand_in: character for character, stand_in in STAND_INS.i
 COMMON_HEADERS: list[Field] = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
 CLOSE: Field = (b"connection", b"close")
 # CORS (Fetch standard, section 3.3)
-EXPOSED = (
-    b"ETag, Link, Location, Retry-After, WWW-Authenticate, X-Request-ID, X-Total-Count, Idempotency-Replayed"
-)
 CORS_HEADERS: list[Field] = [
     (b"access-control-allow-credentials", b"true"),
-    (b"access-control-expose-headers", EXPOSED),
+    (b"access-control-expose-headers", ", ".join(HEADERS).encode()),
 ]
 PREFLIGHT = {
     "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
@@ -74,8 +72,10 @@ class Origins:
         patterns = [re.escape(origin).replace(r"\*", "[a-z0-9-]+") for origin in self.exact if "*" in origin]
         self.pattern = re.compile("|".join(f"(?=https?://){pattern}" for pattern in patterns) or "(?!)")
 
-    def __contains__(self, origin: str) -> bool:
-        return (origin in self.exact and "*" not in origin) or self.pattern.fullmatch(origin) is not None
+    def __contains__(self, origin: object) -> bool:
+        if not isinstance(origin, str) or "*" in origin:
+            return False
+        return origin in self.exact or self.pattern.fullmatch(origin) is not None
 
 
 class EdgeMiddleware:
@@ -85,16 +85,24 @@ class EdgeMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; respond to what is raised, and call the observers when it has ended."""
+        """Begin an exchange, pass the request on, and call the observers at the end.
+
+        The application answers errors. Only what never gets there is answered here: a request that is refused
+        by its head, and one that the server cancels because it stops.
+        """
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         started, status = perf_counter(), 0
         given: dict[bytes, bytes] = dict(scope["headers"])
-        origin = _allowed_origin(scope, given)
-        added = [_identify(scope, given), *COMMON_HEADERS, *_cors(origin)]
+        state = scope.setdefault("state", {})
+        services: Services | None = state.get("services")
+        origin = _allowed_origin(services, given)
+        request_id = _request_id(given)
+        exchange = Exchange(scope["method"], request_id.decode(), state.get("client"))
+        state["exchange"] = exchange
+        added = [(b"x-request-id", request_id), *COMMON_HEADERS, *_cors(origin)]
         rest = Rest(receive) if _may_send_on(given) else None
-        method = scope["method"]
-        if method == "HEAD":  # as GET, without the body (RFC 9110, section 9.3.2)
+        if exchange.method == "HEAD":  # as GET, without the body (RFC 9110, section 9.3.2)
             scope, send = {**scope, "method": "GET"}, _without_body(send)
 
         async def complete(message: Message) -> None:
@@ -109,25 +117,33 @@ class EdgeMiddleware:
         try:
             app = self.responder(scope, given, origin)
             await app(scope, rest or receive, complete)
-        except (Exception, CancelledError) as error:
+        except CancelledError:
             if status:
                 raise
-            response = await respond_to(Request(scope), error)
+            response = Problem(503, STOPPING, {"Retry-After": "1"}).response()
             await response(scope, receive, complete)
-            if status == DEFECT:
-                raise  # for the server to log
         finally:
-            scope["method"] = method
-            for observe in scope["state"].get("observers", ()):
-                observe(scope, status or DEFECT, perf_counter() - started)
+            if services:
+                _observe(services, scope, status or DEFECT, perf_counter() - started)
         return None
 
     def responder(self, scope: Scope, given: Mapping[bytes, bytes], origin: bytes | None) -> ASGIApp:
-        """Return what responds to a request; raise Problem for one that is refused by its head alone."""
-        _refuse_malformed(scope, given)
-        _limit_target(scope)
+        """Return what responds to a request: the application, unless the head alone decides."""
+        try:
+            _refuse_malformed(scope, given)
+            _limit_target(scope)
+        except Problem as problem:
+            return problem.response()
         _split_path(scope)
         return _preflight(origin, given) if _is_preflight(scope, given) else self.app
+
+
+def _observe(services: Services, scope: Scope, status: int, seconds: float) -> None:
+    exchange: Exchange = scope["state"]["exchange"]
+    if route := scope.get("route"):
+        exchange.route = route.path
+    for observe in services.observers:
+        observe(exchange, status, seconds)
 
 
 def _without_body(send: Send) -> Send:
@@ -216,13 +232,10 @@ def _limit_target(scope: Scope) -> None:
         raise Problem(414, "The query is longer than 8 KiB")
 
 
-def _identify(scope: Scope, given: Mapping[bytes, bytes]) -> Field:
-    """Take the client's id for the request, or make one."""
+def _request_id(given: Mapping[bytes, bytes]) -> bytes:
+    """Return the client's id for the request, or a new one."""
     request_id = given.get(b"x-request-id", b"")
-    if not REQUEST_ID.fullmatch(request_id):
-        request_id = new_request_id()
-    scope.setdefault("state", {})["request_id"] = request_id.decode()
-    return b"x-request-id", request_id
+    return request_id if REQUEST_ID.fullmatch(request_id) else new_request_id()
 
 
 def new_request_id() -> bytes:
@@ -230,9 +243,9 @@ def new_request_id() -> bytes:
     return b"%032x" % getrandbits(128)
 
 
-def _allowed_origin(scope: Scope, given: Mapping[bytes, bytes]) -> bytes | None:
+def _allowed_origin(services: Services | None, given: Mapping[bytes, bytes]) -> bytes | None:
     origin = given.get(b"origin")
-    allowed = origin is not None and origin.decode("latin-1") in scope.get("state", {}).get("origins", ())
+    allowed = origin is not None and services and origin.decode("latin-1") in services.origins
     return origin if allowed else None
 
 

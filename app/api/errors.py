@@ -1,23 +1,23 @@
 """Which problem each error is: the exception handlers, and one table of what the database refuses."""
 
 import logging
-from asyncio import CancelledError
 from collections.abc import Callable, Coroutine
 from functools import partial
-from inspect import iscoroutinefunction
 from typing import Any
 
 import psycopg
 from fastapi.exceptions import RequestValidationError
 from psycopg_pool import PoolTimeout
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match
 
 from app.api import schemas
+from app.api.state import exchange_of
+from app.identity import Refused
 from app.postgres.connection import NoConnection
+from app.postgres.deadline import ClientGone
 from app.problems import Invalid, Problem, invalid
 
 log = logging.getLogger("uvicorn.error")
@@ -65,42 +65,38 @@ RULES = schemas.RULES | {
 }
 
 
-async def respond_to(request: Request, error: BaseException) -> Response:
-    """Answer what was raised, by the application's exception handlers as Starlette looks them up."""
-    if isinstance(error, CancelledError):
-        return Problem(503, STOPPING, {"Retry-After": "1"}).response()
-    handlers = request.app.exception_handlers
-    handler = handlers.get(error.status_code) if isinstance(error, HTTPException) else None
-    handler = handler or next(handlers[kind] for kind in type(error).__mro__ if kind in handlers)
-    if iscoroutinefunction(handler):
-        answered = await handler(request, error)
-    else:
-        answered = await run_in_threadpool(handler, request, error)
-    response: Response = answered
-    return response
-
-
 async def _on_problem(_: Request, error: Problem) -> Response:
     return error.response()
 
 
+async def _on_refused(request: Request, error: Refused) -> Response:
+    exchange_of(request.scope).refused = error.reason  # for the log and the metrics
+    return error.response()
+
+
 async def _on_database_error(request: Request, error: psycopg.Error) -> Response:
-    """Say in the contract's words what the database refused; its own stay in the log."""
+    """Say in the contract's words what the database refused; its own stay in the log.
+
+    Any other error is a defect, and raised again. The handlers of the application around its router then get
+    it once more (as Starlette has it), and raise it again too.
+    """
     state = error.sqlstate or ("08006" if isinstance(error, psycopg.OperationalError) else "")
     rule = _violated_rule(error)
     if rule:
         return Invalid(rule).response()
     busy = isinstance(error, PoolTimeout)
-    request.state.failure = POOL_REFUSED if busy else state  # for the metrics
-    log.warning("request %s: %s %s", request.state.request_id, type(error).__name__, state)
+    exchange = exchange_of(request.scope)
+    if exchange.failure is None:
+        log.warning("request %s: %s %s", exchange.request_id, type(error).__name__, state)
+    exchange.failure = POOL_REFUSED if busy else state  # for the metrics
     detail = SQLSTATES.get(state) or SQLSTATES.get(state[:2])
     if isinstance(error, NoConnection):
         detail = UNREACHABLE
     elif busy:
         detail = BUSY
-    return (
-        Problem(503, detail, {"Retry-After": "1"}).response() if detail else await _on_defect(request, error)
-    )
+    if not detail:
+        raise error
+    return Problem(503, detail, {"Retry-After": "1"}).response()
 
 
 def _violated_rule(error: psycopg.Error) -> tuple[str, str] | None:
@@ -133,7 +129,7 @@ def _serves(request: Request, method: str) -> bool:
     return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
 
-async def _on_disconnect(_: Request, __: ClientDisconnect) -> Response:
+async def _on_disconnect(_: Request, __: ClientDisconnect | ClientGone) -> Response:
     return Problem(499, "The client went away").response()  # which only the log hears
 
 
@@ -143,9 +139,11 @@ async def _on_defect(_: Request, __: Exception) -> Response:
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
     Problem: _on_problem,
+    Refused: _on_refused,
     psycopg.Error: _on_database_error,
     RequestValidationError: _on_invalid_request,
     HTTPException: _on_http_exception,
-    ClientDisconnect: _on_disconnect,
+    ClientDisconnect: _on_disconnect,  # while its body is read
+    ClientGone: _on_disconnect,  # while the database is waited for
     Exception: _on_defect,
 }

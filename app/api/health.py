@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.api.answers import documented, problems
 from app.api.routing import Route
+from app.api.state import services_of
 from app.api.statements import (
     CHANGE_TASK,
     COUNT_TASKS,
@@ -94,5 +95,5 @@ async def ready(request: Request) -> Response:
     The check runs at most once a second; the result is used for all requests in between. It writes nothing,
     so it does not notice a full disk.
     """
-    await request.state.readiness.check()
+    await services_of(request.scope).check_readiness()
     return JSONResponse({"status": "ready"})

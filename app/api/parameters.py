@@ -102,8 +102,10 @@ def _query_reader(adapter: TypeAdapter[Any]) -> Reader:
 
 
 def _header_reader(adapter: TypeAdapter[Any], name: str, default: object) -> Reader:
+    raw_name = name.lower().encode()  # as ASGI has them; Request.headers would compare each in Python
+
     async def read(request: Request) -> object:
-        lines = request.headers.getlist(name)
+        lines = [value.decode("latin-1") for key, value in request.scope["headers"] if key == raw_name]
         return validate(adapter, lines, name) if lines else default
 
     return read

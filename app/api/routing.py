@@ -1,19 +1,18 @@
 """How a request reaches its endpoint: by an ordinary FastAPI signature, solved when the route is made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from inspect import iscoroutinefunction, signature
 from typing import Annotated, Any
 
 from fastapi import Path, Request, Security
-from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
-from fastapi.routing import APIRoute, request_response
+from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 from starlette.responses import Response
 from starlette.routing import compile_path
-from starlette.types import Receive, Scope, Send
 
 from app.api.edge import decoded
 from app.api.parameters import Reader, readers
+from app.api.state import exchange_of, services_of
 from app.identity.bearer import Bearer
 from app.postgres.database import Session
 from app.problems import Problem
@@ -29,13 +28,14 @@ IN_PATH = Path(
 UserId = Annotated[str, BeforeValidator(decoded), IN_PATH]
 
 
-async def authorize(request: Request, user_id: UserId, user: Annotated[str, Security(bearer)]) -> Session:
-    """Return the session of the user whom both token and path name; raise Problem 403 for another path."""
+async def authorize(request: Request, user_id: UserId, token: Annotated[str, Security(bearer)]) -> Session:
+    """Return the session of the user that token and path name; raise Problem 403 for another path."""
+    services, exchange = services_of(request.scope), exchange_of(request.scope)
+    user = await services.tokens.user(token)
     if user != user_id:
         raise Problem(403, "Not authorized to access this user's tasks")
-    state = request.state
-    state.user = user  # for the log
-    return Session(state.database, user, getattr(state, "client", None))
+    exchange.user = user  # for the log
+    return Session(services.database, user, exchange.client)
 
 
 UserTasks = Annotated[Session, Security(authorize)]
@@ -46,10 +46,9 @@ class Route(APIRoute):
 
     It verifies the token first and reads the body last, at a tenth of the cost of FastAPI's. Any other kind
     of parameter, and any option that it would ignore, raises TypeError when the route is made. FastAPI's own
-    solver takes over where the router is included in another one, and where dependencies are overridden.
+    solver takes over where dependencies are overridden. The hook is get_route_handler (FastAPI, How To:
+    Custom Request and APIRoute class).
     """
-
-    methods: set[str]
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401
         try:
@@ -58,22 +57,20 @@ class Route(APIRoute):
             raise TypeError(f"{endpoint.__qualname__}: {error}; use fastapi.routing.APIRoute") from None
         super().__init__(path, endpoint, **options)
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        if scope["method"] not in self.methods or "fastapi" in scope:
-            await super().handle(scope, receive, send)
-            return
-        if scope["app"].dependency_overrides:
-            self.dependency_overrides_provider = scope["app"]
-            solved_by_fastapi = request_response(self.get_route_handler())
-            await AsyncExitStackMiddleware(solved_by_fastapi)(scope, receive, send)
-            return
-        request = Request(scope, receive, send)
-        arguments = {}
-        for name, read in self.readers:
-            arguments[name] = await read(request)
-        response: Response = await self.endpoint(**arguments)
-        await response(scope, receive, send)
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what solves the signature and calls the endpoint."""
+
+        async def handler(request: Request) -> Response:
+            if request.app.dependency_overrides:
+                self.dependency_overrides_provider = request.app
+                return await APIRoute.get_route_handler(self)(request)
+            arguments = {}
+            for name, read in self.readers:
+                arguments[name] = await read(request)
+            response: Response = await self.endpoint(**arguments)
+            return response
+
+        return handler
 
 
 def _readers(path: str, endpoint: Callable[..., Any], options: dict[str, Any]) -> list[tuple[str, Reader]]:

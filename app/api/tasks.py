@@ -22,6 +22,7 @@ from app.api.preconditions import (
 )
 from app.api.routing import Route, UserTasks
 from app.api.schemas import Completion, OtherNames, Stats, Task, TaskChanges, TaskCreate
+from app.api.state import services_of
 from app.postgres.connection import Row, Value
 from app.postgres.database import Session
 from app.problems import Invalid, Problem
@@ -141,7 +142,7 @@ async def _change(
 
 def path_of(tasks: Session, request: Request) -> str:
     """Return the path of a user's tasks as clients see it, with the prefix that a proxy removes."""
-    return f"{request.state.root_path}/api/{quote(tasks.user, safe='')}/tasks"
+    return f"{services_of(request.scope).root_path}/api/{quote(tasks.user, safe='')}/tasks"
 
 
 def require_task(rows: list[Row]) -> Row:

@@ -13,7 +13,7 @@ from psycopg.errors import ReadOnlySqlTransaction, UniqueViolation
 
 from app.postgres import session
 from app.postgres.connection import Connection, ConnectionLost, Row, StalePreparedStatement, Value
-from app.postgres.deadline import Client, Deadline
+from app.postgres.deadline import Client, deadline
 from app.postgres.pool import Pool
 from app.settings import Settings
 
@@ -105,7 +105,7 @@ class Database:
         Where the connection breaks, a read is tried once more, and a write only if it provably never began.
         """
         user, statements = str(values["user_id"]), (identity, statement)
-        with Deadline(client or Client()):
+        async with deadline(client or Client()):
             try:
                 return await self._try(user, statements, values)
             except ConnectionLost as lost:
@@ -115,7 +115,7 @@ class Database:
 
     async def probe(self, statements: Sequence[str], values: Mapping[str, Value]) -> list[Row]:
         """Run statements that change nothing, and wait for no user's."""
-        with Deadline(Client()):
+        async with deadline(Client()):
             try:
                 return await self._try(None, (READ_AS, *statements), values)
             except ConnectionLost:

@@ -1,59 +1,53 @@
-"""A request waits for the database for a limited time, and only while its client is there."""
+"""A request waits for the database for a limited time, and only while its client is there.
+
+After that its task is cancelled, and so is the statement at the server: a client that left does not keep a
+connection busy. This is asyncio's own timeout, which is shortened when the client leaves.
+"""
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
-from types import TracebackType
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from psycopg import OperationalError
-from starlette.requests import ClientDisconnect
 
-TIME_LIMIT = 8  # seconds until it is cancelled: the role's own limits are shorter, but a network may hang
-CANCEL_GRACE = 0.2  # seconds from its beginning: most is done by then, and need not be cancelled
-LATE = partial(OperationalError, "no answer in time")
+TIME_LIMIT = 8  # seconds; the role's own limits are shorter, but a network may hang
+CANCEL_GRACE = 0.2  # seconds from the beginning: most statements are done by then, and need not be cancelled
+
+
+class ClientGone(Exception):
+    """The client has left, so its request is not served."""
 
 
 class Client:
     """The other end of an HTTP connection."""
 
-    __slots__ = ("gone", "waiting")
+    __slots__ = ("gone", "limit")
 
     def __init__(self) -> None:
         self.gone = False
-        self.waiting: Deadline | None = None  # one at most: answers come in the order of the requests
+        self.limit: asyncio.Timeout | None = None  # of one request at most: responses come in order
 
     def leave(self) -> None:
         """Cancel what its request waits for, in a moment."""
+        if not self.gone and self.limit and not self.limit.expired():
+            began = (self.limit.when() or 0) - TIME_LIMIT
+            self.limit.reschedule(began + CANCEL_GRACE)
         self.gone = True
-        if waiting := self.waiting:
-            waiting.loop.call_at(waiting.since + CANCEL_GRACE, waiting.stop, ClientDisconnect)
 
 
-class Deadline:
-    """Cancels what its block waits for when the client is gone (ClientDisconnect) or time is up."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.reason: Callable[[], Exception] | None = None
-
-    def __enter__(self) -> None:
-        if self.client.gone:
-            raise ClientDisconnect
-        self.loop = asyncio.get_running_loop()
-        self.task = asyncio.current_task(self.loop)
-        self.since = self.loop.time()
-        self.timer = self.loop.call_later(TIME_LIMIT, self.stop, LATE)
-        self.client.waiting = self
-
-    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
-        self.timer.cancel()
-        self.client.waiting = None
-        # Only our own cancellation is taken back; a server that stops has cancelled for itself.
-        if self.reason and self.task and not self.task.uncancel() and kind is asyncio.CancelledError:
-            raise self.reason()  # made only now: kept, it would keep itself by its traceback
-
-    def stop(self, reason: Callable[[], Exception]) -> None:
-        """Cancel it, and have the reason raised."""
-        if self.client.waiting is self and not self.reason and self.task:
-            self.reason = reason
-            self.task.cancel()
+@asynccontextmanager
+async def deadline(client: Client) -> AsyncIterator[None]:
+    """Cancel the block when time is up (OperationalError) or the client is gone (ClientGone)."""
+    if client.gone:
+        raise ClientGone
+    limit = asyncio.timeout(TIME_LIMIT)
+    client.limit = limit
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise (ClientGone if client.gone else OperationalError("no answer in time")) from None
+    finally:
+        client.limit = None

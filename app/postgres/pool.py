@@ -123,7 +123,6 @@ class Pool(AsyncConnectionPool[Connection]):
     async def give_back(self, user: str | None, connection: Connection) -> None:
         """Keep it for the next request, unless it is unfit for one, or psycopg's pool is asked for one."""
         now = monotonic()
-        now = monotonic()
         try:
             idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
             if idle and not self.asking and not self.closed and now < connection.due:

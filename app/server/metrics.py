@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from itertools import product
 from time import monotonic
 
-from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -20,21 +19,19 @@ from prometheus_client import (
 )
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import Scope
 
 from app.api.errors import DEFECT, METHODS, POOL_REFUSED, SQLSTATES
 from app.api.routing import Route
+from app.api.state import Exchange
 from app.identity import REASONS
 from app.postgres.connection import REFUSALS, UNREACHABLE
 from app.postgres.pool import Pool
 from app.server.log_writer import LogWriter
 from app.server.metrics_folder import FolderCollector, usable_folder
-from app.server.request_log import route_template
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 COUNTED = {*METHODS, "OPTIONS"}
 OTHER = "-"  # the label of any other method: a client can make them up, and each would be kept
-router = APIRouter(route_class=Route)
 
 SAMPLE_INTERVAL = 1  # seconds between two looks at the pool: another process may be asked for our numbers
 MAX_RENDERINGS = 5  # a second
@@ -43,7 +40,7 @@ MAX_RENDERINGS = 5  # a second
 class Metrics:
     """Counts requests, the database's errors, and the requests that wait for the pool."""
 
-    def __init__(self, routes: Iterable[BaseRoute], log: LogWriter) -> None:
+    def __init__(self, log: LogWriter) -> None:
         folder = usable_folder()
         # On import, before it was forked, a process was the only one.
         values.ValueClass = values.get_value_class()
@@ -84,11 +81,10 @@ class Metrics:
         }
         self.children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.rendered_since, self.renderings, self.text = 0.0, 0, b""
-        self.show_zeros(route for route in routes if isinstance(route, APIRoute))
 
-    def show_zeros(self, routes: Iterable[APIRoute]) -> None:
-        """Show every answer that is documented as 0: a rate begins with the second value of a series."""
-        for route in routes:
+    def show_zeros(self, routes: Iterable[BaseRoute]) -> None:
+        """Show every response that is documented as 0: a rate begins with the second value of a series."""
+        for route in (each for each in routes if isinstance(each, APIRoute)):
             statuses = {route.status_code or 200, DEFECT, *map(int, route.responses)}
             for key in product(route.methods or (), [route.path], statuses):
                 self.child(key)
@@ -106,15 +102,15 @@ class Metrics:
             self.children[key] = self.requests.labels(*key), self.seconds.labels(*key[:2])
         return self.children[key]
 
-    def __call__(self, scope: Scope, status: int, seconds: float) -> None:
+    def __call__(self, exchange: Exchange, status: int, seconds: float) -> None:
         """Count a request."""
-        method = scope["method"] if scope["method"] in COUNTED else OTHER
-        requests, duration = self.child((method, route_template(scope), status))
+        method = exchange.method if exchange.method in COUNTED else OTHER
+        requests, duration = self.child((method, exchange.route, status))
         requests.inc()
         duration.observe(seconds)
-        if (failure := scope["state"].get("failure")) is not None:
+        if (failure := exchange.failure) is not None:
             (self.errors.labels(failure) if failure != POOL_REFUSED else self.refused).inc()
-        if (reason := scope["state"].get("refused")) is not None:
+        if (reason := exchange.refused) is not None:
             self.tokens.labels(reason).inc()
 
     @asynccontextmanager
@@ -157,8 +153,10 @@ class Metrics:
             self.text = generate_latest(self.shown)
         return self.text
 
+    def route(self, pool: Pool) -> BaseRoute:
+        """Return the route of /metrics."""
 
-@router.get("/metrics", include_in_schema=False)
-async def get_metrics(request: Request) -> Response:
-    """Answers Prometheus."""
-    return Response(request.state.metrics.render(request.state.database.pool), media_type=CONTENT_TYPE_LATEST)
+        async def get_metrics() -> Response:
+            return Response(self.render(pool), media_type=CONTENT_TYPE_LATEST)
+
+        return Route("/metrics", get_metrics, include_in_schema=False)

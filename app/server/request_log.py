@@ -14,8 +14,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from starlette.types import Scope
-
+from app.api.state import Exchange
 from app.server.log_writer import LogWriter
 from app.settings import Settings
 
@@ -26,7 +25,7 @@ REQUEST = {
     '"status": %d, "ms": %.2f, "user": %s}\n',
     "plain": "%s %s request %s: %s %s %d in %.2f ms, user %s\n",
 }
-# Instead of the user: why the token was refused, one of app.identity.REASONS.
+# Written instead of the user.
 REFUSED = {"json": 'null, "refused": "%s"', "plain": "null, token refused: %s"}
 
 
@@ -106,20 +105,18 @@ class RequestLog:
         self.lines: list[str] = []
         self.probed: dict[str, int] = {}
 
-    def __call__(self, scope: Scope, status: int, seconds: float) -> None:
-        """Have it written when the answer is sent."""
-        path = route_template(scope)
+    def __call__(self, exchange: Exchange, status: int, seconds: float) -> None:
+        """Have the line written when the response is sent."""
+        path, user, refused = exchange.route, exchange.user, exchange.refused
         if path in PROBES:
             if self.probed.get(path) == status:
                 return
             self.probed[path] = status
-        user = scope["state"].get("user")  # set once the token has been verified
-        refused = None if user else scope["state"].get("refused")
         fields = (
             datetime.now(UTC).isoformat(timespec="milliseconds"),
             "error" if status == 500 else "info",  # noqa: PLR2004 - a defect
-            scope["state"]["request_id"],
-            scope["method"],
+            exchange.request_id,
+            exchange.method,
             path,
             status,
             seconds * 1000,
@@ -133,9 +130,3 @@ class RequestLog:
         """Have the lines written."""
         lines, self.lines = self.lines, []
         self.writer.put(lines)
-
-
-def route_template(scope: Scope) -> str:
-    """Return the path of the route, its parameters by name; `-` where there is none."""
-    route = scope.get("route")
-    return route.path if route else "-"

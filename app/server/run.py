@@ -14,9 +14,10 @@ from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
 from app import main
+from app.api.state import State
 from app.server import request_log
 from app.server.log_writer import LogWriter, open_standard_streams
-from app.server.metrics import Metrics, router
+from app.server.metrics import Metrics
 from app.server.protocol import Protocol
 from app.server.request_log import RequestLog
 from app.server.several import serve_in_several
@@ -111,21 +112,21 @@ def create_app() -> FastAPI:
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[main.State]:
+async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     """Run the application's own lifespan with observers in its state."""
     settings = load(Settings)
     async with main.lifespan(app) as state:
         collect_rarely()
         (writer,) = (each for each in logging.getLogger().handlers if isinstance(each, LogWriter))
-        state["observers"] = [RequestLog(settings, writer)]
+        services, log = state["services"], RequestLog(settings, writer)
         if not settings.metrics:
-            yield state
+            yield {"services": services._replace(observers=(log,))}
             return
-        app.routes.extend(router.routes)
-        metrics = Metrics(app.routes, writer)
-        state["observers"].append(metrics)
-        async with metrics.sampling(state["database"].pool):
-            yield state | {"metrics": metrics}
+        pool, metrics = services.database.pool, Metrics(writer)
+        app.routes.append(metrics.route(pool))
+        metrics.show_zeros(app.routes)
+        async with metrics.sampling(pool):
+            yield {"services": services._replace(observers=(log, metrics))}
 
 
 def serve_in_one(config: uvicorn.Config, announce: Callable[[], object]) -> int:

@@ -5,7 +5,6 @@ import gc
 import json
 import tracemalloc
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import quote
 
 import jwt
@@ -14,6 +13,7 @@ from starlette.types import ASGIApp, Message
 
 from app import main
 from app.api.parameters import MAX_QUERIES
+from app.api.state import State
 
 SECRET = "x" * 32
 WANDA = jwt.encode({"sub": "wanda", "exp": 2**33}, SECRET, "HS256")
@@ -54,7 +54,7 @@ REFUSALS: dict[str, tuple[int, str, str, str, dict[str, str]]] = {
 }
 
 
-async def ask(app: ASGIApp, state: dict[str, Any], refusal: str, number: int) -> int:
+async def ask(app: ASGIApp, state: State, refusal: str, number: int) -> int:
     """Send the request as a server would; return the status."""
     _, method, target, body, fields = REFUSALS[refusal]
     target, body = target.replace("%d", str(number)), body.replace("%d", str(number))

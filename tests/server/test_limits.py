@@ -23,7 +23,7 @@ from app.api.edge import EdgeMiddleware
 from app.postgres import deadline, fair_queue, pool
 from app.postgres.connection import NoConnection
 from app.postgres.database import ACT_AS, READ_AS, Database
-from app.server import protocol, transport
+from app.server import protocol
 from app.settings import Settings, load
 
 PID = "select pg_backend_pid()"
@@ -157,7 +157,7 @@ class Sent(list[bytes]):
 def test_what_one_turn_of_the_event_loop_writes_is_sent_at_once_and_before_the_end() -> None:
     async def work() -> None:
         sent = Sent()
-        gathering = transport.Transport(asyncio.get_running_loop(), sent)  # type: ignore[arg-type]
+        gathering = protocol.Transport(asyncio.get_running_loop(), sent)  # type: ignore[arg-type]
         for turn in (b"head", b"body"), (b"next",):
             for piece in turn:
                 gathering.write(piece)

@@ -32,7 +32,7 @@ def test_many_requests_for_the_metrics_within_a_second_share_a_rendering(
 
     monkeypatch.setattr(metrics, "monotonic", lambda: now)
     monkeypatch.setattr(metrics, "generate_latest", render)
-    counted, pool = metrics.Metrics([], LogWriter()), cast(Pool, cast(Any, IdlePool()))
+    counted, pool = metrics.Metrics(LogWriter()), cast(Pool, cast(Any, IdlePool()))
     texts = [counted.render(pool) for _ in range(1000)]
     assert (rendered, texts[-1]) == (metrics.MAX_RENDERINGS, b"rendering %d" % metrics.MAX_RENDERINGS)
     now += 1

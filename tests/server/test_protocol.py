@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from support.sockets import connect, listening, turns
 from uvicorn.server import ServerState
 
 from app.api.edge import MAX_FIELDS
-from app.server import framing, protocol, transport
+from app.api.state import Exchange
+from app.server import protocol
 
 GET = b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n"
 HUGE = 6_000_000  # bytes, as a page may have
@@ -323,7 +325,7 @@ def test_a_head_and_a_body_within_the_limits_are_served() -> None:
             assert json.loads(await reader.readexactly(length))[2] == "\r\n" * 32_768
         writer.close()
 
-    assert framing.MAX_HEADER_BYTES == 65_536
+    assert protocol.MAX_HEADER_BYTES == 65_536
     run(work)
 
 
@@ -563,7 +565,10 @@ def test_the_observers_see_what_the_parser_refuses() -> None:
         assert (await closed(server, b"HEAD / HTTP/1.2\r\n\r\n")).endswith(b"\r\n\r\n")
         assert seen == [("-", 400), ("-", 505), ("-", 431), ("-", 505)]
 
-    run(work, state={"observers": [lambda scope, status, _: seen.append((scope["method"], status))]})
+    def observe(exchange: Exchange, status: int, _: float) -> None:
+        seen.append((exchange.method, status))
+
+    run(work, state={"services": SimpleNamespace(observers=(observe,))})
 
 
 def test_a_client_that_half_closes_gets_its_responses_and_then_the_end() -> None:
@@ -617,7 +622,7 @@ def test_a_body_is_not_read_on_after_a_response_that_closes(kind: bytes) -> None
                 while True:
                     writer.write(piece)
                     await writer.drain()
-        assert sum(read) <= transport.MAX_DRAINED + 2**20  # and what one turn of the event loop reads
+        assert sum(read) <= protocol.MAX_DRAINED + 2**20  # and what one turn of the event loop reads
         writer.transport.abort()
 
     run(work, read=read)
