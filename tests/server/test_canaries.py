@@ -6,6 +6,8 @@ fault, a test here fails and says where to look. `make upgrades` runs them on th
 
 import asyncio
 import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -26,7 +28,7 @@ import uvicorn.config
 import yoyo.migrations
 from fastapi import params
 from fastapi.routing import APIRoute
-from prometheus_client import CollectorRegistry, Gauge, values
+from prometheus_client import values
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.server import ServerState
@@ -156,16 +158,21 @@ def test_fastapis_route_still_asks_for_overridden_dependencies_where_ours_sets_t
     require("fastapi", APIRoute("/", endpoint), ROUTING, "dependency_overrides_provider")
 
 
-def test_prometheus_still_names_its_files_by_kind_and_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    monkeypatch.setattr(values, "ValueClass", values.get_value_class())
-    Gauge("canary", "A gauge.", registry=CollectorRegistry(), multiprocess_mode="livesum").set(1)
-    names = [file.name for file in tmp_path.iterdir()]
-    if names != [f"gauge_livesum_{os.getpid()}.db"]:
+COUNT = """
+from prometheus_client import Gauge
+Gauge("canary", "A gauge.", multiprocess_mode="livesum").set(1)
+"""
+
+
+def test_prometheus_still_names_its_files_by_kind_and_process(tmp_path: Path) -> None:
+    counting = subprocess.Popen(
+        [sys.executable, "-c", COUNT], env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    )
+    assert counting.wait(120) == 0
+    names = {file.name for file in tmp_path.iterdir()}
+    if f"gauge_livesum_{counting.pid}.db" not in names:
         pytest.fail(
-            f"prometheus-client {version('prometheus-client')} calls a process's files {names}: "
+            f"prometheus-client {version('prometheus-client')} calls a process's files {sorted(names)}: "
             "see app/server/metrics_folder.py"
         )
 
