@@ -1,4 +1,4 @@
-"""The application, put together."""
+"""The FastAPI application: its routes, error handlers, middleware and lifespan."""
 
 import json
 from asyncio import CancelledError
@@ -27,26 +27,26 @@ from app.postgres import Unready, safety
 from app.postgres.database import Database
 from app.settings import Settings, load
 
-DESCRIPTION = """Tasks of many users, kept apart by PostgreSQL's row security.
+DESCRIPTION = """Tasks of many users, isolated by PostgreSQL's row security.
 
 Every task endpoint needs a bearer token whose user claim (`sub`) equals `{user_id}` in the path.
 A task of another user does not exist. Errors are `application/problem+json` (RFC 9457)."""
 
-# FastAPI's OpenTelemetry: to ask whether it is configured takes 5 µs of every request.
+# FastAPI's OpenTelemetry is off, since checking whether it is configured costs 5 µs in each request.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[State]]
 
 
 class API(FastAPI):
-    """FastAPI's own stack inside EdgeMiddleware."""
+    """FastAPI with EdgeMiddleware around its own middleware stack."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put EdgeMiddleware around all of it: add_middleware would put it inside ServerErrorMiddleware."""
+        """Put EdgeMiddleware outermost. add_middleware() would put it inside ServerErrorMiddleware."""
         return EdgeMiddleware(super().build_middleware_stack())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on; of a start that is refused, say the reason instead of Starlette's traceback."""
+        """Handle a message of ASGI. If the start is refused, report its reason instead of a traceback."""
         if scope["type"] == "lifespan":
             await self._run_lifespan(scope, receive, send)
         else:
@@ -66,20 +66,20 @@ class API(FastAPI):
             await super().__call__(scope, receive, send_but_failures)
         except BaseException as error:
             if failure:
-                # SystemExit: the start is refused. CancelledError: a second Ctrl-C, which waits for nothing.
+                # SystemExit: the start is refused. CancelledError: a second Ctrl-C cancels the shutdown.
                 if isinstance(error, SystemExit | CancelledError):
                     failure["message"] = str(error)
                 await send(failure)
             raise
 
     def openapi(self) -> dict[str, Any]:
-        """Write the document once, with problems of their media type."""
+        """Return the OpenAPI document, with the media type of problems. It is made once."""
         self.openapi_schema = self.openapi_schema or as_problem_json(super().openapi())
         return self.openapi_schema
 
     @cached_property
     def document(self) -> bytes:
-        """The document as JSON: FastAPI's own route would write it for each request, in 2 ms."""
+        """The OpenAPI document as JSON. FastAPI's own route would serialize it for each request, in 2 ms."""
         return json.dumps(self.openapi()).encode()
 
 
@@ -90,7 +90,7 @@ async def get_document(request: Request) -> Response:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-    """Refuse to start on a setting that is wrong or a database that is away or unsafe."""
+    """Make the services. Refuse to start if a setting is wrong or the database is unreachable or unsafe."""
     settings = load(Settings)
     try:
         async with Database(settings) as database, Keys(settings) as keys:
@@ -112,14 +112,14 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
 
 
 async def check_database(database: Database, settings: Settings) -> None:
-    """Raise Unready or psycopg's error if the database is not what the API needs, or has a hole."""
+    """Raise Unready or psycopg's error if the database is not ready for the API or has a hole."""
     await safety.check(database)
     await safety.check_prepared(database)
     await safety.audit(database, settings.on_hole)
 
 
 def create_app(lifespan: Lifespan = lifespan) -> API:
-    """Make the application; the server adds what observes it."""
+    """Make the application. The server passes a lifespan that adds observers."""
     return API(
         title="Tasks",
         version=__version__,
@@ -129,7 +129,7 @@ def create_app(lifespan: Lifespan = lifespan) -> API:
         servers=[{"url": "/"}],
         openapi_tags=[
             {"name": "tasks", "description": "One user's tasks."},
-            {"name": "health", "description": "What an orchestrator and a load balancer ask."},
+            {"name": "health", "description": "For orchestrators and load balancers."},
         ],
         lifespan=lifespan,
         openapi_url=None,
@@ -139,7 +139,7 @@ def create_app(lifespan: Lifespan = lifespan) -> API:
         strict_content_type=False,
         exception_handlers=HANDLERS,
         telemetry=NO_TELEMETRY,
-        # include_router would match each request twice
+        # include_router() would match each request against two routers
         routes=[
             *tasks.router.routes,
             *health.router.routes,

@@ -1,6 +1,8 @@
-"""The one ASGI wrapper: what HTTP calls malformed is refused, and every response gets its headers.
+"""The outermost ASGI middleware: refuses malformed requests and adds headers to every response.
 
-All of it is decided by the ASGI scope, so that it holds under any server and parser.
+It uses only the ASGI scope, so it works with every ASGI server and HTTP parser. Being outermost, it also
+covers 404, 405 and 500 responses and CORS preflights. Starlette's own middleware for request ids, CORS and
+the like would cost 10 to 120 µs each.
 """
 
 import re
@@ -22,13 +24,13 @@ from app.problems import Problem
 
 Field = tuple[bytes, bytes]
 
-VERSIONS = {"1.1", "1.0", "2", "3"}  # as ASGI names them: a request line says 2.0, which is refused
+VERSIONS = {"1.1", "1.0", "2", "3"}  # as in ASGI; a request line with HTTP/2.0 is refused
 MAX_FIELDS = 100  # header fields of a request
 MAX_QUERY_BYTES = 8192
 # The longest path of a route has a user id of 255 characters, each up to 12 bytes long when percent-encoded.
 MAX_PATH_BYTES = 4096
 MAX_SEGMENTS = 16
-MAX_DRAINED = 65536  # bytes of a body that are read on after the response: as many as any body may have
+MAX_DRAINED = 65536  # bytes of a body that are read after the response; the same as the limit of a body
 MAX_REQUESTED_HEADERS = 4096  # bytes of Access-Control-Request-Headers
 
 # host [":" port] (RFC 3986, section 3.2)
@@ -36,14 +38,16 @@ AUTHORITY = re.compile(
     rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2}){1,255})(?::([0-9]{0,5}))?"
 )
 MAX_PORT = 65535
-MAX_HOSTS = 64  # values of Host that were seen last and are kept
+MAX_HOSTS = 64  # cached values of Host
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 FIELD_NAMES = re.compile(rb"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*")
 
-# A percent-encoded slash is no end of its segment, nor is a line feed one of the path, as to Starlette's
-# patterns. A segment that was encoded begins with ENCODED, so that it matches a parameter of a route, but no
-# fixed part: a proxy that hides /metrics need not know /%6detrics. No decoding yields these characters.
+# A path is split at slashes before it is decoded. In a decoded segment STAND_INS replace a slash, which would
+# end the segment, and a line feed, which Starlette's patterns treat as the end of the path. A segment that
+# was encoded begins with ENCODED. So it matches a parameter of a route, but not a fixed part: a proxy that
+# hides /metrics does not need to know /%6detrics. The stand-ins are lone surrogates, which decoding never
+# yields.
 ENCODED = "\udc25"
 STAND_INS = {"/": "\udc2f", "\n": "\udc0a"}
 HIDE = str.maketrans(STAND_INS)
@@ -65,7 +69,7 @@ PREFLIGHT = {
 
 
 class Origins:
-    """Origins whose pages may read responses, with at most one `*` each for a part of a host's name."""
+    """The origins that may read responses (CORS). Each may have one `*` for a part of a host name."""
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self.exact = frozenset(allowed)
@@ -79,16 +83,16 @@ class Origins:
 
 
 class EdgeMiddleware:
-    """Gives every request an id and a path split before it is decoded, and every response its headers."""
+    """Refuses malformed requests, adds headers to responses, and calls the observers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Begin an exchange, pass the request on, and call the observers at the end.
+        """Handle one request.
 
-        The application answers errors. Only what never gets there is answered here: a request that is refused
-        by its head, and one that the server cancels because it stops.
+        Errors are handled by the application. This middleware itself responds to requests that are refused by
+        their head, to preflights, and to requests that the server cancels because it stops.
         """
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
@@ -128,7 +132,7 @@ class EdgeMiddleware:
         return None
 
     def responder(self, scope: Scope, given: Mapping[bytes, bytes], origin: bytes | None) -> ASGIApp:
-        """Return what responds to a request: the application, unless the head alone decides."""
+        """Return the ASGI application for a request: self.app, a problem or a preflight response."""
         try:
             _refuse_malformed(scope, given)
             _limit_target(scope)
@@ -154,21 +158,21 @@ def _without_body(send: Send) -> Send:
 
 
 class Rest:
-    """What is left of a body that may be large: whether the application has read to its end."""
+    """A `receive` that remembers whether the application has read the body to its end."""
 
     def __init__(self, receive: Receive) -> None:
         self.receive = receive
         self.ended = False
 
     async def __call__(self) -> Message:
-        """Receive some of it."""
+        """Receive the next part of the body."""
         message = await self.receive()
         self.ended = not message.get("more_body", False)
         return message
 
 
 def _refuse_malformed(scope: Scope, given: Mapping[bytes, bytes]) -> None:
-    """Raise Problem for what is no HTTP/1.1 or no single host (RFC 9112, sections 2.3, 3.2 and 6.1)."""
+    """Raise Problem for a wrong version, Host or transfer coding (RFC 9112, sections 2.3, 3.2 and 6.1)."""
     version, host = scope["http_version"], given.get(b"host")
     if version not in VERSIONS:
         raise _malformed(505, "Only HTTP/1.1 and HTTP/1.0 are supported")
@@ -178,7 +182,7 @@ def _refuse_malformed(scope: Scope, given: Mapping[bytes, bytes]) -> None:
         if version == "1.1":
             raise _malformed(400, "The request has no Host")
     elif not is_authority(host) or len(_lines(scope, given, b"host")) > 1:
-        raise _malformed(400, "Host must be one host, and a port if any")
+        raise _malformed(400, "Host must be one host, with or without a port")
     if b"transfer-encoding" in given:
         _refuse_coding(scope, given)
 
@@ -196,14 +200,14 @@ def _malformed(status: int, detail: str) -> Problem:
 
 
 def _lines(scope: Scope, given: Mapping[bytes, bytes], name: bytes) -> list[bytes]:
-    """Return all lines of a field; in most requests no field has several."""
+    """Return all lines of a header field. The first case is fast and true for most requests."""
     headers: list[Field] = scope["headers"]
     return [given[name]] if len(given) == len(headers) else [value for key, value in headers if key == name]
 
 
 @lru_cache(MAX_HOSTS)
 def is_authority(value: bytes) -> bool:
-    """Return whether the value is `host [":" port]`, as Host must be (RFC 9110, section 7.2)."""
+    """Return whether a value has the form of Host, `host [":" port]` (RFC 9110, section 7.2)."""
     found = AUTHORITY.fullmatch(value.strip(b" \t"))
     if not found or int(found[2] or 0) > MAX_PORT:
         return False
@@ -214,9 +218,9 @@ def is_authority(value: bytes) -> bool:
 
 
 def _may_send_on(given: Mapping[bytes, bytes]) -> bool:
-    """Return whether more of a body may follow a response than is worth reading.
+    """Return whether the rest of a body after the response may be too long to read.
 
-    A client that expects 100 may send its body or not once it got another status.
+    After `Expect: 100-continue` and another status it is unknown whether the client sends its body.
     """
     if b"content-length" in given:
         return b"expect" in given or int(given[b"content-length"]) > MAX_DRAINED
@@ -224,7 +228,7 @@ def _may_send_on(given: Mapping[bytes, bytes]) -> bool:
 
 
 def _limit_target(scope: Scope) -> None:
-    """Refuse what no route can match before it is decoded."""
+    """Raise Problem for a path or query that is too long for every route, before it is decoded."""
     path = scope.get("raw_path") or b""
     if len(path) > MAX_PATH_BYTES or path.count(b"/") > MAX_SEGMENTS:
         raise Problem(404, "Path not found")
@@ -239,7 +243,7 @@ def _request_id(given: Mapping[bytes, bytes]) -> bytes:
 
 
 def new_request_id() -> bytes:
-    """Make an id for a request that brings none."""
+    """Return a random request id of 32 hex digits."""
     return b"%032x" % getrandbits(128)
 
 
@@ -258,7 +262,10 @@ def _is_preflight(scope: Scope, given: Mapping[bytes, bytes]) -> bool:
 
 
 def _preflight(origin: bytes | None, given: Mapping[bytes, bytes]) -> Response:
-    """Allow an origin of ours whatever header fields it asks for: no cookie is read, so no field can harm."""
+    """Allow all requested headers for an allowed origin.
+
+    This is safe, since the API does not use cookies.
+    """
     if origin is None:
         return Response(status_code=204)
     asked = given.get(b"access-control-request-headers", b"")
@@ -270,7 +277,7 @@ def _preflight(origin: bytes | None, given: Mapping[bytes, bytes]) -> Response:
 
 
 def _split_path(scope: Scope) -> None:
-    """Let a percent-encoded slash stand within its segment."""
+    """Set the path so that a percent-encoded slash does not separate segments."""
     raw = scope.get("raw_path") or b""
     if b"%" in raw:
         scope["path"] = "/".join(map(_encoded, raw.decode("ascii").split("/")))
@@ -283,5 +290,5 @@ def _encoded(segment: str) -> str:
 
 
 def decoded(segment: str) -> str:
-    """Return the text of a path parameter, slashes and all."""
+    """Return the decoded text of a path parameter."""
     return segment[1:].translate(SHOW) if segment.startswith(ENCODED) else segment

@@ -1,4 +1,4 @@
-"""Which problem each error is: the exception handlers, and one table of what the database refuses."""
+"""Exception handlers: each error becomes a problem. One table maps SQLSTATEs to the details of 503."""
 
 import logging
 from collections.abc import Callable, Coroutine
@@ -38,28 +38,28 @@ CONFLICT = "Concurrent requests were in conflict in the database; try again"
 STOPPING = "The service is restarting; try again"
 UNFIT = "The database is not in the state that this service needs"
 
-# The detail of a 503 for each SQLSTATE or class of them (PostgreSQL, appendix A); any other is a defect: 500.
+# The detail of a 503 by SQLSTATE or class (PostgreSQL, appendix A). Any other SQLSTATE is a defect and a 500.
 REFUSALS = {
-    # nothing listens, no login, no such database; with NoConnection it is this whatever the state
+    # closed port, no login, no such database; also the detail for NoConnection with any SQLSTATE
     UNREACHABLE: ("08001", "28", "3D", "55000"),
     LOST: ("08",),
     READ_ONLY: ("25006",),
     EXHAUSTED: ("53", "53100", "53200", "53300"),
-    # an administrator, a crash, starting, the database dropped, idle for too long
+    # ended by an administrator, a crash or an idle limit; starting up; database dropped
     AWAY: ("57", "57P01", "57P02", "57P03", "57P04", "57P05"),
-    # input and output, internal errors, corrupted data or indexes
+    # I/O errors, internal errors, corrupted data or indexes
     FAILING: ("58", "58030", "XX", "XX001", "XX002"),
-    # idle in a transaction, a transaction, a lock or a statement over its limit
+    # time limits: idle in transaction, transaction, lock, statement
     SLOW: ("25P03", "25P04", "55P03", "57014"),
-    # serialization, deadlock
+    # serialization failures, deadlocks
     CONFLICT: ("40", "40001", "40P01"),
-    # a schema, table, column, function or privilege is missing, a column has another type, and what a pooler
-    # makes of prepared statements: gone, or there already
+    # A schema, table, column, function or privilege is missing, or a column has another type. Behind a
+    # pooler: a prepared statement does not exist, or exists already.
     UNFIT: ("3F", "42P01", "42703", "42883", "42501", "0A000", "26000", "42P05"),
 }
 SQLSTATES = {state: detail for detail, states in REFUSALS.items() for state in states}
 
-# The field at fault and its rule, by what the constraint's name begins with.
+# The field and its rule, by the prefix of the constraint's name.
 RULES = schemas.RULES | {
     "idempotency_keys_key_": ("Idempotency-Key", "must have 1 to 255 printable ASCII characters"),
 }
@@ -75,10 +75,10 @@ async def _on_refused(request: Request, error: Refused) -> Response:
 
 
 async def _on_database_error(request: Request, error: psycopg.Error) -> Response:
-    """Say in the contract's words what the database refused; its own stay in the log.
+    """Respond with 422 for a violated constraint and with 503 for a known SQLSTATE. Log the SQLSTATE.
 
-    Any other error is a defect, and raised again. The handlers of the application around its router then get
-    it once more (as Starlette has it), and raise it again too.
+    Any other error is a defect and is raised again. Starlette calls the handler twice in this case, once
+    around the endpoint and once around the router.
     """
     state = error.sqlstate or ("08006" if isinstance(error, psycopg.OperationalError) else "")
     rule = _violated_rule(error)
@@ -100,15 +100,15 @@ async def _on_database_error(request: Request, error: psycopg.Error) -> Response
 
 
 def _violated_rule(error: psycopg.Error) -> tuple[str, str] | None:
-    """Return a violated constraint's field and rule; from Citus its name comes in the message alone."""
-    said = error.diag.constraint_name or ""
-    if not said and isinstance(error, psycopg.errors.CheckViolation):
-        said = error.diag.message_primary or ""
-    return next((rule for start, rule in RULES.items() if start in said), None)
+    """Return the field and the rule of a violated constraint. Citus names it only in the message."""
+    text = error.diag.constraint_name or ""
+    if not text and isinstance(error, psycopg.errors.CheckViolation):
+        text = error.diag.message_primary or ""
+    return next((rule for prefix, rule in RULES.items() if prefix in text), None)
 
 
 async def _on_invalid_request(_: Request, error: RequestValidationError) -> Response:
-    """Put what FastAPI's own solver refuses in the same form."""
+    """Return the errors of FastAPI's own solver as a problem."""
     errors = error.errors()
     if any(e["type"] == "json_invalid" for e in errors):
         return Problem(400, "The body must be JSON in UTF-8").response()
@@ -116,11 +116,11 @@ async def _on_invalid_request(_: Request, error: RequestValidationError) -> Resp
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
-    """Put the framework's own errors, no such path or method, in the same form."""
+    """Return an error of Starlette, such as 404 or 405, as a problem."""
     headers = dict(error.headers or {})
-    if "Allow" in headers:  # where several routes share a path, Starlette names the first one's methods
+    if "Allow" in headers:  # Starlette names only the methods of the first route with the path
         headers["Allow"] = ", ".join(filter(partial(_serves, request), METHODS))
-    detail = "Path not found" if error.detail == "Not Found" else error.detail  # as Starlette's router says
+    detail = "Path not found" if error.detail == "Not Found" else error.detail  # from Starlette's router
     return Problem(error.status_code, detail, headers).response()
 
 
@@ -130,11 +130,11 @@ def _serves(request: Request, method: str) -> bool:
 
 
 async def _on_disconnect(_: Request, __: ClientDisconnect | ClientGone) -> Response:
-    return Problem(499, "The client went away").response()  # which only the log hears
+    return Problem(499, "The client disconnected").response()  # seen only in the log and the metrics
 
 
 async def _on_defect(_: Request, __: Exception) -> Response:
-    return Problem(DEFECT, "Something went wrong; the request id names it in the log").response()
+    return Problem(DEFECT, "An internal error occurred; the request id identifies it in the log").response()
 
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
@@ -143,7 +143,7 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
     psycopg.Error: _on_database_error,
     RequestValidationError: _on_invalid_request,
     HTTPException: _on_http_exception,
-    ClientDisconnect: _on_disconnect,  # while its body is read
-    ClientGone: _on_disconnect,  # while the database is waited for
+    ClientDisconnect: _on_disconnect,  # while the body is read
+    ClientGone: _on_disconnect,  # while waiting for the database
     Exception: _on_defect,
 }

@@ -1,4 +1,4 @@
-"""How a request reaches its endpoint: by an ordinary FastAPI signature, solved when the route is made."""
+"""Routes that read the parameters of FastAPI signatures themselves, and the authorization of users."""
 
 from collections.abc import Callable, Coroutine
 from inspect import iscoroutinefunction, signature
@@ -17,19 +17,17 @@ from app.identity.bearer import Bearer
 from app.postgres.database import Session
 from app.problems import Problem
 
-# Options that only FastAPI's own handling of a request honours.
+# Options that only FastAPI's own solver supports.
 UNSUPPORTED = {"dependencies", "max_body_size", "form_limits"}
 
 bearer = Bearer()
-# The lengths are for the document: a path that the token does not name is 403, however long.
-IN_PATH = Path(
-    description="The user whom the token names.", json_schema_extra={"minLength": 1, "maxLength": 255}
-)
+# The lengths are for the OpenAPI document. Any path that does not match the token is a 403.
+IN_PATH = Path(description="The user id in the token.", json_schema_extra={"minLength": 1, "maxLength": 255})
 UserId = Annotated[str, BeforeValidator(decoded), IN_PATH]
 
 
 async def authorize(request: Request, user_id: UserId, token: Annotated[str, Security(bearer)]) -> Session:
-    """Return the session of the user that token and path name; raise Problem 403 for another path."""
+    """Return a session of the user. Raise a 403 if the path names another user than the token."""
     services, exchange = services_of(request.scope), exchange_of(request.scope)
     user = await services.tokens.user(token)
     if user != user_id:
@@ -42,12 +40,12 @@ UserTasks = Annotated[Session, Security(authorize)]
 
 
 class Route(APIRoute):
-    """FastAPI's route with a solver of its own for the kinds of parameters in app.api.parameters.
+    """A FastAPI route that reads the kinds of parameters in app.api.parameters itself.
 
-    It verifies the token first and reads the body last, at a tenth of the cost of FastAPI's. Any other kind
-    of parameter, and any option that it would ignore, raises TypeError when the route is made. FastAPI's own
-    solver takes over where dependencies are overridden. The hook is get_route_handler (FastAPI, How To:
-    Custom Request and APIRoute class).
+    It verifies the token first and reads the body last, at a tenth of the cost of FastAPI's solver. An
+    unsupported parameter or option raises TypeError when the route is made. If dependencies are overridden,
+    FastAPI's solver is used. The hook is get_route_handler (FastAPI, How To: Custom Request and APIRoute
+    class).
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401
@@ -58,7 +56,7 @@ class Route(APIRoute):
         super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what solves the signature and calls the endpoint."""
+        """Return a handler that reads the parameters and calls the endpoint."""
 
         async def handler(request: Request) -> Response:
             if request.app.dependency_overrides:
@@ -77,8 +75,8 @@ def _readers(path: str, endpoint: Callable[..., Any], options: dict[str, Any]) -
     if unsupported := sorted(name for name in UNSUPPORTED if options.get(name)):
         raise TypeError(f"its route would ignore {', '.join(unsupported)}")
     declared = signature(endpoint, eval_str=True)
-    answer = declared.return_annotation
-    if not (iscoroutinefunction(endpoint) and isinstance(answer, type) and issubclass(answer, Response)):
+    returned = declared.return_annotation
+    if not (iscoroutinefunction(endpoint) and isinstance(returned, type) and issubclass(returned, Response)):
         raise TypeError("it is not declared as `async def … -> Response`")
     _, _, in_path = compile_path(path)
     dependencies = {authorize: _read_session} if "user_id" in in_path else {}

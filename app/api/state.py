@@ -1,8 +1,9 @@
-"""What requests share, and what one request carries: the typed contents of ASGI's `scope["state"]`.
+"""The typed contents of ASGI's `scope["state"]`: objects that requests share, and data of one request.
 
-ASGI servers copy the dictionary that the lifespan yields into the scope of each request. Its entries are what
-main.lifespan makes, the client, if the server's protocol gives one, and the exchange, which EdgeMiddleware
-begins. They are read from the scope: `request.state` makes an object for each request.
+An ASGI server copies the dictionary that the lifespan yields into the scope of each request. Its entries are
+the services that main.lifespan makes, the client, if the protocol of the server sets it, and the exchange,
+which EdgeMiddleware makes. They are read from the scope directly, since `request.state` would make an object
+per request.
 """
 
 from collections.abc import Awaitable, Callable, Container
@@ -23,17 +24,17 @@ class Exchange:
     method: str
     request_id: str
     client: Client | None = None
-    route: str = "-"  # the path of the route, its parameters by name
+    route: str = "-"  # the path template of the route
     user: str | None = None  # set once the token has been verified
-    refused: str | None = None  # why the token was refused, one of app.identity.REASONS
-    failure: str | None = None  # the SQLSTATE that was answered 503 or 500, or POOL_REFUSED
+    refused: str | None = None  # the reason for refusing the token, one of app.identity.REASONS
+    failure: str | None = None  # the SQLSTATE of a database error, or POOL_REFUSED
 
 
-Observer = Callable[[Exchange, int, float], object]  # called with the status, and the seconds that it took
+Observer = Callable[[Exchange, int, float], object]  # called with the exchange, the status and the seconds
 
 
 class Services(NamedTuple):
-    """What main.lifespan makes once."""
+    """The objects that main.lifespan makes once, and all requests share."""
 
     database: Database
     tokens: Tokens
@@ -52,12 +53,12 @@ class State(TypedDict):
 
 
 def services_of(scope: Scope) -> Services:
-    """Return what main.lifespan has made."""
+    """Return the services of the application."""
     state: State = scope["state"]
     return state["services"]
 
 
 def exchange_of(scope: Scope) -> Exchange:
-    """Return what EdgeMiddleware has begun."""
+    """Return the exchange of the request."""
     state: State = scope["state"]
     return state["exchange"]

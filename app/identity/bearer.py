@@ -18,7 +18,7 @@ class Bearer(SecurityBase):
     scheme_name = "bearer"
 
     async def __call__(self, request: Request) -> str:
-        """Return the token, of the first Authorization line; raise Refused if there is none."""
+        """Return the token of the first Authorization header; raise Refused if there is none."""
         value = next((value for name, value in request.scope["headers"] if name == AUTHORIZATION), b"")
         scheme, _, token = value.decode("latin-1").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():

@@ -1,13 +1,13 @@
-"""Several statements in one round trip and one transaction: pipelines, on psycopg's connection.
+"""Pipelines on psycopg's connection: several statements in one round trip and one transaction.
 
 psycopg's own pipeline() makes a cursor for each statement, and registers the socket with the event loop for
-each wait: with it a get costs 180 µs of CPU, with this module 94. So this module calls libpq's functions in
-the order that PostgreSQL's manual gives (32.4, 32.5), by the methods of psycopg.pq that have their names, and
-keeps the socket registered.
+each wait. With it a get costs 180 µs of CPU, with this module 94 µs. This module calls the functions of libpq
+in the order that PostgreSQL's manual gives (32.4, 32.5), by the methods of psycopg.pq with the same names.
+The socket stays registered with the event loop.
 
-psycopg's manual lists psycopg.pq.PGconn and psycopg.adapt.Transformer, but not their methods, and leaves out
-AsyncConnection.wait. tests/server/test_canaries.py fails when one of them changes. This module can go when
-psycopg's own pipeline costs as little; psycopg's pull request 1332 is a step there.
+psycopg's manual lists psycopg.pq.PGconn and psycopg.adapt.Transformer, but not their methods, and it does not
+list AsyncConnection.wait. tests/server/test_canaries.py fails if one of them changes. This module can be
+removed when psycopg's own pipeline costs as little; psycopg's pull request 1332 is a step in that direction.
 """
 
 import asyncio
@@ -34,13 +34,14 @@ CANCEL_TIMEOUT = 2  # seconds that the server may take to cancel a statement
 
 PARAMETER = re.compile(r"%\((\w+)\)s")
 
-# A prepared statement does not fit the tables any more, or is gone. Nothing of the transaction was kept.
+# Errors of a prepared statement that no longer fits the tables or no longer exists. The transaction is rolled
+# back.
 StalePreparedStatement = (FeatureNotSupported, InvalidSqlStatementName)
 
 
-# libpq keeps the SQLSTATE of a refused attempt to connect to itself, so it is found by the message: those of
-# PostgreSQL's postmaster.c, auth.c and postinit.c, of libpq and of PgBouncer. Where the server speaks another
-# language than English (lc_messages), it is UNREACHABLE, and the log has the message.
+# SQLSTATEs of failed attempts to connect, by message, since libpq does not return the SQLSTATE. The messages
+# are those of PostgreSQL (postmaster.c, auth.c, postinit.c), libpq and PgBouncer. If the server's messages
+# are not in English (lc_messages), the SQLSTATE is UNREACHABLE. The log has the message in any case.
 REFUSALS = {
     "28P01": re.compile("password authentication failed|no password supplied|SASL authentication failed"),
     "28000": re.compile('pg_hba.conf|authentication failed|role ".*" does not exist|not permitted to log in'),
@@ -51,11 +52,11 @@ REFUSALS = {
     "3D000": re.compile('database ".*" does not exist|no such database'),
     "42501": re.compile("permission denied for database"),
 }
-UNREACHABLE = "08001"  # any other reason: nothing listens there, the name is unknown, TLS fails...
+UNREACHABLE = "08001"  # any other reason, such as a closed port, an unknown host name or a TLS error
 
 
 class ConnectionLost(OperationalError):
-    """The connection broke; `started` is false where the server refused before it did anything."""
+    """The connection broke. `started` is false if the server refused before it executed anything."""
 
     def __init__(self, *, started: bool, state: str | None = None) -> None:
         super().__init__("the connection is lost")
@@ -64,7 +65,7 @@ class ConnectionLost(OperationalError):
 
 
 class NoConnection(OperationalError):
-    """No connection can be made; the SQLSTATE says why."""
+    """No connection can be made. The SQLSTATE is the reason."""
 
     def __init__(self, state: str) -> None:
         super().__init__("no connection can be made")
@@ -72,31 +73,31 @@ class NoConnection(OperationalError):
 
 
 def state_of_refusal(error: Error) -> str:
-    """Return the SQLSTATE of a refused attempt to connect."""
+    """Return the SQLSTATE of a failed attempt to connect."""
     found = (state for state, message in REFUSALS.items() if message.search(str(error)))
     return error.sqlstate or next(found, UNREACHABLE)
 
 
 class Connection(AsyncConnection[Any]):
-    """psycopg's connection, and pipelines by libpq's own functions."""
+    """psycopg's connection with pipelines that use the functions of libpq."""
 
     def __init__(self, pgconn: PGconn) -> None:
         super().__init__(pgconn)
-        self.adapters.register_loader("json", TextLoader)  # as PostgreSQL made it
+        self.adapters.register_loader("json", TextLoader)  # JSON stays text
         self.transformer = Transformer(self)
-        self.names: dict[bytes, bytes] = {}  # of the statements prepared on this connection
-        self.made = 0
-        self.taken = 0.0  # when a request began to use it
-        self.due = 0.0  # when psycopg's pool sees to it again
+        self.names: dict[bytes, bytes] = {}  # names of prepared statements, by their SQL
+        self.made = 0  # number of prepared statements, also of failed ones
+        self.taken = 0.0  # the time at which a request took it from the pool
+        self.due = 0.0  # the time from which it is returned to psycopg's pool after a request
         self.loop = asyncio.get_running_loop()
         self.socket = pgconn.socket
         self.poll = select.poll()
         self.poll.register(self.socket, select.POLLIN)
-        self.watched = False  # a reader callback is registered
+        self.has_reader = False  # whether a reader callback is registered with the event loop
         self.waiting: asyncio.Future[None] | None = None
 
     @classmethod
-    async def connect(cls, *args: Any, **options: Any) -> Self:  # noqa: ANN401 - psycopg's own
+    async def connect(cls, *args: Any, **options: Any) -> Self:  # noqa: ANN401 - as in psycopg
         """Connect; call `report`, if given, with the connection or the error."""
         report: Report = options.pop("report", None) or (lambda _: None)
         try:
@@ -110,17 +111,17 @@ class Connection(AsyncConnection[Any]):
     async def execute_pipeline(
         self, statements: Sequence[str], values: Mapping[str, Value], *, commit: bool = False
     ) -> list[Row]:
-        """Return the last statement's rows as Python values, or raise the first error.
+        """Run statements in one transaction. Return the rows of the last one; raise the first error.
 
-        On an autocommit connection a pipeline is one implicit transaction up to its end (PostgreSQL,
-        55.2.4), or the block that its first statement begins and `commit` ends: all statements are kept,
-        or none. When this is cancelled, so is what the server does.
+        On an autocommit connection a pipeline is one implicit transaction (PostgreSQL, 55.2.4). With `commit`
+        the first statement must be a begin, and a commit follows the last one. If this coroutine is
+        cancelled, the statement is cancelled at the server, too.
         """
         prepared = self._send(statements, values, commit=commit)
         try:
             await self._flush()
         except asyncio.CancelledError:
-            self.finish()  # what was not sent whole cannot be ended
+            self.finish()  # a pipeline that was not sent completely cannot be ended
             raise
         results: list[PGresult] = []
         try:
@@ -137,12 +138,12 @@ class Connection(AsyncConnection[Any]):
     def _send(
         self, statements: Sequence[str], values: Mapping[str, Value], *, commit: bool
     ) -> list[dict[bytes, bytes]]:
-        """Give libpq all statements to send; return what each of their results has prepared."""
+        """Queue all statements in libpq; return the statements that each expected result prepares."""
         try:
             self.pgconn.enter_pipeline_mode()
             prepared = [p for statement in statements for p in self._send_one(*positional(statement), values)]
             self.pgconn.pipeline_sync()
-            if commit:  # after the sync: up to it, what follows an error is skipped, a rollback too
+            if commit:  # after the sync, since after an error the server skips all up to the sync
                 self.pgconn.send_query_params(b"commit", None)
                 self.pgconn.pipeline_sync()
         except OperationalError as error:
@@ -159,8 +160,9 @@ class Connection(AsyncConnection[Any]):
         if name := self.names.get(statement):
             self.pgconn.send_query_prepared(name, wire)
             return [{}]
-        # Each name is used once, since it may be taken although the pipeline failed. It holds a digest of the
-        # statement, so that a pooler that mixes connections up never runs another statement.
+        # Each name is used only once, since a failed pipeline may have prepared the statement. The name holds
+        # a digest of the statement: behind a pooler that mixes up connections it never names another
+        # statement.
         self.made += 1
         name = b"s%d_%s" % (self.made, sha256(statement).hexdigest()[:16].encode())
         self.pgconn.send_prepare(name, statement)
@@ -168,7 +170,7 @@ class Connection(AsyncConnection[Any]):
         return [{statement: name}, {}]
 
     async def _flush(self) -> None:
-        """Send what the socket does not take at once (PostgreSQL, 32.4: PQflush)."""
+        """Send the queued data. Wait if the socket does not take all of it (PostgreSQL, 32.4: PQflush)."""
         try:
             while self.pgconn.flush():
                 self.loop.add_writer(self.socket, self._wake)
@@ -182,12 +184,13 @@ class Connection(AsyncConnection[Any]):
             raise self._lost([]) from error
 
     async def _receive(self, results: list[PGresult], syncs: int) -> None:
-        """Append the results up to so many syncs, the ends of pipelines (PostgreSQL, 32.5.1.2)."""
+        """Receive results up to the given number of syncs, which end pipelines (PostgreSQL, 32.5.1.2)."""
         syncs -= sum(result.status == ExecStatus.PIPELINE_SYNC for result in results)
         received = False
         try:
             while syncs := syncs - self._take(results, syncs):
-                # There may be more by now, or the end: at a reset uvloop ends the watch without a word.
+                # After the first wait, data is polled for: after a reset uvloop removes the callback and does
+                # not call it.
                 if not (received and self.has_input()):
                     await self._wait_readable()
                 received = True
@@ -196,9 +199,9 @@ class Connection(AsyncConnection[Any]):
             raise self._lost(results) from error
 
     def _take(self, results: list[PGresult], syncs: int) -> int:
-        """Append the results that libpq has, up to so many syncs; return how many syncs there were."""
+        """Append the results that libpq has received, up to `syncs` syncs; return the number of syncs."""
         taken = 0
-        ended = False  # one None ends the results of a statement, a second one all of them
+        ended = False  # a None ends the results of a statement; a second one means that there are no more
         while taken < syncs and not self.pgconn.is_busy():
             result = self.pgconn.get_result()
             if result is not None:
@@ -210,15 +213,15 @@ class Connection(AsyncConnection[Any]):
         return taken
 
     def _lost(self, results: Sequence[PGresult]) -> ConnectionLost:
-        """Close the connection; return the error, with the reason if the server gave one at last."""
+        """Close the connection; return the error, with the server's last SQLSTATE if there is one."""
         self.finish()
         refused = [result.status == ExecStatus.FATAL_ERROR for result in results] or [False]
         state = error_from_result(results[-1]).sqlstate if refused[-1] else None
         return ConnectionLost(started=not refused[0], state=state)
 
     def _check(self, results: Sequence[PGresult], prepared: Sequence[Mapping[bytes, bytes]]) -> None:
-        """Note what was prepared; raise the first error."""
-        # Behind the statements come the syncs, and a commit or what the implicit one failed of.
+        """Raise the first error among the results, and remember the statements prepared before it."""
+        # The results of the statements are followed by those of the syncs and of the commit.
         for result, names in zip(results, chain(prepared, repeat({})), strict=False):
             if result.status == ExecStatus.FATAL_ERROR:
                 refusal = error_from_result(result)
@@ -229,7 +232,10 @@ class Connection(AsyncConnection[Any]):
                 self.names |= names
 
     async def _cancel(self, results: list[PGresult], syncs: int) -> None:
-        """Have the statement cancelled. Only where it is, no later statement can be hit by this."""
+        """Cancel the statement at the server. Close the connection unless the server confirms it.
+
+        Otherwise a late cancel request could hit a later statement.
+        """
         cancelled = False
         try:
             await self.cancel_safe(timeout=CANCEL_TIMEOUT)
@@ -240,15 +246,15 @@ class Connection(AsyncConnection[Any]):
         except QueryCanceled:
             cancelled = True
         except (Error, TimeoutError):
-            pass  # as where it was not cancelled
+            pass  # not cancelled, so the connection is closed
         finally:
             if not cancelled:
                 self.finish()
 
     async def _wait_readable(self) -> None:
-        """Wait until there is something to read, or the socket takes more where that is waited for."""
-        if not self.watched:
-            self.watched = True
+        """Wait until the socket is readable, or writable if a writer callback is registered."""
+        if not self.has_reader:
+            self.has_reader = True
             self.loop.add_reader(self.socket, self._wake)
         self.waiting = self.loop.create_future()
         try:
@@ -257,41 +263,41 @@ class Connection(AsyncConnection[Any]):
             self.waiting = None
 
     def _wake(self) -> None:
-        if not self.waiting:  # the server closes an idle connection
-            self._unwatch()
+        if not self.waiting:  # the server has closed an idle connection
+            self._remove_reader()
         elif not self.waiting.done():
             self.waiting.set_result(None)
 
     def has_input(self) -> bool:
-        """Return whether there is something to read by now: a part of a result, or the end.
+        """Return whether the socket is readable: data has arrived, or the server has closed the connection.
 
-        While the connection is idle it is the end, or rarely a notice.
+        On an idle connection it usually means the latter; rarely a notice has arrived.
         """
         return bool(self.poll.poll(0))
 
-    async def wait(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - psycopg's own
-        """Let psycopg wait, which watches the socket in its own way."""
-        self._unwatch()
+    async def wait(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as in psycopg
+        """Wait as psycopg does. It registers the socket itself, so this class must not."""
+        self._remove_reader()
         return await super().wait(*args, **kwargs)
 
     async def close(self) -> None:
         """Close the connection."""
-        self._unwatch()
+        self._remove_reader()
         await super().close()
 
     def finish(self) -> None:
-        """Close the socket at once, whatever goes on."""
-        self._unwatch()  # before another socket gets this number
+        """Close the socket immediately, also during a pipeline."""
+        self._remove_reader()  # first, since a new socket may get the same file descriptor
         self.pgconn.finish()
 
-    def _unwatch(self) -> None:
-        if self.watched:
-            self.watched = False
+    def _remove_reader(self) -> None:
+        if self.has_reader:
+            self.has_reader = False
             self.loop.remove_reader(self.socket)
 
 
 @cache
 def positional(statement: str) -> tuple[bytes, list[str]]:
-    """Turn each %(name)s into $1, $2...; return the names in that order."""
+    """Replace each %(name)s by $1, $2…; return the statement and the names in this order."""
     names = list(dict.fromkeys(PARAMETER.findall(statement)))
     return PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement).encode(), names

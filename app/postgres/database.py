@@ -100,9 +100,10 @@ class Database:
     async def run(
         self, identity: str, statement: str, values: Mapping[str, Value], client: Client | None = None
     ) -> list[Row]:
-        """Run a statement as the user in `values`, in a round trip and a transaction of its own.
+        """Run a statement as the user in `values`, in one round trip and one transaction; return its rows.
 
-        Where the connection breaks, a read is tried once more, and a write only if it provably never began.
+        If the connection breaks, a read is retried once. A write is retried only if the server refused it
+        before it executed anything.
         """
         user, statements = str(values["user_id"]), (identity, statement)
         async with deadline(client or Client()):
@@ -114,7 +115,7 @@ class Database:
             return await self._try(user, statements, values)
 
     async def probe(self, statements: Sequence[str], values: Mapping[str, Value]) -> list[Row]:
-        """Run statements that change nothing, and wait for no user's."""
+        """Run read-only statements on the connection for checks, without waiting in the queue of users."""
         async with deadline(Client()):
             try:
                 return await self._try(None, (READ_AS, *statements), values)

@@ -1,7 +1,8 @@
-"""A request waits for the database for a limited time, and only while its client is there.
+"""The deadline of a request's wait for the database, which is shorter if its client disconnects.
 
-After that its task is cancelled, and so is the statement at the server: a client that left does not keep a
-connection busy. This is asyncio's own timeout, which is shortened when the client leaves.
+At the deadline the task is cancelled, and so is the statement at the server. So a client that has
+disconnected does not keep a database connection busy. It is a timeout of asyncio, which is rescheduled when
+the client disconnects.
 """
 
 import asyncio
@@ -10,25 +11,26 @@ from contextlib import asynccontextmanager
 
 from psycopg import OperationalError
 
-TIME_LIMIT = 8  # seconds; the role's own limits are shorter, but a network may hang
-CANCEL_GRACE = 0.2  # seconds from the beginning: most statements are done by then, and need not be cancelled
+TIME_LIMIT = 8  # seconds; longer than the role's limits, which do not help if the network fails
+CANCEL_GRACE = 0.2  # seconds from the start of a wait; most statements end by then without being cancelled
 
 
 class ClientGone(Exception):
-    """The client has left, so its request is not served."""
+    """The client has disconnected, so its request is not served."""
 
 
 class Client:
-    """The other end of an HTTP connection."""
+    """The client of an HTTP connection."""
 
     __slots__ = ("gone", "limit")
 
     def __init__(self) -> None:
         self.gone = False
-        self.limit: asyncio.Timeout | None = None  # of one request at most: responses come in order
+        # Of the current request: the requests of a connection are served one after the other.
+        self.limit: asyncio.Timeout | None = None
 
-    def leave(self) -> None:
-        """Cancel what its request waits for, in a moment."""
+    def mark_gone(self) -> None:
+        """Note that the client has disconnected. Its current wait ends CANCEL_GRACE after it began."""
         if not self.gone and self.limit and not self.limit.expired():
             began = (self.limit.when() or 0) - TIME_LIMIT
             self.limit.reschedule(began + CANCEL_GRACE)
@@ -37,7 +39,7 @@ class Client:
 
 @asynccontextmanager
 async def deadline(client: Client) -> AsyncIterator[None]:
-    """Cancel the block when time is up (OperationalError) or the client is gone (ClientGone)."""
+    """Cancel the block after TIME_LIMIT (OperationalError) or if the client disconnects (ClientGone)."""
     if client.gone:
         raise ClientGone
     limit = asyncio.timeout(TIME_LIMIT)
@@ -48,6 +50,6 @@ async def deadline(client: Client) -> AsyncIterator[None]:
     except TimeoutError:
         if not limit.expired():
             raise
-        raise (ClientGone if client.gone else OperationalError("no answer in time")) from None
+        raise (ClientGone if client.gone else OperationalError("no response in time")) from None
     finally:
         client.limit = None

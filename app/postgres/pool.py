@@ -1,8 +1,11 @@
-"""psycopg's pool behind a fair queue: callers waiting inside psycopg_pool contend on its lock.
+"""The connection pool: psycopg_pool behind a fair queue.
 
-A request is refused for one of two reasons: all connections were busy for too long (PoolTimeout), or none can
-be made (NoConnection). The latter is known from the attempts that psycopg's pool makes, two or more a second;
-meanwhile requests are refused at once, so that none waits for an outage to end.
+psycopg_pool serves waiting callers in the order of arrival, so one user could get all connections, and
+callers contend for its lock. Here requests wait in the fair queue instead.
+
+A request is refused for one of two reasons. PoolTimeout: all connections were busy for too long.
+NoConnection: no connection can be made. The latter is known from the attempts of psycopg's pool, at least two
+in a second. During such an outage requests are refused immediately.
 """
 
 import asyncio
@@ -20,15 +23,15 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from app.postgres.connection import UNREACHABLE, Connection, NoConnection, state_of_refusal
 from app.postgres.fair_queue import FairQueue
 
-KEPT = 1  # seconds for which connections go from request to request before psycopg's pool sees to them
-RENEWAL_PAUSE = 1  # seconds between two renewals of all connections, which cost the server a process each
+KEPT = 1  # seconds for which a connection is passed from request to request without psycopg's pool
+RENEWAL_PAUSE = 1  # seconds between two replacements of all connections, each of which is a server process
 
-# What to do where no connection can be made, for the log.
+# What to do if no connection can be made, by SQLSTATE, for the log.
 REMEDIES = {
-    "28P01": "set it to the password that tasks_api has now and restart; connections made before go on",
+    "28P01": "set it to the current password of tasks_api and restart; open connections are not affected",
     "28000": "let tasks_api log in: pg_hba.conf, alter role tasks_api login",
     "53300": "lower POOL_SIZE or WEB_CONCURRENCY, or raise max_connections or the role's or database's limit",
-    "25006": "the server is a standby: promote it, or let the address lead to the primary",
+    "25006": "the server is a standby: promote it, or name the primary",
     "3D000": "create the database or name another one",
     "55000": "alter database … allow_connections true",
     "42501": "grant connect on database … to tasks_api",
@@ -39,23 +42,23 @@ log = logging.getLogger("uvicorn.error")
 
 
 class Pool(AsyncConnectionPool[Connection]):
-    """`max_size` connections for users' requests, and one more for the probe, which waits in no queue."""
+    """`max_size` connections for requests of users, and one more for /ready, which does not queue."""
 
-    def __init__(self, *args: Any, max_size: int, kwargs: dict[str, Any], **options: Any) -> None:  # noqa: ANN401 - psycopg's own
-        kwargs = kwargs | {"report": self.note}
+    def __init__(self, *args: Any, max_size: int, kwargs: dict[str, Any], **options: Any) -> None:  # noqa: ANN401 - as in psycopg
+        kwargs = kwargs | {"report": self.record}
         super().__init__(*args, max_size=max_size + 1, kwargs=kwargs, **options)
         self.queue = FairQueue(max_size)
         self.kept: list[Connection] = []
         self.returning: asyncio.TimerHandle | None = None
         self.tasks: set[asyncio.Task[None]] = set()
-        self.asking: set[asyncio.Timeout] = set()  # the requests that wait for psycopg's pool
-        self.failure: str | None = None  # the SQLSTATE of the last attempt to connect, if that failed
-        self.failures: Counter[str] = Counter()  # attempts to connect, by SQLSTATE
+        self.asking: set[asyncio.Timeout] = set()  # timeouts of the requests that wait for psycopg's pool
+        self.failure: str | None = None  # the SQLSTATE of the last attempt to connect, if it failed
+        self.failures: Counter[str] = Counter()  # number of failed attempts to connect, by SQLSTATE
         self.connections: WeakSet[Connection] = WeakSet()
         self.renewed = 0.0
 
     async def take(self, user: str | None) -> Connection:
-        """Return a connection when it is this user's turn, or now where none is named."""
+        """Wait for the user's turn and return a connection. Without a user (None) do not queue."""
         now = monotonic()
         self._refuse_outage()
         if user is not None and not (self.queue.enter(user, now) or await self.queue.wait(user, now)):
@@ -75,7 +78,7 @@ class Pool(AsyncConnectionPool[Connection]):
         return connection
 
     async def _get(self) -> Connection:
-        """Get a connection from psycopg's pool; give up as soon as it is known that none can be made."""
+        """Get a connection from psycopg's pool. Stop waiting as soon as no connection can be made."""
         self._refuse_outage()
         try:
             async with asyncio.timeout(None) as limit:
@@ -96,13 +99,13 @@ class Pool(AsyncConnectionPool[Connection]):
         return any(not connection.closed for connection in self.connections)
 
     def _refusal(self) -> Error:
-        """Say why there is no connection in time: none can be made, or all are busy."""
+        """Return the error for a request without a connection: none can be made, or all are busy."""
         if self.failure or not self._has_connection():
             return NoConnection(self.failure or UNREACHABLE)
         return PoolTimeout("no connection in time")
 
-    def note(self, made: Connection | Error) -> None:
-        """Note that a connection was made, or why not: in the log where that changes."""
+    def record(self, made: Connection | Error) -> None:
+        """Record the result of an attempt to connect. Log it if it differs from the last one."""
         if isinstance(made, Connection):
             self.connections.add(made)
             if self.failure:
@@ -121,7 +124,11 @@ class Pool(AsyncConnectionPool[Connection]):
                 self.asking.pop().reschedule(asyncio.get_running_loop().time())
 
     async def give_back(self, user: str | None, connection: Connection) -> None:
-        """Keep it for the next request, unless it is unfit for one, or psycopg's pool is asked for one."""
+        """Take a connection back.
+
+        It is kept for the next request, or returned to psycopg's pool if it is broken, due, or waited for
+        there.
+        """
         now = monotonic()
         try:
             idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
@@ -139,13 +146,13 @@ class Pool(AsyncConnectionPool[Connection]):
             self.returning = asyncio.get_running_loop().call_later(KEPT, self._return_kept)
 
     def _return_kept(self) -> None:
-        """Let psycopg's pool renew those that are old, and close those that are too many."""
+        """Return the kept connections to psycopg's pool, which replaces old ones and closes surplus ones."""
         self.returning = None
         while self.kept:
             self._return(self.kept.pop())
 
     def _return(self, connection: Connection) -> asyncio.Task[None]:
-        """Return it to psycopg's pool in a task of its own: the caller's may be cancelled meanwhile."""
+        """Return a connection to psycopg's pool in a new task, which a cancelled request does not stop."""
         return self._run(self.putconn(connection))
 
     def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -155,10 +162,10 @@ class Pool(AsyncConnectionPool[Connection]):
         return task
 
     def renew(self) -> None:
-        """Replace all connections, those in use when they are given back.
+        """Replace all connections; those in use are replaced when they are given back.
 
-        One of them leads to a server that cannot serve it, such as a standby, and so may the others; new ones
-        lead to where the address leads now.
+        This is done if one of them is connected to a server that cannot serve it, such as a standby. New ones
+        resolve the host name again.
         """
         now = monotonic()
         if now < self.renewed + RENEWAL_PAUSE or self.closed:
@@ -169,14 +176,14 @@ class Pool(AsyncConnectionPool[Connection]):
         self._return_kept()
         self._run(self.drain())
 
-    async def close(self, timeout: float = 5) -> None:  # noqa: ASYNC109 - psycopg's own
+    async def close(self, timeout: float = 5) -> None:  # noqa: ASYNC109 - as in psycopg
         """Close all connections."""
         self._return_kept()
         await asyncio.gather(*self.tasks)
         await super().close(timeout)
 
     def get_stats(self) -> dict[str, int]:
-        """Return psycopg's numbers, the kept connections among the idle, and all requests that wait."""
+        """Return psycopg's statistics, with kept connections as available and all waiting requests."""
         stats = super().get_stats()
         return stats | {
             "pool_available": stats["pool_available"] + len(self.kept),

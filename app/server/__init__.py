@@ -1,1 +1,1 @@
-"""Sockets and operations: serving the application, in one process or several."""
+"""The HTTP server and its operation: protocol, workers, log and metrics."""

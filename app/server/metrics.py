@@ -31,14 +31,14 @@ from app.server.metrics_folder import FolderCollector, usable_folder
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 COUNTED = {*METHODS, "OPTIONS"}
-OTHER = "-"  # the label of any other method: a client can make them up, and each would be kept
+OTHER = "-"  # the label of all other methods; a client can invent methods, and each label value takes memory
 
-SAMPLE_INTERVAL = 1  # seconds between two looks at the pool: another process may be asked for our numbers
-MAX_RENDERINGS = 5  # a second
+SAMPLE_INTERVAL = 1  # seconds between samples of the pool, which another process may serve
+MAX_RENDERINGS = 5  # in a second
 
 
 class Metrics:
-    """Counts requests, the database's errors, and the requests that wait for the pool."""
+    """Counts requests and errors, and samples the pool and the log."""
 
     def __init__(self, log: LogWriter) -> None:
         folder = usable_folder()
@@ -50,12 +50,12 @@ class Metrics:
             self.shown = CollectorRegistry()
             self.shown.register(FolderCollector(folder, registry))
         labels = ["method", "route", "status"]
-        self.requests = Counter("tasks_requests", "Requests answered.", labels, registry=registry)
+        self.requests = Counter("tasks_requests", "Responses.", labels, registry=registry)
         self.seconds = Histogram(
-            "tasks_request_seconds", "How long they took.", labels[:2], buckets=BUCKETS, registry=registry
+            "tasks_request_seconds", "Duration of requests.", labels[:2], buckets=BUCKETS, registry=registry
         )
         self.errors = Counter(
-            "tasks_database_errors", "Requests that the database failed.", ["sqlstate"], registry=registry
+            "tasks_database_errors", "Requests with a database error.", ["sqlstate"], registry=registry
         )
         self.refused = Counter(
             "tasks_pool_refused", "Requests refused because all connections were busy.", registry=registry
@@ -83,7 +83,7 @@ class Metrics:
         self.rendered_since, self.renderings, self.text = 0.0, 0, b""
 
     def show_zeros(self, routes: Iterable[BaseRoute]) -> None:
-        """Show every response that is documented as 0: a rate begins with the second value of a series."""
+        """Create all documented time series with 0, since rate() needs two values of a series."""
         for route in (each for each in routes if isinstance(each, APIRoute)):
             statuses = {route.status_code or 200, DEFECT, *map(int, route.responses)}
             for key in product(route.methods or (), [route.path], statuses):
@@ -97,7 +97,7 @@ class Metrics:
             self.connects.labels(state)
 
     def child(self, key: tuple[str, str, int]) -> tuple[Counter, Histogram]:
-        """Return what counts requests of one method, route and status."""
+        """Return the counter and the histogram for a method, route and status."""
         if key not in self.children:
             self.children[key] = self.requests.labels(*key), self.seconds.labels(*key[:2])
         return self.children[key]
@@ -115,19 +115,19 @@ class Metrics:
 
     @asynccontextmanager
     async def sampling(self, pool: Pool) -> AsyncIterator[None]:
-        """Look at the pool now and then."""
+        """Sample the pool periodically during the block."""
         task = asyncio.create_task(self.sample_often(pool))
         yield
         task.cancel()
 
     async def sample_often(self, pool: Pool) -> None:
-        """Look at the pool until cancelled."""
+        """Sample the pool until cancelled."""
         while True:
             self.sample(pool)
             await asyncio.sleep(SAMPLE_INTERVAL)
 
     def sample(self, pool: Pool) -> None:
-        """Note how the pool and the log are doing."""
+        """Update the metrics of the pool and the log."""
         stats = pool.get_stats()
         for name, gauge in self.pool.items():
             gauge.set(stats.get(name, 0))
@@ -139,10 +139,10 @@ class Metrics:
         self.connects_seen = pool.failures.copy()
 
     def render(self, pool: Pool) -> bytes:
-        """Return the numbers in Prometheus' text format.
+        """Return the metrics in Prometheus' text format.
 
-        After MAX_RENDERINGS within a second the last ones are returned again: the request needs no token, and
-        rendering takes ten times as long as an ordinary response.
+        They are rendered at most MAX_RENDERINGS times in a second, and the last rendering is returned
+        otherwise. The request needs no token, and rendering takes ten times as long as an ordinary response.
         """
         now = monotonic()
         if now - self.rendered_since >= 1:

@@ -1,17 +1,18 @@
-"""HTTP/1.1 on one connection: request smuggling, backpressure and limits, on uvicorn's httptools protocol.
+"""A subclass of uvicorn's HttpToolsProtocol that prevents request smuggling and adds backpressure and limits.
 
-Why it exists. uvicorn's HttpToolsProtocol parses the body behind a refused `Upgrade` as the next request
-(uvicorn #2722, httptools #124), which behind a proxy that shares connections is request smuggling. It takes
-trailers for headers, keeps any number of header bytes, takes RTSP for HTTP, parses every pipelined request at
-once, gives a client any time to send and to read, and closes a connection with bytes unread, which resets it.
+Why it exists. If an `Upgrade` is refused, HttpToolsProtocol parses the body behind it as the next request
+(uvicorn #2722, httptools #124). Behind a proxy that shares connections this is request smuggling.
+HttpToolsProtocol also treats trailers as headers, has no limit for header bytes, accepts RTSP as HTTP, parses
+all pipelined requests immediately, and has no time limits for clients that send or read slowly. It closes
+connections with unread bytes, which resets them.
 
-What it costs. Nothing to speak of on each request. In code, this file on the inside of HttpToolsProtocol: its
-cycle, flow, pipeline, scope and parser callbacks. tests/server/test_canaries.py fails in words when uvicorn
-changes one of them, and when it fixes #2722.
+What it costs. The time per request is too small to measure. The code depends on internals of
+HttpToolsProtocol: cycle, flow, pipeline, scope and parser callbacks. tests/server/test_canaries.py fails with
+an explanation if uvicorn changes one of them, or fixes #2722.
 
-When it can go. uvicorn's zttp protocol (uvicorn #2979) does the framing right by itself. When it is declared
-stable, only what README.md lists under "HTTP parsers" remains: the time limits, the limit on what clients
-leave unread, and the cancelling of the database's work for a client that has left.
+When it can be removed. uvicorn's zttp protocol (uvicorn #2979) handles the framing correctly. When zttp is
+declared stable, only the list under "HTTP parsers" in README.md remains: the time limits, the limit of unread
+responses, and the cancelling of statements when a client disconnects.
 """
 
 import asyncio
@@ -28,33 +29,36 @@ from app.postgres.deadline import Client
 from app.problems import Problem
 
 # Time limits, in seconds.
-CLIENT_TIMEOUT = 30  # for a client to send its request, and again to read the response
-HALF_CLOSED = 1  # that a request goes on whose client sends no more: it may have left altogether
-DRAIN_TIME = 1  # that an idle connection stays open when the server stops
-LINGER = 2  # for a client to see the response to a request that it has not sent to its end
+CLIENT_TIMEOUT = 30  # for a client to send a request, and to read a response
+HALF_CLOSED = 1  # for a request to be served after its client has half-closed the connection
+DRAIN_TIME = 1  # for an idle connection to stay open after the server began to stop
+LINGER = 2  # for a client to read a response before the end of its request
 
 # Framing.
-MAX_HEADER_BYTES = 65536  # of a head, trailers, chunk sizes: the parser itself would keep any number
-MAX_LINE = 32768  # bytes of an unfinished head that are kept to look at its first line
+MAX_HEADER_BYTES = 65536  # bytes of a head, trailers or chunk sizes; the parser has no limit
+MAX_LINE = 32768  # bytes of an incomplete head that are kept, for its first line
 VERSIONS = ("HTTP/1.1", "HTTP/1.0")
-# llhttp's reason where it passes on a head, and then refuses the coding of its body.
+# llhttp's error for a transfer coding. It comes after on_headers_complete, so the application refuses the
+# request.
 PASSED_ON = "Request has invalid `Transfer-Encoding`"
 
 # Backpressure.
-MAX_PARSED = 8192  # bytes of one connection that one turn of the event loop parses
+MAX_PARSED = 8192  # bytes of one connection that are parsed in one iteration of the event loop
 HEAD_END = b"\r\n\r\n"
-MAX_HEADS = 4  # data that may hold more requests is parsed in pieces: the parser cannot be stopped
+# Data with more heads is parsed in pieces of PIECE_BYTES, since the parser cannot be stopped within a piece.
+MAX_HEADS = 4
 PIECE_BYTES = 512
-MAX_UNREAD = 32 * 2**20  # bytes of responses that all clients together may leave unread
-MAX_DRAINED = 262144  # bytes that are read and dropped while a connection lingers
-MAX_JOINED = 65536  # bytes that are copied to be sent at once; more are sent without a copy
+MAX_UNREAD = 32 * 2**20  # bytes of responses that are unread by all clients together
+MAX_DRAINED = 262144  # bytes that are read and discarded while a connection lingers
+MAX_JOINED = 65536  # bytes; longer data is sent without copying it into one buffer with the head
 
 
 class Transport:
-    """A transport that sends at once what one turn of the event loop writes: head and body of a response.
+    """A transport that sends all writes of one iteration of the event loop together: head and body.
 
-    uvloop would send each by itself, and sending is the most expensive system call of a request. It reads
-    nothing while data is held back from the parser, whatever uvicorn's flow control says.
+    uvloop would send each separately, and send() is the most expensive system call of a request. This
+    transport also does not read while received data is held back from the parser, independent of uvicorn's
+    flow control.
     """
 
     __slots__ = ("drained", "flushed", "held", "lingering", "loop", "pieces", "transport", "unfinished")
@@ -62,21 +66,21 @@ class Transport:
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
         self.loop, self.transport = loop, transport
         self.pieces: list[bytes] = []
-        self.held = memoryview(b"")
-        self.flushed = 0  # bytes that were sent last, or have begun to be
-        self.unfinished = False  # whether the client has more of its request to send
+        self.held = memoryview(b"")  # received data that is not parsed yet
+        self.flushed = 0  # bytes of the last flush
+        self.unfinished = False  # whether the client has not sent all of its request
         self.lingering: asyncio.TimerHandle | None = None
         self.drained = 0
-        transport.set_write_buffer_limits(high=0)  # so that pause_writing is called for the first unsent byte
+        transport.set_write_buffer_limits(high=0)  # pause_writing is called for the first unsent byte
 
     def write(self, data: bytes) -> None:
-        """Send data in this turn of the event loop."""
+        """Send data at the end of this iteration of the event loop."""
         if not self.pieces:
             self.loop.call_soon(self.flush)
         self.pieces.append(data)
 
     def flush(self) -> None:
-        """Send what was written, unless the connection is closing."""
+        """Send the written data, unless the connection is closing."""
         if self.pieces and not self.is_closing():
             if len(self.pieces[-1]) > MAX_JOINED:
                 self.flushed = sum(map(len, self.pieces))
@@ -88,7 +92,7 @@ class Transport:
         self.pieces.clear()
 
     def close(self) -> None:
-        """Send what was written and close; linger if the client has not sent its request to the end."""
+        """Send the written data and close. Linger if the client has not sent all of its request."""
         if self.unfinished:
             self.linger()
         elif not self.lingering:
@@ -96,15 +100,15 @@ class Transport:
             self.transport.close()
 
     def linger(self) -> None:
-        """Send what was written, and close when the client has closed, after LINGER seconds at the latest.
+        """Send the written data, and close when the client closes, or after LINGER seconds.
 
-        Closing a socket that holds unread bytes resets the connection, which can destroy the response before
+        Closing a socket with unread bytes resets the connection, which can destroy the response before
         the client has read it (RFC 9112, section 9.6).
         """
         self.flush()
         if self.is_closing():
             return
-        if not self.transport.can_write_eof():  # as under TLS
+        if not self.transport.can_write_eof():  # with TLS
             self.transport.close()
             return
         self.held = memoryview(b"")
@@ -113,71 +117,72 @@ class Transport:
         self.transport.resume_reading()
 
     def is_closing(self) -> bool:
-        """Return whether no more requests are taken."""
+        """Return whether the connection is closing or lingering, so that no further request is served."""
         return self.lingering is not None or self.transport.is_closing()
 
     def drain(self, size: int) -> None:
-        """Drop data received after the last response; stop reading when it is too much."""
+        """Count data that is discarded after the last response; stop reading after MAX_DRAINED bytes."""
         self.drained += size
         if self.drained > MAX_DRAINED:
             self.transport.pause_reading()
 
     def lost(self) -> None:
-        """Drop the data that is held back, and the timer."""
+        """Discard the data that is held back, and cancel the timer."""
         self.held = memoryview(b"")
         if self.lingering:
             self.lingering.cancel()
 
     def resume_reading(self) -> None:
-        """Read on, if all that was read has been parsed."""
+        """Resume reading, unless data is held back."""
         if not self.held:
             self.transport.resume_reading()
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the transport's own
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as in the transport
         return getattr(self.transport, name)
 
 
 class Protocol(HttpToolsProtocol):
-    """Never parses a body as a request, and parses nothing while a response is due or unread.
+    """HttpToolsProtocol with correct framing, backpressure and limits.
 
-    So a client cannot send requests faster than it reads responses.
+    It does not parse while a response is pending or unread, so a client cannot send requests faster than it
+    reads responses.
     """
 
-    # beyond 30 attributes an object takes 2 kB
+    # without slots an object with more than 30 attributes takes 2 kB
     __slots__ = ("begun", "deadline", "framing", "head", "paused", "peer", "receiving", "unread")
-    transport: Transport  # type: ignore[assignment]  # all that uvicorn uses of one
+    transport: Transport  # type: ignore[assignment]  # it has all methods that uvicorn uses
 
     # The connection.
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """Await the first head, for a limited time."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Start to wait for the first head, with a time limit."""
         self.peer = Client()
         self.url = b""
-        self.begun = b""  # what is being parsed, from the segment on in which its head began
-        self.framing = 0  # bytes since the last request that were none of a body
-        self.head = self.receiving = True  # between requests a head is awaited, but nothing received
+        self.begun = b""  # the data since the segment in which the current head began
+        self.framing = 0  # bytes since the last request, except those of a body
+        self.head = self.receiving = True  # waiting for a head; receiving a request
         self.deadline: asyncio.TimerHandle | None = None
         super().connection_made(Transport(self.loop, transport))  # type: ignore[arg-type]  # see above
         self._run_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Have the database's work for this client cancelled."""
+        """Cancel the statement that is running for this client."""
         self._stop_timer()
         self.transport.lost()
-        self.peer.leave()
+        self.peer.mark_gone()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Keep an idle connection open for a request that may be on its way (see uvicorn_server)."""
+        """Close an idle connection after DRAIN_TIME: a request may be on its way (see uvicorn_server)."""
         if self.cycle is None or self.cycle.response_complete:
             self.loop.call_later(DRAIN_TIME, super().shutdown)
         else:
             super().shutdown()
 
-    # What is received: parsed, held back, or dropped.
+    # Received data: parsed, held back or discarded.
 
     def data_received(self, data: bytes) -> None:
-        """Parse data, or hold it back."""
+        """Parse data, or hold it back if a response is pending or unread or the data is long."""
         held = self.transport.held
         if (
             held
@@ -198,7 +203,7 @@ class Protocol(HttpToolsProtocol):
             self._run_timer()
 
     def parse_held(self) -> None:
-        """Parse some of what is held back, and more in the next turn of the loop, after other clients."""
+        """Parse up to MAX_PARSED bytes of the held data; continue in the next iteration of the event loop."""
         transport = self.transport
         rest = max(0, len(transport.held) - MAX_PARSED)
         while len(transport.held) > rest and not (self._must_wait() or transport.is_closing()):
@@ -213,7 +218,7 @@ class Protocol(HttpToolsProtocol):
         self._run_timer()
 
     def parse(self, data: bytes) -> None:
-        """Give data to the parser; refuse what cannot be a request, or is too large a one, and close."""
+        """Pass data to the parser. Refuse a malformed or too large request, and close."""
         self.framing += len(data)
         self.begun = self.begun + data if self.begun else data
         try:
@@ -221,7 +226,7 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            if error.args[0] != PASSED_ON:  # else the application refuses it
+            if error.args[0] != PASSED_ON:  # otherwise the application refuses it
                 self._refuse(self._problem(error))
         else:
             if not (self.head and self.receiving):
@@ -232,36 +237,41 @@ class Protocol(HttpToolsProtocol):
                 self._refuse(self._too_long())
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio documents it
-        """Respond to what a client asked before it half-closed (RFC 9112, section 9.6); return whether.
+        """Serve the request of a client that has half-closed (RFC 9112, 9.6); return True in this case.
 
-        A client that closed for good looks the same. So its request goes on for a moment only.
+        A client that has closed the connection completely looks the same, so its request gets only
+        HALF_CLOSED seconds.
         """
         cycle = self.cycle
         if self.transport.is_closing() or not (self.head and cycle) or cycle.response_complete:
             self.transport.flush()
             return False
         cycle.keep_alive = False
-        self.loop.call_later(HALF_CLOSED, self.peer.leave)
+        self.loop.call_later(HALF_CLOSED, self.peer.mark_gone)
         return True
 
-    # What the parser calls.
+    # Callbacks of the parser.
 
     def on_message_begin(self) -> None:
-        """Begin a request; an empty line does not, or it would keep an idle connection for ever."""
+        """Begin a request.
+
+        Empty lines before a request do not reset the idle timer, so they cannot keep a connection open for
+        ever.
+        """
         self._unset_keepalive_if_required()
         self.receiving = True
         super().on_message_begin()
         self.scope["state"]["client"] = self.peer
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field; of too many, none is kept that follows."""
+        """Append a header field; raise Problem if there are too many."""
         if len(self.headers) == MAX_FIELDS:
             raise Problem(431, f"The request has more than {MAX_FIELDS} header fields")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Take the head; what the parser then calls headers are trailers, dropped (RFC 9110, 6.5.1)."""
-        if b" RTSP/" in self.begun or b" ICE/" in self.begun:  # which the parser takes for HTTP
+        """Start the request. Header fields after this point are trailers, and dropped (RFC 9110, 6.5.1)."""
+        if b" RTSP/" in self.begun or b" ICE/" in self.begun:  # the parser accepts these protocols as HTTP
             self._check_version()
         if self.parser.should_upgrade():
             return
@@ -272,16 +282,16 @@ class Protocol(HttpToolsProtocol):
         self.transport.unfinished = True
         self.headers = []
         if self.pipeline:
-            self.pipeline[0] = self.cycle, self.serve_when_read  # type: ignore[assignment]  # other types of ASGI
+            self.pipeline[0] = self.cycle, self.serve_when_read  # type: ignore[assignment]  # uvicorn's own types
 
     def on_body(self, body: bytes) -> None:
-        """Count the bytes of framing alone: of chunk sizes and trailers."""
+        """Subtract the body from the count of framing bytes, which are heads, chunk sizes and trailers."""
         self.framing -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Await the next head."""
-        if self.head:  # it was not taken
+        """End the request and wait for the next head."""
+        if self.head:  # the head was refused
             return
         self.framing = 0
         self.receiving, self.head = False, True
@@ -289,19 +299,19 @@ class Protocol(HttpToolsProtocol):
         if self.headers:
             self.headers = []
         cycle = self.cycle
-        if not cycle.response_complete:  # as uvicorn's own, which asks the parser for an upgrade first
+        if not cycle.response_complete:  # as in uvicorn, which checks for an upgrade first
             cycle.more_body = False
             cycle.message_event.set()
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Parse the head again without its offer to upgrade (RFC 9110, 7.8), then what came behind it.
+        """Parse the head again without `Upgrade` (RFC 9110, 7.8), then the data behind it.
 
-        The parser stops after such a head and would parse the body as a request. Only a second parser, to
-        which the offer is never shown, decides where the body ends.
+        The parser stops after a head with `Upgrade`, and would then parse the body as a request. So a new
+        parser gets the head without the field, and finds the end of the body.
         """
         method = self.parser.get_method()
-        if method == b"CONNECT":  # its body has no meaning (RFC 9110, 9.3.6), and so no end
-            return self._refuse(Problem(400, "No tunnel is made here"))
+        if method == b"CONNECT":  # a body of CONNECT has no defined end (RFC 9110, 9.3.6)
+            return self._refuse(Problem(400, "CONNECT is not supported"))
         lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
@@ -309,10 +319,10 @@ class Protocol(HttpToolsProtocol):
         self.framing = 0
         return self.parse(b"\r\n".join([*lines, b"", rest]))
 
-    # What is refused.
+    # Refused requests.
 
     def _version(self) -> str:
-        """Return the protocol that the request line names; the parser gives its numbers alone."""
+        """Return the protocol and version in the request line. The parser returns only the version."""
         line = b"%b +%b +([^\r\n]*)" % (re.escape(self.parser.get_method()), re.escape(self.url))
         found = re.search(line, self.begun)
         return found[1].decode("latin-1").rstrip() if found else VERSIONS[0]
@@ -322,7 +332,7 @@ class Protocol(HttpToolsProtocol):
             raise Problem(505, "Only HTTP/1.1 and HTTP/1.0 are supported")
 
     def _check_target(self) -> None:
-        """Refuse a target that is too long to be decoded, or has a fragment; complete one without a path."""
+        """Raise Problem for a target that is too long or has a fragment; add a missing path."""
         target, mark, query = self.url.partition(b"?")
         if b"#" in self.url:
             raise Problem(400, "The target of a request has no fragment (RFC 9112, section 3.2)")
@@ -332,33 +342,36 @@ class Protocol(HttpToolsProtocol):
             self.url = target + b"/" + mark + query  # RFC 9112, section 3.2.2
 
     def _problem(self, error: httptools.HttpParserError) -> Problem:
-        """Return what a callback raised, or the parser's own refusal in HTTP's words."""
+        """Return the problem that a callback raised, or one for the parser's error."""
         if isinstance(error.__context__, Problem):
             return error.__context__
         if self.head and self.receiving and self.url and self._version() not in VERSIONS:
             return Problem(505, "Only HTTP/1.1 and HTTP/1.0 are supported")
         if "Transfer-Encoding` header value" in str(error):
             return Problem(501, "The only transfer coding supported is chunked")
-        return Problem(400, "This is no valid HTTP request")
+        return Problem(400, "This is not a valid HTTP request")
 
     def _too_long(self) -> Problem:
         if not (self.head and self.receiving):
-            return Problem(400, "What is around the body of a request has more than 64 KiB")
+            return Problem(400, "The chunk sizes and trailers of the request have more than 64 KiB")
         if not self.url:
-            return Problem(400, "This is no valid HTTP request")
+            return Problem(400, "This is not a valid HTTP request")
         if len(self.url) > MAX_HEADER_BYTES // 2:
             return Problem(414, "The target of the request is too long")
         return Problem(431, "The head of the request has more than 64 KiB")
 
     def _refuse(self, problem: Problem) -> None:
-        """Send the problem, unless it could be taken for the response to another request; and close."""
+        """Send the problem and close the connection.
+
+        It is not sent if the client could take it for the response to another request.
+        """
         cycle, request_id = self.cycle, new_request_id()
         if self.head and cycle and not cycle.response_complete:
-            cycle.keep_alive = False  # a request before this one is not answered yet
+            cycle.keep_alive = False  # the request before this one is still being served
         elif not self.head and (cycle.response_started or self.pipeline):
             self.transport.linger()
         elif not self.transport.is_closing():
-            self.peer.leave()  # what is refused has no effect, if it has none yet
+            self.peer.mark_gone()  # cancels the statement of the refused request
             if not self.head:
                 cycle.disconnected = True
                 cycle.message_event.set()
@@ -378,20 +391,20 @@ class Protocol(HttpToolsProtocol):
     # Backpressure.
 
     async def serve_when_read(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Be an application that begins when the client has read the responses to earlier requests."""
+        """Run the application after the client has read the responses to earlier requests."""
         await self.flow.drain()
         await self.app(scope, receive, send)
 
     def on_response_complete(self) -> None:
-        """Drop the request: most connections are idle most of the time, and it is half of their memory."""
+        """Drop the objects of the request, which are half of the memory of an idle connection."""
         super().on_response_complete()
         if not self.receiving and self.cycle.response_complete:
-            self.cycle = self.scope = None  # type: ignore[assignment]  # as uvicorn begins
+            self.cycle = self.scope = None  # type: ignore[assignment]  # as before the first request
         if self.transport.held:
             self.loop.call_soon(self.parse_held)
 
     def pause_writing(self) -> None:
-        """Give the client its time to read; if all leave too much unread, close the slowest ones."""
+        """Start the time limit for reading. If too much is unread, close the slowest connections."""
         super().pause_writing()
         self.paused, self.unread = self.loop.time(), self.transport.flushed
         self._stop_timer()
@@ -403,26 +416,26 @@ class Protocol(HttpToolsProtocol):
             slowest.transport.abort()
 
     def resume_writing(self) -> None:
-        """Stop the timer, and parse what was held back."""
+        """Stop the timer, and parse the held data."""
         super().resume_writing()
         self._run_timer()
         if self.transport.held:
             self.loop.call_soon(self.parse_held)
 
     def pace(self) -> float:
-        """Return how many bytes a second the client reads."""
+        """Return the bytes per second that the client reads."""
         read: int = self.unread - self.transport.get_write_buffer_size()
         return read / (self.loop.time() - self.paused + 0.001)
 
     def _must_wait(self) -> bool:
-        """Return whether nothing may be parsed, because a response is due or unread."""
+        """Return whether parsing must wait because a response is pending or unread."""
         due = self.head and self.cycle and not self.cycle.response_complete
         return bool(due or self.pipeline or self.flow.write_paused)
 
-    # The time limit of the client.
+    # The time limit of clients.
 
     def _run_timer(self) -> None:
-        """Run the timer while the client has something to send or to read."""
+        """Start or stop the timer. It runs while the client must send or read."""
         if self.receiving or self.flow.write_paused:
             if self.deadline is None:
                 self.deadline = self.loop.call_later(CLIENT_TIMEOUT, self.transport.abort)

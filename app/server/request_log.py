@@ -1,7 +1,7 @@
-"""What an operator reads: a line for each request and each error of the database.
+"""The log: a line for each request and for each error of the database.
 
-Never a token, a password or a task's text: routes are named by template, users as LOG_USERS says, and of
-an exception the messages, which may repeat what was sent, are left out.
+It never holds a token, a password or the text of a task. A line has the path template of the route and the
+user in the form of LOG_USERS. Messages of exceptions are left out, since they may repeat input.
 """
 
 import asyncio
@@ -18,35 +18,35 @@ from app.api.state import Exchange
 from app.server.log_writer import LogWriter
 from app.settings import Settings
 
-# Written without logging's machinery, at a third of its cost. What is filled in needs no escaping: the
-# request id is checked, the method one the parser knows, the user made JSON.
+# These lines do not pass through logging, at a third of its cost. The values need no escaping: the request id
+# is validated, the parser knows the method, and the user is JSON.
 REQUEST = {
     "json": '{"time": "%s", "level": "%s", "request": "%s", "method": "%s", "route": "%s", '
     '"status": %d, "ms": %.2f, "user": %s}\n',
     "plain": "%s %s request %s: %s %s %d in %.2f ms, user %s\n",
 }
-# Written instead of the user.
+# Written instead of the user if the token was refused.
 REFUSED = {"json": 'null, "refused": "%s"', "plain": "null, token refused: %s"}
 
 
 class Line(logging.Formatter):
-    """One line for people."""
+    """A line as plain text."""
 
     def formatTime(self, record: logging.LogRecord, _: str | None = None) -> str:  # noqa: N802 - logging's name
-        """Write the time as in the API, to the millisecond."""
+        """Return the time as ISO 8601 in UTC, with milliseconds."""
         return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
     def formatException(self, error: Any) -> str:  # noqa: ANN401, N802 - logging's own
-        """Say what was raised, and where."""
+        """Return the traceback and the type of an exception, without its message."""
         kind, _, trace = error
         return "".join([*traceback.format_tb(trace), kind.__name__])
 
 
 class JsonLine(Line):
-    """One JSON object for machines."""
+    """A line as a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the same, by name."""
+        """Return the record as JSON."""
         line: dict[str, object] = {"time": self.formatTime(record), "level": record.levelname.lower()}
         line["message"] = record.getMessage().strip()
         if record.exc_info:
@@ -55,7 +55,7 @@ class JsonLine(Line):
 
 
 def config(settings: Settings) -> dict[str, Any]:
-    """Make the configuration of Python's logging; uvicorn gives it to each of its processes."""
+    """Return the configuration of logging, which uvicorn applies in each process."""
     formatter = {
         "json": {"()": JsonLine},
         "plain": {"()": Line, "fmt": "%(asctime)s %(levelname)s %(message)s"},
@@ -69,22 +69,22 @@ def config(settings: Settings) -> dict[str, Any]:
         "loggers": {
             "app": {"level": "INFO"},
             "uvicorn": {"level": "INFO"},
-            # It repeats every failed attempt to connect, of which app/postgres/pool.py logs what is new.
+            # It logs each failed attempt to connect; app/postgres/pool.py logs only changes.
             "psycopg.pool": {"level": "ERROR"},
         },
     }
 
 
-MAX_PSEUDONYMS = 16384  # of the users who asked last, which are kept
+MAX_PSEUDONYMS = 16384  # cached pseudonyms
 
 
 @lru_cache(MAX_PSEUDONYMS)
 def hashed(user: str) -> str:
-    """Return a pseudonym as JSON, the same in every process, which an operator can compute from the id."""
+    """Return the pseudonym of a user as JSON: the first 16 hex digits of the SHA-256 of the id."""
     return f'"{sha256(user.encode()).hexdigest()[:16]}"'
 
 
-# As JSON.
+# The user as JSON, by LOG_USERS.
 USERS: dict[str, Callable[[str], str]] = {
     "id": json.dumps,
     "hash": hashed,
@@ -92,11 +92,11 @@ USERS: dict[str, Callable[[str], str]] = {
 }
 
 
-PROBES = ("/health", "/ready", "/metrics")  # asked all the time: only a change is news
+PROBES = ("/health", "/ready", "/metrics")  # polled frequently, so only changes of the status are logged
 
 
 class RequestLog:
-    """Gives the lines of the requests that one turn of the event loop answers to the writer, all at once."""
+    """Collects the lines of one iteration of the event loop, and passes them to the writer together."""
 
     def __init__(self, settings: Settings, writer: LogWriter) -> None:
         self.writer = writer
@@ -106,7 +106,7 @@ class RequestLog:
         self.probed: dict[str, int] = {}
 
     def __call__(self, exchange: Exchange, status: int, seconds: float) -> None:
-        """Have the line written when the response is sent."""
+        """Add the line of a request."""
         path, user, refused = exchange.route, exchange.user, exchange.refused
         if path in PROBES:
             if self.probed.get(path) == status:
@@ -127,6 +127,6 @@ class RequestLog:
         self.lines.append(self.line % fields)
 
     def write(self) -> None:
-        """Have the lines written."""
+        """Pass the lines to the writer."""
         lines, self.lines = self.lines, []
         self.writer.put(lines)

@@ -1,4 +1,4 @@
-"""Serves the application, in one process or in several."""
+"""`python -m app run`: serves the application with uvicorn, in one process or several workers."""
 
 import errno
 import gc
@@ -24,14 +24,14 @@ from app.server.several import serve_in_several
 from app.server.uvicorn_server import Server
 from app.settings import Settings, find_mistakes, load
 
-SHUTDOWN_TIMEOUT = 15  # seconds to finish what was accepted: more than a request may wait for the database
-GC_THRESHOLDS = (5000, 20, 20)  # objects, and rounds of each younger generation, between two collections
+SHUTDOWN_TIMEOUT = 15  # seconds for requests in progress; longer than a request may wait for the database
+GC_THRESHOLDS = (5000, 20, 20)  # arguments of gc.set_threshold()
 
 
 def serve(announce: Callable[[], object] = lambda: None) -> None:
-    """Serve as the settings say until SIGTERM; then finish what was accepted, and end with status 0.
+    """Serve until SIGTERM, then finish the requests in progress and exit with status 0.
 
-    Call `announce` as soon as clients can connect.
+    `announce` is called as soon as clients can connect.
     """
     open_standard_streams()
     settings = load(Settings)
@@ -47,14 +47,14 @@ def serve(announce: Callable[[], object] = lambda: None) -> None:
         log_config=request_log.config(settings),
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # no code uses the address of a client
+        proxy_headers=False,  # the address of a client is not used
         timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
     )
     for mistake in find_mistakes():
         logging.getLogger("uvicorn.error").warning("%s", mistake)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it again when it is done
-    for number in (signal.SIGUSR1, signal.SIGUSR2):  # log rotation sends them; they would end the process
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises SIGTERM again after its shutdown
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # sent by log rotation; by default they end the process
         signal.signal(number, signal.SIG_IGN)
     with suppress(KeyboardInterrupt):
         if config.workers > 1:
@@ -63,7 +63,7 @@ def serve(announce: Callable[[], object] = lambda: None) -> None:
 
 
 def refuse_address(settings: Settings) -> None:
-    """End the process if it cannot listen; uvicorn would notice after the start, and name no setting."""
+    """End the process if it cannot listen. uvicorn would fail later and not name the setting."""
     try:
         try_address(settings.host, settings.port)
     except OSError as error:
@@ -73,7 +73,7 @@ def refuse_address(settings: Settings) -> None:
 def try_address(host: str, port: int) -> None:
     """Bind each address of the host for a moment; raise OSError if one cannot be bound.
 
-    As in uvicorn, an IPv6 address of a name is passed over on a machine without IPv6.
+    As in uvicorn, an IPv6 address of a host name is ignored on a machine without IPv6.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     here = [each for each in found if _has(each[0])]
@@ -91,14 +91,14 @@ def _has(family: int) -> bool:
 
 
 def why_not(error: OSError, host: str, port: int) -> str:
-    """Return in one line why a process cannot listen there, and what to write."""
+    """Return one line with the reason why a process cannot listen, and what to write."""
     if isinstance(error, socket.gaierror):
         return f"HOST: {host} does not resolve to an address; write one, like 127.0.0.1 or 0.0.0.0"
     match error.errno:
         case errno.EADDRINUSE:
-            return f"PORT: {port} is taken by another program; say PORT={port + 1} make run"
+            return f"PORT: {port} is used by another program; run PORT={port + 1} make run"
         case errno.EACCES:
-            return f"PORT: {port} is for root alone; write one from 1024 on, like 8000"
+            return f"PORT: {port} is reserved for root; write one from 1024 on, like 8000"
         case errno.EADDRNOTAVAIL:
             return f"HOST: {host} is not an address of this machine; write one that is, or 0.0.0.0 for all"
         case errno.EAFNOSUPPORT:
@@ -107,16 +107,16 @@ def why_not(error: OSError, host: str, port: int) -> str:
 
 
 def create_app() -> FastAPI:
-    """Make the application, observed by the request log and, where METRICS is on, by the metrics."""
+    """Make the application with the request log and, if METRICS is on, the metrics as observers."""
     return main.create_app(lifespan)
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-    """Run the application's own lifespan with observers in its state."""
+    """Run the lifespan of the application, and add the observers to its services."""
     settings = load(Settings)
     async with main.lifespan(app) as state:
-        collect_rarely()
+        tune_gc()
         (writer,) = (each for each in logging.getLogger().handlers if isinstance(each, LogWriter))
         services, log = state["services"], RequestLog(settings, writer)
         if not settings.metrics:
@@ -136,7 +136,10 @@ def serve_in_one(config: uvicorn.Config, announce: Callable[[], object]) -> int:
     return 0 if server.started else STARTUP_FAILURE
 
 
-def collect_rarely() -> None:
-    """Look for cycles less often, and not in what lasts: with a thousand requests waiting that takes long."""
+def tune_gc() -> None:
+    """Run the garbage collector less often, and not on objects that exist after the start.
+
+    With a thousand waiting requests a collection takes long.
+    """
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -1,6 +1,6 @@
 """A supervisor for several worker processes that share one listening socket (WEB_CONCURRENCY).
 
-It starts the workers, replaces workers that exit or hang, and stops all of them. Where systemd, containers or
+It starts the workers, replaces workers that exit or hang, and stops all of them. If systemd, containers or
 Kubernetes run several copies of the service, it is not needed. Uvicorn's own supervisor (uvicorn.supervisors)
 waits without a limit for a worker that hangs, handles no signal meanwhile, and stops all workers if one
 cannot start because the database is down.

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from conftest import Api, deployed
 from support.crossing import left_behind
 from support.faults import PGBOUNCER, Cluster, cluster, pgbouncer
-from support.load import QUICK, Answer, Client, Report, port_of
+from support.load import QUICK, Client, Report, Response, port_of
 
 REQUESTS = 8_000 if QUICK else 204_000
 USERS = 200
@@ -172,7 +172,7 @@ def choose(user: str) -> tuple[str, str, object]:  # noqa: PLR0911 - a table
     return "GET", "?cursor=bad", None
 
 
-def judge(answer: Answer, user: str, seen: Counter[str]) -> None:
+def judge(answer: Response, user: str, seen: Counter[str]) -> None:
     if answer.status not in (200, 201):
         return
     value = json.loads(answer.body)

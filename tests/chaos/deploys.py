@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 from conftest import ROOT, Api, deployed, free_port
 from support.faults import Cluster, cluster
-from support.load import QUICK, Answer, Client, Report, port_of
+from support.load import QUICK, Client, Report, Response, port_of
 
 ADD = """-- Notes: a column that the running code does not know.
 set local lock_timeout = '1s';
@@ -178,7 +178,7 @@ async def customer(
 
 
 async def migrating(report: Report, postgres: Cluster, api: Api, slow: Checkout, quick: Checkout) -> None:
-    stop, answers = asyncio.Event(), list[Answer]()
+    stop, answers = asyncio.Event(), list[Response]()
     jobs = [asyncio.create_task(traffic(api, stop, answers, number)) for number in range(8)]
 
     async def during(name: str, *commands: tuple[Checkout, str]) -> None:
@@ -212,7 +212,7 @@ async def migrating(report: Report, postgres: Cluster, api: Api, slow: Checkout,
     await asyncio.gather(*jobs)
 
 
-async def traffic(api: Api, stop: asyncio.Event, answers: list[Answer], number: int) -> None:
+async def traffic(api: Api, stop: asyncio.Event, answers: list[Response], number: int) -> None:
     user = f"traffic-{number}"
     client = Client(port_of(api), user, api.token(user))
     while not stop.is_set():

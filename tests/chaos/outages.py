@@ -16,7 +16,7 @@ from uuid import uuid4
 import psycopg
 from conftest import Api, deployed
 from support.faults import Cluster, Network, cluster, network
-from support.load import QUICK, Answer, Client, Report, port_of
+from support.load import QUICK, Client, Report, Response, port_of
 
 WRITERS = 8
 TERMINATE = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tasks_api'"
@@ -33,7 +33,7 @@ class Writer:
         self.tasks: dict[int, set[str | None]] = {}  # what each acknowledged task may say; None: gone
         self.unknown: set[str] = set()  # creates of unknown outcome
         self.kept_at = 0.0  # when the last write was acknowledged
-        self.seen: list[Answer] = []
+        self.seen: list[Response] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -45,7 +45,7 @@ class Writer:
             else:
                 await self.delete(random.choice(list(self.tasks)))
 
-    async def ask(self, method: str, path: str = "", value: object = None, **headers: str) -> Answer:
+    async def ask(self, method: str, path: str = "", value: object = None, **headers: str) -> Response:
         answer = await self.client.ask(method, path, value, **headers)
         self.seen.append(answer)
         self.report.count(answer, "outages")

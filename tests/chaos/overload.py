@@ -11,7 +11,7 @@ import time
 from conftest import Api, deployed
 from performance import wrk
 from support.faults import cluster, network
-from support.load import QUICK, Answer, Client, Report, port_of, quantile
+from support.load import QUICK, Client, Report, Response, port_of, quantile
 
 SECONDS = 2 if QUICK else 4
 SLOTS = {"POOL_SIZE": "4"}
@@ -68,9 +68,9 @@ async def saturate(client: Client) -> int:
     return done
 
 
-async def offered(api: Api, idle: list[Client], rate: float) -> list[Answer]:
+async def offered(api: Api, idle: list[Client], rate: float) -> list[Response]:
     """Send at a rate, however long the answers take."""
-    answers: list[Answer] = []
+    answers: list[Response] = []
 
     async def one() -> None:
         client = idle.pop() if idle else another(api)

@@ -73,12 +73,12 @@ def test_the_watch_stays_for_the_next_statement_and_ends_where_psycopg_waits(use
             for _ in range(2):
                 for _ in range(3):
                     assert await ask(connection, PID) == connection.info.backend_pid
-                    assert connection.watched
+                    assert connection.has_reader
                 cursor = await connection.execute("select 1")
                 assert await cursor.fetchone() == (1,)
-                assert not connection.watched
+                assert not connection.has_reader
             await ask(connection, PID)
-        assert not connection.watched
+        assert not connection.has_reader
 
     use(work)
 

@@ -131,7 +131,7 @@ def test_a_taken_port_is_told_before_anything_else_and_how_to_take_another(settl
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         settle(**SOUND | {"PORT": str(port)})
-        with pytest.raises(SystemExit, match=f"^PORT: {port} is taken by .* say PORT={port + 1} make run$"):
+        with pytest.raises(SystemExit, match=f"^PORT: {port} is used by .* run PORT={port + 1} make run$"):
             serve()
 
 

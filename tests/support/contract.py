@@ -66,8 +66,8 @@ def ask(  # noqa: PLR0913 - one for each part of a request
         if body is not None:
             connection.putheader("Content-Length", str(len(body)))
         connection.endheaders(body)
-        answer = connection.getresponse()
-        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+        response = connection.getresponse()
+        return httpx.Response(response.status, headers=response.getheaders(), content=response.read())
     finally:
         connection.close()
 
@@ -77,20 +77,20 @@ def tasks_of(user: str) -> str:
     return f"/api/{quote(user, safe='')}/tasks"
 
 
-def assert_headers(answer: httpx.Response) -> None:
+def assert_headers(response: httpx.Response) -> None:
     """Assert the headers that the contract promises for every response."""
-    assert answer.headers["x-request-id"]
-    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
-    assert answer.headers.get_list("vary") == ["Origin"]
+    assert response.headers["x-request-id"]
+    assert response.headers.get_list("x-content-type-options") == ["nosniff"]
+    assert response.headers.get_list("vary") == ["Origin"]
 
 
-def assert_problem(answer: httpx.Response, status: int, *words: str) -> Any:
+def assert_problem(response: httpx.Response, status: int, *words: str) -> Any:
     """Assert that a response is a problem with these words in its detail; return the problem."""
-    assert answer.status_code == status, (answer.status_code, answer.text)
-    assert_headers(answer)
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers.get_list("cache-control") == ["no-store"]
-    problem = answer.json()
+    assert response.status_code == status, (response.status_code, response.text)
+    assert_headers(response)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers.get_list("cache-control") == ["no-store"]
+    problem = response.json()
     assert set(problem) - {"errors"} == {"type", "title", "status", "detail"}
     assert (problem["type"], problem["title"], problem["status"]) == ("about:blank", TITLES[status], status)
     assert isinstance(problem["detail"], str)
@@ -99,35 +99,35 @@ def assert_problem(answer: httpx.Response, status: int, *words: str) -> Any:
     for word in words:
         assert word in problem["detail"]
     for secret in SECRETS:
-        assert secret not in answer.text
+        assert secret not in response.text
     return problem
 
 
-def assert_invalid(answer: httpx.Response, *fields: str) -> Any:
+def assert_invalid(response: httpx.Response, *fields: str) -> Any:
     """Assert that a response is a 422 with errors of exactly these fields; return the problem."""
-    problem = assert_problem(answer, 422, *fields)
+    problem = assert_problem(response, 422, *fields)
     assert [error["field"] for error in problem["errors"]] == list(fields)
     assert not [word for word in PYDANTICS if word in problem["detail"]], problem["detail"]
     assert all(error["message"] and set(error) == {"field", "message"} for error in problem["errors"])
     return problem
 
 
-def assert_task(answer: httpx.Response, status: int = 200) -> Any:
+def assert_task(response: httpx.Response, status: int = 200) -> Any:
     """Assert that a response is one task; return the task."""
-    assert answer.status_code == status, answer.text
-    assert_headers(answer)
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers.get_list("cache-control") == ["private, no-cache"]
-    task = answer.json()
-    assert answer.headers["etag"] == f'"{task["version"] if status == 200 else 1}"'
+    assert response.status_code == status, response.text
+    assert_headers(response)
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers.get_list("cache-control") == ["private, no-cache"]
+    task = response.json()
+    assert response.headers["etag"] == f'"{task["version"] if status == 200 else 1}"'
     return task
 
 
 def tasks(person: Person, **query: str) -> Any:
     """Return a person's tasks."""
-    answer = person.client.get("/tasks", params=query)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+    response = person.client.get("/tasks", params=query)
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
 def until_blocked(connection: Database) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from conftest import Api
 
-from support.load import Answer, Client, port_of
+from support.load import Client, Response, port_of
 
 # The user and the number of visible rows of a connection outside of requests: '' and 0 if nothing was left
 # behind.
@@ -35,7 +35,7 @@ class Seen:
     last_refusal: float = 0.0
     broken_off: int = 0
 
-    def take(self, user: str, method: str, answer: Answer) -> None:
+    def take(self, user: str, method: str, answer: Response) -> None:
         self.statuses[answer.status] += 1
         self.of_user.setdefault(user, Counter())[answer.status] += 1
         if not answer.sound:

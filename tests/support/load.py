@@ -14,7 +14,7 @@ MARK = "a text that no log may hold"
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A response, and the seconds that it took."""
 
     status: int
@@ -56,12 +56,12 @@ class Client:
             f"Content-Length: {size}\r\n{more}\r\n"
         ).encode()
 
-    async def ask(self, method: str, path: str = "", value: object = None, **headers: str) -> Answer:
+    async def ask(self, method: str, path: str = "", value: object = None, **headers: str) -> Response:
         """Send a request below /api/{user}/tasks; raise OSError if the connection breaks."""
         body = b"" if value is None else json.dumps(value).encode()
         return await self.send(self.head(method, self.base + path, len(body), **headers) + body, method)
 
-    async def send(self, raw: bytes, method: str = "GET") -> Answer:
+    async def send(self, raw: bytes, method: str = "GET") -> Response:
         began = time.monotonic()
         try:
             if self.writer is None or self.reader is None or self.reader.at_eof():
@@ -76,7 +76,7 @@ class Client:
             self.close()
             raise
 
-    async def _answer(self, reader: asyncio.StreamReader, method: str, began: float) -> Answer:
+    async def _answer(self, reader: asyncio.StreamReader, method: str, began: float) -> Response:
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         if lines[0].startswith("HTTP/1.1 100"):  # 100 Continue
             return await self._answer(reader, method, began)
@@ -93,7 +93,7 @@ class Client:
             body = await reader.readexactly(size)
         if headers.get("connection") == "close":
             self.close()
-        return Answer(status, headers, body, time.monotonic() - began, method)
+        return Response(status, headers, body, time.monotonic() - began, method)
 
 
 @dataclass
@@ -114,7 +114,7 @@ class Report:
             self.broken.append(promise)
             print(f"BROKEN: {promise}", flush=True)
 
-    def count(self, answer: Answer, where: str) -> None:
+    def count(self, answer: Response, where: str) -> None:
         self.total["requests"] += 1
         self.total["500s"] += answer.status == 500
         if not answer.sound:

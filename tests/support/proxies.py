@@ -65,4 +65,4 @@ def await_answer(url: str) -> None:
             time.sleep(0.02)
         else:
             return
-    raise AssertionError(f"{url} does not answer")
+    raise AssertionError(f"{url} does not respond")
