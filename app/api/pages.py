@@ -23,7 +23,17 @@ from pydantic import (
     model_validator,
 )
 
-from app.api.schemas import EDGES, LOCAL_TIME, NO_NUL, STATUSES, AnyCase, LocalTime, Text, Word
+from app.api.schemas import (
+    EDGES,
+    LOCAL_TIME,
+    NO_NUL,
+    STATUSES,
+    AnyCase,
+    ExactLocalTime,
+    LocalTime,
+    Text,
+    Word,
+)
 from app.problems import Invalid
 
 # The format of to_json. PostgreSQL itself would accept more, such as now, infinity and any time zone.
@@ -157,12 +167,12 @@ class Page(BaseModel, frozen=True):
         ),
     ] = ""
     due_before: Annotated[
-        LocalTime | None,
+        ExactLocalTime | None,
         Field(description="A date or local time: lists tasks that are due before it."),
         LOCAL,
     ] = None
     due_after: Annotated[
-        LocalTime | None,
+        ExactLocalTime | None,
         Field(description="A date or local time: lists tasks that are due at or after it."),
         LOCAL,
     ] = None
@@ -253,5 +263,8 @@ def next_page(query: str, path: str, page: Page, last: str) -> str:
     key = task[KEYS[sort][0]] if sort in KEYS else None
     cursor = Cursor(sort=sort, order=order, key=key, id=task["id"])
     opaque = urlsafe_b64encode(cursor.model_dump_json().encode()).decode()
-    kept = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name != "cursor"]
-    return f'<{path}?{urlencode([*kept, ("cursor", opaque)])}>; rel="next"'
+    pairs = parse_qsl(query, keep_blank_values=True, encoding="latin-1")  # keeps bytes that are not UTF-8
+    kept = urlencode(
+        [pair for pair in pairs if pair[0] != "cursor"] + [("cursor", opaque)], encoding="latin-1"
+    )
+    return f'<{path}?{kept}>; rel="next"'

@@ -64,6 +64,8 @@ def _few(tags: list[str] | None) -> list[str]:
 
 Text = Annotated[str, AfterValidator(_storable)]
 LocalTime = Annotated[str, AfterValidator(_in_full)]
+# For comparisons: a task that is due at 23:59:59 is due before 23:59:59.999, the end of a day in JavaScript.
+ExactLocalTime = Annotated[str, AfterValidator(lambda value: _in_full(value) + value[19:])]
 Word = Literal["none", "low", "medium", "high", "urgent"]
 AnyCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 

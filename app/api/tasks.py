@@ -142,7 +142,10 @@ async def _change(
 
 def path_of(tasks: Session, request: Request) -> str:
     """Return the path of a user's tasks as clients see it, with the prefix that a proxy removes."""
-    return f"{services_of(request.scope).root_path}/api/{quote(tasks.user, safe='')}/tasks"
+    segment = quote(tasks.user, safe="")
+    if segment in {".", ".."}:  # clients remove these from a path (RFC 3986, section 5.2.4)
+        segment = segment.replace(".", "%2E")
+    return f"{services_of(request.scope).root_path}/api/{segment}/tasks"
 
 
 def require_task(rows: list[Row]) -> Row:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 from uuid import uuid4
 
 import httpx
@@ -162,6 +162,8 @@ def test_priorities_sort_by_rank_and_tasks_without_a_due_date_are_last_in_either
         ({"due_after": "2026-12-24T18:30:00"}, [7, 4, 3]),
         ({"due_after": "2026-12-24", "due_before": "2026-12-24T00:00:01"}, [1]),
         ({"due_after": "0001-01-01"}, [7, 5, 4, 3, 1]),
+        ({"due_after": "2026-12-24T18:30:00.000", "due_before": "2026-12-24T18:30:00.001"}, [4, 3]),
+        ({"due_after": "2026-12-24T18:30:00.001", "due_before": "9999-12-31T23:59:59.999999999"}, [7]),
         (
             {
                 "priority": "medium",
@@ -314,6 +316,23 @@ def test_a_link_keeps_every_other_parameter(carol: Person) -> None:
     query = parse_qsl(urlsplit(target).query, keep_blank_values=True)
     assert [pair for pair in query if pair[0] != "cursor"] == given
     assert [name for name, _ in query].count("cursor") == 1
+
+
+def test_a_link_keeps_bytes_that_are_not_utf8(carol: Person) -> None:
+    target = follow(carol.client.get("/tasks?limit=1&theirs=%FF%E4&%FC=%C3%BC+"))
+    assert target
+    assert urlsplit(target).query.startswith("limit=1&theirs=%FF%E4&%FC=%C3%BC+&cursor=")
+
+
+@pytest.mark.parametrize("user", [".", ".."])
+def test_paths_of_a_user_with_a_dot_for_a_name_survive_clients_that_resolve_them(api: Api, user: str) -> None:
+    token, path = api.token(user), f"/api/{user.replace('.', '%2E')}/tasks"
+    made = [ask(api, "POST", path, token=token, body=b'{"title": "x"}') for _ in range(2)]
+    location = urljoin(path, made[1].headers["location"])
+    assert ask(api, "GET", location, token=token).json() == made[1].json()
+    target = follow(ask(api, "GET", f"{path}?limit=1", token=token))
+    assert target
+    assert ask(api, "GET", urljoin(path, target), token=token).json()[0] == made[0].json()
 
 
 @pytest.mark.parametrize("user", ["a/b", "ü %", "a>b;c"])
