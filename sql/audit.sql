@@ -872,17 +872,17 @@ said as materialized (
 -- Which tables a function reads or writes, and whether every statement that does is held to the user.
 touches as materialized (
   select a.function, a.objid as relid, bool_and(s.is_own) as is_held, bool_or(s.has_own) as has_own,
-    bool_or(s.text ~ ('(?:into|update|from|only) (?:[\w$]+\.)?' || lower(c.relname)) and s.text ~ '\y(?:insert|update|delete|merge)\y') as is_written
+    bool_or(case when s.text ~ '\y(?:insert|update|delete|merge)\y' then s.text ~ ('(?:into|update|from|only) (?:[\w$]+\.)?' || lower(c.relname)) else false end) as is_written
   from said a
   join pg_class c on a.classid = 'pg_class'::regclass and c.oid = a.objid
-  join statement s on s.oid = a.function
+  join statement s on s.oid = a.function and strpos(s.text, lower(c.relname)) > 0
     and s.text ~ ('(?:\y(?:from|join|into|update|using|truncate|table|only|copy)|,) ?\(?(?:(?:q_)?[\w$]+\.)?(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '(?![\w$.(])')
   group by a.function, a.objid
 ),
 
 -- Functions that policies may ask: they look up what is the user's, in statements that are all held to the user.
 asking_function as materialized (
-  select b.oid, b.pronargs, format('(?:%s\.)?%s', lower(b.nspname), lower(b.proname)) as name,
+  select b.oid, lower(b.nspname) as schema, lower(b.proname) as called, format('(?:%s\.)?%s', lower(b.nspname), lower(b.proname)) as name,
     case when b.prorettype <> 'boolean'::regtype then 'derived' when b.pronargs = 0 then 'rank' else 'member' end as word,
     bool_and(coalesce(t.is_held, true)) as is_held
   from body b
@@ -1951,6 +1951,33 @@ policy as materialized (
   group by j.oid, j.polname, r.name
 ),
 
+-- Which of the functions that look up what is the user's do policies ask? Texts are cut into names once, here and below,
+-- and names compared: a pattern made of each name would be compiled anew for each pair, which takes minutes at 1,000.
+asks as materialized (
+  select distinct c.text, f.oid as function
+  from (
+    select distinct j.text, m.part[1] as schema, m.part[2] as name
+    from (select distinct text from clause) j
+    cross join regexp_matches(j.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\(', 'g') m (part)
+  ) c
+  join asking_function f on f.called = c.name and f.schema = coalesce(c.schema, f.schema)
+),
+
+-- The columns that such a function reads, but for those that it compares with the user.
+asked_column as materialized (
+  select f.oid as function, t.relid, a.attnum
+  from (
+    select n.oid, array(select m.part[1] from regexp_matches(n.text, '(?<![\w$])([\w$]+)(?![\w$(])', 'g') m (part)) as names,
+      array(select coalesce(m.part[1], m.part[2]) from regexp_matches(n.text,
+        '(?<![\w$])([\w$]+) ?(?:::\w+ ?)?= ?{me}|{me} ?= ?(?:[\w$]+\.)?([\w$]+)(?![\w$(])', 'g') m (part)) as tied
+    from code_named n
+    where n.oid in (select function from asks)
+  ) f
+  join touches t on t.function = f.oid
+  join pg_attribute a on a.attrelid = t.relid and a.attnum > 0 and not a.attisdropped
+  where array[lower(a.attname), 'q_' || lower(a.attname)] && f.names and not array[lower(a.attname), 'q_' || lower(a.attname)] && f.tied
+),
+
 -- What a policy trusts beside the row: the columns of other tables that it compares, by itself or by a function.
 trusted_column as materialized (
   select distinct j.oid as policy, d.refobjid as relid, d.refobjsubid as attnum
@@ -1959,14 +1986,11 @@ trusted_column as materialized (
   join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
   where j.polpermissive and j.is_held and j.seen ~ 'member|rank|mix|list' and lower(a.attname) <> all (j.had)
   union
-  select j.oid, t.relid, a.attnum
-  from clause j
-  join asking_function f on j.text ~ ('(?<![\w.])' || f.name || '\(')
-  join touches t on t.function = f.oid
-  join code_named n on n.oid = f.oid
-  join pg_attribute a on a.attrelid = t.relid and a.attnum > 0 and not a.attisdropped and n.text ~ ('(?<![\w$])(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || '(?![\w$(])')
+  select j.oid, t.relid, t.attnum
+  from asks q
+  join clause j on j.text = q.text
+  join asked_column t on t.function = q.function
   where j.polpermissive and j.is_held
-    and n.text !~ ('(?<![\w$])(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || ' ?(?:::\w+ ?)?= ?{me}|{me} ?= ?(?:[\w$]+\.)?(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || '(?![\w$])')
 ),
 
 -- May the API write what is compared, without a check on it? Then one insert or update makes the user a member.
@@ -2586,7 +2610,7 @@ security_definer as materialized (
   cross join apis
   cross join asked
   where not d.is_trigger
-    and (d.names is not null or d.is_dynamic or not d.has_path or not exists (select from asking_function f join clause j on j.text ~ ('(?<![\w.])' || f.name || '\(') where f.oid = d.oid))
+    and (d.names is not null or d.is_dynamic or not d.has_path or d.oid not in (select function from asks))
   group by case when d.names is null and not d.is_dynamic then null else d.oid end, d.names, d.is_dynamic, d.is_safe, d.is_open, d.name, d.is_callable, w.place, w.way, w.more, w.unhook, w.hook, d.owner_name, d.has_path, d.is_migrated, apis.names
 ),
 
