@@ -40,7 +40,7 @@ def main() -> None:
     if given in OPTIONS:
         print(OPTIONS[given])
         return
-    given = given.partition(" ")[0] if given.startswith("audit ") else given  # the one that takes options
+    given = given.partition(" ")[0] if given.startswith("audit ") else given  # the only command with options
     if given not in COMMANDS:
         sys.exit(f"{USAGE}, or --help or --version")
     module, _, function = COMMANDS[given][0].partition(":")

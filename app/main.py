@@ -46,7 +46,7 @@ class API(FastAPI):
         return EdgeMiddleware(super().build_middleware_stack())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a message of ASGI. If the start is refused, report its reason instead of a traceback."""
+        """Run the application (ASGI). If the start is refused, report its reason instead of a traceback."""
         if scope["type"] == "lifespan":
             await self._run_lifespan(scope, receive, send)
         else:

@@ -35,7 +35,7 @@ MESSAGES = {
 
 
 class Problem(Exception):
-    """An error response. Handlers raise it."""
+    """An error response, which endpoints and their parameters raise as an exception."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         self.status, self.detail, self.headers = status, detail, headers or {}

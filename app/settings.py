@@ -37,7 +37,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 FILE = Path(".env")
 BETTER_AUTH = "BETTER_AUTH_SECRET"  # another name of JWT_SECRET
 
-# What to write, for problems whose text does not say it.
+# What to write. This is appended to messages that do not say it.
 HINTS = {
     "DATABASE_URL": "set it to the address of the database as the role tasks_api, "
     "like postgresql://tasks_api:PASSWORD@HOST/DATABASE",
@@ -65,10 +65,10 @@ SECRET_SETTINGS = {"DATABASE_URL", "MIGRATION_DATABASE_URL", "JWT_SECRET", "JWT_
 
 
 def _check_edges(value: str, name: str) -> str:
-    """Raise ValueError if the value is in quotes, begins or ends with white space, or repeats its own name.
+    """Raise ValueError if a value is in quotes, begins or ends with white space, or starts with `NAME=`.
 
     Shells, editors and env files cause these mistakes. The characters would become a part of the secret, host
-    or origin, and nothing would match it.
+    or origin, which would then match nothing.
     """
     if not value:
         return value
@@ -289,10 +289,10 @@ def _loopback(host: str) -> bool:
 # Browsers
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-# Schemes that no page with an origin is loaded from.
+# Schemes whose pages do not have an origin that could be allowed.
 NO_PAGES = {"about", "blob", "data", "file", "ftp", "javascript", "mailto", "ws", "wss"}
 LABEL = re.compile(r"[a-z0-9_-]{1,63}")
-NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # a host whose last label is one is an IPv4 address
+NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # a host whose last label matches this is an IPv4 address
 MAX_HOST_NAME = 253
 # Second-level labels of country domains below which anyone can register a name, as in co.uk.
 REGISTRIES = {
@@ -608,7 +608,7 @@ def find_mistakes() -> list[str]:
 
 
 def misspellings() -> dict[str, str]:
-    """Return a dict from each setting that is not set to a variable that is set and has a similar name."""
+    """Return misspelt names by setting: names of variables that are similar to a setting that is not set."""
     given = _given()
     near = {wrong: get_close_matches(wrong, NAMES - given, 1, 0.88) for wrong in sorted(given - NAMES)}
     return {names[0]: wrong for wrong, names in near.items() if names}

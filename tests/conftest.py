@@ -258,7 +258,7 @@ class Api:
 
 
 @dataclass(frozen=True)
-class Ward:
+class Breakable:
     """A database that tests may break, and an API on it with POOL_SIZE=1."""
 
     server: Server
@@ -293,25 +293,25 @@ class Ward:
 
 
 @pytest.fixture
-def settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Set environment variables for an application in the test's own process, without a .env."""
     monkeypatch.chdir(tmp_path)
 
-    def settle(**settings: str) -> None:
+    def configure(**settings: str) -> None:
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
 
-    return settle
+    return configure
 
 
 @pytest.fixture(scope="session")
-def ward(server: Server, template: str) -> Iterator[Ward]:
+def breakable(server: Server, template: str) -> Iterator[Breakable]:
     """A shared database that tests may break. Each test repairs it."""
     with (
         server.database(template) as name,
         serving(server.conninfo(name, "tasks_api"), ALWAYS_FRESH, POOL_SIZE="1") as api,
     ):
-        yield Ward(server, name, api)
+        yield Breakable(server, name, api)
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,12 @@ from app.problems import Invalid
 
 # The format of to_json. PostgreSQL itself would accept more, such as now, infinity and any time zone.
 TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?\+00:00")
-MAX_SEARCH_LENGTH = 100  # the cost of the worst search grows with this length
+MAX_SEARCH_LENGTH = 100  # characters; the cost of the worst search grows with this limit
 
 Sort = Literal["created", "updated", "title", "priority", "due_date", "status"]
 Order = Literal["asc", "desc"]
 Status = Literal["all", "pending", "completed"]
-ASCENDING = {"title", "due_date", "status"}  # the default order of these is asc
+ASCENDING = {"title", "due_date", "status"}  # sort keys whose default order is asc
 
 # Values that other clients send for sort and status, and for `completed`, which means a status.
 SORTS = {

@@ -2,8 +2,8 @@
 
 Migrations alone cannot keep them right. A role and its settings belong to the server, so a dump holds
 neither. If a dump is restored before the role exists, its policies and grants are lost, too. A role may also
-change its own settings: SQL that runs as tasks_api can remove the time limits of all later sessions. What is
-right is read from sql/schema.sql.
+change its own settings: SQL that runs as tasks_api can remove the time limits of all later sessions. The
+expected state is read from sql/schema.sql.
 """
 
 import re

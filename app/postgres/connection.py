@@ -276,7 +276,7 @@ class Connection(AsyncConnection[Any]):
         return bool(self.poll.poll(0))
 
     async def wait(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as in psycopg
-        """Wait as psycopg does. It registers the socket itself, so this class must not."""
+        """Wait as psycopg does, which registers the socket itself. The reader callback is removed first."""
         self._remove_reader()
         return await super().wait(*args, **kwargs)
 

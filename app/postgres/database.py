@@ -1,4 +1,4 @@
-"""The only place where app.user_id is set: one request is one round trip, one transaction and one user.
+"""Sets app.user_id for requests, and only here: one request is one round trip, one transaction, one user.
 
 set_config(…, true) and the statement of the request are sent in one pipeline, which is one transaction. The
 setting ends with the transaction, so no other request on the connection can see it.

@@ -141,9 +141,9 @@ async def check_statements(database: Database, statements: Iterable[str]) -> Non
 
 
 async def check_prepared(database: Database) -> None:
-    """Raise Unready if a connection can run a statement that another connection prepared.
+    """Raise Unready if a connection can run a statement that another connection has prepared.
 
-    Then a pooler shares server sessions without tracking prepared statements.
+    In this case a pooler gives one server session to both and does not track prepared statements.
     """
     if database.options["prepare_threshold"] is None:
         return

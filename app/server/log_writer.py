@@ -61,7 +61,7 @@ class LogWriter(logging.Handler):
             else:
                 self.lines += encoded
                 self.size += size
-            if not self.has_news.is_set():  # if it is set, this costs a third of setting it again
+            if not self.has_news.is_set():  # this check costs a third of setting an event that is already set
                 self.is_empty.clear()
                 self.has_news.set()
             if not self.thread:

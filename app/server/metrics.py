@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics: of this process, or of all where PROMETHEUS_MULTIPROC_DIR is set."""
+"""Prometheus metrics at /metrics: of this process, or of all if PROMETHEUS_MULTIPROC_DIR is set."""
 
 import asyncio
 from collections import Counter as Tally
@@ -33,7 +33,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 COUNTED = {*METHODS, "OPTIONS"}
 OTHER = "-"  # the label of all other methods; a client can invent methods, and each label value takes memory
 
-SAMPLE_INTERVAL = 1  # seconds between samples of the pool, which another process may serve
+SAMPLE_INTERVAL = 1  # seconds between samples of the pool, since another process may serve the gauges
 MAX_RENDERINGS = 5  # in a second
 
 
@@ -42,7 +42,7 @@ class Metrics:
 
     def __init__(self, log: LogWriter) -> None:
         folder = usable_folder()
-        # On import, before it was forked, a process was the only one.
+        # prometheus_client chose between one and several processes at import, which was before the fork.
         values.ValueClass = values.get_value_class()
         registry = CollectorRegistry()
         self.shown = registry

@@ -6,9 +6,9 @@ HttpToolsProtocol also treats trailers as headers, has no limit for header bytes
 all pipelined requests immediately, and has no time limits for clients that send or read slowly. It closes
 connections with unread bytes, which resets them.
 
-What it costs. The time per request is too small to measure. The code depends on internals of
-HttpToolsProtocol: cycle, flow, pipeline, scope and parser callbacks. tests/server/test_canaries.py fails with
-an explanation if uvicorn changes one of them, or fixes #2722.
+What it costs. It adds little time to a request. The code depends on internals of HttpToolsProtocol: cycle,
+flow, pipeline, scope and parser callbacks. tests/server/test_canaries.py fails with an explanation if uvicorn
+changes one of them, or fixes #2722.
 
 When it can be removed. uvicorn's zttp protocol (uvicorn #2979) handles the framing correctly. When zttp is
 declared stable, only the list under "HTTP parsers" in README.md remains: the time limits, the limit of unread

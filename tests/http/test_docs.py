@@ -60,8 +60,8 @@ def test_a_file_is_served_whole_whatever_ranges_are_asked_for(client: httpx.Clie
     assert "Accept-Ranges" not in answer.headers
 
 
-def test_docs_can_be_switched_off(server: Server, database: str, settle: Callable[..., None]) -> None:
-    settle(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET="x" * 32, DOCS="false")
+def test_docs_can_be_switched_off(server: Server, database: str, configure: Callable[..., None]) -> None:
+    configure(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET="x" * 32, DOCS="false")
 
     async def statuses() -> list[int]:
         async with served() as client:

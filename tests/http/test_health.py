@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 import pytest
-from conftest import Api, Ward
+from conftest import Api, Breakable
 from psycopg import OperationalError
 from support.contract import TITLES, ask, assert_headers
 
@@ -16,13 +16,13 @@ from app.postgres.database import Database
 from app.postgres.safety import SCHEMA_VERSION
 
 
-def ready(ward: Ward) -> httpx.Response:
-    return httpx.get(f"{ward.api.url}/ready", timeout=60)
+def ready(breakable: Breakable) -> httpx.Response:
+    return httpx.get(f"{breakable.api.url}/ready", timeout=60)
 
 
-def assert_unready(ward: Ward, *said: str) -> None:
+def assert_unready(breakable: Breakable, *said: str) -> None:
     """Hold /ready against the form of a 503 that says what is wrong."""
-    answer = ready(ward)
+    answer = ready(breakable)
     assert answer.status_code == 503, answer.text
     assert_headers(answer)
     assert answer.headers["content-type"] == "application/problem+json"
@@ -32,7 +32,7 @@ def assert_unready(ward: Ward, *said: str) -> None:
     assert (problem["type"], problem["title"], problem["status"]) == ("about:blank", TITLES[503], 503)
     for word in said:
         assert word in problem["detail"]
-    for secret in (ward.api.secret, ward.server.host, ward.database, "postgres", "select"):
+    for secret in (breakable.api.secret, breakable.server.host, breakable.database, "postgres", "select"):
         assert secret not in answer.text
 
 
@@ -53,52 +53,54 @@ def test_a_sound_database_is_ready(api: Api) -> None:
 
 
 @pytest.mark.parametrize("table", ["app.tasks", "app.users", "app.idempotency_keys"])
-def test_a_table_without_row_security_is_named_until_it_has_it_again(ward: Ward, table: str) -> None:
+def test_a_table_without_row_security_is_named_until_it_has_it_again(
+    breakable: Breakable, table: str
+) -> None:
     alter = f"alter table {table} {{}} row level security"
-    with ward.broken(alter.format("disable"), alter.format("enable")):
-        assert_unready(ward, table, "Row security")
-        assert httpx.get(f"{ward.api.url}/health", timeout=60).status_code == 200
-    assert ready(ward).status_code == 200
+    with breakable.broken(alter.format("disable"), alter.format("enable")):
+        assert_unready(breakable, table, "Row security")
+        assert httpx.get(f"{breakable.api.url}/health", timeout=60).status_code == 200
+    assert ready(breakable).status_code == 200
 
 
 @pytest.mark.parametrize(
     "right", ["select", "insert", "update", "references", "delete", "truncate", "trigger", "all"]
 )
-def test_so_is_any_other_table_within_reach(ward: Ward, right: str) -> None:
-    ward.run("create table app.extra (id text)")
-    with ward.broken(f"grant {right} on app.extra to tasks_api", "drop table app.extra"):
-        assert_unready(ward, "app.extra")
-    assert ready(ward).status_code == 200
+def test_so_is_any_other_table_within_reach(breakable: Breakable, right: str) -> None:
+    breakable.run("create table app.extra (id text)")
+    with breakable.broken(f"grant {right} on app.extra to tasks_api", "drop table app.extra"):
+        assert_unready(breakable, "app.extra")
+    assert ready(breakable).status_code == 200
 
 
-def test_a_table_out_of_reach_may_be_as_it_likes(ward: Ward) -> None:
-    with ward.broken("create table app.extra (id text)", "drop table app.extra"):
-        assert ready(ward).status_code == 200
+def test_a_table_out_of_reach_may_be_as_it_likes(breakable: Breakable) -> None:
+    with breakable.broken("create table app.extra (id text)", "drop table app.extra"):
+        assert ready(breakable).status_code == 200
 
 
-def test_a_role_that_may_bypass_row_security_is_not_ready(ward: Ward) -> None:
-    with ward.broken("alter role tasks_api bypassrls", "alter role tasks_api nobypassrls"):
-        assert_unready(ward, "app.tasks")
-    assert ready(ward).status_code == 200
+def test_a_role_that_may_bypass_row_security_is_not_ready(breakable: Breakable) -> None:
+    with breakable.broken("alter role tasks_api bypassrls", "alter role tasks_api nobypassrls"):
+        assert_unready(breakable, "app.tasks")
+    assert ready(breakable).status_code == 200
 
 
-def test_a_search_path_beside_pg_catalog_is_not_ready(ward: Ward) -> None:
-    role = f"alter role tasks_api in database {ward.database}"
-    with ward.broken(f"{role} set search_path = pg_catalog, public", f"{role} reset search_path"):
-        ward.disconnect()
-        assert_unready(ward, "search_path", "pg_catalog, public")
-    ward.disconnect()
-    assert ready(ward).status_code == 200
+def test_a_search_path_beside_pg_catalog_is_not_ready(breakable: Breakable) -> None:
+    role = f"alter role tasks_api in database {breakable.database}"
+    with breakable.broken(f"{role} set search_path = pg_catalog, public", f"{role} reset search_path"):
+        breakable.disconnect()
+        assert_unready(breakable, "search_path", "pg_catalog, public")
+    breakable.disconnect()
+    assert ready(breakable).status_code == 200
 
 
-def test_a_missing_migration_is_named_until_it_is_there(ward: Ward) -> None:
-    owner = ward.server.conninfo(ward.database)
+def test_a_missing_migration_is_named_until_it_is_there(breakable: Breakable) -> None:
+    owner = breakable.server.conninfo(breakable.database)
     migrations.rollback(owner)
     try:
-        assert_unready(ward, f"migration {SCHEMA_VERSION - 1}", "make migrate")
+        assert_unready(breakable, f"migration {SCHEMA_VERSION - 1}", "make migrate")
     finally:
         migrations.migrate(owner)
-    assert ready(ward).status_code == 200
+    assert ready(breakable).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -129,10 +131,10 @@ def test_a_missing_migration_is_named_until_it_is_there(ward: Ward) -> None:
         ),
     ],
 )
-def test_a_database_in_another_state_is_not_ready(ward: Ward, breaks: str, repairs: str) -> None:
-    with ward.broken(breaks, repairs):
-        assert_unready(ward, "database")
-    assert ready(ward).status_code == 200
+def test_a_database_in_another_state_is_not_ready(breakable: Breakable, breaks: str, repairs: str) -> None:
+    with breakable.broken(breaks, repairs):
+        assert_unready(breakable, "database")
+    assert ready(breakable).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -152,10 +154,10 @@ def test_a_database_in_another_state_is_not_ready(ward: Ward, breaks: str, repai
         "execute on function app.insert_task",
     ],
 )
-def test_a_database_that_would_refuse_a_request_is_not_ready(ward: Ward, right: str) -> None:
-    with ward.broken(f"revoke {right} from tasks_api", f"grant {right} to tasks_api"):
-        assert_unready(ward)
-    assert ready(ward).status_code == 200
+def test_a_database_that_would_refuse_a_request_is_not_ready(breakable: Breakable, right: str) -> None:
+    with breakable.broken(f"revoke {right} from tasks_api", f"grant {right} to tasks_api"):
+        assert_unready(breakable)
+    assert ready(breakable).status_code == 200
 
 
 def test_each_statement_is_among_those_that_are_looked_at() -> None:

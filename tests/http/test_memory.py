@@ -96,8 +96,8 @@ async def kept() -> int:
 
 
 @on_18
-def test_no_refusal_keeps_memory(server: Server, database: str, settle: Callable[..., None]) -> None:
-    settle(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=SECRET)
+def test_no_refusal_keeps_memory(server: Server, database: str, configure: Callable[..., None]) -> None:
+    configure(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=SECRET)
     grown: dict[str, float] = {}
 
     async def weigh() -> None:

@@ -1184,10 +1184,10 @@ def test_why_a_token_was_refused_stands_in_the_log_and_in_a_counter(
 
 
 def test_an_api_that_never_reached_the_issuer_answers_503(
-    server: Server, database: str, issuer: Issuer, settle: Callable[..., None]
+    server: Server, database: str, issuer: Issuer, configure: Callable[..., None]
 ) -> None:
     url = f"http://127.0.0.1:{free_port()}/jwks"
-    settle(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_JWKS_URL=url)
+    configure(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_JWKS_URL=url)
     token = issuer.add("a").sign("a")
 
     async def ask() -> None:

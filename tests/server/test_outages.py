@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Database, Ward, on_18
+from conftest import Breakable, Database, on_18
 from support.contract import assert_problem, assert_task, until_blocked
 from support.faults import eventually
 
@@ -30,37 +30,37 @@ def assert_unavailable(answer: httpx.Response) -> Any:
     return problem
 
 
-def ask(ward: Ward, method: str, rest: str, body: object = None, **headers: str) -> httpx.Response:
-    return ward.ask(method, TASKS + rest, json=body, headers=headers)
+def ask(breakable: Breakable, method: str, rest: str, body: object = None, **headers: str) -> httpx.Response:
+    return breakable.ask(method, TASKS + rest, json=body, headers=headers)
 
 
 @pytest.fixture(autouse=True)
-def task(ward: Ward) -> Iterator[Any]:
+def task(breakable: Breakable) -> Iterator[Any]:
     """Alice's only task, which is still the same after each outage."""
-    ward.run("delete from app.users")
-    made = assert_task(ask(ward, "POST", "", {"title": "Buy milk"}), 201)
+    breakable.run("delete from app.users")
+    made = assert_task(ask(breakable, "POST", "", {"title": "Buy milk"}), 201)
     yield made
-    assert ask(ward, "GET", "").json() == [made]
+    assert ask(breakable, "GET", "").json() == [made]
 
 
 @contextmanager
-def limited(ward: Ward, setting: str) -> Iterator[None]:
+def limited(breakable: Breakable, setting: str) -> Iterator[None]:
     """Let the API's connections be under another setting of this database."""
-    change = f"alter role tasks_api in database {ward.database} set {setting}"
-    reset = f"alter role tasks_api in database {ward.database} reset {setting.partition(' ')[0]}"
+    change = f"alter role tasks_api in database {breakable.database} set {setting}"
+    reset = f"alter role tasks_api in database {breakable.database} reset {setting.partition(' ')[0]}"
     try:
-        ward.run(change)
-        renew(ward)
+        breakable.run(change)
+        renew(breakable)
         yield
     finally:
-        ward.run(reset)
-        renew(ward)
+        breakable.run(reset)
+        renew(breakable)
 
 
-def renew(ward: Ward) -> None:
+def renew(breakable: Breakable) -> None:
     """Let the API lose its idle connection, and get another."""
-    ward.disconnect()
-    eventually(lambda: ask(ward, "GET", "").status_code == 200)
+    breakable.disconnect()
+    eventually(lambda: ask(breakable, "GET", "").status_code == 200)
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def renew(ward: Ward) -> None:
         ("revoke select on app.tasks from tasks_api", "grant select on app.tasks to tasks_api"),
     ],
 )
-def test_a_database_in_another_state_is_503(ward: Ward, breaks: str, repairs: str) -> None:
-    with ward.broken(breaks, repairs):
+def test_a_database_in_another_state_is_503(breakable: Breakable, breaks: str, repairs: str) -> None:
+    with breakable.broken(breaks, repairs):
         for request in READS + WRITES[:-1]:
-            assert_unavailable(ask(ward, *request))
+            assert_unavailable(ask(breakable, *request))
 
 
 @pytest.mark.parametrize(
@@ -90,18 +90,18 @@ def test_a_database_in_another_state_is_503(ward: Ward, breaks: str, repairs: st
         ),
     ],
 )
-def test_so_is_one_that_cannot_be_written_to(ward: Ward, breaks: str, repairs: str) -> None:
-    with ward.broken(breaks, repairs):
-        assert_unavailable(ask(ward, "POST", "", {"title": "x"}))
-        assert ask(ward, "GET", "").status_code == 200
+def test_so_is_one_that_cannot_be_written_to(breakable: Breakable, breaks: str, repairs: str) -> None:
+    with breakable.broken(breaks, repairs):
+        assert_unavailable(ask(breakable, "POST", "", {"title": "x"}))
+        assert ask(breakable, "GET", "").status_code == 200
 
 
-def test_a_read_only_database_refuses_changes_with_503(ward: Ward) -> None:
-    with limited(ward, "default_transaction_read_only = on"):
+def test_a_read_only_database_refuses_changes_with_503(breakable: Breakable) -> None:
+    with limited(breakable, "default_transaction_read_only = on"):
         for request in WRITES:
-            assert_unavailable(ask(ward, *request))
+            assert_unavailable(ask(breakable, *request))
         for request in READS:
-            assert ask(ward, *request).status_code == 200
+            assert ask(breakable, *request).status_code == 200
 
 
 FAILING_COMMIT = """
@@ -112,97 +112,100 @@ create constraint trigger late after update on app.tasks deferrable initially de
 """
 
 
-def test_a_commit_that_fails_is_503_and_keeps_nothing(ward: Ward) -> None:
-    with ward.broken(FAILING_COMMIT, "drop function app.fail cascade"):
-        assert_unavailable(ask(ward, "PUT", "/1", {"title": "lost"}))
-        assert ask(ward, "GET", "/1").json()["title"] == "Buy milk"
+def test_a_commit_that_fails_is_503_and_keeps_nothing(breakable: Breakable) -> None:
+    with breakable.broken(FAILING_COMMIT, "drop function app.fail cascade"):
+        assert_unavailable(ask(breakable, "PUT", "/1", {"title": "lost"}))
+        assert ask(breakable, "GET", "/1").json()["title"] == "Buy milk"
 
 
-def test_a_column_that_changes_its_type_costs_no_request(ward: Ward) -> None:
-    assert ask(ward, "GET", "/1").status_code == 200
-    with ward.broken(
+def test_a_column_that_changes_its_type_costs_no_request(breakable: Breakable) -> None:
+    assert ask(breakable, "GET", "/1").status_code == 200
+    with breakable.broken(
         "alter table app.tasks alter version type bigint", "alter table app.tasks alter version type integer"
     ):
         for _ in range(3):  # on each connection
-            assert ask(ward, "GET", "/1").status_code == 200
-        assert ask(ward, "PUT", "/1", {}).status_code == 200
-    assert ask(ward, "GET", "/1").status_code == 200
+            assert ask(breakable, "GET", "/1").status_code == 200
+        assert ask(breakable, "PUT", "/1", {}).status_code == 200
+    assert ask(breakable, "GET", "/1").status_code == 200
 
 
 @contextmanager
-def held(ward: Ward) -> Iterator[Database]:
+def held(breakable: Breakable) -> Iterator[Database]:
     """Hold Alice's task locked by another transaction."""
-    with ward.server.connect(ward.database) as connection, connection.transaction(force_rollback=True):
+    with (
+        breakable.server.connect(breakable.database) as connection,
+        connection.transaction(force_rollback=True),
+    ):
         connection.execute("select from app.tasks for update")
         yield connection
 
 
 @pytest.mark.parametrize("limit", ["lock_timeout = '100ms'", "statement_timeout = '100ms'"])
-def test_what_takes_longer_than_its_limit_is_503(ward: Ward, limit: str) -> None:
-    with limited(ward, limit), held(ward):
+def test_what_takes_longer_than_its_limit_is_503(breakable: Breakable, limit: str) -> None:
+    with limited(breakable, limit), held(breakable):
         for request in WRITES[1:]:
-            assert_unavailable(ask(ward, *request))
+            assert_unavailable(ask(breakable, *request))
 
 
-def test_a_connection_that_the_server_closed_while_it_was_idle_costs_no_request(ward: Ward) -> None:
+def test_a_connection_that_the_server_closed_while_it_was_idle_costs_no_request(breakable: Breakable) -> None:
     for request in READS:
-        ward.disconnect()
-        assert ask(ward, *request).is_success
-    ward.disconnect()
-    assert ask(ward, "PUT", "/1", {}).is_success
+        breakable.disconnect()
+        assert ask(breakable, *request).is_success
+    breakable.disconnect()
+    assert ask(breakable, "PUT", "/1", {}).is_success
 
 
-def test_a_request_that_loses_its_connection_is_503(ward: Ward) -> None:
-    with ThreadPoolExecutor() as pool, held(ward) as connection:
-        waiting = pool.submit(ask, ward, "PATCH", "/1/complete")
+def test_a_request_that_loses_its_connection_is_503(breakable: Breakable) -> None:
+    with ThreadPoolExecutor() as pool, held(breakable) as connection:
+        waiting = pool.submit(ask, breakable, "PATCH", "/1/complete")
         until_blocked(connection)
-        ward.disconnect()
+        breakable.disconnect()
         assert_unavailable(waiting.result())
 
 
 @on_18
-def test_a_request_that_has_waited_too_long_is_503(ward: Ward) -> None:
+def test_a_request_that_has_waited_too_long_is_503(breakable: Breakable) -> None:
     lock = "lock table app.tasks in access exclusive mode"
     with ThreadPoolExecutor(9) as pool:
-        with ward.server.connect(ward.database) as connection, connection.transaction():
+        with breakable.server.connect(breakable.database) as connection, connection.transaction():
             connection.execute(lock.encode())
-            working = pool.submit(ask, ward, "PATCH", "/1/complete", {"completed": False})
+            working = pool.submit(ask, breakable, "PATCH", "/1/complete", {"completed": False})
             until_blocked(connection)
-            waiting = [pool.submit(ask, ward, "GET", "") for _ in range(8)]
-            assert_problem(httpx.get(ward.api.url + TASKS, timeout=60), 401)
-            assert httpx.get(f"{ward.api.url}/health", timeout=60).status_code == 200
+            waiting = [pool.submit(ask, breakable, "GET", "") for _ in range(8)]
+            assert_problem(httpx.get(breakable.api.url + TASKS, timeout=60), 401)
+            assert httpx.get(f"{breakable.api.url}/health", timeout=60).status_code == 200
             assert "took too long" in assert_unavailable(working.result())["detail"]
             said = [assert_unavailable(future.result())["detail"] for future in waiting]
             assert any("Too many requests" in detail for detail in said)  # one has its turn after the first
-        assert ask(ward, "GET", "").status_code == 200
+        assert ask(breakable, "GET", "").status_code == 200
 
 
 @on_18
-def test_without_a_database_everything_else_still_works(ward: Ward) -> None:
-    with ward.server.connect("postgres") as connection:
-        connection.execute(f"alter database {ward.database} connection limit 0")
+def test_without_a_database_everything_else_still_works(breakable: Breakable) -> None:
+    with breakable.server.connect("postgres") as connection:
+        connection.execute(f"alter database {breakable.database} connection limit 0")
         try:
-            ward.disconnect()
+            breakable.disconnect()
             for path in (TASKS, "/ready"):  # the first finds its connection broken, the second gets none
-                assert_unavailable(ward.ask("GET", path))
-            assert ward.ask("GET", "/health").json()["status"] == "healthy"
-            assert_problem(ward.ask("GET", "/api/bob/tasks"), 403)
-            assert_problem(httpx.get(ward.api.url + TASKS, timeout=60), 401)
-            assert_problem(ward.ask("GET", "/nothing"), 404)
-            assert_problem(ward.ask("DELETE", TASKS), 405)
-            assert_problem(ward.ask("POST", TASKS, content=b"{"), 400)
-            assert_problem(ward.ask("POST", TASKS, content=b" " * 70_000), 413)
-            assert_problem(ward.ask("POST", TASKS, content=b"{}"), 422)
+                assert_unavailable(breakable.ask("GET", path))
+            assert breakable.ask("GET", "/health").json()["status"] == "healthy"
+            assert_problem(breakable.ask("GET", "/api/bob/tasks"), 403)
+            assert_problem(httpx.get(breakable.api.url + TASKS, timeout=60), 401)
+            assert_problem(breakable.ask("GET", "/nothing"), 404)
+            assert_problem(breakable.ask("DELETE", TASKS), 405)
+            assert_problem(breakable.ask("POST", TASKS, content=b"{"), 400)
+            assert_problem(breakable.ask("POST", TASKS, content=b" " * 70_000), 413)
+            assert_problem(breakable.ask("POST", TASKS, content=b"{}"), 422)
         finally:
-            connection.execute(f"alter database {ward.database} connection limit -1")
-    eventually(lambda: ask(ward, "GET", "").status_code == 200)
-    eventually(lambda: ward.ask("GET", "/ready").status_code == 200)
+            connection.execute(f"alter database {breakable.database} connection limit -1")
+    eventually(lambda: ask(breakable, "GET", "").status_code == 200)
+    eventually(lambda: breakable.ask("GET", "/ready").status_code == 200)
 
 
 @contextmanager
-def defect(ward: Ward) -> Iterator[None]:
+def defect(breakable: Breakable) -> Iterator[None]:
     """Let the database raise what nobody expects."""
-    with ward.server.connect(ward.database) as connection:
+    with breakable.server.connect(breakable.database) as connection:
         row = connection.execute("select pg_get_functiondef('app.trimmed'::regproc)").fetchone()
         assert row
         connection.execute(
@@ -215,20 +218,20 @@ def defect(ward: Ward) -> Iterator[None]:
             connection.execute(str(row[0]))
 
 
-def test_a_defect_is_a_500_that_tells_nothing_and_has_every_header(ward: Ward) -> None:
-    with defect(ward):
-        answer = ask(ward, "POST", "", {"title": "Buy bread"}, **ORIGIN, **{"X-Request-ID": "a-defect"})
+def test_a_defect_is_a_500_that_tells_nothing_and_has_every_header(breakable: Breakable) -> None:
+    with defect(breakable):
+        answer = ask(breakable, "POST", "", {"title": "Buy bread"}, **ORIGIN, **{"X-Request-ID": "a-defect"})
         assert_problem(answer, 500)
         assert "secret" not in answer.text
         assert "Buy bread" not in answer.text
         assert answer.headers["x-request-id"] == "a-defect"
         assert answer.headers["access-control-allow-origin"] == ORIGIN["Origin"]
-        assert ask(ward, "GET", "").status_code == 200
+        assert ask(breakable, "GET", "").status_code == 200
 
 
-def test_a_browser_may_read_a_503(ward: Ward) -> None:
-    with ward.broken("alter table app.tasks rename to gone", "alter table app.gone rename to tasks"):
-        answer = ask(ward, "GET", "", **ORIGIN, **{"X-Request-ID": "away"})
+def test_a_browser_may_read_a_503(breakable: Breakable) -> None:
+    with breakable.broken("alter table app.tasks rename to gone", "alter table app.gone rename to tasks"):
+        answer = ask(breakable, "GET", "", **ORIGIN, **{"X-Request-ID": "away"})
         assert_unavailable(answer)
         assert answer.headers["x-request-id"] == "away"
         assert answer.headers["access-control-allow-origin"] == ORIGIN["Origin"]

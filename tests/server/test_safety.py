@@ -10,14 +10,14 @@ from support.starts import refusal, start
 
 REMEDY = "drop policy if exists everyone on app.tasks"
 HOLE = "create policy everyone on app.tasks for select to tasks_api using (true)"
-Settle = Callable[..., None]
+Configure = Callable[..., None]
 
 
 @pytest.fixture
-def settled(server: Server, clone: str, settle: Settle) -> Settle:
+def settled(server: Server, clone: str, configure: Configure) -> Configure:
     """Start on the clone, unless set otherwise."""
-    settle(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
-    return settle
+    configure(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+    return configure
 
 
 def test_a_hole_ends_the_start_with_finding_and_remedy(server: Server, clone: str) -> None:
@@ -34,7 +34,7 @@ def test_a_hole_ends_the_start_with_finding_and_remedy(server: Server, clone: st
 
 
 def test_a_dba_may_have_it_warn_instead(
-    server: Server, clone: str, settled: Settle, caplog: pytest.LogCaptureFixture
+    server: Server, clone: str, settled: Configure, caplog: pytest.LogCaptureFixture
 ) -> None:
     with server.connect(clone) as superuser:
         superuser.execute(HOLE)
@@ -44,7 +44,7 @@ def test_a_dba_may_have_it_warn_instead(
 
 
 def test_a_session_that_starts_with_an_identity_is_refused(
-    server: Server, clone: str, settled: Settle
+    server: Server, clone: str, settled: Configure
 ) -> None:
     conninfo = server.conninfo(clone, "tasks_api") + " options='-c app.user_id=alice'"
     settled(DATABASE_URL=conninfo)

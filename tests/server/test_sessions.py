@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
-from conftest import ALWAYS_FRESH, Api, Server, Ward, on_18, serving
+from conftest import ALWAYS_FRESH, Api, Breakable, Server, on_18, serving
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from support.faults import PGBOUNCER, Cluster, cluster, eventually, pgbouncer
@@ -16,7 +16,7 @@ from support.starts import refusal, start
 
 JOERG, IN_LATIN1 = "jörg", "jörg".encode().decode("latin1")
 KARACHI = "Asia/Karachi"
-Settle = Callable[..., None]
+Configure = Callable[..., None]
 
 
 def reach(api: Api, user: str, method: str = "GET", path: str = "", **more: object) -> httpx.Response:
@@ -158,12 +158,12 @@ def broken(server: Server, clone: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("unsound", UNSOUND)
 def test_a_setting_that_cannot_be_asked_for_is_refused_and_named(
-    server: Server, broken: str, unsound: str, settle: Settle
+    server: Server, broken: str, unsound: str, configure: Configure
 ) -> None:
     statement, said = UNSOUND[unsound]
     with server.connect("postgres") as superuser:
         superuser.execute(sql.SQL(statement).format(sql.Identifier(broken)))
-    settle(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+    configure(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
     refused = refusal()
     for words in said:
         assert words in refused
@@ -171,9 +171,9 @@ def test_a_setting_that_cannot_be_asked_for_is_refused_and_named(
 
 @pytest.mark.parametrize("setting", ["default_transaction_isolation=serializable", "row_security=off"])
 def test_what_the_client_asks_for_is_refused_too(
-    server: Server, database: str, settle: Settle, setting: str
+    server: Server, database: str, configure: Configure, setting: str
 ) -> None:
-    settle(
+    configure(
         DATABASE_URL=server.conninfo(database, "tasks_api"),
         JWT_SECRET=secrets.token_hex(32),
         PGOPTIONS="-c " + setting.replace(" ", "\\ "),
@@ -183,26 +183,28 @@ def test_what_the_client_asks_for_is_refused_too(
 
 
 @on_18
-def test_a_database_of_another_encoding_is_refused(server: Server, database: str, settle: Settle) -> None:
+def test_a_database_of_another_encoding_is_refused(
+    server: Server, database: str, configure: Configure
+) -> None:
     del database  # where tasks_api came with
     with server.connect("postgres") as superuser:
         superuser.execute("create database latin_1 encoding 'LATIN1' locale 'C' template template0")
         try:
-            settle(DATABASE_URL=server.conninfo("latin_1", "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+            configure(DATABASE_URL=server.conninfo("latin_1", "tasks_api"), JWT_SECRET=secrets.token_hex(32))
             assert "does not support UTF-8" in refusal()
         finally:
             superuser.execute("drop database latin_1 with (force)")
 
 
 def test_what_only_weakens_a_promise_is_logged(
-    server: Server, broken: str, settle: Settle, caplog: pytest.LogCaptureFixture
+    server: Server, broken: str, configure: Configure, caplog: pytest.LogCaptureFixture
 ) -> None:
     role = sql.SQL("alter role tasks_api in database {} set ").format(sql.Identifier(broken))
     with server.connect("postgres") as superuser:
         superuser.execute(role + sql.SQL("synchronous_commit = off"))
         superuser.execute(role + sql.SQL("statement_timeout = '1h'"))
         superuser.execute(role + sql.SQL("lock_timeout = 0"))
-    settle(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+    configure(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
     start()
     assert "synchronous_commit = off is set here" in caplog.text
     assert "the statement_timeout of the API role is 1h, longer than 5s" in caplog.text
@@ -212,14 +214,14 @@ def test_what_only_weakens_a_promise_is_logged(
 @pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
 @pytest.mark.parametrize("place", ["database", "server"])
 def test_the_isolation_of_database_and_server_does_not_reach_the_role(
-    server: Server, clone: str, settle: Settle, isolation: str, place: str
+    server: Server, clone: str, configure: Configure, isolation: str, place: str
 ) -> None:
     altered = f"database {clone}" if place == "database" else "system"
     with server.connect("postgres") as superuser:
         superuser.execute(f"alter {altered} set default_transaction_isolation = '{isolation}'".encode())
         superuser.execute("select pg_reload_conf()")
         try:
-            settle(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+            configure(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
             start()
         finally:
             superuser.execute(f"alter {altered} reset default_transaction_isolation".encode())
@@ -229,26 +231,30 @@ def test_the_isolation_of_database_and_server_does_not_reach_the_role(
 @pytest.mark.parametrize("reconnected", [False, True], ids=["at once", "with new sessions"])
 @pytest.mark.parametrize("unsound", UNSOUND)
 def test_a_running_process_is_not_ready_while_new_sessions_are_wrong(
-    ward: Ward, unsound: str, *, reconnected: bool
+    breakable: Breakable, unsound: str, *, reconnected: bool
 ) -> None:
     statement, said = UNSOUND[unsound]
-    with ward.server.connect("postgres") as superuser:
-        superuser.execute(sql.SQL(statement).format(sql.Identifier(ward.database)))
+    with breakable.server.connect("postgres") as superuser:
+        superuser.execute(sql.SQL(statement).format(sql.Identifier(breakable.database)))
         try:
             if reconnected:
-                ward.disconnect()
-            answer = httpx.get(f"{ward.api.url}/ready", timeout=60)
+                breakable.disconnect()
+            answer = httpx.get(f"{breakable.api.url}/ready", timeout=60)
             assert answer.status_code == 503
             for words in said:
                 assert words in answer.json()["detail"]
         finally:
             superuser.execute(
-                sql.SQL("alter role tasks_api in database {} reset all").format(sql.Identifier(ward.database))
+                sql.SQL("alter role tasks_api in database {} reset all").format(
+                    sql.Identifier(breakable.database)
+                )
             )
-            superuser.execute(sql.SQL("alter database {} reset all").format(sql.Identifier(ward.database)))
+            superuser.execute(
+                sql.SQL("alter database {} reset all").format(sql.Identifier(breakable.database))
+            )
             superuser.execute("alter role tasks_api set default_transaction_isolation = 'read committed'")
     # Sessions that are older than that are replaced, without a restart.
-    eventually(lambda: httpx.get(f"{ward.api.url}/ready", timeout=60).status_code == 200, 30)
+    eventually(lambda: httpx.get(f"{breakable.api.url}/ready", timeout=60).status_code == 200, 30)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from app import main, settings
 from app.server.run import serve, try_address, why_not
 from app.settings import Base, MigrationSettings, Settings, load
 
-Settle = Callable[..., None]
+Configure = Callable[..., None]
 PASSWORD = "a-password-nobody-may-see"
 SECRET = "0123456789abcdef" * 2
 DATABASE = f"postgresql://tasks_api:{PASSWORD}@127.0.0.1:1/tasks"
@@ -103,9 +103,9 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
 
 
 @pytest.mark.parametrize("kind", list(WRONG)[:-1])
-def test_a_wrong_setting_is_refused_in_one_line_naming_it(settle: Settle, kind: str) -> None:
+def test_a_wrong_setting_is_refused_in_one_line_naming_it(configure: Configure, kind: str) -> None:
     settings, names = WRONG[kind]
-    settle(**SOUND | settings)
+    configure(**SOUND | settings)
     said = refusal()
     assert PASSWORD not in said
     assert SECRET[:20] not in said
@@ -127,10 +127,10 @@ def test_a_wrong_setting_ends_the_start_in_one_line_naming_it(
     assert len(lines) == len(names)
 
 
-def test_a_taken_port_is_told_before_anything_else_and_how_to_take_another(settle: Settle) -> None:
+def test_a_taken_port_is_told_before_anything_else_and_how_to_take_another(configure: Configure) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        settle(**SOUND | {"PORT": str(port)})
+        configure(**SOUND | {"PORT": str(port)})
         with pytest.raises(SystemExit, match=f"^PORT: {port} is used by .* run PORT={port + 1} make run$"):
             serve()
 
@@ -138,9 +138,9 @@ def test_a_taken_port_is_told_before_anything_else_and_how_to_take_another(settl
 @pytest.mark.parametrize("processes", ["1", "2"])
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "host.invalid", "256.0.0.1"])
 def test_a_host_that_is_not_of_this_machine_is_refused_before_anything_else(
-    settle: Settle, host: str, processes: str
+    configure: Configure, host: str, processes: str
 ) -> None:
-    settle(**SOUND | {"HOST": host, "PORT": "0", "WEB_CONCURRENCY": processes})
+    configure(**SOUND | {"HOST": host, "PORT": "0", "WEB_CONCURRENCY": processes})
     with pytest.raises(SystemExit, match=f"^HOST: {host} .*; write [^\n]+$"):
         serve()
 
@@ -178,17 +178,19 @@ def test_a_doubtful_name_is_a_warning_of_the_start(server: Server, database: str
         assert running.log.read_text().count("CORS_ORIGIN is not a setting; is CORS_ORIGINS meant?") == 1
 
 
-def test_a_superuser_is_refused(server: Server, database: str, settle: Settle) -> None:
-    settle(**SOUND | {"DATABASE_URL": server.conninfo(database)})
+def test_a_superuser_is_refused(server: Server, database: str, configure: Configure) -> None:
+    configure(**SOUND | {"DATABASE_URL": server.conninfo(database)})
     said = refusal()
     assert "The role is postgres, not tasks_api" in said
     assert "DATABASE_URL" in said
 
 
-def test_a_database_without_migrations_is_refused(server: Server, template: str, settle: Settle) -> None:
+def test_a_database_without_migrations_is_refused(
+    server: Server, template: str, configure: Configure
+) -> None:
     assert template  # the role is there
     with server.database() as empty:
-        settle(**SOUND | {"DATABASE_URL": server.conninfo(empty, "tasks_api")})
+        configure(**SOUND | {"DATABASE_URL": server.conninfo(empty, "tasks_api")})
         assert "make migrate" in refusal()
 
 
@@ -239,9 +241,9 @@ def bearer(user: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_prepared_statements_can_be_done_without(server: Server, database: str, settle: Settle) -> None:
-    settle(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=SECRET)
-    settle(PREPARED_STATEMENTS="false", POOL_SIZE="1")
+def test_prepared_statements_can_be_done_without(server: Server, database: str, configure: Configure) -> None:
+    configure(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=SECRET)
+    configure(PREPARED_STATEMENTS="false", POOL_SIZE="1")
     user = f"unprepared-{secrets.token_hex(4)}"
 
     async def create_and_list() -> None:
@@ -275,9 +277,9 @@ def test_middleware_that_is_added_runs_within_our_headers() -> None:
     assert "x-request-id" in answer.headers
 
 
-def test_any_asgi_server_may_serve_it(server: Server, database: str, settle: Settle) -> None:
+def test_any_asgi_server_may_serve_it(server: Server, database: str, configure: Configure) -> None:
     """Only ours tells when a client leaves."""
-    settle(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=SECRET)
+    configure(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=SECRET)
 
     async def listed() -> httpx.Response:
         async with served() as client:
@@ -297,8 +299,10 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in NUMBERS for value in NUMBERS[name]])
-def test_a_number_out_of_its_range_is_refused_with_the_range(settle: Settle, name: str, value: str) -> None:
-    settle(**SOUND | {name: value})
+def test_a_number_out_of_its_range_is_refused_with_the_range(
+    configure: Configure, name: str, value: str
+) -> None:
+    configure(**SOUND | {name: value})
     assert re.fullmatch(rf"{name}: is not a whole number from \d+ to \d+; write one, like \d+", refused())
 
 
@@ -315,9 +319,9 @@ def test_a_number_out_of_its_range_is_refused_with_the_range(settle: Settle, nam
     ],
 )
 def test_a_word_that_means_nothing_is_refused_with_those_that_do(
-    settle: Settle, name: str, value: str
+    configure: Configure, name: str, value: str
 ) -> None:
-    settle(**SOUND | {name: value})
+    configure(**SOUND | {name: value})
     assert refused().startswith(f"{name}: is ")
     assert refused().endswith("; write one of these")
 
@@ -355,10 +359,12 @@ VALUES = {
 
 
 @pytest.mark.parametrize("kind", AROUND)
-def test_what_surrounds_a_value_by_mistake_is_refused_and_the_cause_named(settle: Settle, kind: str) -> None:
+def test_what_surrounds_a_value_by_mistake_is_refused_and_the_cause_named(
+    configure: Configure, kind: str
+) -> None:
     around, cause = AROUND[kind]
     for name, value in VALUES.items():
-        settle(
+        configure(
             **SOUND | {"JWT_SECRET": "" if name == "BETTER_AUTH_SECRET" else SECRET} | {name: around(value)}
         )
         said = refused()
@@ -367,18 +373,18 @@ def test_what_surrounds_a_value_by_mistake_is_refused_and_the_cause_named(settle
         assert ("BETTER_AUTH_SECRET" in said) == (name == "BETTER_AUTH_SECRET")
         assert SECRET not in said
         assert PASSWORD not in said
-        settle(**{name: ""})
+        configure(**{name: ""})
 
 
-def test_a_setting_that_repeats_its_own_name_is_refused(settle: Settle) -> None:
+def test_a_setting_that_repeats_its_own_name_is_refused(configure: Configure) -> None:
     for name in VALUES.keys() - {"BETTER_AUTH_SECRET"}:
-        settle(**SOUND | {name: f"{name}={VALUES[name]}"})
+        configure(**SOUND | {name: f"{name}={VALUES[name]}"})
         assert refused().startswith(f"{name}: repeats its own name")
-        settle(**{name: ""})
+        configure(**{name: ""})
 
 
-def test_a_secret_may_hold_a_line_break_since_openssl_writes_long_ones_so(settle: Settle) -> None:
-    settle(**SOUND | {"JWT_SECRET": f"{SECRET}\n{SECRET}"})
+def test_a_secret_may_hold_a_line_break_since_openssl_writes_long_ones_so(configure: Configure) -> None:
+    configure(**SOUND | {"JWT_SECRET": f"{SECRET}\n{SECRET}"})
     loaded = load(Settings).jwt_secret
     assert loaded
     assert loaded.get_secret_value() == f"{SECRET}\n{SECRET}"
@@ -394,9 +400,9 @@ def test_a_secret_may_hold_a_line_break_since_openssl_writes_long_ones_so(settle
     ],
 )
 @pytest.mark.parametrize("name", ["JWT_SECRET", "JWT_SECRET_PREVIOUS"])
-def test_a_key_that_others_may_know_is_no_shared_secret(settle: Settle, name: str, key: str) -> None:
+def test_a_key_that_others_may_know_is_no_shared_secret(configure: Configure, name: str, key: str) -> None:
     """With a public key as the secret of an HMAC, anyone can sign (RFC 8725, section 2.1)."""
-    settle(**SOUND | {name: key})
+    configure(**SOUND | {name: key})
     assert refused().startswith(f"{name}: is a key")
     assert key[:30] not in refused()
 
@@ -471,9 +477,9 @@ ORIGINS = {
 
 @pytest.mark.parametrize("value", ORIGINS)
 def test_an_origin_that_no_browser_sends_is_refused_with_the_form_to_write(
-    settle: Settle, value: str
+    configure: Configure, value: str
 ) -> None:
-    settle(**SOUND | {"CORS_ORIGINS": value})
+    configure(**SOUND | {"CORS_ORIGINS": value})
     said = refused()
     assert said.startswith("CORS_ORIGINS: ")
     assert ORIGINS[value] in said
@@ -502,23 +508,23 @@ def test_an_origin_that_no_browser_sends_is_refused_with_the_form_to_write(
         "tauri://localhost",
     ],
 )
-def test_an_origin_that_a_browser_sends_is_taken_as_it_stands(settle: Settle, value: str) -> None:
-    settle(**SOUND | {"CORS_ORIGINS": value})
+def test_an_origin_that_a_browser_sends_is_taken_as_it_stands(configure: Configure, value: str) -> None:
+    configure(**SOUND | {"CORS_ORIGINS": value})
     assert load(Settings).cors_origins == re.split(", ?", value)
 
 
 @pytest.mark.parametrize(
     "form", ["https://user:{}@a.example", "user:{}@a.example", "https://u:{} x@a.example"]
 )
-def test_a_password_in_an_origin_is_not_printed(settle: Settle, form: str) -> None:
-    settle(**SOUND | {"CORS_ORIGINS": form.format(PASSWORD)})
+def test_a_password_in_an_origin_is_not_printed(configure: Configure, form: str) -> None:
+    configure(**SOUND | {"CORS_ORIGINS": form.format(PASSWORD)})
     assert PASSWORD not in refused()
 
 
-def test_what_may_be_a_part_of_a_password_is_not_named_as_a_parameter(settle: Settle) -> None:
-    settle(**SOUND | {"DATABASE_URL": f"postgresql://u:p?{TAIL}=1"})
+def test_what_may_be_a_part_of_a_password_is_not_named_as_a_parameter(configure: Configure) -> None:
+    configure(**SOUND | {"DATABASE_URL": f"postgresql://u:p?{TAIL}=1"})
     assert TAIL not in refused()
-    settle(DATABASE_URL="postgresql://u:p@h/d?a\nb=1")
+    configure(DATABASE_URL="postgresql://u:p@h/d?a\nb=1")
     assert refused()
 
 
@@ -544,15 +550,17 @@ HOSTS = {
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_host_that_none_can_listen_on_is_refused_with_the_form_to_write(settle: Settle, host: str) -> None:
-    settle(**SOUND | {"HOST": host})
+def test_a_host_that_none_can_listen_on_is_refused_with_the_form_to_write(
+    configure: Configure, host: str
+) -> None:
+    configure(**SOUND | {"HOST": host})
     assert refused().startswith("HOST: ")
     assert HOSTS[host] in refused()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "fe80::1%eth0", "localhost", "a-b.example."])
-def test_an_address_or_a_name_is_a_host(settle: Settle, host: str) -> None:
-    settle(**SOUND | {"HOST": host})
+def test_an_address_or_a_name_is_a_host(configure: Configure, host: str) -> None:
+    configure(**SOUND | {"HOST": host})
     assert load(Settings).host == host
 
 
@@ -585,9 +593,9 @@ UNESCAPED = [
 
 @pytest.mark.parametrize("url", UNESCAPED)
 def test_a_password_that_is_not_percent_encoded_is_refused_and_no_part_of_it_printed(
-    settle: Settle, url: str
+    configure: Configure, url: str
 ) -> None:
-    settle(**SOUND | {"DATABASE_URL": url, "MIGRATION_DATABASE_URL": url})
+    configure(**SOUND | {"DATABASE_URL": url, "MIGRATION_DATABASE_URL": url})
     for kind, name in ((Settings, "DATABASE_URL"), (MigrationSettings, "MIGRATION_DATABASE_URL")):
         said = refused(kind)
         assert said.startswith(f"{name}: holds a character that must be percent-encoded")
@@ -628,8 +636,10 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("url", ADDRESSES)
-def test_an_address_that_libpq_does_not_read_is_refused_with_the_reason(settle: Settle, url: str) -> None:
-    settle(**SOUND | {"DATABASE_URL": url})
+def test_an_address_that_libpq_does_not_read_is_refused_with_the_reason(
+    configure: Configure, url: str
+) -> None:
+    configure(**SOUND | {"DATABASE_URL": url})
     assert refused().startswith("DATABASE_URL: ")
     assert ADDRESSES[url] in refused()
 
@@ -651,19 +661,19 @@ def test_an_address_that_libpq_does_not_read_is_refused_with_the_reason(settle: 
         "service=tasks",
     ],
 )
-def test_an_address_that_libpq_reads_is_taken(settle: Settle, url: str) -> None:
-    settle(**SOUND | {"DATABASE_URL": url})
+def test_an_address_that_libpq_reads_is_taken(configure: Configure, url: str) -> None:
+    configure(**SOUND | {"DATABASE_URL": url})
     assert load(Settings).database_url.get_secret_value() == url
 
 
 @pytest.mark.parametrize("url", [DATABASE, "host=h user=tasks_api dbname=d"])
-def test_migrations_are_refused_as_tasks_api(settle: Settle, url: str) -> None:
-    settle(MIGRATION_DATABASE_URL=url)
+def test_migrations_are_refused_as_tasks_api(configure: Configure, url: str) -> None:
+    configure(MIGRATION_DATABASE_URL=url)
     assert refused(MigrationSettings).startswith("MIGRATION_DATABASE_URL: names the role tasks_api")
 
 
 def test_an_address_with_the_roots_of_the_system_finds_them_or_is_refused(
-    settle: Settle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     url = "postgresql://u@h/d?sslmode=verify-full&sslrootcert=system"
     roots = tmp_path / "roots.pem"
@@ -672,7 +682,7 @@ def test_an_address_with_the_roots_of_the_system_finds_them_or_is_refused(
     monkeypatch.setenv("SSL_CERT_DIR", "")
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: ssl.DefaultVerifyPaths(*[""] * 6))
     monkeypatch.setattr(settings, "BUNDLES", ["/nowhere", str(roots)])
-    settle(**SOUND | {"DATABASE_URL": url})
+    configure(**SOUND | {"DATABASE_URL": url})
     load(Settings)
     assert os.environ["SSL_CERT_FILE"] == str(roots)
     os.environ["SSL_CERT_FILE"] = "/mine"
@@ -681,7 +691,7 @@ def test_an_address_with_the_roots_of_the_system_finds_them_or_is_refused(
     os.environ["SSL_CERT_FILE"] = ""
     monkeypatch.setattr(settings, "BUNDLES", ["/nowhere"])
     assert "SSL_CERT_FILE" in refused()
-    settle(**SOUND | {"DATABASE_URL": "postgresql://u@h/d", "PGSSLROOTCERT": "system"})
+    configure(**SOUND | {"DATABASE_URL": "postgresql://u@h/d", "PGSSLROOTCERT": "system"})
     assert "SSL_CERT_FILE" in refused()
 
 
@@ -754,9 +764,9 @@ def test_the_roots_of_the_system_are_those_that_libpq_trusts(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "value", [",", ", ,", '["HS256"]', "'HS256', 'HS384'", "HS256,'HS384'", "HS256,\nHS384"]
 )
-def test_a_list_in_another_form_is_refused(settle: Settle, name: str, value: str) -> None:
+def test_a_list_in_another_form_is_refused(configure: Configure, name: str, value: str) -> None:
     """Else an audience of commas alone would be none, and of any token."""
-    settle(**SOUND | {name: value})
+    configure(**SOUND | {name: value})
     assert refused().startswith(f"{name}: ")
 
 
@@ -770,14 +780,14 @@ def test_a_list_in_another_form_is_refused(settle: Settle, name: str, value: str
     ],
 )
 def test_algorithms_of_which_no_key_verifies_any_are_refused(
-    settle: Settle, keys: dict[str, str], algorithms: str
+    configure: Configure, keys: dict[str, str], algorithms: str
 ) -> None:
-    settle(**SOUND | keys | {"JWT_ALGORITHMS": algorithms})
+    configure(**SOUND | keys | {"JWT_ALGORITHMS": algorithms})
     assert refused().startswith("JWT_ALGORITHMS: names none that ")
 
 
-def test_one_file_of_settings_may_hold_a_secret_that_the_algorithms_leave_out(settle: Settle) -> None:
-    settle(**SOUND, JWT_JWKS_URL="https://issuer.example/jwks", JWT_ALGORITHMS="EdDSA")
+def test_one_file_of_settings_may_hold_a_secret_that_the_algorithms_leave_out(configure: Configure) -> None:
+    configure(**SOUND, JWT_JWKS_URL="https://issuer.example/jwks", JWT_ALGORITHMS="EdDSA")
     assert load(Settings)
 
 
@@ -789,8 +799,10 @@ LINES = f"DATABASE_URL={DATABASE}\nJWT_SECRET={SECRET}\nPORT=8001\n"
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_file_is_read_as_windows_and_others_write_utf_8(settle: Settle, encoding: str, end: str) -> None:
-    settle()
+def test_a_file_is_read_as_windows_and_others_write_utf_8(
+    configure: Configure, encoding: str, end: str
+) -> None:
+    configure()
     Path(".env").write_bytes(f"export {LINES}# ü\n".replace("\n", end).encode(encoding))
     loaded = load(Settings)
     assert loaded.database_url.get_secret_value() == DATABASE
@@ -798,21 +810,23 @@ def test_a_file_is_read_as_windows_and_others_write_utf_8(settle: Settle, encodi
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_a_file_in_utf_16_is_refused_in_one_line(settle: Settle, encoding: str) -> None:
-    settle(**SOUND)
+def test_a_file_in_utf_16_is_refused_in_one_line(configure: Configure, encoding: str) -> None:
+    configure(**SOUND)
     Path(".env").write_bytes(LINES.encode(encoding))
     assert re.fullmatch(r"\.env: .*UTF-16.*; save it as UTF-8", refused())
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "cp437"])
-def test_a_file_in_an_older_encoding_is_refused_with_the_line(settle: Settle, encoding: str) -> None:
-    settle(**SOUND)
+def test_a_file_in_an_older_encoding_is_refused_with_the_line(configure: Configure, encoding: str) -> None:
+    configure(**SOUND)
     Path(".env").write_bytes(f"{LINES}# für alle\n".encode(encoding))
     assert refused() == ".env: is not UTF-8 in line 4; save it as UTF-8"
 
 
-def test_a_folder_in_place_of_the_file_is_refused_unless_it_is_a_virtual_environment(settle: Settle) -> None:
-    settle(**SOUND)
+def test_a_folder_in_place_of_the_file_is_refused_unless_it_is_a_virtual_environment(
+    configure: Configure,
+) -> None:
+    configure(**SOUND)
     Path(".env").mkdir()
     assert refused().startswith(".env: is a directory")
     Path(".env/pyvenv.cfg").touch()
@@ -820,20 +834,22 @@ def test_a_folder_in_place_of_the_file_is_refused_unless_it_is_a_virtual_environ
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads any file")
-def test_a_file_that_this_user_may_not_read_is_refused(settle: Settle) -> None:
-    settle(**SOUND)
+def test_a_file_that_this_user_may_not_read_is_refused(configure: Configure) -> None:
+    configure(**SOUND)
     Path(".env").touch(mode=0)
     assert refused().startswith(".env: cannot be read: Permission denied")
 
 
-def test_a_file_that_cannot_be_read_is_refused(settle: Settle) -> None:
-    settle(**SOUND)
+def test_a_file_that_cannot_be_read_is_refused(configure: Configure) -> None:
+    configure(**SOUND)
     Path(".env").symlink_to(".env")
     assert refused().startswith(".env: cannot be read: Too many levels of symbolic links")
 
 
-def test_what_stands_twice_or_is_misspelt_is_doubted(settle: Settle) -> None:
-    settle(JWT_AUDIANCE="x", Cors_Origin="https://a.example", HOSTNAME="x", JWT_SECRET_FILE="x", POOLSIZE="")
+def test_what_stands_twice_or_is_misspelt_is_doubted(configure: Configure) -> None:
+    configure(
+        JWT_AUDIANCE="x", Cors_Origin="https://a.example", HOSTNAME="x", JWT_SECRET_FILE="x", POOLSIZE=""
+    )
     Path(".env").write_text(f"{LINES}\nexport PORT=1\n# PORT=2\nLOG_USER=id\nPGPORT=1\n")
     assert settings.find_mistakes() == [
         ".env: PORT is set 2 times; the last one counts",
@@ -841,14 +857,14 @@ def test_what_stands_twice_or_is_misspelt_is_doubted(settle: Settle) -> None:
         "JWT_AUDIANCE is not a setting; is JWT_AUDIENCE meant?",
         "LOG_USER is not a setting; is LOG_USERS meant?",
     ]
-    settle(JWT_AUDIENCE="x", CORS_ORIGINS="https://a.example", LOG_USERS="id")
+    configure(JWT_AUDIENCE="x", CORS_ORIGINS="https://a.example", LOG_USERS="id")
     assert settings.find_mistakes() == [".env: PORT is set 2 times; the last one counts"]
 
 
-def test_a_missing_setting_is_found_under_a_misspelt_name(settle: Settle) -> None:
-    settle(**SOUND | {"JWT_SECRET": ""}, JWT_SECERT=SECRET)
+def test_a_missing_setting_is_found_under_a_misspelt_name(configure: Configure) -> None:
+    configure(**SOUND | {"JWT_SECRET": ""}, JWT_SECERT=SECRET)
     assert refused() == "JWT_SECRET: is missing; JWT_SECERT is set, which is not a setting"
-    settle(JWT_SECRET=SECRET, DATABASE_URL="")
+    configure(JWT_SECRET=SECRET, DATABASE_URL="")
     Path(".env").write_text(f"DATABASE_ULR={DATABASE}\nDATABASE_URL=\n")
     assert refused() == "DATABASE_URL: is missing; DATABASE_ULR is set, which is not a setting"
 
@@ -875,22 +891,22 @@ def test_a_missing_setting_is_found_under_a_misspelt_name(settle: Settle) -> Non
         '"/tasks"',
     ],
 )
-def test_a_root_path_that_is_no_prefix_of_a_path_is_refused(settle: Settle, path: str) -> None:
-    settle(**SOUND | {"ROOT_PATH": path})
+def test_a_root_path_that_is_no_prefix_of_a_path_is_refused(configure: Configure, path: str) -> None:
+    configure(**SOUND | {"ROOT_PATH": path})
     assert refused().startswith("ROOT_PATH: ")
 
 
 @pytest.mark.parametrize("path", ["", "/tasks", "/a/b.c", "/%C3%BC", "/~me/v1:2@x", "/..."])
-def test_a_root_path_is_a_prefix_of_a_path(settle: Settle, path: str) -> None:
-    settle(**SOUND | {"ROOT_PATH": path})
+def test_a_root_path_is_a_prefix_of_a_path(configure: Configure, path: str) -> None:
+    configure(**SOUND | {"ROOT_PATH": path})
     assert load(Settings).root_path == path
 
 
-def test_every_setting_is_explained_with_its_default(settle: Settle) -> None:
+def test_every_setting_is_explained_with_its_default(configure: Configure) -> None:
     explained = dict(re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
     fields = Settings.model_fields | MigrationSettings.model_fields
     assert explained.keys() == {name.upper() for name in fields}
-    settle(**SOUND, **{name: value for name, value in explained.items() if value})
+    configure(**SOUND, **{name: value for name, value in explained.items() if value})
     loaded = load(Settings)
     for name, field in Settings.model_fields.items():
         assert f"`{name.upper()}`" in (ROOT / "app/server/README.md").read_text()
