@@ -256,6 +256,13 @@ class Api:
     def token(self, user: object, **claims: object) -> str:
         return jwt.encode({"sub": user, "exp": int(time.time()) + 600} | claims, self.secret, "HS256")
 
+    def log_up_to(self, last: str) -> str:
+        """Return the log when it contains this: it is written a moment after the response."""
+        until = time.monotonic() + 60
+        while last not in (text := self.log.read_text()) and time.monotonic() < until:
+            time.sleep(0.02)
+        return text
+
 
 @dataclass(frozen=True)
 class Breakable:

@@ -24,10 +24,10 @@ from pydantic import (
 )
 
 from app.api.schemas import (
-    EDGES,
     LOCAL_TIME,
     NO_NUL,
     STATUSES,
+    WHITE_SPACE,
     AnyCase,
     ExactLocalTime,
     LocalTime,
@@ -122,7 +122,7 @@ def _anything(value: object) -> object:
 
 def _array(value: str) -> str:
     """Return comma-separated tags as an array literal (PostgreSQL, 8.15.6), or "" if there is no filter."""
-    tags = [tag for part in value.split(",") if (tag := EDGES.sub("", part))]
+    tags = [tag for part in value.split(",") if (tag := part.strip(WHITE_SPACE))]
     quoted = ['"{}"'.format(tag.replace("\\", "\\\\").replace('"', '\\"')) for tag in tags]
     return "" if tags in ([], ["all"]) else f"{{{','.join(quoted)}}}"
 
@@ -151,7 +151,7 @@ class Page(BaseModel, frozen=True):
         WithJsonSchema({"type": "string", "enum": [*get_args(Word), "all", ""]}),
     ] = None
     category: Annotated[
-        Annotated[Text, Field(max_length=50), AfterValidator(lambda value: EDGES.sub("", value))] | None,
+        Annotated[Text, Field(max_length=50), AfterValidator(lambda value: value.strip(WHITE_SPACE))] | None,
         BeforeValidator(_anything),
         Field(description="Of which category, in any case; `all` or nothing for any."),
         WithJsonSchema({"type": "string", "maxLength": 50, "pattern": NO_NUL}),

@@ -18,7 +18,7 @@ MAX_TAGS = 20
 
 # The rules of the database for trimming, as a pattern for OpenAPI: characters with the property White_Space.
 SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-EDGES = re.compile(f"^[{SPACE}]+|[{SPACE}]+$")
+WHITE_SPACE = "".join(filter(re.compile(f"[{SPACE}]").match, map(chr, range(0x3001))))
 NO_NUL = r"^[^\u0000]*$"
 
 # A valid date from the year 1 on: months of 31 days, months of 30 days, February, and February 29.
@@ -115,7 +115,8 @@ Category = Annotated[
 Tags = Annotated[
     Annotated[
         list[Annotated[Text, Field(json_schema_extra={"pattern": trimmed(50)})]],
-        Field(json_schema_extra={"maxItems": MAX_TAGS}),
+        # fail_fast: of 30,000 wrong tags Pydantic would make as many errors, in 0.2 s
+        Field(fail_fast=True, json_schema_extra={"maxItems": MAX_TAGS}),
     ]
     | None,
     AfterValidator(_few),

@@ -21,7 +21,7 @@ UNREACHABLE = (OSError, ValueError, httpcore.NetworkError, httpcore.ProtocolErro
 
 async def get(url: str) -> bytes:
     """Return the body of a 200 response. Raise one of UNREACHABLE otherwise, also for a redirect."""
-    parts, body = urlsplit(url), b""
+    parts, body = urlsplit(url), bytearray()
     # Compression is refused: a small response can decompress to more than fits into memory.
     headers = [("Host", parts.netloc), ("Accept", "application/json"), ("Accept-Encoding", "identity")]
     async with (
@@ -38,9 +38,10 @@ async def get(url: str) -> bytes:
                 )
         async for piece in response.aiter_stream():
             body += piece
+            await asyncio.sleep(0)  # pieces of one byte block the event loop for seconds otherwise
             if len(body) > MAX_BYTES:
                 raise ValueError(f"it is larger than {MAX_BYTES} bytes")
-    return body
+    return bytes(body)
 
 
 def proxy_for(url: SplitResult) -> str | None:

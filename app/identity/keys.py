@@ -243,6 +243,8 @@ def read_key(jwk: Any) -> list[PyJWK]:  # noqa: ANN401 - JSON is Any
 
 
 def _read_key(jwk: Any) -> list[PyJWK]:  # noqa: ANN401
+    if not isinstance(jwk.get("kid"), str | None):
+        raise Unusable("its kid is not a string")
     if "d" in jwk:
         raise Unusable("it is private, and published: replace it")
     if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ("verify",)):

@@ -11,6 +11,7 @@ from conftest import Api, Person, Server, on_18, serving
 from starlette.types import Message, Scope
 from support.contract import ask, assert_problem, tasks, tasks_of
 
+from app.api.edge import is_authority
 from app.main import create_app
 
 BODY = b'{"title": "x"}'
@@ -277,6 +278,12 @@ def test_the_scope_alone_decides_under_any_server(
     )
 
 
+def test_a_host_longer_than_any_name_is_not_kept() -> None:
+    before = is_authority.cache_info().misses
+    test_the_scope_alone_decides_under_any_server("1.1", [(b"host", b"x" * 60_000)], 400)
+    assert is_authority.cache_info().misses == before
+
+
 async def _call(app: Any, scope: Scope, receive: Any, send: Any) -> None:
     await app(scope, receive, send)
 
@@ -302,6 +309,6 @@ def test_what_the_parser_refuses_and_unknown_methods_are_logged_and_counted_unde
         assert 'tasks_requests_total{method="-",route="-",status="400"} 2.0' in after
         assert 'tasks_requests_total{method="-",route="-",status="505"} 1.0' in after
         assert len(after) < len(before) + 10_000
-        log = api.log.read_text()
+        log = api.log_up_to(": - - 505 in ")
     assert len(re.findall(": - - 400 in ", log)) == 2
     assert len(re.findall(": - - 505 in ", log)) == 1

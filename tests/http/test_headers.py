@@ -194,6 +194,11 @@ PATTERNS = "https://*.example.app,https://pr-*.example.org:8443,http://localhost
         ("http://localhost:3000", True),
         ("https://example.app", False),
         ("https://.example.app", False),
+        ("https://-.example.app", False),  # no host name
+        ("https://-a.example.app", False),
+        ("https://a-.example.app", False),
+        ("https://pr-a-.example.org:8443", False),
+        ("https://pr--a.example.org:8443", True),
         ("https://a.b.example.app", False),
         ("http://a.example.app", False),
         ("https://a.example.app:444", False),

@@ -1,8 +1,10 @@
 """A client's bytes are that client's requests, whatever they say; by raw sockets."""
 
 import asyncio
+import gc
 import json
 import random
+import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -541,7 +543,14 @@ def test_the_absolute_form_is_served(target: bytes, path: str, every: int) -> No
         (b"/first?x#y", 400),
         (b"http://x#/first", 400),
         (b"/" + b"%41/" * 1_200, 404),
+        (b"/first/" + b"%" * 17, 404),  # decoding what is no escape is expensive
+        (b"/" + b"%4x" * 1_000, 404),
+        (b"http://x/" + b"a%" * 1_000, 404),
         (b"http://" + b"x" * 4_090 + b"/first", 404),
+        (b"ftp://x/first", 400),
+        (b"http://user:password@x/first", 400),
+        (b"https://x:65536/first", 400),
+        (b"http://[x]/first", 400),
     ],
 )
 def test_a_target_that_no_route_can_have_is_refused_before_it_is_decoded(target: bytes, status: int) -> None:
@@ -552,6 +561,37 @@ def test_a_target_that_no_route_can_have_is_refused_before_it_is_decoded(target:
 
     run(work)
     run(work, every=100)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /%d?%b HTTP/1.1\r\nno field\r\n\r\n",
+        b"GET /%d?%b RTSP/1.0\r\n\r\n",
+        b"GET /first?%d%b HTTP/1.1\r\nConnection: close\r\nReferer: / RTSP/1.0\r\n\r\n",
+    ],
+)
+def test_no_target_is_kept(head: bytes) -> None:
+    """A pattern made of the target was kept, at ten times its size, and took 10 ms to compile."""
+
+    async def work(server: Server) -> None:
+        async def ask(number: int) -> None:
+            await closed(server, head % (number, b"x" * 8000))
+            server.made.clear()
+
+        tracemalloc.start()
+        try:
+            await ask(0)
+            gc.collect()
+            before = tracemalloc.get_traced_memory()[0]
+            for number in range(1, 11):
+                await ask(number)
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] - before < 10 * 8000
+        finally:
+            tracemalloc.stop()
+
+    run(work)
 
 
 def test_the_observers_see_what_the_parser_refuses() -> None:
