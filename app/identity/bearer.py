@@ -6,8 +6,6 @@ from starlette.requests import Request
 
 from app.identity import MISSING, Refused
 
-AUTHORIZATION = b"authorization"
-
 
 class Bearer(SecurityBase):
     """The security scheme of every task endpoint."""
@@ -19,8 +17,10 @@ class Bearer(SecurityBase):
 
     async def __call__(self, request: Request) -> str:
         """Return the token of the first Authorization header; raise Refused if there is none."""
-        value = next((value for name, value in request.scope["headers"] if name == AUTHORIZATION), b"")
-        scheme, _, token = value.decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise Refused(MISSING, 401, "A bearer token is needed", {"WWW-Authenticate": "Bearer"})
-        return token.strip()
+        for name, value in request.scope["headers"]:  # Request.headers would compare each in Python
+            if name == b"authorization":
+                scheme, _, token = value.decode("latin-1").partition(" ")
+                if scheme.lower() == "bearer" and (token := token.strip()):
+                    return str(token)
+                break
+        raise Refused(MISSING, 401, "A bearer token is needed", {"WWW-Authenticate": "Bearer"})

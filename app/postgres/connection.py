@@ -16,7 +16,6 @@ import select
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
-from itertools import chain, repeat
 from typing import Any, Self
 
 from psycopg import AsyncConnection, Error, OperationalError
@@ -117,13 +116,10 @@ class Connection(AsyncConnection[Any]):
         the first statement must be a begin, and a commit follows the last one. If this coroutine is
         cancelled, the statement is cancelled at the server, too.
         """
-        prepared = self._send(statements, values, commit=commit)
-        try:
-            await self._flush()
-        except asyncio.CancelledError:
-            self.finish()  # a pipeline that was not sent completely cannot be ended
-            raise
         results: list[PGresult] = []
+        prepared, unsent = self._send(statements, values, commit=commit)
+        if unsent:
+            await self._flush()
         try:
             await self._receive(results, 1 + commit)
         except asyncio.CancelledError:
@@ -137,8 +133,8 @@ class Connection(AsyncConnection[Any]):
 
     def _send(
         self, statements: Sequence[str], values: Mapping[str, Value], *, commit: bool
-    ) -> list[dict[bytes, bytes]]:
-        """Queue all statements in libpq; return the statements that each expected result prepares."""
+    ) -> tuple[list[dict[bytes, bytes]], bool]:
+        """Send all; return the statements that each expected result prepares, and if a part is unsent."""
         try:
             self.pgconn.enter_pipeline_mode()
             prepared = [p for statement in statements for p in self._send_one(*positional(statement), values)]
@@ -146,9 +142,9 @@ class Connection(AsyncConnection[Any]):
             if commit:  # after the sync, since after an error the server skips all up to the sync
                 self.pgconn.send_query_params(b"commit", None)
                 self.pgconn.pipeline_sync()
+            return prepared, self.pgconn.flush() != 0
         except OperationalError as error:
             raise self._lost([]) from error
-        return prepared
 
     def _send_one(
         self, statement: bytes, order: Sequence[str], values: Mapping[str, Value]
@@ -182,6 +178,9 @@ class Connection(AsyncConnection[Any]):
                     self.pgconn.consume_input()
         except OperationalError as error:
             raise self._lost([]) from error
+        except asyncio.CancelledError:
+            self.finish()  # a pipeline that was not sent completely cannot be ended
+            raise
 
     async def _receive(self, results: list[PGresult], syncs: int) -> None:
         """Receive results up to the given number of syncs, which end pipelines (PostgreSQL, 32.5.1.2)."""
@@ -222,14 +221,14 @@ class Connection(AsyncConnection[Any]):
     def _check(self, results: Sequence[PGresult], prepared: Sequence[Mapping[bytes, bytes]]) -> None:
         """Raise the first error among the results, and remember the statements prepared before it."""
         # The results of the statements are followed by those of the syncs and of the commit.
-        for result, names in zip(results, chain(prepared, repeat({})), strict=False):
+        for number, result in enumerate(results):
             if result.status == ExecStatus.FATAL_ERROR:
                 refusal = error_from_result(result)
                 if isinstance(refusal, StalePreparedStatement):
                     self.names.clear()
                 raise refusal
-            if names:
-                self.names |= names
+            if number < len(prepared) and prepared[number]:
+                self.names |= prepared[number]
 
     async def _cancel(self, results: list[PGresult], syncs: int) -> None:
         """Cancel the statement at the server. Close the connection unless the server confirms it.

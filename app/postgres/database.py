@@ -13,7 +13,7 @@ from psycopg.errors import ReadOnlySqlTransaction, UniqueViolation
 
 from app.postgres import session
 from app.postgres.connection import Connection, ConnectionLost, Row, StalePreparedStatement, Value
-from app.postgres.deadline import Client, deadline
+from app.postgres.deadline import Client, Deadline
 from app.postgres.pool import Pool
 from app.settings import Settings
 
@@ -106,7 +106,7 @@ class Database:
         before it executed anything.
         """
         user, statements = str(values["user_id"]), (identity, statement)
-        async with deadline(client or Client()):
+        with Deadline(client or Client()):
             try:
                 return await self._try(user, statements, values)
             except ConnectionLost as lost:
@@ -116,7 +116,7 @@ class Database:
 
     async def probe(self, statements: Sequence[str], values: Mapping[str, Value]) -> list[Row]:
         """Run read-only statements on the connection for checks, without waiting in the queue of users."""
-        async with deadline(Client()):
+        with Deadline(Client()):
             try:
                 return await self._try(None, (READ_AS, *statements), values)
             except ConnectionLost:

@@ -1,18 +1,20 @@
 """The deadline of a request's wait for the database, which is shorter if its client disconnects.
 
 At the deadline the task is cancelled, and so is the statement at the server. So a client that has
-disconnected does not keep a database connection busy. It is a timeout of asyncio, which is rescheduled when
-the client disconnects.
+disconnected does not keep a database connection busy. asyncio.timeout, rescheduled when the client
+disconnects, would be 12 lines less, and take 9 µs of a request instead of 3.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
 
 from psycopg import OperationalError
 
 TIME_LIMIT = 8  # seconds; longer than the role's limits, which do not help if the network fails
 CANCEL_GRACE = 0.2  # seconds from the start of a wait; most statements end by then without being cancelled
+LATE = partial(OperationalError, "no response in time")
 
 
 class ClientGone(Exception):
@@ -22,34 +24,45 @@ class ClientGone(Exception):
 class Client:
     """The client of an HTTP connection."""
 
-    __slots__ = ("gone", "limit")
+    __slots__ = ("gone", "waiting")
 
     def __init__(self) -> None:
         self.gone = False
         # Of the current request: the requests of a connection are served one after the other.
-        self.limit: asyncio.Timeout | None = None
+        self.waiting: Deadline | None = None
 
     def mark_gone(self) -> None:
         """Note that the client has disconnected. Its current wait ends CANCEL_GRACE after it began."""
-        if not self.gone and self.limit and not self.limit.expired():
-            began = (self.limit.when() or 0) - TIME_LIMIT
-            self.limit.reschedule(began + CANCEL_GRACE)
         self.gone = True
+        if waiting := self.waiting:
+            waiting.loop.call_at(waiting.since + CANCEL_GRACE, waiting.cancel, ClientGone)
 
 
-@asynccontextmanager
-async def deadline(client: Client) -> AsyncIterator[None]:
-    """Cancel the block after TIME_LIMIT (OperationalError) or if the client disconnects (ClientGone)."""
-    if client.gone:
-        raise ClientGone
-    limit = asyncio.timeout(TIME_LIMIT)
-    client.limit = limit
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise (ClientGone if client.gone else OperationalError("no response in time")) from None
-    finally:
-        client.limit = None
+class Deadline:
+    """Cancels the block after TIME_LIMIT (OperationalError) or if the client disconnects (ClientGone)."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.reason: Callable[[], Exception] | None = None
+
+    def __enter__(self) -> None:
+        if self.client.gone:
+            raise ClientGone
+        self.loop = asyncio.get_running_loop()
+        self.task = asyncio.current_task(self.loop)
+        self.since = self.loop.time()
+        self.timer = self.loop.call_later(TIME_LIMIT, self.cancel, LATE)
+        self.client.waiting = self
+
+    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
+        self.timer.cancel()
+        self.client.waiting = None
+        # Only the cancellation by this class is undone. A server that stops has cancelled the task itself.
+        if self.reason and self.task and not self.task.uncancel() and kind is asyncio.CancelledError:
+            raise self.reason()  # a new exception: one that is kept would keep itself by its traceback
+
+    def cancel(self, reason: Callable[[], Exception]) -> None:
+        """Cancel the block, which then raises the reason."""
+        if self.client.waiting is self and not self.reason and self.task:
+            self.reason = reason
+            self.task.cancel()

@@ -17,7 +17,7 @@ from psycopg import errors
 from app.postgres import Unready, session
 from app.postgres.connection import Row, Value
 from app.postgres.database import READ_AS, Database
-from app.postgres.deadline import Client, deadline
+from app.postgres.deadline import Client, Deadline
 from app.postgres.servers import EXPLAIN_HERE, ask_servers, check_spread
 
 SQL = Path(__file__).parent.parent.parent / "sql"
@@ -148,14 +148,13 @@ async def check_prepared(database: Database) -> None:
     if database.options["prepare_threshold"] is None:
         return
     async with database.pool.connection() as connection, await database.connect() as another:
-        with suppress(errors.DuplicatePreparedStatement):
-            async with deadline(Client()):
-                await database.execute(connection, (READ_AS, CHECK), PROBE)
-                another.names = dict(connection.names)
-                try:
-                    await database.execute(another, (READ_AS, CHECK), PROBE)
-                except errors.InvalidSqlStatementName:
-                    return
+        with suppress(errors.DuplicatePreparedStatement), Deadline(Client()):
+            await database.execute(connection, (READ_AS, CHECK), PROBE)
+            another.names = dict(connection.names)
+            try:
+                await database.execute(another, (READ_AS, CHECK), PROBE)
+            except errors.InvalidSqlStatementName:
+                return
     raise Unready("The pooler does not track prepared statements: set PREPARED_STATEMENTS=false")
 
 

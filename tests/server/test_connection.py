@@ -224,9 +224,8 @@ def test_whoever_waits_too_long_is_told_and_the_statement_cancelled(
 
     async def work(connect: Connect) -> None:
         async with await connect() as connection:
-            with pytest.raises(OperationalError, match="in time"):
-                async with deadline.deadline(deadline.Client()):
-                    await ask(connection, SLEEP, ACT_AS)
+            with pytest.raises(OperationalError, match="in time"), deadline.Deadline(deadline.Client()):
+                await ask(connection, SLEEP, ACT_AS)
             assert await ask(connection, PID) == connection.info.backend_pid
 
     use(work)
