@@ -31,7 +31,7 @@ def json_response(body: str, headers: Mapping[str, str], status: int = 200) -> R
 
 
 class JsonText(Response):
-    """A response whose header fields need no conversion: Starlette's own costs a get 3 µs of 94."""
+    """A JSON response with headers in ASGI's form. Starlette's conversion costs 3 of the 94 µs of a get."""
 
     media_type = "application/json"
 

@@ -31,7 +31,7 @@ MAX_QUERY_BYTES = 8192
 MAX_PATH_BYTES = 4096
 MAX_SEGMENTS = 16
 BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-MAX_BROKEN_ESCAPES = 16  # some clients do not encode a %; decoding 4096 of them takes 5 ms
+MAX_BROKEN_ESCAPES = 16  # some clients do not encode %; decoding 4096 of them takes 5 ms
 MAX_DRAINED = 65536  # bytes of a body that are read after the response; the same as the limit of a body
 MAX_REQUESTED_HEADERS = 4096  # bytes of Access-Control-Request-Headers
 
@@ -58,7 +58,7 @@ SHOW = str.maketrans({stand_in: character for character, stand_in in STAND_INS.i
 
 COMMON_HEADERS: list[Field] = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
 CLOSE: Field = (b"connection", b"close")
-# What a * in CORS_ORIGINS makes must be a host name: no label begins or ends with a hyphen (RFC 952).
+# An origin that matches a * must have a valid host name: no label begins or ends with a hyphen (RFC 952).
 HOST_NAME = r"(?=https?://)(?!.*(?:[/.]-|-[.:]|-$))"
 # CORS (Fetch standard, section 3.3)
 CORS_HEADERS: list[Field] = [

@@ -115,7 +115,7 @@ Category = Annotated[
 Tags = Annotated[
     Annotated[
         list[Annotated[Text, Field(json_schema_extra={"pattern": trimmed(50)})]],
-        # fail_fast: of 30,000 wrong tags Pydantic would make as many errors, in 0.2 s
+        # fail_fast: for 30,000 invalid tags Pydantic would otherwise create as many errors, in 0.2 s
         Field(fail_fast=True, json_schema_extra={"maxItems": MAX_TAGS}),
     ]
     | None,

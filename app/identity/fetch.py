@@ -38,7 +38,7 @@ async def get(url: str) -> bytes:
                 )
         async for piece in response.aiter_stream():
             body += piece
-            await asyncio.sleep(0)  # pieces of one byte block the event loop for seconds otherwise
+            await asyncio.sleep(0)  # otherwise pieces of one byte would block the event loop for seconds
             if len(body) > MAX_BYTES:
                 raise ValueError(f"it is larger than {MAX_BYTES} bytes")
     return bytes(body)

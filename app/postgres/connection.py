@@ -134,7 +134,7 @@ class Connection(AsyncConnection[Any]):
     def _send(
         self, statements: Sequence[str], values: Mapping[str, Value], *, commit: bool
     ) -> tuple[list[dict[bytes, bytes]], bool]:
-        """Send all; return the statements that each expected result prepares, and if a part is unsent."""
+        """Send all statements; return what each expected result prepares, and whether data is unsent."""
         try:
             self.pgconn.enter_pipeline_mode()
             prepared = [p for statement in statements for p in self._send_one(*positional(statement), values)]

@@ -1,8 +1,8 @@
 """The deadline of a request's wait for the database, which is shorter if its client disconnects.
 
 At the deadline the task is cancelled, and so is the statement at the server. So a client that has
-disconnected does not keep a database connection busy. asyncio.timeout, rescheduled when the client
-disconnects, would be 12 lines less, and take 9 µs of a request instead of 3.
+disconnected does not keep a database connection busy. With asyncio.timeout, rescheduled when the client
+disconnects, this module would be 12 lines shorter and cost 9 µs per request instead of 3 µs.
 """
 
 import asyncio
