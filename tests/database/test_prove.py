@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -23,12 +24,17 @@ select (select count(*) from app.users), (select count(*) from app.tasks),
 """
 
 
-def broken(connection: psycopg.Connection) -> list[str]:
-    """Run prove.sql within the transaction that is open, and name the attempts that are BROKEN."""
+def results(connection: psycopg.Connection) -> dict[str, str]:
+    """Run prove.sql within the transaction that is open, and return the result of each attempt."""
     script = (SQL / "prove.sql").read_text()
     script = script.replace("begin isolation level read committed read write;", "").replace("\nrollback;", "")
     attempts = next(r for r in connection.execute(script.encode()).results() if r.description)
-    return [tried for tried, _, _, result in attempts if result != "ok"]
+    return {tried: result for tried, _, _, result in attempts}
+
+
+def broken(connection: psycopg.Connection) -> list[str]:
+    """Name the attempts that are BROKEN."""
+    return [tried for tried, result in results(connection).items() if result == "BROKEN"]
 
 
 @pytest.mark.parametrize("user", ["postgres", "tasks_api"])
@@ -55,7 +61,8 @@ def migrator(server: Server) -> Iterator[str]:
             postgres.execute(sql.SQL("drop role {}").format(role))
 
 
-def test_the_owner_who_is_no_superuser_can_run_it(server: Server) -> None:
+def test_the_owner_who_is_no_superuser_can_run_it(server: Server, template: str) -> None:
+    assert template  # the role is there
     with migrator(server) as name, server.database() as database, server.connect(database) as postgres:
         postgres.execute(
             sql.SQL("alter database {} owner to {}").format(*map(sql.Identifier, (database, name)))
@@ -219,3 +226,194 @@ def test_it_shows_a_planted_hole(server: Server, database: str, hole: str, attem
 def test_it_shows_where_nothing_works(server: Server, database: str) -> None:
     with planted(server, database, "revoke all on app.tasks from tasks_api") as owner:
         assert "alice makes two tasks" in broken(owner)
+
+
+# Databases of others. Each starts with what is sound, which must stay so.
+SHOP = (Path(__file__).parent / "shop.sql").read_text().strip().split("\n\n")[1]
+MINE = "(nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub')::uuid"
+TEAMS = f"""
+create function shop.me() returns uuid language sql stable return {MINE};
+create table shop.teams (id uuid primary key, name text not null);
+create table shop.members (
+  tenant_id uuid, team_id uuid references shop.teams, primary key (tenant_id, team_id));
+create table shop.documents (
+  id bigserial primary key, team_id uuid not null references shop.teams, body text);
+alter table shop.teams enable row level security;
+alter table shop.members enable row level security;
+alter table shop.documents enable row level security;
+grant select, insert, update, delete on shop.teams, shop.members, shop.documents to web;
+create policy own on shop.members for select to web using (tenant_id = shop.me());
+create policy own on shop.teams to web
+  using (id in (select team_id from shop.members where tenant_id = shop.me()));
+create policy own on shop.documents to web
+  using (team_id in (select team_id from shop.members where tenant_id = shop.me()));
+"""
+LOOKUP = """
+create table shop.sizes (id int primary key, name text not null);
+grant select on shop.sizes to web;
+alter table shop.orders add size int references shop.sizes;
+create view shop.all_sizes as select * from shop.sizes;
+grant select on shop.all_sizes to web;
+create function shop.echo(t uuid) returns uuid language sql return t;
+"""
+NUMBERS = """
+drop schema shop cascade;
+create schema shop;
+grant usage on schema shop to web;
+create type shop.state as enum ('new', 'old');
+create table shop.people (id int primary key, email varchar(40) not null);
+create table shop.notes (
+  id int generated always as identity primary key,
+  person int not null references shop.people,
+  state shop.state not null,
+  kind text not null check (kind in ('short', 'long')),
+  tags text[] not null,
+  at timestamptz not null);
+alter table shop.people enable row level security;
+alter table shop.notes enable row level security;
+create policy own on shop.people to web using (id = current_setting('shop.person', true)::int);
+create policy own on shop.notes to web using (person = current_setting('shop.person', true)::int);
+grant select, insert, update, delete on shop.people, shop.notes to web;
+"""
+ELSEWHERE = [
+    (
+        "",
+        "create policy hole on shop.orders for select to web using (true)",
+        "alice reads bob's row in shop.orders",
+    ),
+    ("", "alter table shop.orders disable row level security", "nobody reads bob's row in shop.orders"),
+    (
+        "",
+        "create policy hole on shop.customers for insert to web with check (true)",
+        "alice makes a row in shop.customers for bob",
+    ),
+    (
+        "",
+        "create policy hole on shop.customers for update to web using (true)",
+        "carol changes all rows of shop.customers without reading",
+    ),
+    (
+        "",
+        "create policy hole on shop.customers for delete to web using (true)",
+        "carol deletes all rows of shop.customers without reading",
+    ),
+    ("", "grant truncate on shop.orders to web", "alice may empty shop.orders"),
+    (
+        "",
+        "create unique index on shop.customers (name)",
+        "carol learns of bob's row in shop.customers by a row with the same values",
+    ),
+    (
+        LOOKUP,
+        "create view shop.hole as select id from shop.orders; grant select on shop.hole to web",
+        "alice finds bob in shop.hole",
+    ),
+    (
+        LOOKUP,
+        """
+        create function shop.hole(t uuid) returns setof text language sql security definer as
+          'select name from shop.customers c where c.tenant_id = t'
+        """,
+        "alice is told of bob by his name and shop.hole(uuid)",
+    ),
+    (
+        "",
+        """
+        create function shop.hole(n bigint) returns text language sql security definer as
+          'select name from shop.customers c where c.id = n'
+        """,
+        "alice is told of bob's row in shop.customers by its key and shop.hole(bigint)",
+    ),
+    (
+        TEAMS,
+        "create policy join_any on shop.members for insert to web with check (tenant_id = shop.me())",
+        "alice reads bob's row in shop.documents after a row of her own in shop.members",
+    ),
+    (
+        NUMBERS,
+        "create policy hole on shop.notes to web using (kind = 'short')",
+        "alice reads bob's row in shop.notes",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def shop(server: Server, template: str) -> Iterator[str]:
+    """A database that is not of this project, whose roles go with it."""
+    assert template  # tests elsewhere make the role web within a transaction, too
+    with server.database() as name:
+        yield name
+
+
+@pytest.mark.parametrize(("sound", "hole", "attempt"), ELSEWHERE)
+def test_it_follows_the_catalog_of_any_schema(
+    server: Server, shop: str, sound: str, hole: str, attempt: str
+) -> None:
+    with planted(server, shop, SHOP, sound or "select") as owner:
+        with owner.transaction(force_rollback=True):
+            assert set(results(owner).values()) == {"ok"}
+        owner.execute(hole.encode())
+        assert attempt in broken(owner)
+
+
+def test_the_settings_of_the_audit_say_where(server: Server, shop: str) -> None:
+    names = "set local audit.{} = '{}'"
+    named = {
+        "role": "web",
+        "schema": "shop",
+        "setting": "request.jwt.claims",
+        "claim": "sub",
+        "owners": "tenant_id",
+    }
+    with planted(server, shop, SHOP, *(names.format(*setting) for setting in named.items())) as owner:
+        tried = results(owner)
+        assert set(tried.values()) == {"ok"}
+        assert "alice reads bob's row in shop.orders" in tried
+
+
+def test_a_table_that_this_project_gets_one_day_is_tried_too(server: Server, database: str) -> None:
+    sound = """
+    create table app.comments (
+      user_id text not null default app.current_user_id() references app.users,
+      id uuid default gen_random_uuid(), body text, primary key (user_id, id));
+    alter table app.comments enable row level security;
+    grant select, insert on app.comments to tasks_api;
+    create policy own on app.comments to tasks_api using (user_id = app.current_user_id());
+    """
+    with planted(server, database, sound) as owner:
+        with owner.transaction(force_rollback=True):
+            assert set(results(owner).values()) == {"ok"}
+        owner.execute("create policy hole on app.comments for select to tasks_api using (body <> '')")
+        assert "alice reads bob's row in app.comments" in broken(owner)
+
+
+def test_what_could_not_be_tried_is_said(server: Server, shop: str) -> None:
+    cannot = "alter table shop.orders add circle circle not null"
+    with planted(server, shop, SHOP, cannot) as owner:
+        assert results(owner)["bob has a row in shop.orders"] == "not tried"
+        assert broken(owner) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("set local audit.role = wbe", "role wbe does not exist here: audit.role is mistyped"),
+        (
+            "drop policy tenant on shop.customers; drop policy tenant on shop.orders",
+            "name it by audit.setting",
+        ),
+    ],
+)
+def test_a_mistyped_setting_is_told(server: Server, shop: str, settings: str, said: str) -> None:
+    with planted(server, shop, SHOP, settings) as owner, pytest.raises(psycopg.Error, match=said):
+        broken(owner)
+
+
+def test_sequences_and_rows_of_others_stay_as_they_are(server: Server, shop: str) -> None:
+    with planted(server, shop, SHOP, NUMBERS) as owner:
+        owner.execute("insert into shop.people values (1, 'one')")
+        before = owner.execute("select xmin, p from shop.people as p").fetchall()
+        with owner.transaction(force_rollback=True):
+            assert broken(owner) == []
+        assert owner.execute("select xmin, p from shop.people as p").fetchall() == before
+        assert owner.execute("select is_called from shop.notes_id_seq").fetchone() == (False,)
