@@ -1,29 +1,78 @@
-"""`make report`: one HTML page for an auditor, with policies, findings, accepted findings and attempts."""
+"""`make report`: one HTML page for an auditor.
 
+It shows the verdict, the access of each role, policies, findings, accepted findings and attempts.
+"""
+
+import getpass
+import os
+import subprocess
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from app.commands.reports import Report, Table, run
+from psycopg.conninfo import conninfo_to_dict
+
+from app import __version__
+from app.commands import findings
+from app.commands.reports import Report, Table, holds, run
+from app.postgres.safety import SQL
 
 PAGE = Path("report.html")
 
 FACTS = b"""
-select current_database() as "database", split_part(version(), ' on ', 1) as server,
-  app.schema_version() as "migration", session_user as "asked as", date_trunc('second', now()) as "at"
+select current_database() as "database", split_part(version(), ' on ', 1) as "server",
+  session_user as "role", date_trunc('second', now()) as "at"
 """
+IS_OURS = (
+    b"select to_regprocedure('app.schema_version()') is not null, to_regclass('audit.accepted') is not null"
+)
+MIGRATION = b"select app.schema_version()"
 ACCEPTED = b"""
 select check_name as "check", object, reason, accepted_by as "by", accepted_on as "on", expires_on as "until"
 from audit.accepted order by check_name, object
 """
+COMMIT = ("git", "describe", "--always", "--dirty", "--abbrev=12")
+MARKS = {"held": "&#10003;", "every": "every row:", "idle": "&ndash;"}
+LEGEND = (
+    "&#10003; only the rows that a policy allows. &ndash; no row: a grant without a policy, or the reverse."
+)
+# Lines break at spaces only, so that names stay whole. A wide table scrolls, and on a phone it is a list.
 STYLE = """
-body { font: 14px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 90em; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; width: 100%; margin: 0 0 2em }
-th, td { border: 1px solid #bbb; padding: .3em .5em; text-align: left; vertical-align: top }
-th { background: #eee }
-td { overflow-wrap: anywhere; white-space: pre-line }
-tr.hole, tr.BROKEN { background: #fdd } tr.warning { background: #ffd }
-@media print { body { font-size: 9px; margin: 0; max-width: none } tr { break-inside: avoid } }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 90rem; padding: 1rem; color: #222 }
+h2 { margin-top: 2.5rem }
+summary { cursor: pointer; font-weight: 600; padding: .4rem 0 }
+.verdict { border-left: .6rem solid; padding: .6rem 1rem }
+.verdict p { font-size: 1.4rem; margin: 0 }
+.ok { background: #e4f4e4; border-color: #1b7a1b }
+.broken { background: #fde3e3; border-color: #b00 }
+dl { display: grid; grid-template-columns: max-content auto; gap: .2rem 1rem }
+dt { color: #555 }
+dd { margin: 0 }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; width: 100% }
+th, td { border: 1px solid #ccc; padding: .3rem .5rem; text-align: left; vertical-align: top }
+td { white-space: pre-line }
+thead th { background: #eee }
+tr.hole, tr.BROKEN { background: #fde3e3 }
+tr.warning, tr.not { background: #fff6d6 }
+.marks { white-space: nowrap }
+.held { color: #176117 }
+.every { color: #a33c00; font-weight: 600 }
+.idle { color: #777 }
+@media screen and (max-width: 48rem) {
+  .list thead, .list td:empty { display: none }
+  .list table, .list tbody, .list tr, .list td { display: block; overflow-x: auto }
+  .list tr { border: 1px solid #ccc; margin-bottom: .8rem }
+  .list td { border: 0 }
+  .list td::before { content: attr(data-name); display: block; color: #555; font-size: .8em }
+}
+@media print {
+  @page { size: a4 landscape; margin: 1cm }
+  body { font-size: 8px; max-width: none; padding: 0 }
+  tr { break-inside: avoid }
+  .wide { overflow: visible }
+  * { print-color-adjust: exact }
+}
 """
 
 
@@ -33,32 +82,115 @@ def report(conninfo: str) -> Report:
     The report is not sound if the audit finds a hole or an attempt is BROKEN.
     """
     attempts, summary = run(conninfo, "prove.sql")
-    [findings] = run(conninfo, "audit.sql")
-    [matrix] = run(conninfo, "policies.sql")
-    kinds = {row[0] for row in findings.rows}
-    sections = {
-        "The database": run(conninfo, "report", FACTS)[0],
-        "Who may do what, by which policy and why": matrix,
-        "What the audit finds": findings,
-        "What was accepted": run(conninfo, "report", ACCEPTED)[0],
-        f"What was tried: {summary.rows[0][0]}": attempts,
-    }
-    PAGE.write_text("".join(_page(sections)), encoding="utf-8")
-    sound = "hole" not in kinds and all(result == "ok" for *_, result in attempts.rows)
+    [found] = run(conninfo, "audit.sql")
+    [policies] = run(conninfo, "policies.sql")
+    rows = findings.identify(("", row) for row in found.rows)
+    holes = [f"{f.check_name}: {f.object}: {f.finding}" for f in rows if f.severity == "hole"]
+    broken = [tried for tried, *_, result in attempts.rows if result == "BROKEN"]
+    sound = not holes and holds(attempts)
+    counted = f"{findings.summarize(rows)}; {summary.rows[0][0]}"
+    [[is_ours, has_accepted]] = run(conninfo, "report", IS_OURS)[0].rows
+    body = [
+        *_verdict([*holes, *(f"BROKEN: {tried}" for tried in broken[:3])], counted, sound=sound),
+        *_facts(conninfo, is_ours=is_ours == "True"),
+        f'<h2>Access</h2><p>{LEGEND}</p><div class="wide">',
+        *_matrix(policies),
+        "</div><h2>Policies</h2>",
+        *_list(policies),
+        "<h2>Findings</h2>",
+        *_list(Table([*found.names, "page"], [[*f[:5], f.page] for f in rows if f.severity != "accepted"])),
+        "<h2>Accepted findings</h2>",
+        *_list(run(conninfo, "report", ACCEPTED)[0] if has_accepted == "True" else Table([], [])),
+        "<h2>Attempts</h2>",
+        *_groups(attempts),
+    ]
+    PAGE.write_text("".join(_page(body)), encoding="utf-8")
     return Report(f"{PAGE.resolve()}: {'sound' if sound else 'NOT sound'}", sound)
 
 
-def _page(sections: dict[str, Table]) -> Iterator[str]:
+def _page(body: list[str]) -> Iterator[str]:
     yield '<!doctype html><html lang="en"><meta charset="utf-8"><title>Audit of row security</title>'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<style>{STYLE}</style><h1>Audit of row security</h1>"
-    for title, table in sections.items():
-        yield f"<h2>{escape(title)}</h2>"
-        yield from _table(table) if table.rows else ["<p>Nothing.</p>"]
+    yield from body
 
 
-def _table(table: Table) -> Iterator[str]:
-    yield f"<table><tr>{''.join(f'<th>{escape(name)}' for name in table.names)}"
+def _verdict(holes: list[str], counted: str, *, sound: bool) -> Iterator[str]:
+    yield f'<section class="verdict {"ok" if sound else "broken"}"><p><strong>'
+    yield f"{'Sound' if sound else 'Not sound'}</strong></p>{escape(counted)}"
+    yield f"<ul>{''.join(f'<li>{escape(hole)}' for hole in holes)}</ul></section>"
+
+
+def _facts(conninfo: str, *, is_ours: bool) -> Iterator[str]:
+    [facts] = run(conninfo, "report", FACTS)
+    named = conninfo_to_dict(conninfo)
+    shown = {
+        "host": str(named.get("host") or named.get("hostaddr") or os.environ.get("PGHOST") or "local socket"),
+        **dict(zip(facts.names, facts.rows[0], strict=True)),
+        "asked by": _user(),
+        "migration": run(conninfo, "report", MIGRATION)[0].rows[0][0] if is_ours else "none of this project",
+        "release": __version__,
+        "commit": _commit(),
+    }
+    yield f"<dl>{''.join(f'<dt>{name}<dd>{escape(value)}' for name, value in shown.items())}</dl>"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return "unknown"
+
+
+def _commit() -> str:
+    try:
+        done = subprocess.run(COMMIT, cwd=SQL, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+def _matrix(policies: Table) -> Iterator[str]:
+    """Lay out a row for each table, a column for each role, and in it a mark for each command."""
+    marks: dict[tuple[str, str], dict[str, str]] = {}
+    for table, command, role, *_, remark in policies.rows:
+        kind = "every" if "every row" in remark or "not apply" in remark else "idle" if remark else "held"
+        marks.setdefault((table, role), {})[command] = kind
+    roles = sorted({role for _, role in marks})
+    yield f"<table><thead><tr><th>table{''.join(f'<th>{escape(role)}' for role in roles)}</thead><tbody>"
+    for table in dict.fromkeys(table for table, _ in marks):
+        yield f"<tr><th>{escape(table)}"
+        for role in roles:
+            cell = marks.get((table, role), {}).items()
+            lines = (f'<span class="{kind}">{MARKS[kind]} {escape(command)}</span>' for command, kind in cell)
+            yield f'<td class="marks">{"<br>".join(lines)}'
+    yield "</tbody></table>"
+
+
+def _groups(attempts: Table) -> Iterator[str]:
+    groups: dict[str, list[list[str]]] = {"BROKEN": [], "not tried": []}
+    for row in attempts.rows:
+        must, result = row[1], row[-1]
+        groups.setdefault(f"must {must}" if result == "ok" else result, []).append(row)
+    for name, rows in groups.items():
+        if rows:
+            yield f"<details open><summary>{escape(name)} ({len(rows)})</summary>"
+            yield from _list(Table(attempts.names, rows))
+            yield "</details>"
+
+
+def _list(table: Table) -> Iterator[str]:
+    if not table.rows:
+        yield "<p>None."
+        return
+    names = "".join(f"<th>{escape(name)}" for name in table.names)
+    yield f'<div class="wide list"><table><thead><tr>{names}</thead><tbody>'
     for row in table.rows:
-        kind = next((cell for cell in (row[0], row[-1]) if cell in {"hole", "warning", "BROKEN"}), "")
-        yield f'<tr class="{kind}">{"".join(f"<td>{escape(cell)}" for cell in row)}'
-    yield "</table>"
+        kind = next(
+            (cell for cell in (row[0], row[-1]) if cell in {"hole", "warning", "BROKEN", "not tried"}), ""
+        )
+        cells = (
+            f'<td data-name="{escape(n)}">{escape(cell)}' for n, cell in zip(table.names, row, strict=True)
+        )
+        yield f'<tr class="{kind}">{"".join(cells)}'
+    yield "</tbody></table></div>"

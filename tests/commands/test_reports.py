@@ -1,6 +1,7 @@
 """make audit, make prove and make policies: what a DBA reads, and what a deploy can gate on."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,11 @@ from conftest import Server
 from embedded.programs import find_programs
 from support.holes import planted
 
+from app import __version__
 from app.api import statements
 from app.commands import database as commands
 from app.commands import page, reports
+from app.postgres import safety
 from app.postgres.safety import SQL
 
 FINDING = """
@@ -219,7 +222,14 @@ def test_the_page_for_an_auditor_shows_what_was_found_accepted_and_tried(
     assert run(page.report, DATABASE_URL=server.conninfo(clone)) == 1
     assert "NOT sound" in capsys.readouterr().out
     html = page.PAGE.read_text()
-    assert "everyone on app.tasks" in html
+    verdict, _, rest = html.partition("</section>")
+    assert 'class="verdict broken"' in verdict
+    assert "policy: everyone on app.tasks: this permissive policy lets" in verdict
+    assert "<td>hole" not in verdict
+    assert '<td data-name="page">sql/checks.md#policy' in rest
+    assert "<summary>BROKEN (" in rest
+    assert rest.index("<summary>BROKEN (") < rest.index("<summary>must find nothing (")
+    assert "everyone on app.tasks" in rest
     assert "drop policy if exists everyone on app.tasks;" in html
     assert "gone" in html
     assert "Users see their own tasks only." in html
@@ -233,3 +243,24 @@ def test_the_page_of_a_sound_database_says_so(
 ) -> None:
     assert run(page.report, DATABASE_URL=server.conninfo(database)) == 0
     assert capsys.readouterr().out.endswith(": sound\n")
+    html = page.PAGE.read_text()
+    assert 'class="verdict ok"' in html
+    assert "BROKEN (" not in html
+    facts = dict(re.findall(r"<dt>([^<]+)<dd>([^<]+)", html))
+    assert facts["host"] == server.host
+    assert facts["server"].startswith(f"PostgreSQL {server.version}")
+    assert (facts["database"], facts["role"], facts["release"]) == (database, "postgres", __version__)
+    assert facts["migration"] == str(safety.SCHEMA_VERSION)
+    assert facts.keys() >= {"commit", "asked by", "at"}
+    row = re.search(r"<tr><th>app.users(.*?)(?:<tr>|</tbody>)", html)
+    assert row
+    marks = re.findall(r"<td[^>]*>(.*?)(?=<td|$)", row[1])
+    assert [re.sub("<[^>]+>", " ", mark).split() for mark in marks] == [
+        ["&#10003;", "select", "&#10003;", "delete"],
+        ["every", "row:", "as", "owner"],
+        ["&#10003;", "select", "&#10003;", "insert", "&#10003;", "update"],
+    ]
+
+
+def test_names_on_the_page_are_never_broken_in_the_middle() -> None:
+    assert not re.search(r"anywhere|break-word|break-all|hyphens", page.STYLE)
