@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier
 from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
@@ -38,6 +39,17 @@ where l.locktype = 'advisory' and l.granted and a.datname = current_database()
 # this setting has no effect. The other one is for the backslashes in the migrations' regular expressions.
 SETTINGS = "set citus.multi_shard_modify_mode = 'sequential'; set standard_conforming_strings = on"
 
+# The schemas with tables of yoyo's: those of another program have the same names.
+RECORDS = """
+select n.nspname
+from pg_class as c
+join pg_namespace as n on n.oid = c.relnamespace
+where c.relname = '_yoyo_migration'
+  and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
+"""
+# In schema app they would keep its rollback from dropping it.
+FIRST_OF_PATH = "select coalesce(nullif(current_schema(), 'app'), 'public')"
+
 POOLER = (
     "MIGRATION_DATABASE_URL: leads to a connection pooler, which would keep the lock of this session; "
     "set it to the direct address of PostgreSQL (on Neon the one without -pooler)"
@@ -59,6 +71,8 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
             connection.close()
             raise SystemExit(POOLER)
         connection.execute(SETTINGS)
+        self.home = _home(connection)
+        connection.execute("select set_config('search_path', %s, false)", (self.home,))
         return connection
 
     def _connect(self, options: str | None = None) -> psycopg.Connection[Any]:
@@ -104,13 +118,25 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
                 # Names in a migration resolve to pg_catalog only. yoyo's tables are on the default path.
                 self.execute("set local search_path = pg_catalog")
                 migration.process_steps(self, direction)
-                self.execute("set local search_path = default")
+                self.execute("select set_config('search_path', :home, true)", {"home": self.home})
                 (self.mark_one if direction == "apply" else self.unmark_one)(migration, log=False)
                 self.log_migration(migration, direction)
         except psycopg.Error as error:
             raise SystemExit(
                 f"{migration.id}: {first_message(error)}. Nothing of this migration was kept."
             ) from None
+
+
+def _home(connection: psycopg.Connection[Any]) -> str:
+    """Return the schema, quoted, in which yoyo records these migrations, whatever the search_path is."""
+    names = [file.stem for file in DIRECTORY.iterdir()]
+    for (schema,) in connection.execute(RECORDS).fetchall():
+        table = Identifier(schema, "_yoyo_migration")
+        applied = SQL("select 1 from {} where migration_id = any (%s)").format(table)
+        if connection.execute(applied, (names,)).rowcount:
+            return Identifier(schema).as_string()
+    (schema,) = connection.execute(FIRST_OF_PATH).fetchone() or ("public",)
+    return Identifier(schema).as_string()
 
 
 def migrate(conninfo: str) -> None:

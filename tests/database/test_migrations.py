@@ -274,6 +274,31 @@ def test_up_down_up_ends_in_the_same_schema(server: Server, empty: str) -> None:
     assert len(set(stages)) == NEWEST
 
 
+@pytest.mark.parametrize("path", ["app, public", "app", "''", '"$user"', "another"])
+def test_what_is_applied_is_known_whatever_the_search_path_is_by_then(
+    server: Server, empty: str, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrations.migrate(server.conninfo(empty))
+    with server.connect(empty) as superuser:
+        superuser.execute("create schema another; create table another._yoyo_migration (migration_id text)")
+        superuser.execute(f"alter database {empty} set search_path = {path}".encode())
+    capsys.readouterr()
+    migrations.migrate(server.conninfo(empty))
+    assert capsys.readouterr().out == "nothing to apply: the database is up to date\n"
+    roll_back_all(server.conninfo(empty))
+
+
+@pytest.mark.parametrize("path", ["app, public", "''", "app"])
+def test_what_is_applied_first_is_recorded_outside_the_schema_that_a_rollback_drops(
+    server: Server, empty: str, path: str
+) -> None:
+    with server.connect("postgres") as superuser:
+        superuser.execute(f"alter database {empty} set search_path = {path}".encode())
+    for _ in range(2):
+        migrations.migrate(server.conninfo(empty))
+        roll_back_all(server.conninfo(empty))
+
+
 def test_applying_twice_does_nothing(server: Server, empty: str, capsys: pytest.CaptureFixture[str]) -> None:
     migrations.migrate(server.conninfo(empty))
     before = dump(server, empty)
