@@ -41,7 +41,7 @@ UNFIT = "The database is not in the state that this service needs"
 # The detail of a 503 by SQLSTATE or class (PostgreSQL, appendix A). Any other SQLSTATE is a defect and a 500.
 REFUSALS = {
     # closed port, no login, no such database; also the detail for NoConnection with any SQLSTATE
-    UNREACHABLE: ("08001", "28", "3D", "55000"),
+    UNREACHABLE: ("08001", "08004", "28", "3D", "55000"),
     LOST: ("08",),
     READ_ONLY: ("25006",),
     EXHAUSTED: ("53", "53100", "53200", "53300"),

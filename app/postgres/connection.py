@@ -39,8 +39,8 @@ StalePreparedStatement = (FeatureNotSupported, InvalidSqlStatementName)
 
 
 # SQLSTATEs of failed attempts to connect, by message, since libpq does not return the SQLSTATE. The messages
-# are those of PostgreSQL (postmaster.c, auth.c, postinit.c), libpq and PgBouncer. If the server's messages
-# are not in English (lc_messages), the SQLSTATE is UNREACHABLE. The log has the message in any case.
+# are those of PostgreSQL (postmaster.c, auth.c, postinit.c), libpq and PgBouncer. Any other message
+# of a server, also one that is not in English (lc_messages), is REFUSED. The log has the message in any case.
 REFUSALS = {
     "28P01": re.compile("password authentication failed|no password supplied|SASL authentication failed"),
     "28000": re.compile('pg_hba.conf|authentication failed|role ".*" does not exist|not permitted to log in'),
@@ -51,6 +51,7 @@ REFUSALS = {
     "3D000": re.compile('database ".*" does not exist|no such database'),
     "42501": re.compile("permission denied for database"),
 }
+REFUSED = "08004"  # any other reason that a server or a pooler gives
 UNREACHABLE = "08001"  # any other reason, such as a closed port, an unknown host name or a TLS error
 
 
@@ -73,8 +74,10 @@ class NoConnection(OperationalError):
 
 def state_of_refusal(error: Error) -> str:
     """Return the SQLSTATE of a failed attempt to connect."""
-    found = (state for state, message in REFUSALS.items() if message.search(str(error)))
-    return error.sqlstate or next(found, UNREACHABLE)
+    said = str(error)
+    found = (state for state, message in REFUSALS.items() if message.search(said))
+    # The severity shows that a server or a pooler has responded. It is FATAL in most languages.
+    return error.sqlstate or next(found, REFUSED if "FATAL:" in said else UNREACHABLE)
 
 
 class Connection(AsyncConnection[Any]):

@@ -10,6 +10,7 @@ in a second. During such an outage requests are refused immediately.
 
 import asyncio
 import logging
+import re
 from collections import Counter
 from collections.abc import Coroutine
 from time import monotonic
@@ -20,7 +21,7 @@ from psycopg import Error
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from app.postgres.connection import UNREACHABLE, Connection, NoConnection, state_of_refusal
+from app.postgres.connection import REFUSED, UNREACHABLE, Connection, NoConnection, state_of_refusal
 from app.postgres.fair_queue import FairQueue
 
 KEPT = 1  # seconds for which a connection is passed from request to request without psycopg's pool
@@ -28,8 +29,10 @@ RENEWAL_PAUSE = 1  # seconds between two replacements of all connections, each o
 
 # What to do if no connection can be made, by SQLSTATE, for the log.
 REMEDIES = {
-    "28P01": "set it to the current password of tasks_api and restart; open connections are not affected",
-    "28000": "let tasks_api log in: pg_hba.conf, alter role tasks_api login",
+    REFUSED: "the server or its pooler responds and gives this reason",
+    "28P01": "set it to the current password of tasks_api and restart, or extend the role's valid until; open "
+    "connections are not affected",
+    "28000": "let tasks_api log in: pg_hba.conf, sslmode=require if that wants TLS, alter role tasks_api login",
     "53300": "lower POOL_SIZE or WEB_CONCURRENCY, or raise max_connections or the role's or database's limit",
     "25006": "the server is a standby: promote it, or name the primary",
     "3D000": "create the database or name another one",
@@ -37,6 +40,9 @@ REMEDIES = {
     "42501": "grant connect on database … to tasks_api",
 }
 REMEDY = "start the server, or let the address lead to one"
+# Words in the messages of libpq and OpenSSL if TLS fails.
+TLS = re.compile(r"\b(SSL|certificate|sslmode)\b")
+TLS_REMEDY = "correct sslmode and sslrootcert, or give the server a certificate that they accept"
 
 log = logging.getLogger("uvicorn.error")
 
@@ -116,7 +122,8 @@ class Pool(AsyncConnectionPool[Connection]):
         self.failures[state] += 1
         if state != self.failure:
             reason = " ".join(str(made).split())
-            remedy = REMEDIES.get(state, REMEDY)
+            away = TLS_REMEDY if TLS.search(reason) else REMEDY
+            remedy = REMEDIES.get(state, away)
             log.error("DATABASE_URL: no connection can be made, SQLSTATE %s: %s; %s", state, reason, remedy)
         self.failure = state
         if not self._has_connection():

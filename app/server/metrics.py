@@ -24,7 +24,7 @@ from app.api.errors import DEFECT, METHODS, POOL_REFUSED, SQLSTATES
 from app.api.routing import Route
 from app.api.state import Exchange
 from app.identity import REASONS
-from app.postgres.connection import REFUSALS, UNREACHABLE
+from app.postgres.connection import REFUSALS, REFUSED, UNREACHABLE
 from app.postgres.pool import Pool
 from app.server.log_writer import LogWriter
 from app.server.metrics_folder import FolderCollector, usable_folder
@@ -92,7 +92,7 @@ class Metrics:
             self.errors.labels(state.ljust(5, "0"))
         for reason in REASONS:
             self.tokens.labels(reason)
-        for state in (*REFUSALS, UNREACHABLE):
+        for state in (*REFUSALS, REFUSED, UNREACHABLE):
             self.errors.labels(state)
             self.connects.labels(state)
 

@@ -176,6 +176,11 @@ REFUSES = {
     "55000": ("alter database {} allow_connections false", "alter database {} allow_connections true"),
     "28000": ("alter role tasks_api nologin", "alter role tasks_api login"),
     "42501": ("revoke connect on database {} from public", "grant connect on database {} to public"),
+    # A reason of the server's that none of these is, in which it says that it is there.
+    "08004": (
+        "alter role tasks_api in database {} set local_preload_libraries = 'missing'",
+        "alter role tasks_api in database {} reset local_preload_libraries",
+    ),
 }
 
 
