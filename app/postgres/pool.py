@@ -30,9 +30,9 @@ RENEWAL_PAUSE = 1  # seconds between two replacements of all connections, each o
 # What to do if no connection can be made, by SQLSTATE, for the log.
 REMEDIES = {
     REFUSED: "the server or its pooler responds and gives this reason",
-    "28P01": "set it to the current password of tasks_api and restart, or extend the role's valid until; open "
-    "connections are not affected",
-    "28000": "let tasks_api log in: pg_hba.conf, sslmode=require if that wants TLS, alter role tasks_api login",
+    "28P01": "set it to the current password of tasks_api and restart, or extend the role's valid until; "
+    "open connections are not affected",
+    "28000": "let tasks_api log in: pg_hba.conf, sslmode=require if needed, alter role tasks_api login",
     "53300": "lower POOL_SIZE or WEB_CONCURRENCY, or raise max_connections or the role's or database's limit",
     "25006": "the server is a standby: promote it, or name the primary",
     "3D000": "create the database or name another one",

@@ -47,8 +47,11 @@ select app.schema_version(), current_user, app.current_user_id(), (
   select coalesce(current_setting('citus.propagate_set_commands', true), 'unknown')
   from pg_extension
   where extname = 'citus'
-), to_regprocedure('app.act_as(text)') is not null
+), to_regprocedure('app.act_as(text)') is not null, (
+  select rolsuper or rolbypassrls from pg_roles where rolname = current_user
+)
 """
+WHO = "select session_user"
 
 # The privileges that the functions in the API's statements need; explaining a statement does not check these.
 WITHHELD = """
@@ -86,9 +89,17 @@ NOT_UTF_8 = (errors.CharacterNotInRepertoire, errors.UntranslatableCharacter, er
 
 async def check(database: Database) -> None:
     """Raise Unready unless all migrations are applied and row security is active for this connection."""
+    wrong: list[Row] = []
     try:
-        (row,) = await database.probe([CHECK], PROBE)
         wrong = await database.probe([session.WRONG], PROBE)
+        (row,) = await database.probe([CHECK], PROBE)
+    except errors.InsufficientPrivilege as error:
+        ((login,),) = await database.probe([WHO], PROBE)
+        _check_role(database, wrong, login)
+        said = error.diag.message_primary
+        raise Unready(
+            f"The database grants tasks_api too little: {said}: run make migrate, then make audit"
+        ) from None
     except (errors.InvalidSchemaName, errors.UndefinedFunction):
         then = ", then sql/citus.sql" if database.spread else ""
         raise Unready(f"The database lacks a function of schema app: run make migrate{then}") from None
@@ -96,9 +107,8 @@ async def check(database: Database) -> None:
         raise Unready(
             "The database, or a pooler in front of it, does not support UTF-8: see `show server_encoding`"
         ) from None
-    version, role, user, exposed, standby, path, passed_on, spread = row
-    if role != "tasks_api":
-        raise Unready(f"The role is {role}, not tasks_api: name tasks_api in DATABASE_URL")
+    version, role, user, exposed, standby, path, passed_on, spread, bypasses = row
+    _check_role(database, wrong, role)
     if version < SCHEMA_VERSION:
         raise Unready(f"The database is at migration {version}, not at {SCHEMA_VERSION}: run make migrate")
     _check_session(database, wrong, path, standby=standby)
@@ -107,8 +117,20 @@ async def check(database: Database) -> None:
             "app.user_id does not reach the statement: the pooler splits the transaction of a pipeline"
         )
     if exposed:
-        raise Unready(f"Row security is not active for tasks_api on {exposed}: enable and force it")
+        remedy = "alter table … enable row level security, force row level security"
+        if bypasses:
+            remedy = "the role is a superuser or has BYPASSRLS; run make migrate"
+        raise Unready(f"Row security is not active for tasks_api on {exposed}: {remedy}")
     check_spread(database, passed_on, spread=spread)
+
+
+def _check_role(database: Database, wrong: list[Row], role: str) -> None:
+    """Raise Unready unless the role is tasks_api; a setting may have made another one of it."""
+    if switched := [row for row in wrong if row[0] == "role"]:
+        database.pool.renew()
+        raise Unready(f"A setting of tasks_api is not as the code needs it. {session.describe(switched)}")
+    if role != "tasks_api":
+        raise Unready(f"The role is {role}, not tasks_api: name tasks_api in DATABASE_URL")
 
 
 def _check_session(database: Database, wrong: list[Row], path: str, *, standby: bool) -> None:

@@ -7,7 +7,6 @@ style in the start-up packet, and PgBouncer tracks these. A migration sets the o
 """
 
 import os
-from operator import itemgetter
 
 from app.postgres.connection import Row
 
@@ -19,11 +18,21 @@ START_UP = {"PGTZ": "UTC", "PGDATESTYLE": "ISO, MDY"}
 # Non-ASCII characters, one of them beyond 16 bits: another encoding than UTF-8 would change them.
 PROBE_USER = "j\u00f6rg \U0001f600"
 
+# The time limits that requests cannot keep if one is below a second.
+LIMITS = "statement_timeout lock_timeout idle_in_transaction_session_timeout transaction_timeout"
+
 # The settings that are wrong in this session (here is true), and those in the catalog that would be wrong in
 # a new session: the pool's sessions may be older than them. Settings that the client sends are not looked up
 # in the catalog.
+#
+# pg_settings lists neither role nor app.user_id, and the probe sets the latter and statement_timeout itself.
+# Null sets it to what the session started with; reset_val is that too, of time limits in milliseconds.
 WRONG = """
-select s.name, s.setting as value, s.source, true as here
+select s.name, s.setting as value,
+  case when s.source = 'session' and exists (
+    select from pg_catalog.pg_event_trigger where evtevent = 'login' and evtenabled <> 'D'
+  ) then 'login trigger' else s.source end as source,
+  true as here
 from (
   values
     ('client_encoding', %(user_id)s::text = 'j' || pg_catalog.chr(246) || 'rg ' || pg_catalog.chr(128512)),
@@ -41,6 +50,19 @@ from (
 ) as relied_on (name, is_so)
 join pg_catalog.pg_settings as s on s.name = relied_on.name
 where not relied_on.is_so
+union
+select 'app.user_id', value, 'start', false
+from (select pg_catalog.set_config('app.user_id', null, true)) as start (value)
+where value <> ''
+union
+select name, reset_val || 'ms', 'start', false
+from pg_catalog.pg_settings
+where case
+  when name = any (pg_catalog.string_to_array('LIMITS', ' ')) then reset_val::bigint between 1 and 999
+end
+union
+select 'role', current_user, 'start', false
+where current_user <> session_user
 union
 select name, value, source, false
 from (
@@ -68,23 +90,42 @@ where not case name
   when 'standard_conforming_strings' then value::boolean
   when 'role' then value = 'none'
   when 'app.user_id' then value = ''
-  else true
+  else name <> all (pg_catalog.string_to_array('LIMITS', ' ')) or value !~ '^ *0*[1-9][0-9]{0,2} *(ms)? *$'
 end
-"""
+""".replace("LIMITS", LIMITS)
 
 # By pg_settings.source: where the setting was made, and what to run.
 MIGRATE = "run make migrate"
 SOURCES = {
     "client": ("by the client", "take it out of PGOPTIONS and of the options in DATABASE_URL"),
-    "session": ("within the session", "have the pooler reconnect: another client left it behind"),
+    "session": (
+        "within the session",
+        "have the pooler reconnect: another client left it behind, or PgBouncer's connect_query sets it",
+    ),
+    "login trigger": (
+        "within the session, probably by a login event trigger",
+        "change that trigger, which \\dy in psql lists",
+    ),
+    "start": (
+        "at the start of the session",
+        "take it out of PGOPTIONS, of the options in DATABASE_URL and of the server's configuration",
+    ),
     "database user": ("for the role in this database", MIGRATE),
     "user": ("for the role", MIGRATE),
-    "database": ("for the database", "alter database NAME reset {}"),
-    "global": ("for all roles", "alter role all reset {}"),
-    "configuration file": ("in a configuration file", "alter system reset {}, then reload the configuration"),
+    "database": ("for the database", "{first}alter database NAME reset {name}"),
+    "global": ("for all roles", "{first}alter role all reset {name}"),
+    "configuration file": (
+        "in a configuration file",
+        "alter system reset {name}, then reload the configuration",
+    ),
     "command line": ("on the server's command line", "start the server without it"),
     "environment variable": ("in the server's environment", "start the server without it"),
     "default": ("by default", MIGRATE),
+}
+# Settings that would refuse their own reset, also in the session of a superuser.
+FIRST = {
+    "default_transaction_read_only": "set default_transaction_read_only = off; ",
+    "role": "set role none; ",
 }
 ON_THE_ROLE = {
     "client_encoding",
@@ -103,7 +144,8 @@ def set_environment() -> None:
 
 def describe(wrong: list[Row]) -> str:
     """Return, for each wrong setting, its value, where it was set, and what to run."""
-    settings = {name: (value, source) for name, value, source, _ in sorted(wrong, key=itemgetter(3))}
+    ranked = sorted(wrong, key=lambda row: (row[3], row[2] != "start"))  # the last one of a name counts
+    settings = {name: (value, source) for name, value, source, _ in ranked}
     return ". ".join(_describe(name, *setting) for name, setting in sorted(settings.items()))
 
 
@@ -113,8 +155,10 @@ def _describe(name: str, value: str, source: str) -> str:
             f"The encoding of the database is {value}: create one with encoding 'UTF8', and restore into it"
         )
     place, remedy = SOURCES.get(source, (f"by {source}", MIGRATE))
-    if name in ON_THE_ROLE and source not in ("client", "session"):  # the role's setting overrides those
+    # The role's own setting overrides those of the database and the server.
+    if name in ON_THE_ROLE and source not in ("client", "session", "login trigger"):
         remedy = MIGRATE
     if remedy == MIGRATE:
         remedy += ", then have poolers reconnect"
-    return f"{name} is {value or 'empty'}, set {place}: {remedy.format(name)}"
+    remedy = remedy.format(name=name, first=FIRST.get(name, ""))
+    return f"{name} is {value or 'empty'}, set {place}: {remedy}"

@@ -48,7 +48,7 @@ def test_a_session_that_starts_with_an_identity_is_refused(
 ) -> None:
     conninfo = server.conninfo(clone, "tasks_api") + " options='-c app.user_id=alice'"
     settled(DATABASE_URL=conninfo)
-    assert "is set in every new session" in refusal()
+    assert "app.user_id is alice, set at the start of the session" in refusal()
 
 
 @pytest.mark.usefixtures("settled")

@@ -14,6 +14,8 @@ from psycopg.conninfo import make_conninfo
 from support.faults import PGBOUNCER, Cluster, cluster, eventually, pgbouncer
 from support.starts import refusal, start
 
+from app.commands import migrations
+
 JOERG, IN_LATIN1 = "jörg", "jörg".encode().decode("latin1")
 KARACHI = "Asia/Karachi"
 Configure = Callable[..., None]
@@ -167,6 +169,131 @@ def test_a_setting_that_cannot_be_asked_for_is_refused_and_named(
     refused = refusal()
     for words in said:
         assert words in refused
+
+
+# Set for the database or for all roles, these refuse some commands in the sessions of a superuser too.
+REMEDIED = {
+    "read-only database": "alter database {} set default_transaction_read_only = on",
+    "read-only for all roles": "alter role all set default_transaction_read_only = on",
+    "replica database": "alter database {} set session_replication_role = replica",
+    "a user for the database": "alter database {} set app.user_id = 'bob'",
+    "another role for the database": "alter database {} set role = 'pg_read_all_data'",
+}
+
+
+@pytest.mark.parametrize("unsound", REMEDIED)
+def test_the_sql_of_a_refusal_runs_in_the_same_database_and_suffices(
+    server: Server, broken: str, unsound: str, configure: Configure
+) -> None:
+    right = make_conninfo(
+        server.conninfo(broken), options="-c default_transaction_read_only=off -c role=none"
+    )
+    configure(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+    with server.connect("postgres") as superuser:
+        superuser.execute("grant pg_read_all_data to tasks_api")
+        try:
+            superuser.execute(sql.SQL(REMEDIED[unsound]).format(sql.Identifier(broken)))
+            _, remedy = refusal().rsplit(": ", 1)
+            with server.connect(broken) as owner:
+                for statement in remedy.replace("NAME", broken).split("; "):
+                    owner.execute(statement.encode())
+        finally:
+            with psycopg.connect(right, autocommit=True) as owner:
+                owner.execute("alter role all reset all")
+                owner.execute("revoke pg_read_all_data from tasks_api")
+    start()
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (
+            "alter role tasks_api in database {} set role = 'pg_read_all_data'",
+            "for the role in this database",
+        ),
+        ("alter database {} set role = 'pg_read_all_data'", "for the database"),
+        (None, "at the start of the session: take it out of PGOPTIONS"),
+    ],
+)
+def test_a_start_as_another_role_names_the_setting(
+    server: Server, broken: str, place: str | None, said: str, configure: Configure
+) -> None:
+    with server.connect("postgres") as superuser:
+        superuser.execute("grant pg_read_all_data to tasks_api")
+        try:
+            if place:
+                superuser.execute(sql.SQL(place).format(sql.Identifier(broken)))
+            else:
+                configure(PGOPTIONS="-c role=pg_read_all_data")
+            configure(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+            refused = refusal()
+        finally:
+            superuser.execute("revoke pg_read_all_data from tasks_api")
+            superuser.execute(sql.SQL("alter database {} reset all").format(sql.Identifier(broken)))
+    assert f"role is pg_read_all_data, set {said}" in refused
+
+
+@pytest.mark.parametrize("name", ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"])
+def test_a_time_limit_that_no_request_keeps_is_refused_and_named(
+    server: Server, broken: str, name: str, configure: Configure
+) -> None:
+    configure(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+    configure(PGOPTIONS=f"-c {name}=900")
+    assert f"{name} is 900ms, set at the start of the session: take it out of PGOPTIONS" in refusal()
+    with server.connect("postgres") as superuser:
+        role = sql.SQL("alter role tasks_api in database {} set ").format(sql.Identifier(broken))
+        superuser.execute(role + sql.SQL(name + " = '900ms'"))
+    assert f"{name} is 900ms" in refusal()
+    configure(PGOPTIONS="")
+    assert f"{name} is 900ms, set for the role in this database: run make migrate" in refusal()
+
+
+def test_a_user_set_at_the_start_of_all_sessions_makes_a_process_unready(
+    server: Server, clone: str, configure: Configure
+) -> None:
+    configure(DATABASE_URL=server.conninfo(clone, "tasks_api"), PGOPTIONS="-c app.user_id=bob")
+    configure(JWT_SECRET=secrets.token_hex(32))
+    assert "app.user_id is bob, set at the start of the session" in refusal()
+
+
+@on_18
+def test_a_login_event_trigger_is_named(server: Server, clone: str, configure: Configure) -> None:
+    with server.connect(clone) as superuser:
+        superuser.execute("""
+            create function public.at_login() returns event_trigger language plpgsql as
+            $$ begin perform set_config('search_path', 'public', false); end $$;
+            create event trigger at_login on login execute function public.at_login()
+        """)
+    configure(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+    refused = refusal()
+    assert "search_path is public, set within the session, probably by a login event trigger" in refused
+
+
+@pytest.mark.parametrize("attribute", ["superuser", "bypassrls"])
+def test_a_role_that_bypasses_row_security_is_refused_and_put_right_by_make_migrate(
+    server: Server, clone: str, configure: Configure, attribute: str
+) -> None:
+    configure(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+    with server.connect("postgres") as superuser:
+        superuser.execute(f"alter role tasks_api {attribute}".encode())
+        try:
+            assert "is a superuser or has BYPASSRLS; run make migrate" in refusal()
+            migrations.migrate(server.conninfo(clone))
+            start()
+        finally:
+            superuser.execute(f"alter role tasks_api no{attribute}".encode())
+
+
+@pytest.mark.parametrize("function", ["app.current_user_id()", "app.schema_version()"])
+def test_a_lost_grant_is_refused_and_put_right_by_make_migrate(
+    server: Server, clone: str, configure: Configure, function: str
+) -> None:
+    configure(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+    with server.connect(clone) as owner:
+        owner.execute(f"revoke execute on function {function} from tasks_api".encode())
+    assert "The database grants tasks_api too little: permission denied for function" in refusal()
+    migrations.migrate(server.conninfo(clone))
+    start()
 
 
 @pytest.mark.parametrize("setting", ["default_transaction_isolation=serializable", "row_security=off"])
