@@ -1036,9 +1036,8 @@ reached_policy as materialized (
     0 = any (p.polroles) or (select oids from apis) && p.polroles as is_for_api
   from policies p
   join verdict v on v.kind = 'policy' and v.oid = p.oid
-  join (values ('r', 'using'), ('a', 'with check'), ('w', 'using'), ('w', 'with check'), ('d', 'using')) as c (cmd, clause)
-    on c.clause = v.clause and p.polcmd in ('*', c.cmd)
-  where p.polroles && array(select oid from grantee)
+  cross join unnest(case v.clause when 'using' then '{r,w,d}' else '{a,w}' end::text[]) as c (cmd)
+  where p.polcmd in ('*', c.cmd) and p.polroles && array(select oid from grantee)
 ),
 
 -- 9. What runs: the closure over pg_depend from every relation and function that the API can reach ----------------
@@ -1283,34 +1282,33 @@ owner_of as materialized (
   select t.oid as table_oid, t.root, a.attnum, a.attname, a.attnotnull, a.atttypid, a.attcollation, k.oid is not null as is_known, o.is_named
   from touched t
   left join known k on k.oid = t.root
-  cross join asked
-  cross join lateral (
-    select w.attname, w.rank <= 2 or w.rank = 3 and asked.is_tasks as is_named
-    from (
-      select 1 as rank, u.attname from pg_attribute u where u.attrelid = t.root and u.attname = k.owner_column and not u.attisdropped
+  join (
+    select distinct on (w.root) w.root, w.attname, w.rank <= 2 or w.rank = 3 and asked.is_tasks as is_named
+    from asked
+    cross join lateral (
+      select k.oid as root, 1 as rank, u.attname from known k join pg_attribute u on u.attrelid = k.oid and u.attname = k.owner_column and not u.attisdropped
       union all
-      select 2, u.attname from pg_attribute u
-      where u.attrelid = t.root and u.attname in (select o.attname from owner_name o where o.relname = '') and not u.attisdropped
+      select u.attrelid, 2, u.attname from pg_attribute u
+      where u.attname in (select o.attname from owner_name o where o.relname = '') and not u.attisdropped
       union all
-      select case when asked.is_tasks then 3 else 5 end, u.attname
+      select f.conrelid, case when asked.is_tasks then 3 else 5 end, u.attname
       from pg_constraint f
       join user_table ku on ku.oid = f.confrelid
       join pg_attribute u on u.attrelid = f.conrelid and u.attnum = f.conkey[1]
-      where f.conrelid = t.root and f.contype = 'f' and cardinality(f.conkey) = 1
+      where f.contype = 'f' and cardinality(f.conkey) = 1
       union all
-      select 4, u.attname
+      select v.relid, 4, u.attname
       from verdict v join pg_attribute u on u.attrelid = v.relid and u.attnum = v.attnum
-      where v.kind = 'policy' and v.relid = t.root
+      where v.kind = 'policy'
       union all
-      select case when asked.is_tasks then 3 else 6 end, u.attname
+      select v.relid, case when asked.is_tasks then 3 else 6 end, u.attname
       from verdict v join pg_attrdef d on d.oid = v.oid join pg_attribute u on u.attrelid = d.adrelid and u.attnum = d.adnum
-      where v.kind = 'default' and v.word = '{me}' and v.relid = t.root
+      where v.kind = 'default' and v.word = '{me}'
       union all
-      select 7, u.attname from pg_attribute u where u.attrelid = t.root and u.attname in (select c.attname from user_column c) and not u.attisdropped and u.attnum > 0
+      select u.attrelid, 7, u.attname from pg_attribute u where u.attname in (select c.attname from user_column c) and not u.attisdropped and u.attnum > 0
     ) w
-    order by w.rank, w.attname
-    limit 1
-  ) o
+    order by w.root, w.rank, w.attname
+  ) o on o.root = t.root
   join pg_attribute a on a.attrelid = t.oid and a.attname = o.attname and not a.attisdropped
 ),
 
@@ -1330,8 +1328,8 @@ clause as materialized (
   ) s
   -- Rows of other tables that the caller may see count where the policies of those hold.
   cross join lateral (
-    select coalesce(bool_and(t.relrowsecurity and d.refobjid in (select oid from reached) and not exists (
-      select from reached_policy q where q.polrelid = d.refobjid and q.clause = 'using' and q.polpermissive and q.cmd = 'r'
+    select coalesce(bool_and(t.relrowsecurity and d.refobjid in (select oid from reached) and d.refobjid not in (
+      select q.polrelid from reached_policy q where q.clause = 'using' and q.polpermissive and q.cmd = 'r'
         and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{mix}', '{parent}', '{list has}', '{list ranked}'))), false) as is_guarded,
       -- the whole of a unique key is compared, or the one column in question
       coalesce(bool_or(p.text ~ ' in \( select ' or exists (
@@ -1354,8 +1352,17 @@ effective as materialized (
   from right_on u
   join pg_class c on c.oid = u.oid
   left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as m (privilege, cmd) on m.privilege = u.privilege
-  where m.cmd is not null and (not c.relrowsecurity or c.relkind not in ('r', 'p') or exists (
-    select from reached_policy p where p.polrelid = u.oid and p.cmd = m.cmd and p.polpermissive and p.word <> '{no}'))
+  where m.cmd is not null and (not c.relrowsecurity or c.relkind not in ('r', 'p') or (u.oid, m.cmd) in (
+    select polrelid, cmd from reached_policy where polpermissive and word <> '{no}'))
+),
+
+-- Columns in which users write.
+written_column as materialized (
+  select distinct a.attname
+  from asked
+  join pg_attribute a on a.attnum > 0 and a.atttypid = 'text'::regtype
+  where case when asked.is_tasks then a.attrelid in (select oid from known)
+    else a.attrelid in (select table_oid from owner_of) and a.attname not in ('id', 'name', 'title', 'description', 'code', 'label', 'slug', 'type', 'status', 'key', 'value', 'content', 'url', 'image', 'currency', 'metadata', 'color', 'icon') end
 ),
 
 -- Tables that hold nobody's rows: the API may only read them, they name no owner, belong to no row that does, and look
@@ -1363,7 +1370,6 @@ effective as materialized (
 lookup as materialized (
   select r.oid
   from reached r
-  cross join asked
   where r.relkind in ('r', 'p') and not r.is_known
     and r.oid not in (select oid from effective where privilege <> 'SELECT')
     and r.oid not in (select table_oid from owner_of)
@@ -1377,12 +1383,8 @@ lookup as materialized (
       select from pg_constraint f
       where f.conrelid = r.oid and f.contype = 'f' and f.confrelid in (select table_oid from owner_of)
     )
-    and not exists (
-      select from pg_attribute a
-      join pg_attribute b on b.attname = a.attname and b.atttypid = a.atttypid
-      where a.attrelid = r.oid and a.attnum > 0 and b.attnum > 0 and a.atttypid = 'text'::regtype
-        and case when asked.is_tasks then b.attrelid in (select oid from known)
-          else b.attrelid in (select table_oid from owner_of) and a.attname not in ('id', 'name', 'title', 'description', 'code', 'label', 'slug', 'type', 'status', 'key', 'value', 'content', 'url', 'image', 'currency', 'metadata', 'color', 'icon') end
+    and r.oid not in (
+      select a.attrelid from pg_attribute a where a.attnum > 0 and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w)
     )
 ),
 
@@ -1412,8 +1414,7 @@ personal as materialized (
         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and (
           a.attname in (select u.attname from user_column u)
           or a.attname ~* '(^|_)(user|owner|member|author|account|customer|tenant|profile|person|email|password|secret|token)(_?id|s)?$|_by$'
-          or asked.is_tasks and a.atttypid = 'text'::regtype
-            and exists (select from pg_attribute b where b.attrelid in (select oid from known) and b.attname = a.attname and b.atttypid = a.atttypid and b.attnum > 0))
+          or asked.is_tasks and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w))
       )
       or exists (select from pg_constraint f where f.conrelid = c.oid and f.contype = 'f' and f.confrelid in (select oid from user_table)))
 ),
@@ -1477,12 +1478,13 @@ reach_past as materialized (
   select b.within, b.name, b.is_mine, b.is_usable, b.oid,
     case when b.oid < 16384 or b.relkind in ('m', 'f') then false else coalesce(h.is_held, false) end as is_held, h.is_written, h.is_read_somewhere
   from borrowed b
-  left join lateral (
-    select bool_and(t.is_held) as is_held, bool_or(t.is_written) as is_written, true as is_read_somewhere
-    from touches t
-    where t.relid = b.oid and t.function in (select p.objid from piece p where p.within = b.within and p.classid = 'pg_proc'::regclass)
-    having count(*) > 0
-  ) h on true
+  left join (
+    select p.within, t.relid, bool_and(t.is_held) as is_held, bool_or(t.is_written) as is_written, true as is_read_somewhere
+    from piece p
+    join touches t on t.function = p.objid
+    where p.within <> 0 and p.classid = 'pg_proc'::regclass
+    group by p.within, t.relid
+  ) h on h.within = b.within and h.relid = b.oid
   where b.within <> 0 and b.is_past
     -- a name that no statement reads from is a column's or a variable's
     and (h.is_read_somewhere or b.relkind not in ('r', 'p') or not exists (select from code_named f where f.oid = b.within))
@@ -2107,7 +2109,7 @@ owner_column as materialized (
     )
   ) as w (is_wrong, is_live, wrong, remedy)
   where r.relkind in ('r', 'p') and w.is_wrong and not r.is_platform
-    and not exists (select from clause c where c.polrelid = r.oid and c.word = '{parent}')
+    and r.oid not in (select polrelid from clause where word = '{parent}')
 ),
 
 owner_default as materialized (
@@ -2181,6 +2183,18 @@ statistics as materialized (
     and coalesce((to_jsonb(a) ->> 'attstattarget')::integer, -1) <> 0 and a.atttypid in ('text'::regtype, 'varchar'::regtype))
 ),
 
+-- Columns of a row that a policy ties to the user's rows when it is inserted, beside the owner's.
+tied_column as materialized (
+  select distinct j.polrelid, j.word, a.attnum
+  from (
+    select polrelid, word, array(select m.part[1] from regexp_matches(text, '(?<![\w$])([\w$]+)(?![\w$(])', 'g') m (part)) as names
+    from clause
+    where is_held and cmd = 'a'
+  ) j
+  join pg_attribute a on a.attrelid = j.polrelid and a.attnum > 0
+  where array[lower(a.attname), 'q_' || lower(a.attname)] && j.names and j.word <> '{own ' || lower(a.attname) || '}'
+),
+
 -- Does an error on a duplicate tell of another's row?
 unique_key as materialized (
   select case when asked.is_strict then 'hole' else 'warning' end, format('%I on %I.%I', i.relname, n.nspname, c.relname),
@@ -2213,9 +2227,7 @@ unique_key as materialized (
     )
     -- Within one parent's rows it is within one user's.
     and not exists (
-      select from clause j
-      join pg_attribute a on a.attrelid = t.root and a.attnum = any (x.indkey::int2[])
-      where j.polrelid = t.root and j.is_held and j.cmd = 'a' and j.word in ('{parent}', '{member}') and j.text ~ ('(?<![\w$])(?:q_)?' || lower(a.attname) || '(?![\w$(])')
+      select from tied_column k where k.polrelid = t.root and k.attnum = any (x.indkey::int2[]) and k.word in ('{parent}', '{member}')
     )
     -- A key that cannot be guessed can't be probed: random, or (outside of the tasks) counted and not granted.
     and not exists (
@@ -2263,9 +2275,7 @@ foreign_key as materialized (
       and (g.subid = 0 or g.column_name in (select a.attname from pg_attribute a where a.attrelid = t.oid and a.attnum = any (f.conkey))))
     -- The policy refuses a parent of another user before the key is looked for.
     and not exists (
-      select from clause j
-      join pg_attribute a on a.attrelid = t.root and a.attnum = any (f.conkey)
-      where j.polrelid = t.root and j.is_held and j.cmd = 'a' and j.text ~ ('(?<![\w$])(?:q_)?' || lower(a.attname) || '(?![\w$(])') and (j.word <> '{own ' || lower(a.attname) || '}')
+      select from tied_column k where k.polrelid = t.root and k.attnum = any (f.conkey)
     )
 ),
 
@@ -2579,17 +2589,18 @@ way_to as materialized (
   from code c
   cross join apis
   left join pg_proc x on x.oid = c.oid and x.pronamespace in (select oid from usable)
-  left join lateral (
-    select format(' by %s on %s', (array_agg(h.what order by h.table_name, h.what))[1], (array_agg(h.table_name order by h.table_name, h.what))[1]) as place, (array_agg(h.table_name order by h.table_name, h.what))[1] as table_name,
+  left join (
+    select h.objid, format(' by %s on %s', (array_agg(h.what order by h.table_name, h.what))[1], (array_agg(h.table_name order by h.table_name, h.what))[1]) as place, (array_agg(h.table_name order by h.table_name, h.what))[1] as table_name,
       (array_agg(h.what order by h.table_name, h.what))[1] as what, (array_agg(h.unhook order by h.table_name, h.what))[1] as unhook, (array_agg(h.hook order by h.table_name, h.what))[1] as hook, count(*) - 1 as more
-    from hooked h where h.classid = 'pg_proc'::regclass and h.objid = c.oid
-    having count(*) > 0
-  ) h on true
-  left join lateral (
-    select string_agg(distinct format('the API reaches %s%s, which calls it', f.name, case when f.prosecdef then format(', a definer as %I', f.owner_name) else '' end), '; ') as callers
+    from hooked h where h.classid = 'pg_proc'::regclass
+    group by h.objid
+  ) h on h.objid = c.oid
+  left join (
+    select e.toid, string_agg(distinct format('the API reaches %s%s, which calls it', f.name, case when f.prosecdef then format(', a definer as %I', f.owner_name) else '' end), '; ') as callers
     from edge e join code f on e.classid = 'pg_proc'::regclass and f.oid = e.objid
-    where e.toclass = 'pg_proc'::regclass and e.toid = c.oid
-  ) v on true
+    where e.toclass = 'pg_proc'::regclass
+    group by e.toid
+  ) v on v.toid = c.oid
   group by c.oid, c.is_public, x.oid, v.callers, h.place, h.table_name, h.what, h.unhook, h.hook, h.more
 ),
 
