@@ -4,13 +4,17 @@ Each is kept for a reason that stands beside its use. When an upgrade removes su
 fault, a test here fails and says where to look. `make upgrades` runs them on the newest releases.
 """
 
+import ast
 import asyncio
 import os
+import re
 import subprocess
 import sys
-import warnings
+import tomllib
 from collections.abc import Iterable
-from importlib.metadata import version
+from importlib.metadata import metadata, packages_distributions, version
+from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +30,7 @@ import starlette.routing
 import uvicorn
 import uvicorn.config
 import yoyo.migrations
+from conftest import ROOT
 from fastapi import params
 from fastapi.routing import APIRoute
 from prometheus_client import values
@@ -197,16 +202,36 @@ def test_uvicorn_still_loses_the_body_behind_an_upgrade_that_it_refuses() -> Non
         )
 
 
-def test_uvicorn_still_calls_its_protocol_on_zttp_experimental() -> None:
-    pytest.importorskip("zttp", reason="zttp is not installed: uv pip install zttp", exc_type=ImportError)
-    with warnings.catch_warnings(record=True) as given:
-        warnings.simplefilter("always")
-        uvicorn.Config(app, http="zttp", log_config=None).load()
-    if not any("experimental" in str(warning.message) for warning in given):
+def test_zttp_is_still_in_the_state_that_its_maintainer_calls_not_ready_for_production() -> None:
+    if not find_spec("zttp"):
+        pytest.skip("zttp is not installed; make lock installs it")
+    if "Development Status :: 3 - Alpha" not in (metadata("zttp").get_all("Classifier") or ()):
         pytest.fail(
-            f"uvicorn {version('uvicorn')} no longer calls zttp experimental: "
+            f"zttp {version('zttp')} is no longer called alpha: "
             f'see "HTTP parsers" in app/server/README.md, and what then remains of {PROTOCOL}'
         )
+
+
+def imported(folder: str) -> set[str]:
+    """Return the packages that the files of a folder import by name."""
+    trees = (ast.walk(ast.parse(file.read_text())) for file in Path(ROOT, folder).rglob("*.py"))
+    nodes = list(chain.from_iterable(trees))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_what_the_application_imports_is_declared() -> None:
+    project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[\[>=]", each)[0] for each in project["dependencies"]}
+    declared |= {"psycopg-pool"}  # by psycopg[pool]
+    given = {name: set(found) for name, found in packages_distributions().items()}
+    missing = {
+        name
+        for name in imported("app") & given.keys()
+        if not declared & {found.lower().replace("_", "-") for found in given[name]}
+    }
+    assert missing == set()
 
 
 @pytest.mark.parametrize("name", ["on_body", "pipeline"])

@@ -1,0 +1,125 @@
+"""What each HTTP parser keeps of the promises about requests: the table in app/server/README.md."""
+
+import asyncio
+import json
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from conftest import ROOT
+from starlette.types import Receive, Scope, Send
+from support.sockets import turns
+from uvicorn.config import HTTP_PROTOCOLS
+from uvicorn.server import ServerState
+
+from app.api.edge import MAX_FIELDS, EdgeMiddleware
+from app.server.protocol import Protocol
+
+README = Path(ROOT, "app", "server", "README.md")
+OURS = "`protocol.py` (default)"
+STOCK = {"h11": "h11", "zttp, which uvicorn calls experimental": "zttp", "uvicorn's httptools": "httptools"}
+
+POST = b"POST /first HTTP/1.1\r\nHost: x\r\n"
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+CHUNKS = b"1\r\nx\r\n0\r\nAuthorization: Bearer trailer\r\n\r\n"
+INSIDE = b"DELETE /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+FIELDS = b"".join(b"X-%d: y\r\n" % number for number in range(MAX_FIELDS))
+REQUESTS = {
+    "`Host` is required, over 100 header fields are refused": (
+        b"GET /first HTTP/1.1\r\n\r\n",
+        b"GET /first HTTP/1.1\r\nHost: x\r\n" + FIELDS + b"\r\n",
+    ),
+    "a token in a trailer is not accepted": (
+        POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKS,
+    ),
+    "a body after an `Upgrade` is never read as a request": (
+        POST + UPGRADE + b"Content-Length: %d\r\n\r\n" % len(INSIDE) + INSIDE + LAST,
+    ),
+    "the query of a client that disconnects is cancelled": (LAST,),
+}
+
+
+def kind_of(parser: str) -> Any:
+    """Return the protocol class of a column of the table."""
+    if parser == OURS:
+        return Protocol
+    if STOCK[parser] == "zttp" and not find_spec("zttp"):
+        pytest.skip("zttp is not installed, so its column of the README is not tested: make lock installs it")
+    module, _, name = HTTP_PROTOCOLS[STOCK[parser]].partition(":")
+    return getattr(import_module(module), name)
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Respond with the path and header fields, as they are when the body has been read."""
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+    known = sorted(scope["state"].keys() - {"exchange"})
+    seen = [scope["path"], known, sorted({name.decode() for name, _ in scope["headers"]})]
+    body = json.dumps(seen).encode() + b"\n"
+    head: dict[str, Any] = {"status": 200, "headers": [(b"content-length", b"%d" % len(body))]}
+    await send({"type": "http.response.start", **head})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def responses(kind: Any, request: bytes) -> str:
+    """Send a request to the parser; return all that comes until it closes the connection."""
+    config = uvicorn.Config(
+        EdgeMiddleware(echo), lifespan="off", log_config=None, ws="none", timeout_keep_alive=1
+    )
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    async with await loop.create_server(lambda: kind(config, state, {}), "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        head, _, body = request.partition(b"\r\n\r\n")
+        writer.write(head + b"\r\n\r\n")
+        await turns()  # so that the parser gets the body apart, as a proxy may send it
+        writer.write(body)
+        async with asyncio.timeout(60):
+            data = await reader.read()
+        writer.close()
+    return data.decode("latin-1")
+
+
+def keeps(parser: str, promise: str) -> bool:
+    """Return whether the promise holds for each of its requests."""
+    kind = kind_of(parser)
+    for request in REQUESTS[promise]:
+        answered = asyncio.run(responses(kind, request))
+        if promise.startswith("`Host`"):
+            kept = answered[9:12] in ("400", "431")
+        elif promise.startswith("the query"):
+            kept = '["client"]' in answered
+        else:
+            kept = "/first" in answered and "/smuggled" not in answered and "authorization" not in answered
+        if not kept:
+            return False
+    return True
+
+
+def table() -> dict[str, dict[str, str]]:
+    """Return the cells of the table by promise and parser."""
+    text = README.read_text().partition("## HTTP parsers")[2]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.split("\n") if line[:1] == "|"
+    ]
+    parsers = rows[0][1:]
+    return {row[0]: dict(zip(parsers, row[1:], strict=True)) for row in rows if row[0] in REQUESTS}
+
+
+def test_the_table_has_a_column_for_each_parser_and_a_row_for_each_promise() -> None:
+    assert table().keys() == REQUESTS.keys()
+    assert all(cells.keys() == {OURS, *STOCK} for cells in table().values())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("promise", REQUESTS)
+@pytest.mark.parametrize("parser", [OURS, *STOCK])
+def test_a_parser_keeps_what_the_table_says(parser: str, promise: str) -> None:
+    assert keeps(parser, promise) is table()[promise][parser].startswith("yes")
