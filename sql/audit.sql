@@ -24,8 +24,9 @@
 -- The parts:  1 data   2 what is asked   3 roles   4 grants   5 names and settings   6 functions that name the user
 --   7 conditions   8 whose rows   9 what runs   10 rights of others   11 the checks   12 what is shown
 --
--- Names below are those of pg_catalog: the search_path of the session should say so, as above. Parts are materialized,
--- also those that are read once: merging them takes the planner longer than everything else.
+-- Names below are those of pg_catalog: the search_path of the session should say so, as above. The audit compares the
+-- text of policies, so quote_all_identifiers must be off, and standard_conforming_strings on, as they are by default.
+-- Parts are materialized, also those that are read once: merging them takes the planner longer than everything else.
 with recursive
 
 -- 1. Data: what PostgreSQL, platforms and this project's migrations bring -----------------------------------------

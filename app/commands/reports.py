@@ -113,6 +113,9 @@ def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[An
             conninfo, autocommit=True, client_encoding="utf8", application_name=f"tasks {name}"
         ) as connection:
             connection.execute("set search_path = pg_catalog, pg_temp")
+            # The database may have other values of these. audit.sql compares the text of policies, and its
+            # regular expressions have backslashes.
+            connection.execute("set quote_all_identifiers = off; set standard_conforming_strings = on")
             connection.execute("set jit = off")
             # With another value, audit.sql would raise an error instead of returning rows.
             connection.execute("set audit.fail_on = ''")

@@ -70,9 +70,11 @@ where not held
 """
 PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id=session.PROBE_USER, id=0)
 
-# The search_path is the one that audit.sql expects. The role's statement_timeout is too short for the audit.
+# The search_path and the quoting are those that audit.sql expects. The role's statement_timeout is too short
+# for the audit.
 FOR_AUDIT = (
-    b"set local search_path = pg_catalog, pg_temp; set local statement_timeout = '30s'; set local jit = off"
+    b"set local search_path = pg_catalog, pg_temp; set local quote_all_identifiers = off; "
+    b"set local statement_timeout = '30s'; set local jit = off"
 )
 AUDIT_TIMED_OUT = (
     "sql/audit.sql did not end within 30 seconds, so the database was not checked: "

@@ -87,6 +87,25 @@ def test_the_audit_finds_nothing_on_the_migrations(server: Server, database: str
     assert reports.audit(server.conninfo(database, user)) == ("0 holes, 0 warnings", True)
 
 
+def test_reports_do_not_depend_on_how_the_database_formats_sql_and_values(
+    server: Server, clone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    plain = [make(server.conninfo(clone)) for make in (reports.audit, reports.prove, reports.policies)]
+    with server.connect(clone) as owner:
+        for setting in (
+            "quote_all_identifiers = on",
+            "datestyle = 'SQL, DMY'",
+            "intervalstyle = 'sql_standard'",
+            "standard_conforming_strings = off",
+            "extra_float_digits = -15",
+        ):
+            owner.execute(f"alter database {clone} set {setting}".encode())
+    assert [
+        make(server.conninfo(clone)) for make in (reports.audit, reports.prove, reports.policies)
+    ] == plain
+
+
 def test_the_audit_fails_on_an_open_table(server: Server, clone: str) -> None:
     with server.connect(clone) as owner:
         owner.execute("alter table app.tasks disable row level security")

@@ -51,6 +51,16 @@ def test_a_session_that_starts_with_an_identity_is_refused(
     assert "app.user_id is alice, set at the start of the session" in refusal()
 
 
+def test_a_database_that_quotes_all_names_needs_no_warning(
+    server: Server, clone: str, settled: Configure, caplog: pytest.LogCaptureFixture
+) -> None:
+    with server.connect(clone) as superuser:
+        superuser.execute(f"alter database {clone} set quote_all_identifiers = on".encode())
+    settled()
+    start()
+    assert caplog.text == ""
+
+
 @pytest.mark.usefixtures("settled")
 def test_the_database_of_the_migrations_needs_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     start()
