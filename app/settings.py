@@ -598,13 +598,25 @@ def _read_file() -> str:
 
 
 def find_mistakes() -> list[str]:
-    """Return warnings about probable mistakes: settings that .env assigns twice, and misspelt names."""
-    times = Counter(name.upper() for name, _ in ASSIGNMENT.findall(_read_file()))
+    """Return warnings about probable mistakes in how values are written, and in names."""
+    lines = [(name.upper(), value.strip()) for name, value in ASSIGNMENT.findall(_read_file())]
+    times = Counter(name for name, _ in lines)
     twice = [
         f"{FILE}: {name} is set {times[name]} times; the last one counts" for name in NAMES if times[name] > 1
     ]
+    replaced = [
+        f"{FILE}: ${{…}} in {name} is replaced by a variable; to keep it, set it in the environment"
+        for name, value in lines
+        if name in NAMES and re.search(r"\$\{[^}]*\}", value)
+    ]
+    given = {name.upper(): value for name, value in [*lines, *os.environ.items()]}
+    quoted = [
+        f"{name} ends with a quote and does not begin with one; is it a part of the value?"
+        for name, value in given.items()
+        if name in NAMES and value[-1:] in QUOTES.values() and QUOTES.get(value[0]) != value[-1]
+    ]
     misspelt = [f"{wrong} is not a setting; is {name} meant?" for name, wrong in misspellings().items()]
-    return sorted(twice + misspelt)
+    return sorted(twice + replaced + quoted + misspelt)
 
 
 def misspellings() -> dict[str, str]:

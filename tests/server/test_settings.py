@@ -861,6 +861,16 @@ def test_what_stands_twice_or_is_misspelt_is_doubted(configure: Configure) -> No
     assert settings.find_mistakes() == [".env: PORT is set 2 times; the last one counts"]
 
 
+def test_a_value_that_is_read_otherwise_than_it_is_written_is_doubted(configure: Configure) -> None:
+    configure(JWT_SECRET_PREVIOUS=f"{SECRET}'", JWT_ISSUER="'https://a.example'")
+    Path(".env").write_text(f'DATABASE_URL=postgresql://u:a${{b}}c@h/t\nJWT_SECRET={SECRET}"\nOTHER=${{x}}\n')
+    assert settings.find_mistakes() == [
+        ".env: ${…} in DATABASE_URL is replaced by a variable; to keep it, set it in the environment",
+        "JWT_SECRET ends with a quote and does not begin with one; is it a part of the value?",
+        "JWT_SECRET_PREVIOUS ends with a quote and does not begin with one; is it a part of the value?",
+    ]
+
+
 def test_a_missing_setting_is_found_under_a_misspelt_name(configure: Configure) -> None:
     configure(**SOUND | {"JWT_SECRET": ""}, JWT_SECERT=SECRET)
     assert refused() == "JWT_SECRET: is missing; JWT_SECERT is set, which is not a setting"
