@@ -57,7 +57,11 @@ POOLER = (
 
 
 class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no types
-    """yoyo's backend for PostgreSQL, with any connection string of libpq."""
+    """yoyo's backend for PostgreSQL, with any connection string of libpq.
+
+    yoyo's manual has apply_migrations() and rollback_migrations(), which commit a migration and its record
+    apart. The steps used here instead are in tests/server/test_canaries.py, in case yoyo changes them.
+    """
 
     def __init__(self, conninfo: str) -> None:
         self.conninfo = conninfo

@@ -181,6 +181,7 @@ class Protocol(HttpToolsProtocol):
         self._stop_timer()
         self.transport.lost()
         self.peer.mark_gone()
+        self._unset_keepalive_if_required()  # uvicorn leaves it running after a reset, and keeps this object
         super().connection_lost(exc)
 
     def shutdown(self) -> None:

@@ -3,7 +3,7 @@
 It starts the workers, replaces workers that exit or hang, and stops all of them. If systemd, containers or
 Kubernetes run several copies of the service, it is not needed. Uvicorn's own supervisor (uvicorn.supervisors)
 waits without a limit for a worker that hangs, handles no signal meanwhile, and stops all workers if one
-cannot start because the database is down.
+cannot start because the database is down (pull requests uvicorn #2987 and #2990 began to change this).
 """
 
 import logging

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import json
 import random
+import socket
+import struct
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
@@ -679,5 +681,25 @@ def test_a_client_that_sends_its_body_to_the_end_reads_the_refusal() -> None:
             assert (await answered(reader)).endswith(b"refused")
             server.service.seen.clear()
             writer.close()
+
+    run(work)
+
+
+def test_a_connection_that_is_reset_leaves_no_timer_that_keeps_its_memory() -> None:
+    async def work(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(GET)
+        await reader.readuntil(b"/second")
+        (made,) = server.made
+        while made.timeout_keep_alive_task is None:
+            await turns(1)
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        writer.transport.abort()
+        async with asyncio.timeout(60):
+            while made in made.connections:
+                await turns(1)
+        assert made.timeout_keep_alive_task is None
 
     run(work)
