@@ -75,6 +75,8 @@ where s.setrole = 'tasks_api'::regrole
     s.setdatabase <> 0 and lower(setting.name) = any (%(set)s)
     or lower(setting.name) in ('role', 'app.user_id', 'session_replication_role',
       'default_transaction_read_only', 'transform_null_equals', 'lo_compat_privileges')
+    -- The role's own settings have no transaction_timeout. One below a second refuses the start.
+    or lower(c.entry) ~ '^transaction_timeout= *0*[1-9][0-9]{0,2} *(ms)? *$'
   )
 """
 

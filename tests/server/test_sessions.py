@@ -15,6 +15,7 @@ from support.faults import PGBOUNCER, Cluster, cluster, eventually, pgbouncer
 from support.starts import refusal, start
 
 from app.commands import migrations
+from app.postgres import session
 
 JOERG, IN_LATIN1 = "jörg", "jörg".encode().decode("latin1")
 KARACHI = "Asia/Karachi"
@@ -233,7 +234,8 @@ def test_a_start_as_another_role_names_the_setting(
     assert f"role is pg_read_all_data, set {said}" in refused
 
 
-@pytest.mark.parametrize("name", ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"])
+@on_18  # transaction_timeout came with 17
+@pytest.mark.parametrize("name", session.LIMITS.split())
 def test_a_time_limit_that_no_request_keeps_is_refused_and_named(
     server: Server, broken: str, name: str, configure: Configure
 ) -> None:
@@ -246,6 +248,8 @@ def test_a_time_limit_that_no_request_keeps_is_refused_and_named(
     assert f"{name} is 900ms" in refusal()
     configure(PGOPTIONS="")
     assert f"{name} is 900ms, set for the role in this database: run make migrate" in refusal()
+    migrations.migrate(server.conninfo(broken))
+    start()
 
 
 def test_a_user_set_at_the_start_of_all_sessions_makes_a_process_unready(
