@@ -47,10 +47,9 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 FIELD_NAMES = re.compile(rb"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*")
 
 # A path is split at slashes before it is decoded. In a decoded segment STAND_INS replace a slash, which would
-# end the segment, and a line feed, which Starlette's patterns treat as the end of the path. A segment that
-# was encoded begins with ENCODED. So it matches a parameter of a route, but not a fixed part: a proxy that
-# hides /metrics does not need to know /%6detrics. The stand-ins are lone surrogates, which decoding never
-# yields.
+# end the segment, and a line feed, which Starlette's patterns treat as the end of the path. They are lone
+# surrogates, which decoding never yields. ENCODED begins a path that matches no route: below /api/ an encoded
+# letter is that letter (RFC 3986, 6.2.2.2), but a proxy that hides /metrics need not know /%6detrics.
 ENCODED = "\udc25"
 STAND_INS = {"/": "\udc2f", "\n": "\udc0a"}
 HIDE = str.maketrans(STAND_INS)
@@ -293,15 +292,14 @@ def _split_path(scope: Scope) -> None:
     """Set the path so that a percent-encoded slash does not separate segments."""
     raw = scope.get("raw_path") or b""
     if b"%" in raw:
-        scope["path"] = "/".join(map(_encoded, raw.decode("ascii").split("/")))
+        path = "/".join(map(_decode, raw.decode("ascii").split("/")))
+        scope["path"] = path if path.startswith("/api/") else ENCODED + path
 
 
-def _encoded(segment: str) -> str:
-    if "%" not in segment:
-        return segment
-    return ENCODED + unquote(segment, errors="surrogateescape").translate(HIDE)
+def _decode(segment: str) -> str:
+    return unquote(segment, errors="surrogateescape").translate(HIDE) if "%" in segment else segment
 
 
 def decoded(segment: str) -> str:
     """Return the decoded text of a path parameter."""
-    return segment[1:].translate(SHOW) if segment.startswith(ENCODED) else segment
+    return segment.translate(SHOW)

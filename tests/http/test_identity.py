@@ -59,7 +59,7 @@ def test_any_user_id_works_percent_encoded(api: Api, user: str) -> None:
     task = assert_task(made, 201)
     assert task["user_id"] == user
     own = made.headers["location"]
-    assert own == f"{path}/{task['id']}"
+    assert own.replace("%2E", ".") == f"{path}/{task['id']}"  # clients would remove a segment of dots
     assert assert_task(ask(api, "GET", own, token=token)) == task
     assert assert_task(ask(api, "PUT", own, token=token, body=b"{}")) == task
     assert assert_task(ask(api, "PATCH", f"{own}/complete", token=token))["completed"] is True
