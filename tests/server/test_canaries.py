@@ -204,7 +204,7 @@ def test_uvicorn_still_loses_the_body_behind_an_upgrade_that_it_refuses() -> Non
 
 def test_zttp_is_still_in_the_state_that_its_maintainer_calls_not_ready_for_production() -> None:
     if not find_spec("zttp"):
-        pytest.skip("zttp is not installed; make lock installs it")
+        pytest.skip("zttp is not installed; any target of make installs it")
     if "Development Status :: 3 - Alpha" not in (metadata("zttp").get_all("Classifier") or ()):
         pytest.fail(
             f"zttp {version('zttp')} is no longer called alpha: "

@@ -48,7 +48,9 @@ def kind_of(parser: str) -> Any:
     if parser == OURS:
         return Protocol
     if STOCK[parser] == "zttp" and not find_spec("zttp"):
-        pytest.skip("zttp is not installed, so its column of the README is not tested: make lock installs it")
+        pytest.skip(
+            "zttp is not installed, so its column of the README is not tested: any target of make installs it"
+        )
     module, _, name = HTTP_PROTOCOLS[STOCK[parser]].partition(":")
     return getattr(import_module(module), name)
 
