@@ -112,6 +112,8 @@ class EdgeMiddleware:
         rest = Rest(receive) if _may_send_on(given) else None
         if exchange.method == "HEAD":  # as GET, without the body (RFC 9110, section 9.3.2)
             scope, send = {**scope, "method": "GET"}, _without_body(send)
+        elif b"%" in (scope.get("raw_path") or b""):
+            scope = {**scope}  # _split_path changes it; uvicorn's access log cannot encode that path
 
         async def complete(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -278,6 +278,21 @@ def test_the_scope_alone_decides_under_any_server(
     )
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_server_keeps_its_own_path(method: str) -> None:
+    """The access log of uvicorn, which is on by default, raised UnicodeEncodeError before the response."""
+    scope: Scope = {"type": "http", "http_version": "1.1", "method": method, "path": "/api/a/b/tasks"}
+    scope["raw_path"], scope["query_string"], scope["headers"] = b"/api/a%2Fb/tasks", b"", [HOSTED]
+    statuses: list[int] = []
+
+    async def send(message: Message) -> None:
+        statuses.append(message.get("status", 0))
+
+    asyncio.run(_call(create_app(), scope, None, send))
+    assert statuses[0] == 401
+    assert (scope["path"], scope["method"]) == ("/api/a/b/tasks", method)
+
+
 def test_a_host_longer_than_any_name_is_not_kept() -> None:
     before = is_authority.cache_info().misses
     test_the_scope_alone_decides_under_any_server("1.1", [(b"host", b"x" * 60_000)], 400)
