@@ -27,6 +27,10 @@
 -- Names below are those of pg_catalog: the search_path of the session should say so, as above. The audit compares the
 -- text of policies, so quote_all_identifiers must be off, and standard_conforming_strings on, as they are by default.
 -- Parts are materialized, also those that are read once: merging them takes the planner longer than everything else.
+--
+-- The planner cannot know how many rows a part has, and may compare each row of one with each row of another, in time
+-- that grows with the square of the number of tables. So parts are computed for all tables at once, and conditions with
+-- `not in` or `(… in (select …)) is true` are hashed. A pattern made of each name would be compiled for each text.
 with recursive
 
 -- 1. Data: what PostgreSQL, platforms and this project's migrations bring -----------------------------------------
@@ -1376,9 +1380,9 @@ lookup as materialized (
     and r.oid not in (select table_oid from owner_of)
     and exists (select from right_on g where g.oid = r.oid)
     and not exists (select from pg_inherits i where r.oid in (i.inhparent, i.inhrelid))
-    and not exists (
-      select from pg_policy p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
-      where p.polrelid = r.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.oid
+    and r.oid not in (
+      select p.polrelid from pg_policy p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
+      where d.refclassid = 'pg_class'::regclass and d.refobjid <> p.polrelid
     )
     and not exists (
       select from pg_constraint f
@@ -1481,9 +1485,8 @@ reach_past as materialized (
   from borrowed b
   left join (
     select p.within, t.relid, bool_and(t.is_held) as is_held, bool_or(t.is_written) as is_written, true as is_read_somewhere
-    from piece p
+    from (select distinct within, objid from piece where within <> 0 and classid = 'pg_proc'::regclass) p
     join touches t on t.function = p.objid
-    where p.within <> 0 and p.classid = 'pg_proc'::regclass
     group by p.within, t.relid
   ) h on h.within = b.within and h.relid = b.oid
   where b.within <> 0 and b.is_past
@@ -1984,10 +1987,10 @@ asked_column as materialized (
 -- What a policy trusts beside the row: the columns of other tables that it compares, by itself or by a function.
 trusted_column as materialized (
   select distinct j.oid as policy, d.refobjid as relid, d.refobjsubid as attnum
-  from clause j
+  from (select distinct oid, polrelid, had from clause where polpermissive and is_held and seen ~ 'member|rank|mix|list') j
   join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = j.oid and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.refobjid <> j.polrelid
   join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-  where j.polpermissive and j.is_held and j.seen ~ 'member|rank|mix|list' and lower(a.attname) <> all (j.had)
+  where lower(a.attname) <> all (j.had)
   union
   select j.oid, t.relid, t.attnum
   from asks q
@@ -2214,7 +2217,7 @@ unique_key as materialized (
   left join owner_of o on o.table_oid = t.oid and o.root = t.root
   where (x.indisunique or x.indisexclusion)
     and c.relkind in ('r', 'p') and n.oid not in (select oid from platform)
-    and t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE')) -- else nobody can try
+    and (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true -- else nobody can try
     and (asked.is_tasks or o.attnum is not null and (not x.indisprimary or x.indnkeyatts = 1))
     -- Of a partitioned index only the top is named.
     and not exists (select from pg_inherits h where h.inhrelid = i.oid)
@@ -2262,7 +2265,7 @@ foreign_key as materialized (
   cross join lateral (
     select exists (select from pg_attribute a where a.attrelid = f.confrelid and a.attnum = any (f.confkey) and a.atttypid = 'uuid'::regtype) as is_random
   ) r
-  where t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE')) and n.oid not in (select oid from platform)
+  where (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true and n.oid not in (select oid from platform)
     and (ro.attnum is not null or rc.relrowsecurity)
     and f.confrelid not in (select oid from lookup)
     and not exists (

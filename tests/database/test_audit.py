@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from os import environ
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import psycopg
@@ -361,6 +361,46 @@ def test_the_planner_expects_little_of_it(stage: Stage) -> None:
     [(plan,)] = stage.connection.execute(f"explain (format json) {AUDIT}").fetchall()
     [(limit,)] = stage.connection.execute("select current_setting('jit_above_cost')::float").fetchall()
     assert plan[0]["Plan"]["Total Cost"] < limit
+
+
+MANY = """
+do $$
+begin
+  for i in 1..200 loop
+    execute format('create table app.t%s (id bigint, user_id text default app.current_user_id(), title text,
+      team bigint, primary key (user_id, id))', i);
+    execute format('alter table app.t%s enable row level security', i);
+    execute format('create policy own on app.t%s to tasks_api using (user_id = app.current_user_id())', i);
+    execute format('create policy team on app.t%s for select to tasks_api using (exists (
+      select from app.t%s m where m.team = t%1$s.team and m.user_id = app.current_user_id()))',
+      i, greatest(i - 1, 1));
+    execute format('grant select, delete, insert (id, title), update (title) on app.t%s to tasks_api', i);
+    execute format('create table app.p%s (id bigint primary key, name text)', i);
+    execute format('grant select on app.p%s to tasks_api', i);
+    execute format('create function app.f%s(a bigint) returns boolean language sql stable security definer
+      set search_path = app, pg_temp as %L', i, format(
+      'select exists (select from t%s where id = a and user_id = app.current_user_id())', i));
+  end loop;
+end $$;
+"""
+
+
+def test_its_work_grows_with_the_number_of_tables_and_not_with_its_square(stage: Stage) -> None:
+    """Counted in rows that are read, joined or discarded, of which there are 12,000 for each table."""
+
+    def work(plan: dict[str, Any]) -> float:
+        removed = plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Join Filter", 0)
+        children = sum(work(child) for child in plan.get("Plans", []))
+        return float(plan["Actual Loops"] * (plan["Actual Rows"] + removed)) + children
+
+    with stage.connection.transaction(force_rollback=True):
+        stage.connection.execute(MANY)
+        stage.connection.execute("analyze")
+        stage.connection.execute("set local search_path = pg_catalog, pg_temp")
+        stage.connection.execute("set local statement_timeout = '2min'")
+        explain = f"explain (analyze, timing off, format json) {AUDIT}"
+        [(plan,)] = stage.connection.execute(explain).fetchall()
+        assert work(plan[0]["Plan"]) < 200 * 20_000
 
 
 def test_psql_runs_it(server: Server, database: str) -> None:
