@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ def create(api: Api, user: str) -> int:
 
 def run(title: str, number: int, folder: Path, stdin: str = "", **values: str) -> str:
     """Run a block of the page, as a shell does that ends at the first failure."""
-    block = BLOCKS[title, number].replace(".venv/bin/python", sys.executable)
+    block = BLOCKS[title, number].replace(".venv/bin/python", shlex.quote(sys.executable))
     for name in set(re.findall(r"(\w+\.dump)", block)):
         block = block.replace(name, str(folder / name))
     binaries = f"{BINARIES['18']}{os.pathsep}{os.environ['PATH']}"
