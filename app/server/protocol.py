@@ -61,7 +61,7 @@ MAX_HEADS = 4
 PIECE_BYTES = 512
 MAX_UNREAD = 32 * 2**20  # bytes of responses that are unread by all clients together
 MAX_DRAINED = 262144  # bytes that are read and discarded while a connection lingers
-MAX_JOINED = 65536  # bytes; longer data is sent without copying it into one buffer with the head
+MAX_JOINED = 65536  # bytes; longer data is not copied into one buffer with the head
 
 
 class Transport:
@@ -93,12 +93,9 @@ class Transport:
     def flush(self) -> None:
         """Send the written data, unless the connection is closing."""
         if self.pieces and not self.is_closing():
-            if len(self.pieces[-1]) > MAX_JOINED:
-                self.flushed = sum(map(len, self.pieces))
-                self.transport.writelines(self.pieces)
-            else:
-                data = b"".join(self.pieces)
-                self.flushed = len(data)
+            self.flushed = sum(map(len, self.pieces))
+            # writelines() would not call pause_writing() in Python 3.12.0 to 3.13.1 (CVE-2024-12254)
+            for data in self.pieces if self.flushed > MAX_JOINED else [b"".join(self.pieces)]:
                 self.transport.write(data)
         self.pieces.clear()
 
