@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from select import PIPE_BUF, POLLOUT, poll
 from threading import Event, Lock, Thread, main_thread
+from time import monotonic, sleep
 
 STDERR = 2  # the file descriptor, since sys.stderr has a lock that a blocked write would hold at exit
 MAX_WAITING = 2**20  # bytes
@@ -35,7 +36,6 @@ class LogWriter(logging.Handler):
     """The only handler of logging. The request log passes formatted lines to put()."""
 
     def __init__(self, descriptor: int = STDERR) -> None:
-        super().__init__()
         self.descriptor = descriptor
         self.lock_of_lines = Lock()  # not held during a write
         self.lines: list[bytes] = []
@@ -43,8 +43,9 @@ class LogWriter(logging.Handler):
         self.dropped = 0  # lines since the start
         self.unreported = 0  # lines dropped since the last report in the log
         self.torn = False  # whether the last write ended within a line
-        self.has_news, self.is_empty, self.must_end = Event(), Event(), Event()
+        self.has_news, self.must_end = Event(), Event()
         self.thread: Thread | None = None
+        super().__init__()  # last, since from here on logging.shutdown() calls flush()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Format a record and pass it to the thread."""
@@ -62,7 +63,6 @@ class LogWriter(logging.Handler):
                 self.lines += encoded
                 self.size += size
             if not self.has_news.is_set():  # this check costs a third of setting an event that is already set
-                self.is_empty.clear()
                 self.has_news.set()
             if not self.thread:
                 self._start()
@@ -70,12 +70,14 @@ class LogWriter(logging.Handler):
     def flush(self) -> None:
         """Wait at the exit of the process until all lines are written, or for LAST_WAIT.
 
-        In a process that was just forked this does nothing: the thread does not exist there, and a lock may
-        be held.
+        In a process that was just forked this does nothing, since the thread does not exist there. It takes
+        no lock that put() holds: a signal handler calls it.
         """
         if self.thread and self.thread.is_alive() and not self.must_end.is_set():
             self.must_end.set()
-            self.is_empty.wait(LAST_WAIT)
+            end = monotonic() + LAST_WAIT
+            while self.size and monotonic() < end:
+                sleep(PAUSE)
 
     def _start(self) -> None:
         """Start the thread that writes, and a thread that calls flush() at exit.
@@ -105,8 +107,6 @@ class LogWriter(logging.Handler):
                 self.dropped += lost
                 self.unreported += unreported + lost
                 self.size -= sum(map(len, lines))
-                if not self.lines:
-                    self.is_empty.set()
             self.must_end.wait(PAUSE)
 
     def _report(self, number: int) -> bytes:

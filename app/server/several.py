@@ -219,14 +219,15 @@ def _set_handlers() -> None:
 
 
 def _end(*_: object) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a second signal would interrupt the flush
     logging.shutdown()
     os._exit(0)  # an exception could be raised at any point of the program
 
 
 def _serve(config: uvicorn.Config, listening: socket.socket, connection: Connection) -> None:
     """Run a worker."""
-    _set_handlers()
     config.configure_logging()
+    _set_handlers()  # after the logging, which they flush
     server = Server(config)
     Thread(target=_send_heartbeats, args=(server, connection), daemon=True).start()
     Thread(target=_stop_with_parent, daemon=True).start()

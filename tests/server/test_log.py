@@ -127,6 +127,25 @@ def test_lines_are_written_together_as_far_as_a_pipe_keeps_them_together(
     assert b"".join(written).decode() == "".join(lines)
 
 
+INTERRUPTED = """
+import logging
+from app.server import log_writer
+
+def interrupted(make):
+    def made(*arguments):
+        logging.shutdown()  # as several._end does
+        return make(*arguments)
+    return made
+
+log_writer.Event, log_writer.Lock = interrupted(log_writer.Event), interrupted(log_writer.Lock)
+log_writer.LogWriter()
+"""
+
+
+def test_the_log_can_end_while_it_is_set_up() -> None:
+    assert subprocess.run([sys.executable, "-c", INTERRUPTED], check=False).returncode == 0
+
+
 @on_18
 def test_a_log_that_nobody_reads_stops_neither_requests_nor_the_end(server: Server, database: str) -> None:
     """The lines are long, so that few requests fill what there is to fill."""
