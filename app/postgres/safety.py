@@ -91,13 +91,16 @@ NOT_UTF_8 = (errors.CharacterNotInRepertoire, errors.UntranslatableCharacter, er
 
 async def check(database: Database) -> None:
     """Raise Unready unless all migrations are applied and row security is active for this connection."""
-    wrong: list[Row] = []
     try:
         wrong = await database.probe([session.WRONG], PROBE)
         (row,) = await database.probe([CHECK], PROBE)
     except errors.InsufficientPrivilege as error:
-        ((login,),) = await database.probe([WHO], PROBE)
-        _check_role(database, wrong, login)
+        async with await database.connect() as connection:  # without a user, whose setting may be denied
+            _check_role(
+                database,
+                await connection.execute_pipeline([session.WRONG], PROBE),
+                (await connection.execute_pipeline([WHO], PROBE))[0][0],
+            )
         said = error.diag.message_primary
         raise Unready(
             f"The database grants tasks_api too little: {said}: run make migrate, then make audit"
