@@ -229,6 +229,8 @@ def test_every_hole_is_reported_and_its_remedy_mends_it(stage: Stage, section: s
     "hole", [h for h in ALL if "alone" in h.options], ids=lambda h: f"{h.section}: {h.name}"
 )
 def test_a_hole_that_fills_the_stage_is_reported(stage: Stage, hole: Hole) -> None:
+    if not stage.can_have(hole.options):
+        pytest.skip("this server has no such hole")
     with stage.planted(hole.plant):
         findings = stage.audit()
         assert hole.found_in(findings, stage.database)
