@@ -8,6 +8,7 @@ from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
+from psycopg import Error
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import ReadOnlySqlTransaction, UniqueViolation
 
@@ -82,9 +83,12 @@ class Database:
 
     async def __aenter__(self) -> Self:
         """Open the pool. A separate connection comes first, whose error says why there is none."""
-        async with await self.connect() as connection:
-            self.spread = (await connection.execute(SPREAD)).rowcount > 0
-            self.on_citus = (await connection.execute(CITUS)).rowcount > 0
+        try:
+            async with await self.connect() as connection:
+                self.spread = (await connection.execute(SPREAD)).rowcount > 0
+                self.on_citus = (await connection.execute(CITUS)).rowcount > 0
+        except Error as error:
+            raise await session.explain(error, self.connect) from None
         self.identities = EXPLICIT if self.spread else IMPLICIT
         # Without wait the first request would wait for the pool's first connection.
         await self.pool.open(wait=True, timeout=POOL_TIMEOUT)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from textwrap import indent
 
-from psycopg import errors
+from psycopg import Error, errors
 
 from app.postgres import Unready, session
 from app.postgres.connection import Row, Value
@@ -112,6 +112,8 @@ async def check(database: Database) -> None:
         raise Unready(
             "The database, or a pooler in front of it, does not support UTF-8: see `show server_encoding`"
         ) from None
+    except Error as error:
+        raise await session.explain(error, database.connect) from None
     version, role, user, exposed, standby, path, passed_on, spread, bypasses = row
     _check_role(database, wrong, role)
     if version < SCHEMA_VERSION:
@@ -133,7 +135,7 @@ def _check_role(database: Database, wrong: list[Row], role: str) -> None:
     """Raise Unready unless the role is tasks_api; a setting may have made another one of it."""
     if switched := [row for row in wrong if row[0] == "role"]:
         database.pool.renew()
-        raise Unready(f"A setting of tasks_api is not as the code needs it. {session.describe(switched)}")
+        raise Unready(session.describe(switched))
     if role != "tasks_api":
         raise Unready(f"The role is {role}, not tasks_api: name tasks_api in DATABASE_URL")
 
@@ -149,7 +151,7 @@ def _check_session(database: Database, wrong: list[Row], path: str, *, standby: 
     if standby:
         raise Unready("The database is read-only, as a standby: point DATABASE_URL at the primary")
     if wrong:
-        raise Unready(f"A setting of tasks_api is not as the code needs it. {session.describe(wrong)}")
+        raise Unready(session.describe(wrong))
     if path != "pg_catalog":  # operators of another schema could replace those in the check
         raise Unready(
             f"The search_path of tasks_api is {path}: run make migrate, then have poolers reconnect"

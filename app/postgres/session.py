@@ -7,8 +7,12 @@ style in the start-up packet, and PgBouncer tracks these. A migration sets the o
 """
 
 import os
+from collections.abc import Awaitable, Callable
 
-from app.postgres.connection import Row
+from psycopg import Error
+
+from app.postgres import Unready
+from app.postgres.connection import Connection, Row
 
 # libpq sends these as start-up parameters, which override options in PGOPTIONS and DATABASE_URL. It reads
 # them only from the environment (PostgreSQL, 34.15). The options parameter is no alternative, since PgBouncer
@@ -20,6 +24,10 @@ PROBE_USER = "j\u00f6rg \U0001f600"
 
 # The time limits that requests cannot keep if one is below a second.
 LIMITS = "statement_timeout lock_timeout idle_in_transaction_session_timeout transaction_timeout"
+OVER_LIMIT = {"57014", "55P03", "25P03", "25P04"}  # the SQLSTATEs of statements that exceed one of them
+CLOSED = ("transaction timeout", "server closed the connection", "the connection is lost")
+LIFT_ATTEMPTS = 50  # a limit of 1 ms can also end the statement that lifts it
+HAS_TRANSACTION_TIMEOUT = 170000  # server_version of the first release with it
 
 # The settings that are wrong in this session (here is true), and those in the catalog that would be wrong in
 # a new session: the pool's sessions may be older than them. Settings that the client sends are not looked up
@@ -142,11 +150,49 @@ def set_environment() -> None:
     os.environ |= START_UP
 
 
+async def explain(error: Error, connect: Callable[[], Awaitable[Connection]]) -> Exception:
+    """Return the reason for an error: Unready if a time limit is too short for the check itself."""
+    reason = error
+    for _ in range(LIFT_ATTEMPTS):
+        if not _may_be_limit(reason):
+            break
+        try:
+            async with await connect() as connection:
+                await connection.execute(_lift_limits(connection.info.server_version).encode())
+                wrong = await connection.execute_pipeline([WRONG], {"user_id": PROBE_USER})
+        except Error as another:
+            reason = another
+        else:
+            short = [row for row in wrong if row[0] in LIMITS.split()]
+            return Unready(describe(short)) if short else error
+    return error
+
+
+def _may_be_limit(error: Error) -> bool:
+    """Return whether a time limit may have caused an error.
+
+    A transaction_timeout ends the session, even during the login, and libpq may report no SQLSTATE then.
+    """
+    return error.sqlstate in OVER_LIMIT or any(part in str(error) for part in CLOSED)
+
+
+def _lift_limits(server_version: int) -> str:
+    """Return a transaction's first statements, after which it has no time limits.
+
+    `set` takes less time than set_config(), which a new session must look up in the catalog.
+    """
+    limits = LIMITS.split()
+    if server_version < HAS_TRANSACTION_TIMEOUT:
+        limits.remove("transaction_timeout")
+    return "; ".join(["begin", *(f"set local {name} = 0" for name in limits)])
+
+
 def describe(wrong: list[Row]) -> str:
     """Return, for each wrong setting, its value, where it was set, and what to run."""
     ranked = sorted(wrong, key=lambda row: (row[3], row[2] != "start"))  # the last one of a name counts
     settings = {name: (value, source) for name, value, source, _ in ranked}
-    return ". ".join(_describe(name, *setting) for name, setting in sorted(settings.items()))
+    wanted = "A setting of tasks_api is not as the code needs it"
+    return ". ".join([wanted, *(_describe(name, *setting) for name, setting in sorted(settings.items()))])
 
 
 def _describe(name: str, value: str, source: str) -> str:

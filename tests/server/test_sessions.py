@@ -236,20 +236,24 @@ def test_a_start_as_another_role_names_the_setting(
 
 @on_18  # transaction_timeout came with 17
 @pytest.mark.parametrize("name", session.LIMITS.split())
+@pytest.mark.parametrize("milliseconds", [1, 900])
 def test_a_time_limit_that_no_request_keeps_is_refused_and_named(
-    server: Server, broken: str, name: str, configure: Configure
+    server: Server, broken: str, name: str, milliseconds: int, configure: Configure
 ) -> None:
+    limit = f"{name} is {milliseconds}ms"
     configure(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
-    configure(PGOPTIONS=f"-c {name}=900")
-    assert f"{name} is 900ms, set at the start of the session: take it out of PGOPTIONS" in refusal()
     with server.connect("postgres") as superuser:
         role = sql.SQL("alter role tasks_api in database {} set ").format(sql.Identifier(broken))
-        superuser.execute(role + sql.SQL(name + " = '900ms'"))
-    assert f"{name} is 900ms" in refusal()
+        superuser.execute(role + sql.SQL(f"{name} = '{milliseconds}ms'"))
+    assert f"{limit}, set for the role in this database: run make migrate" in refusal()
+    configure(PGOPTIONS=f"-c {name}={milliseconds}")
+    assert limit in refusal()
     configure(PGOPTIONS="")
-    assert f"{name} is 900ms, set for the role in this database: run make migrate" in refusal()
     migrations.migrate(server.conninfo(broken))
     start()
+    configure(PGOPTIONS=f"-c {name}={milliseconds}")
+    assert f"{limit}, set at the start of the session: take it out of PGOPTIONS" in refusal()
+    configure(PGOPTIONS="")
 
 
 def test_a_user_set_at_the_start_of_all_sessions_makes_a_process_unready(
