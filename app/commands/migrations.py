@@ -7,7 +7,7 @@ behind.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,12 @@ where l.locktype = 'advisory' and l.granted and a.datname = current_database()
 """
 
 # Citus refuses to change a function after a parallel change of a table in the same transaction. Without Citus
-# this setting has no effect. The other one is for the backslashes in the migrations' regular expressions.
-SETTINGS = "set citus.multi_shard_modify_mode = 'sequential'; set standard_conforming_strings = on"
+# this setting has no effect. The next one is for the backslashes in the migrations' regular expressions. The
+# last one lifts a time limit of the database or the owner, which is not meant for migrations (as in pg_dump).
+SETTINGS = (
+    "set citus.multi_shard_modify_mode = 'sequential'; set standard_conforming_strings = on; "
+    "set statement_timeout = 0"
+)
 
 # The schemas with tables of yoyo's: those of another program have the same names.
 RECORDS = """
@@ -49,6 +53,25 @@ where c.relname = '_yoyo_migration'
 """
 # In schema app they would keep its rollback from dropping it.
 FIRST_OF_PATH = "select coalesce(nullif(current_schema(), 'app'), 'public')"
+
+# Why a session is read-only, and what to do.
+READ_ONLY = """
+select case
+  when pg_is_in_recovery() then 'this is a standby: name the primary in MIGRATION_DATABASE_URL'
+  when source = 'client'
+    then format('PGOPTIONS or the options in MIGRATION_DATABASE_URL set %s: take it out', name)
+  else format(
+    '%1$s is on (set by: %2$s): in psql, set %1$s = off; %3$s reset %1$s; select pg_reload_conf()',
+    name, source, case source
+      when 'database' then format('alter database %I', current_database())
+      when 'user' then format('alter role %I', current_user)
+      when 'database user' then format('alter role %I in database %I', current_user, current_database())
+      else 'alter system'
+    end)
+end
+from pg_settings
+where name = 'default_transaction_read_only'
+"""
 
 POOLER = (
     "MIGRATION_DATABASE_URL: leads to a connection pooler, which would keep the lock of this session; "
@@ -127,7 +150,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
                 self.log_migration(migration, direction)
         except psycopg.Error as error:
             raise SystemExit(
-                f"{migration.id}: {first_message(error)}. Nothing of this migration was kept."
+                f"{migration.id}: {_explained(error, self.conninfo)}. Nothing of this migration was kept."
             ) from None
 
 
@@ -182,7 +205,17 @@ def _locked(conninfo: str) -> Iterator[tuple[Backend, MigrationList]]:
         with Backend(conninfo) as backend, backend.lock():
             yield backend, read_migrations(str(DIRECTORY))
     except psycopg.Error as error:
-        raise SystemExit(f"MIGRATION_DATABASE_URL: {first_message(error)}") from None
+        raise SystemExit(f"MIGRATION_DATABASE_URL: {_explained(error, conninfo)}") from None
+
+
+def _explained(error: psycopg.Error, conninfo: str) -> str:
+    """Return PostgreSQL's error in one line, with the reason and the remedy if the session is read-only."""
+    message = first_message(error)
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        with suppress(psycopg.Error), psycopg.connect(conninfo) as connection:
+            for (reason,) in connection.execute(READ_ONLY):
+                message += f", since {reason}"
+    return message
 
 
 def first_message(error: psycopg.Error) -> str:

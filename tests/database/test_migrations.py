@@ -251,6 +251,53 @@ def test_a_role_without_rights_is_told_in_one_line(server: Server, empty: str) -
     assert str(refusal.value) == "MIGRATION_DATABASE_URL: permission denied for schema public"
 
 
+READ_ONLY = "default_transaction_read_only"
+PLACES = {
+    "alter database {database} set": "set {name} = off; alter database {database} reset {name};",
+    "alter role {owner} set": "set {name} = off; alter role {owner} reset {name};",
+    "alter role {owner} in database {database} set": "; alter role {owner} in database {database} reset",
+    "PGOPTIONS": "PGOPTIONS or the options in MIGRATION_DATABASE_URL set {name}: take it out",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_deploy_to_a_read_only_database_says_where_that_is_set_and_how_to_reset_it(
+    server: Server, empty: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"database": empty, "owner": f"owner_{empty}", "name": READ_ONLY}
+    with server.connect("postgres") as superuser:
+        superuser.execute("create role {owner} superuser login".format(**names).encode())
+        try:
+            if place == "PGOPTIONS":
+                monkeypatch.setenv("PGOPTIONS", f"-c {READ_ONLY}=on")
+            else:
+                superuser.execute(f"{place.format(**names)} {READ_ONLY} = on".encode())
+            with pytest.raises(SystemExit) as refusal:
+                migrations.migrate(server.conninfo(empty, names["owner"]))
+            assert "read-only transaction, since " in str(refusal.value)
+            assert PLACES[place].format(**names) in str(refusal.value)
+            monkeypatch.delenv("PGOPTIONS", raising=False)
+            if place != "PGOPTIONS":
+                with server.connect(empty, names["owner"]) as owner:
+                    for statement in str(refusal.value).partition("in psql, ")[2].split("; "):
+                        owner.execute(statement.encode())
+            migrations.migrate(server.conninfo(empty, names["owner"]))
+        finally:
+            superuser.execute(f"alter database {empty} reset all".encode())
+            with server.connect(empty) as here:
+                here.execute("reassign owned by {owner} to postgres".format(**names).encode())
+                here.execute("drop owned by {owner}; drop role {owner}".format(**names).encode())
+
+
+def test_a_time_limit_of_the_database_does_not_end_a_deploy(server: Server, empty: str) -> None:
+    with server.connect("postgres") as superuser:
+        superuser.execute(f"alter database {empty} set statement_timeout = '20ms'".encode())
+    migrations.migrate(server.conninfo(empty))
+    with server.connect(empty) as owner:
+        owner.execute("set statement_timeout = 0")
+        assert owner.execute("select app.schema_version()").fetchone() == (SCHEMA_VERSION,)
+
+
 def test_a_deploy_whose_session_is_terminated_says_so_in_one_line(
     server: Server, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
