@@ -6,6 +6,7 @@ JWT_JWKS_URL cannot be fetched.
 
 import asyncio
 import errno
+import logging
 import sys
 from collections.abc import Iterator
 
@@ -32,6 +33,7 @@ def main() -> None:
     if wrong:
         sys.exit(1)
     print("settings: ok")
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # the line of the database has the reason
     sys.exit(not asyncio.run(_check(load(Settings))))
 
 

@@ -149,6 +149,22 @@ def test_a_database_that_is_unsafe_or_unready_fails_the_check(
     assert said in lines["database"]
 
 
+ENDS_ITSELF = """
+create or replace function app.schema_version() returns integer language sql
+begin atomic select pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())::integer; end
+"""
+
+
+def test_what_the_pool_logs_is_not_printed(
+    check: Command, server: Server, clone: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(server.conninfo(clone), autocommit=True) as owner:
+        owner.execute(ENDS_ITSELF)
+    status, lines = check(DATABASE_URL=server.conninfo(clone, "tasks_api"))
+    assert (status, lines["database"]) == (1, "DATABASE_URL: the connection is lost")
+    assert "psycopg.pool" not in [record.name for record in caplog.records]
+
+
 def test_the_keys_of_the_issuer_are_counted(check: Command, issuer: Issuer) -> None:
     issuer.add("b", "ES256").add("c", "RS256").add("d", "RS256", use="enc")
     status, lines = check(JWT_SECRET="", JWT_JWKS_URL=issuer.url)
