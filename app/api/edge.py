@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.answers import HEADERS
-from app.api.errors import DEFECT, STOPPING
+from app.api.errors import DEFECT, METHODS, STOPPING
 from app.api.state import Exchange, Services
 from app.problems import Problem
 
@@ -65,7 +65,7 @@ CORS_HEADERS: list[Field] = [
     (b"access-control-expose-headers", ", ".join(HEADERS).encode()),
 ]
 PREFLIGHT = {
-    "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
+    "access-control-allow-methods": ", ".join(METHODS),
     "access-control-allow-headers": "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, "
     "X-Request-ID",
     "access-control-max-age": "600",
@@ -96,7 +96,7 @@ class EdgeMiddleware:
         """Handle one request.
 
         Errors are handled by the application. This middleware itself responds to requests that are refused by
-        their head, to preflights, and to requests that the server cancels because it stops.
+        their head, to preflights, to `OPTIONS *`, and to requests that the server cancels because it stops.
         """
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
@@ -145,7 +145,12 @@ class EdgeMiddleware:
         except Problem as problem:
             return problem.response()
         _split_path(scope)
-        return _preflight(origin, given) if _is_preflight(scope, given) else self.app
+        if scope["method"] == "OPTIONS":
+            if scope["path"] == "*":  # about the server, not a resource (RFC 9110, section 9.3.7)
+                return Response(status_code=204, headers={"Allow": ", ".join((*METHODS, "OPTIONS"))})
+            if b"origin" in given and b"access-control-request-method" in given:
+                return _preflight(origin, given)
+        return self.app
 
 
 def _observe(services: Services, scope: Scope, status: int, seconds: float) -> None:
@@ -269,10 +274,6 @@ def _allowed_origin(services: Services | None, given: Mapping[bytes, bytes]) -> 
 
 def _cors(origin: bytes | None) -> list[Field]:
     return [] if origin is None else [(b"access-control-allow-origin", origin), *CORS_HEADERS]
-
-
-def _is_preflight(scope: Scope, given: Mapping[bytes, bytes]) -> bool:
-    return scope["method"] == "OPTIONS" and b"origin" in given and b"access-control-request-method" in given
 
 
 def _preflight(origin: bytes | None, given: Mapping[bytes, bytes]) -> Response:

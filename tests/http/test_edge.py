@@ -202,6 +202,20 @@ def test_a_connection_goes_on_after_head(api: Api) -> None:
     assert answer.count(b"healthy") == 1
 
 
+@pytest.mark.parametrize(
+    "lines", [[], [b"Content-Length: 0"], [b"Origin: x", b"Access-Control-Request-Method: GET"]]
+)
+def test_options_of_the_whole_server_are_its_methods(api: Api, lines: list[bytes]) -> None:
+    """RFC 9110, section 9.3.7."""
+    request = b"\r\n".join([b"OPTIONS * HTTP/1.1", HOST, *lines, b"", b""])
+    status, answer = raw(api, request * 2)
+    assert status == 204
+    assert answer.count(b"\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n") == 2
+    assert answer.count(b"\r\nx-request-id: ") == 2
+    assert raw(api, request.replace(b"OPTIONS", b"GET"))[0] == 404
+    assert raw(api, request.replace(HOST, b"X: y"))[0] == 400
+
+
 def test_a_percent_encoded_user_and_id_are_the_same(api: Api, alice: Person) -> None:
     alice.create()
     encoded = "".join(f"%{byte:02x}" for byte in alice.name.encode())
