@@ -71,15 +71,16 @@ def test_prometheus_takes_the_alert_rules() -> None:
 
 @on_18
 def test_alerts_and_dashboard_ask_for_series_that_are_there(watched: Api) -> None:
-    series = set(
-        re.findall(r"^(tasks_\w+)", httpx.get(f"{watched.url}/metrics", timeout=60).text, re.MULTILINE)
-    )
+    metrics = httpx.get(f"{watched.url}/metrics", timeout=60).text
+    series = set(re.findall(r"^(tasks_\w+)", metrics, re.MULTILINE))
     rules = YAML(typ="safe").load(DEPLOY / "alerts.yaml")["groups"][0]["rules"]
     panels = json.loads((DEPLOY / "dashboard.json").read_text())["panels"]
     asked = [rule["expr"] for rule in rules] + [t["expr"] for panel in panels for t in panel["targets"]]
     names = {name for expression in asked for name in re.findall(r"tasks_\w+", expression)}
     assert len(names) > 5
     assert names <= series
+    labels = {label for expression in asked for label in re.findall(r'\w+="[^"]*"', expression)}
+    assert {label for label in labels - {'job="tasks"'} if label not in metrics} == set()
 
 
 @on_18
