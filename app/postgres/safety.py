@@ -31,6 +31,7 @@ select app.schema_version(), current_user, app.current_user_id(), (
   select string_agg(oid::regclass::text, ', ' order by oid)
   from pg_class
   where relkind in ('r', 'p', 'f', 'm')
+    and relpersistence <> 't'  -- another client of a pooled session can leave a temporary table
     and relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
     and (has_any_column_privilege(oid, 'select, insert, update, references')
       or has_table_privilege(oid, 'delete, truncate, trigger'))

@@ -1,5 +1,6 @@
 """The API refuses to start on a database that does not isolate users, and says why."""
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable
@@ -7,6 +8,10 @@ from collections.abc import Callable
 import pytest
 from conftest import Server, serving
 from support.starts import refusal, start
+
+from app import main
+from app.postgres.database import Database
+from app.settings import Settings, load
 
 REMEDY = "drop policy if exists everyone on app.tasks"
 HOLE = "create policy everyone on app.tasks for select to tasks_api using (true)"
@@ -49,6 +54,20 @@ def test_a_session_that_starts_with_an_identity_is_refused(
     conninfo = server.conninfo(clone, "tasks_api") + " options='-c app.user_id=alice'"
     settled(DATABASE_URL=conninfo)
     assert "app.user_id is alice, set at the start of the session" in refusal()
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_temporary_table_of_another_client_in_a_pooled_session_holds_no_rows_of_users() -> None:
+    async def check() -> None:
+        settings = load(Settings)
+        async with Database(settings) as database:
+            async with database.pool.connection() as connection:  # the only one
+                await connection.execute("create temporary table tasks (title text)")
+            await main.check_database(database, settings)
+            async with database.pool.connection() as connection:
+                assert (await connection.execute("select from pg_temp.tasks")).rowcount == 0
+
+    asyncio.run(check())
 
 
 def test_a_database_that_quotes_all_names_needs_no_warning(
