@@ -9,8 +9,8 @@ import pytest
 from conftest import Server, serving
 from support.starts import refusal, start
 
-from app import main
-from app.postgres.database import Database
+from app.postgres import safety
+from app.postgres.database import READ_AS, Database
 from app.settings import Settings, load
 
 REMEDY = "drop policy if exists everyone on app.tasks"
@@ -59,13 +59,12 @@ def test_a_session_that_starts_with_an_identity_is_refused(
 @pytest.mark.usefixtures("settled")
 def test_a_temporary_table_of_another_client_in_a_pooled_session_holds_no_rows_of_users() -> None:
     async def check() -> None:
-        settings = load(Settings)
-        async with Database(settings) as database:
-            async with database.pool.connection() as connection:  # the only one
-                await connection.execute("create temporary table tasks (title text)")
-            await main.check_database(database, settings)
-            async with database.pool.connection() as connection:
-                assert (await connection.execute("select from pg_temp.tasks")).rowcount == 0
+        async with Database(load(Settings)) as database, await database.connect() as connection:
+            await connection.execute("create temporary table tasks (title text)")
+            ((*_, exposed, _, _, _, _, _),) = await database.execute(
+                connection, (READ_AS, safety.CHECK), safety.PROBE
+            )
+            assert exposed is None
 
     asyncio.run(check())
 
