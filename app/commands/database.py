@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from app.commands import migrations, page, reports
 from app.postgres.database import CITUS
-from app.settings import Base, DatabaseSettings, DatabaseUrl, MigrationSettings, load
+from app.setting_types import DatabaseUrl
+from app.settings import Base, DatabaseSettings, MigrationSettings, load
 
 COORDINATOR = """
 select nodename || ':' || nodeport

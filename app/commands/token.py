@@ -6,7 +6,8 @@ import time
 
 import jwt
 
-from app.settings import HMAC, TokenSettings, load
+from app.setting_types import HMAC
+from app.settings import TokenSettings, load
 
 LIFETIME = 24 * 60 * 60  # seconds
 

@@ -20,7 +20,8 @@ from jwt.utils import base64url_encode
 
 from app.identity import UNKNOWN_YET, Refused
 from app.identity.fetch import UNREACHABLE, get, proxy_for
-from app.settings import HMAC, TokenSettings
+from app.setting_types import HMAC
+from app.settings import TokenSettings
 
 log = logging.getLogger("uvicorn.error")
 

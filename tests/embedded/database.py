@@ -12,7 +12,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from app.commands import migrations
-from app.settings import Base, DatabaseUrl, JwtSecret, load
+from app.setting_types import DatabaseUrl, JwtSecret
+from app.settings import Base, load
 from embedded.cluster import Cluster
 from embedded.locks import locked
 from embedded.programs import find_programs

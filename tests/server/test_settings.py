@@ -26,7 +26,7 @@ from support.contract import ask, assert_problem
 from support.issuers import certificate
 from support.starts import refusal, served
 
-from app import main, settings
+from app import main, setting_types, settings
 from app.server.run import serve, try_address, why_not
 from app.settings import Base, MigrationSettings, Settings, load
 
@@ -422,7 +422,7 @@ ORIGINS = {
     "http://[0:0::1]:3000": "as http://[::1]:3000;",
     "https://münchen.example": "as https://xn--mnchen-3ya.example;",
     "https://用户.example": "as https://xn--zouo53b.example;",
-    "https://straße.example": "punycode",
+    "https://straße.example": "as https://xn--strae-oqa.example;",
     "https://*.Example.app": "as https://*.example.app;",
     "https://*.example.app/": "as https://*.example.app;",
     "https://a.example https://b.example": "commas",
@@ -442,22 +442,22 @@ ORIGINS = {
     "wss://a.example": "scheme",
     "file://": "scheme",
     "htps://a.example": "write https",
-    "*://a.example": "scheme",
+    "*://a.example": "not an origin",
     "https://": "host",
-    "https:///a": "host",
+    "https:///a": "as https://a;",
     "https://:3000": "host",
     "https://a.example:0": "port",
     "https://a.example:65536": "port",
     "https://a.example:http": "port",
     "https://a.example:*": "port",
     "https://a..example": "not a host name",
-    "https://a%41.example": "not a host name",
-    "https://a<b.example": "not a host name",
+    "https://a%41.example": "as https://aa.example;",
+    "https://a<b.example": "domain name",
     f"https://{'a' * 64}.example": "not a host name",
-    "http://127.1": "IPv4",
+    "http://127.1": "as http://127.0.0.1;",
     "http://256.0.0.1": "IPv4",
-    "http://2130706433": "IPv4",
-    "http://0x7f.0.0.1": "IPv4",
+    "http://2130706433": "as http://127.0.0.1;",
+    "http://0x7f.0.0.1": "as http://127.0.0.1;",
     "http://[::1": "IPv6",
     "http://[::g]": "IPv6",
     "https://*": "*.example.com",
@@ -681,7 +681,7 @@ def test_an_address_with_the_roots_of_the_system_finds_them_or_is_refused(
     monkeypatch.setenv("SSL_CERT_FILE", "")  # for monkeypatch to restore
     monkeypatch.setenv("SSL_CERT_DIR", "")
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: ssl.DefaultVerifyPaths(*[""] * 6))
-    monkeypatch.setattr(settings, "BUNDLES", ["/nowhere", str(roots)])
+    monkeypatch.setattr(setting_types, "BUNDLES", ["/nowhere", str(roots)])
     configure(**SOUND | {"DATABASE_URL": url})
     load(Settings)
     assert os.environ["SSL_CERT_FILE"] == str(roots)
@@ -689,7 +689,7 @@ def test_an_address_with_the_roots_of_the_system_finds_them_or_is_refused(
     load(Settings)
     assert os.environ["SSL_CERT_FILE"] == "/mine"
     os.environ["SSL_CERT_FILE"] = ""
-    monkeypatch.setattr(settings, "BUNDLES", ["/nowhere"])
+    monkeypatch.setattr(setting_types, "BUNDLES", ["/nowhere"])
     assert "SSL_CERT_FILE" in refused()
     configure(**SOUND | {"DATABASE_URL": "postgresql://u@h/d", "PGSSLROOTCERT": "system"})
     assert "SSL_CERT_FILE" in refused()
@@ -728,10 +728,10 @@ def postgresql_with_tls(file: Path) -> Iterator[int]:
 
 CONNECT = """
 import psycopg
-from app import settings
+from app import setting_types, settings
 if {bundle!r}:
-    settings.BUNDLES = [{bundle!r}]
-    settings.ssl.get_default_verify_paths = lambda: settings.ssl.DefaultVerifyPaths(*[""] * 6)
+    setting_types.BUNDLES = [{bundle!r}]
+    setting_types.ssl.get_default_verify_paths = lambda: setting_types.ssl.DefaultVerifyPaths(*[""] * 6)
 try:
     psycopg.connect(settings.load(settings.DatabaseSettings).database_url.get_secret_value())
 except psycopg.Error as error:
