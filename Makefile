@@ -44,8 +44,8 @@ policies: $(READY) ## show which role may do what, by which grant and policy
 report: $(READY) ## write report.html for an auditor: policies, findings, accepted findings, attempts
 	@$(TASKS) report
 
-test: $(READY) ## run the tests on PostgreSQL
-	@$(PYTHON) -m pytest
+test: $(READY) ## run the tests on PostgreSQL, without those marked long
+	@$(PYTHON) -m pytest -m "not long"
 
 cluster: $(READY) ## run the HTTP and cluster tests on Citus; needs PG_CONFIG of a PostgreSQL with Citus
 	@CLUSTER=1 $(PYTHON) -m pytest -n0 -s tests/cluster tests/http
@@ -58,10 +58,12 @@ majors: $(READY) ## run the database tests and the API's statements on PostgreSQ
 chaos: $(READY) ## inject faults for ten minutes and report the effects; QUICK=1: three minutes
 	@PYTHONPATH=tests:. QUICK=$(QUICK) $(PYTHON) -W ignore tests/chaos/run.py $(ONLY)
 
-check: $(READY) ## check formatting, lint and types, then run the tests
+lint: $(READY) ## check formatting, lint and types
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
+
+check: lint ## check formatting, lint and types, then run all tests
 	@$(PYTHON) -m pytest
 
 e2e: $(READY) ## run the tests with Better Auth and a browser; needs Node
@@ -96,5 +98,5 @@ lock: $(READY) ## update requirements.txt from pyproject.toml
 $(READY): requirements.txt
 	@.ci/venv
 
-.PHONY: help run token psql migrate rollback migrations audit prove policies report test majors check e2e \
+.PHONY: help run token psql migrate rollback migrations audit prove policies report test majors lint check e2e \
   e2e-next bench chaos cluster lock schema instructions upgrades

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,12 +23,13 @@ import httpx
 import jwt
 import psycopg
 import pytest
-import sqlparse
 from embedded.programs import account, find_programs, give
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql.janitor import DatabaseJanitor
 from support.forked import Forked, preload, serve
 from xdist.scheduler import LoadScopeScheduling
+from yoyo import read_migrations
+from yoyo.migrations import MigrationList
 
 from app.commands import migrations
 
@@ -43,11 +44,15 @@ BINARIES = {
 }
 LOCALE = {"18": ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]}
 ELSEWHERE = ["--locale=C.UTF-8"]
-# make test runs these files on 15, too; make majors runs all that depend on the version on 15, 16 and 17.
-SMOKE = ("test_policies", "test_catalog", "test_names", "test_prove", "test_isolation")
-sqlparse.split = cache(
-    sqlparse.split
-)  # yoyo splits all migrations at each call, which takes longer than running them
+# make test runs these files and tests on 15, too; make majors runs all that depend on the version on 15, 16
+# and 17.
+SMOKE = {
+    "test_policies",
+    "test_catalog",
+    "test_names",
+    "test_isolation",
+    "test_it_finds_the_migrations_sound",
+}
 OTHER_MAJOR = re.compile(r"(?<=[\[-])1[567](?=[\]-])")  # in the id of a test
 Database = psycopg.Connection[tuple[object, ...]]
 
@@ -156,14 +161,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests with the fixture `server` on PostgreSQL 18, and the files in SMOKE also on 15.
+    """Run tests with the fixture `server` on PostgreSQL 18, and those in SMOKE also on 15.
 
     MAJORS in the environment, such as "16 17", overrides this. With CLUSTER in the environment they run on
     Citus.
     """
     parametrized = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "server" in metafunc.fixturenames and "server" not in parametrized:
-        usual = "18 15" if metafunc.definition.path.stem in SMOKE else "18"
+        smoke = SMOKE & {metafunc.definition.path.stem, metafunc.function.__name__}
+        usual = "18 15" if smoke else "18"
         majors = "citus" if CLUSTER else os.environ.get("MAJORS", usual)
         metafunc.parametrize("server", majors.split(), indirect=True, scope="session")
 
@@ -188,8 +194,17 @@ LONGEST = ("test_commands", "test_audit", "test_operations", "test_embedded", "t
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest and with all tests of other major versions."""
+    """Leave out what MAJORS does not name. Begin with what takes longest and with other major versions."""
+    if majors := os.environ.get("MAJORS"):
+        named = {None, *majors.split()}
+        items[:] = [item for item in items if _major(item) in named]
     items.sort(key=lambda item: not (OTHER_MAJOR.search(item.nodeid) or item.path.stem in LONGEST))
+
+
+def _major(item: pytest.Item) -> object:
+    """Return the major version that a test runs on, if it is one of PostgreSQL's."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("server") if callspec else None
 
 
 # For slow tests that do not depend on the version.
@@ -200,6 +215,24 @@ on_18 = pytest.mark.parametrize("server", ["citus" if CLUSTER else "18"], indire
 def application() -> None:
     """Import the application in the background, before a test serves it."""
     preload()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations_read_once() -> Iterator[None]:
+    """Let the commands keep what yoyo has parsed: parsing takes longer than running the migrations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrations, "read_migrations", read_once)
+        yield
+
+
+def read_once(directory: str) -> MigrationList:
+    """Read the migrations again only if a file has changed."""
+    return _read(directory, tuple((file, file.read_bytes()) for file in sorted(Path(directory).iterdir())))
+
+
+@cache
+def _read(directory: str, _: tuple[tuple[Path, bytes], ...]) -> MigrationList:
+    return read_migrations(directory)
 
 
 @pytest.fixture(scope="session")
@@ -293,6 +326,10 @@ class Breakable:
                 " where usename = 'tasks_api' and datname = %s",
                 (self.database,),
             )
+
+    def reason(self) -> str:
+        """Return why the API is not ready."""
+        return str(httpx.get(f"{self.api.url}/ready", timeout=60).json().get("detail", ""))
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.api.token('alice')}"} | more.pop("headers", {})
@@ -423,22 +460,22 @@ def api(server: Server, database: str) -> Iterator[Api]:
         yield running
 
 
+@contextmanager
+def known(api: Api, name: str) -> Iterator[Person]:
+    """Make a user with a unique name."""
+    user = f"{name}-{uuid4().hex[:12]}"
+    token = api.token(user)
+    base = f"{api.url}/api/{quote(user, safe='')}"
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=base, headers=headers, timeout=60) as client:
+        yield Person(user, token, client)
+
+
 @pytest.fixture
 def person(api: Api) -> Iterator[Callable[[str], Person]]:
     """A function that makes a user with a unique name."""
-    clients: list[httpx.Client] = []
-
-    def make(name: str) -> Person:
-        user = f"{name}-{uuid4().hex[:12]}"
-        token = api.token(user)
-        base = f"{api.url}/api/{quote(user, safe='')}"
-        headers = {"Authorization": f"Bearer {token}"}
-        clients.append(httpx.Client(base_url=base, headers=headers, timeout=60))
-        return Person(user, token, clients[-1])
-
-    yield make
-    for client in clients:
-        client.close()
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(known(api, name))
 
 
 @pytest.fixture

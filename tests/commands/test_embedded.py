@@ -20,6 +20,7 @@ from embedded.cluster import SOCKET, Cluster
 from embedded.programs import NAME, account, find_programs
 from support.faults import eventually
 
+pytestmark = pytest.mark.long
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user, or mount")
 USE = """
 import sys

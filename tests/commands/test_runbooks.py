@@ -19,6 +19,7 @@ from support.proxies import program
 
 from app.commands import migrations
 
+pytestmark = pytest.mark.long
 PAGE = (ROOT / "app" / "server" / "RUNBOOKS.md").read_text()
 BLOCKS = {
     (title, number): block

@@ -321,6 +321,7 @@ def test_up_down_up_ends_in_the_same_schema(server: Server, empty: str) -> None:
     assert len(set(stages)) == NEWEST
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["app, public", "app", "''", '"$user"', "another"])
 def test_what_is_applied_is_known_whatever_the_search_path_is_by_then(
     server: Server, empty: str, path: str, capsys: pytest.CaptureFixture[str]
@@ -335,6 +336,7 @@ def test_what_is_applied_is_known_whatever_the_search_path_is_by_then(
     roll_back_all(server.conninfo(empty))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["app, public", "''", "app"])
 def test_what_is_applied_first_is_recorded_outside_the_schema_that_a_rollback_drops(
     server: Server, empty: str, path: str

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import test_catalog
 import test_policies
-from conftest import Server
+from conftest import Server, on_18
 from test_prove import broken
 
 from app.postgres.safety import SQL
@@ -118,12 +118,16 @@ def gets_past(connection: psycopg.Connection, mutant: str, watching: list[Watche
     return noticed is None
 
 
+@on_18
+@pytest.mark.long
 def test_the_migrations_themselves_pass(mutable: psycopg.Connection) -> None:
     assert len(watchers(test_catalog)) >= 15
     assert len(watchers(test_policies)) >= 25
     assert all(is_fine(mutable) for is_fine in [proves, *watchers(test_catalog, test_policies)])
 
 
+@on_18
+@pytest.mark.long
 def test_every_mutant_is_noticed(mutable: psycopg.Connection) -> None:
     mutants = mutable.execute(MUTANTS).fetchall()
     assert len(mutants) > 200
@@ -139,6 +143,8 @@ def test_every_mutant_is_noticed(mutable: psycopg.Connection) -> None:
     assert all(is_fine(mutable) for is_fine in [*behaviour, *catalog])  # it was the mutants that they noticed
 
 
+@on_18
+@pytest.mark.long
 def test_the_audit_reports_a_mutant_of_each_kind_that_lets_users_meet(mutable: psycopg.Connection) -> None:
     mutants: dict[str, str] = dict(mutable.execute(MUTANTS).fetchall())
     mutable.execute(b"prepare audit as " + (SQL / "audit.sql").read_bytes())

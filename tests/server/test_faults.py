@@ -342,6 +342,7 @@ def copy(primary: Cluster, standby: Cluster) -> None:
 
 
 @on_18
+@pytest.mark.long
 @pytest.mark.parametrize("attributes", ["", " target_session_attrs=any"], ids=["primary", "any"])
 def test_after_a_switchover_the_new_primary_is_served_from_without_a_restart(
     server: Server, attributes: str
@@ -415,6 +416,7 @@ def test_a_server_whose_packets_vanish_is_given_up_by_the_kernel(
 
 
 @on_18
+@pytest.mark.long
 def test_of_several_hosts_the_primary_is_served_from(server: Server) -> None:
     with ExitStack() as stack:
         primary, standby = (stack.enter_context(cluster(server.version)) for _ in range(2))

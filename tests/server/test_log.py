@@ -147,6 +147,7 @@ def test_the_log_can_end_while_it_is_set_up() -> None:
 
 
 @on_18
+@pytest.mark.long
 def test_a_log_that_nobody_reads_stops_neither_requests_nor_the_end(server: Server, database: str) -> None:
     """The lines are long, so that few requests fill what there is to fill."""
     settings = {"LOG_FORMAT": "json", "LOG_USERS": "id", "METRICS": "true", "WEB_CONCURRENCY": "2"}

@@ -29,8 +29,8 @@ def not_writable(_: Path) -> Path:
 
 
 @on_18
-@pytest.mark.parametrize("processes", ["1", "2"])
-@pytest.mark.parametrize("kind", [missing, no_folder, not_writable])
+@pytest.mark.long
+@pytest.mark.parametrize(("kind", "processes"), [(missing, "1"), (no_folder, "2"), (not_writable, "1")])
 def test_a_folder_that_cannot_be_used_is_a_line_in_the_log(
     server: Server, database: str, tmp_path: Path, kind: Callable[[Path], Path], processes: str
 ) -> None:
@@ -51,6 +51,7 @@ Counter("tasks_database_errors", "Of another version.").inc()
 
 
 @on_18
+@pytest.mark.long
 def test_files_of_others_are_left_out_and_named(server: Server, database: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", OTHER_VERSION]
     subprocess.run(command, env=os.environ | {NAME: str(tmp_path)}, check=True)

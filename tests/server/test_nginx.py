@@ -201,6 +201,7 @@ FAST = {"rate=100r/s": "rate=100000r/s", "rate=50r/s": "rate=100000r/s"}
 
 
 @on_18
+@pytest.mark.long
 def test_a_rolling_restart_behind_nginx_loses_nothing_and_does_nothing_twice(
     server: Server, template: str
 ) -> None:

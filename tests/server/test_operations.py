@@ -240,6 +240,7 @@ def few_files(pid: int) -> Iterator[None]:
 
 
 @on_18
+@pytest.mark.long
 def test_processes_wait_for_a_database_that_is_away_and_stop_together(server: Server, clone: str) -> None:
     with (
         deployed(server.conninfo(clone, "tasks_api"), WEB_CONCURRENCY="2") as api,
@@ -327,6 +328,7 @@ def test_processes_end_with_a_parent_that_was_killed(watched: Api) -> None:
 
 
 @on_18
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU])
 def test_a_process_that_was_stopped_holds_up_neither_the_end_nor_a_change_of_processes(
     server: Server, database: str, how: signal.Signals
@@ -355,6 +357,7 @@ def serving_processes(api: Api, number: int) -> list[int]:
 
 
 @on_18
+@pytest.mark.long
 def test_sighup_replaces_processes_one_by_one_without_a_lost_request(server: Server, database: str) -> None:
     with deployed(server.conninfo(database, "tasks_api"), WEB_CONCURRENCY="2") as api:
         old = serving_processes(api, 2)

@@ -37,6 +37,7 @@ def previous(tmp_path: Path) -> Path:
 
 
 @on_18
+@pytest.mark.long
 def test_the_previous_release_serves_while_and_after_the_schema_becomes_the_newest(
     server: Server, previous: Path
 ) -> None:
