@@ -309,6 +309,7 @@ def test_a_deploy_whose_session_is_terminated_says_so_in_one_line(
     assert str(refusal.value) == f"0001.ends: {said}. Nothing of this migration was kept."
 
 
+@pytest.mark.long
 def test_up_down_up_ends_in_the_same_schema(server: Server, empty: str) -> None:
     conninfo, stages = server.conninfo(empty), []
     migrations.migrate(conninfo)

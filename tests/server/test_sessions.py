@@ -57,21 +57,19 @@ def assert_utf_8_and_utc(api: Api, server: Server | Cluster, database: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"),
+    "environment",
     [
-        ("PGCLIENTENCODING", "LATIN1"),
-        ("PGCLIENTENCODING", "EUC_JP"),
-        ("PGCLIENTENCODING", "SQL_ASCII"),
-        ("PGTZ", KARACHI),
-        ("PGTZ", "Europe/London"),
-        ("PGDATESTYLE", "German"),
-        ("PGOPTIONS", f"-c TimeZone={KARACHI} -c client_encoding=latin1 -c DateStyle=German"),
+        {"PGCLIENTENCODING": "LATIN1", "PGTZ": KARACHI, "PGDATESTYLE": "German"},
+        {"PGCLIENTENCODING": "EUC_JP", "PGTZ": "Europe/London"},
+        {"PGCLIENTENCODING": "SQL_ASCII"},
+        {"PGOPTIONS": f"-c TimeZone={KARACHI} -c client_encoding=latin1 -c DateStyle=German"},
     ],
+    ids=lambda environment: " ".join(environment.values())[:20],
 )
 def test_the_environment_changes_neither_encoding_nor_zone(
-    server: Server, database: str, variable: str, value: str
+    server: Server, database: str, environment: dict[str, str]
 ) -> None:
-    with serving(server.conninfo(database, "tasks_api"), **{variable: value}) as api:
+    with serving(server.conninfo(database, "tasks_api"), **environment) as api:
         assert_utf_8_and_utc(api, server, database)
 
 
@@ -415,13 +413,11 @@ def test_what_another_client_left_in_a_pooled_session_is_refused(pooled: Cluster
 
 @pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
 @pytest.mark.parametrize("mode", ["transaction", "session"])
-@pytest.mark.parametrize(
-    "setting", ["client_encoding = 'latin1'", f"timezone = '{KARACHI}'", "datestyle = 'German'"]
-)
-def test_encoding_and_zone_hold_behind_a_pooler(pooled: Cluster, mode: str, setting: str) -> None:
+def test_encoding_and_zone_hold_behind_a_pooler(pooled: Cluster, mode: str) -> None:
     with pooled.connect() as superuser:
-        superuser.execute(f"alter database tasks set {setting}".encode())
-        superuser.execute(f"alter role tasks_api in database tasks set {setting}".encode())
+        for setting in ("client_encoding = 'latin1'", f"timezone = '{KARACHI}'", "datestyle = 'German'"):
+            superuser.execute(f"alter database tasks set {setting}".encode())
+            superuser.execute(f"alter role tasks_api in database tasks set {setting}".encode())
         try:
             with pgbouncer(pooled, mode) as port:
                 address = pooled.conninfo("tasks", "tasks_api", port)

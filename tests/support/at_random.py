@@ -36,7 +36,7 @@ def conforms(api: Api, document: Any, person: Person, operation_id: str, mode: s
         case.call_and_validate(headers={"Authorization": f"Bearer {person.token}"})
 
     cases = operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode))
-    AT_RANDOM(given(case=cases)(conform))()
+    settings(AT_RANDOM, max_examples=5)(given(case=cases)(conform))()  # each takes a tenth of a second
 
 
 def schema_for(api: Api, document: Any, person: Person) -> OpenApiSchema:
