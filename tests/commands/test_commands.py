@@ -75,7 +75,7 @@ def running(checkout: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], 
     finally:
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=120)
+        rest, _ = process.communicate(timeout=300)
         assert "Traceback" not in rest
 
 

@@ -75,7 +75,7 @@ def old() -> Iterator[Place]:
 
 def create(api: Api, user: str) -> int:
     headers = {"Authorization": f"Bearer {api.token(user)}", "Idempotency-Key": os.urandom(8).hex()}
-    made = httpx.post(f"{api.url}/api/{user}/tasks", headers=headers, json={"title": "x"}, timeout=20)
+    made = httpx.post(f"{api.url}/api/{user}/tasks", headers=headers, json={"title": "x"}, timeout=60)
     assert made.status_code == 201, made.text
     number: int = made.json()["id"]
     return number
@@ -94,7 +94,7 @@ def run(title: str, number: int, folder: Path, stdin: str = "", **values: str) -
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         start_new_session=True,  # without a terminal, psql reads a password from stdin
     )
@@ -112,7 +112,7 @@ def test_a_restore_brings_all_rows_into_a_new_server_that_serves(
         with new.postgres.connect("tasks") as connection:
             connection.execute("alter role tasks_api login")
         with deployed(new.api) as api:
-            assert httpx.get(f"{api.url}/ready").status_code == 200
+            assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 200
             assert create(api, "alice") == 3
 
 

@@ -581,7 +581,7 @@ def race(server: Server, database: str, user: str, statement: LiteralString) -> 
             first = early.execute(statement).fetchall()
             waiting = other.submit(lambda: late.execute(statement).fetchall())
             wait_for_a_lock(server, database, late.info.backend_pid)
-        return first + waiting.result(timeout=5)
+        return first + waiting.result(timeout=60)
 
 
 def wait_for_a_lock(server: Server, database: str, backend: int) -> None:

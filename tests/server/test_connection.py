@@ -15,6 +15,8 @@ from conftest import Server, on_18
 from psycopg import OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
+from support.contract import until_blocked
+from support.sockets import turns
 
 from app.postgres import connection as module
 from app.postgres import deadline
@@ -67,6 +69,11 @@ async def ask(connection: Connection, statement: str, identity: str = READ_AS, *
     return value
 
 
+async def readable(connection: Connection) -> None:
+    """Wait until the server has sent something or has closed the connection."""
+    await asyncio.to_thread(select.select, [connection.socket], [], [], 60)
+
+
 def test_the_watch_stays_for_the_next_statement_and_ends_where_psycopg_waits(use: Use) -> None:
     async def work(connect: Connect) -> None:
         async with await connect() as connection:
@@ -91,7 +98,8 @@ def test_a_server_that_closes_an_idle_connection_wakes_nobody_for_ever(
         await ask(connection, PID)
         assert not connection.has_input()
         kill(connection.info.backend_pid)
-        await asyncio.sleep(0.1)
+        await readable(connection)
+        await turns(3)
         assert connection.has_input()
         # Or the event loop would turn round it, as fast as it can.
         assert not asyncio.get_running_loop().remove_reader(connection.socket)
@@ -197,24 +205,27 @@ def test_after_a_cancelled_statement_the_next_one_gets_its_own_answer(use: Use, 
 
 
 def test_a_statement_that_ends_before_it_is_cancelled_takes_the_connection_along(
-    use: Use, monkeypatch: pytest.MonkeyPatch
+    server: Server, database: str, use: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server may hear of it too late, and cancel what comes next."""
+    """The server may get the request to cancel too late, and cancel the next statement."""
+    with server.connect(database) as other:
+        other.execute("select pg_advisory_lock(1)")
 
-    async def late(_: Connection, **__: float) -> None:
-        await asyncio.sleep(0.3)
+        async def late(connection: Connection, **__: float) -> None:
+            await asyncio.to_thread(other.execute, "select pg_advisory_unlock(1)")
+            await readable(connection)
 
-    async def work(connect: Connect) -> None:
-        connection = await connect()
-        monkeypatch.setattr(Connection, "cancel_safe", late)
-        asked = asyncio.create_task(ask(connection, "select pg_sleep(0.2)"))
-        await asyncio.sleep(0.05)
-        asked.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asked
-        assert connection.closed
+        async def work(connect: Connect) -> None:
+            connection = await connect()
+            monkeypatch.setattr(Connection, "cancel_safe", late)
+            asked = asyncio.create_task(ask(connection, "select pg_advisory_lock(1)"))
+            await asyncio.to_thread(until_blocked, other)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            assert connection.closed
 
-    use(work)
+        use(work)
 
 
 def test_whoever_waits_too_long_is_told_and_the_statement_cancelled(

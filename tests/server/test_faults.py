@@ -128,7 +128,7 @@ def test_a_client_that_goes_away_cancels_its_query(service: Service, method: str
             eventually(lambda: bool(request.status()))
         return request.status() == "499"  # rather than 503: on a slow machine, its lock timeout was first
 
-    eventually(cancelled, 20)
+    eventually(cancelled)
     with service.client("gone") as client:
         assert client.get("/tasks").json() == []
 
@@ -149,7 +149,7 @@ def test_a_client_that_goes_away_leaves_the_queue(service: Service) -> None:
             eventually(lambda: all(request.status() for request in requests))
         return {request.status() for request in requests} == {"499"}  # rather than 503: their time was up
 
-    eventually(left, 20)
+    eventually(left)
 
 
 def test_a_database_that_is_read_only_serves_reads(service: Service) -> None:

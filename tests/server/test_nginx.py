@@ -30,15 +30,19 @@ def test_nginx_hands_on_what_the_contract_needs(watched: Api) -> None:
     port = int(watched.url.rpartition(":")[2])
     with nginx(port) as url:  # the other port refuses connections
         headers = {"Authorization": f"Bearer {watched.token('through/nginx')}"}
-        made = httpx.post(f"{url}/api/through%2Fnginx/tasks", headers=headers, json={"title": "x"})
+        made = httpx.post(
+            f"{url}/api/through%2Fnginx/tasks", headers=headers, json={"title": "x"}, timeout=60
+        )
         assert (made.status_code, made.headers["ETag"]) == (201, '"1"')
         task = f"{url}{made.headers['Location']}"
-        change = httpx.patch(task, headers=headers | {"If-Match": '"1"'}, json={"completed": True})
+        change = httpx.patch(
+            task, headers=headers | {"If-Match": '"1"'}, json={"completed": True}, timeout=60
+        )
         assert (change.status_code, change.headers["ETag"]) == (200, '"2"')
         upgrade = headers | {"Connection": "Upgrade", "Upgrade": "websocket"}
-        assert httpx.get(task, headers=upgrade).status_code == 200
+        assert httpx.get(task, headers=upgrade, timeout=60).status_code == 200
         preflight = ORIGIN | {"Access-Control-Request-Method": "PUT"}
-        allowed = httpx.options(task, headers=preflight)
+        allowed = httpx.options(task, headers=preflight, timeout=60)
         assert (allowed.status_code, allowed.headers["Access-Control-Allow-Origin"]) == (
             204,
             ORIGIN["Origin"],
@@ -48,7 +52,7 @@ def test_nginx_hands_on_what_the_contract_needs(watched: Api) -> None:
 def raw(url: str, request: bytes) -> httpx.Response:
     """Send bytes that no HTTP client would send; return what is answered."""
     address = httpx.URL(url)
-    with socket.create_connection((address.host, address.port or 0), timeout=20) as client:
+    with socket.create_connection((address.host, address.port or 0), timeout=60) as client:
         client.sendall(request)
         received = b""
         while piece := client.recv(65536):
@@ -85,7 +89,7 @@ def test_what_nginx_answers_itself_is_a_problem_that_pages_can_read(watched: Api
     port = int(watched.url.rpartition(":")[2])
     with nginx(port, port) as url:
         head = f"Host: x\r\nOrigin: {ORIGIN['Origin']}\r\nConnection: close\r\n".encode()
-        large = httpx.post(f"{url}/api/a/tasks", content=b"x" * 65537, headers=ORIGIN)
+        large = httpx.post(f"{url}/api/a/tasks", content=b"x" * 65537, headers=ORIGIN, timeout=60)
         assert_problem(large, 413)
         assert_readable(large)
         refused = {
@@ -98,22 +102,22 @@ def test_what_nginx_answers_itself_is_a_problem_that_pages_can_read(watched: Api
         for status, request in refused.items():
             assert_problem(raw(url, request), status)
         assert_problem(raw(url, b"nonsense\r\n\r\n"), 400)
-        assert_problem(httpx.get(f"{url}/metrics"), 404)
-        assert_problem(httpx.get(f"{url}/%6detrics"), 404)
-        assert_problem(httpx.get(f"{url}/.problem"), 404)
-        stranger = httpx.get(f"{url}/metrics", headers={"Origin": "https://evil.example"})
+        assert_problem(httpx.get(f"{url}/metrics", timeout=60), 404)
+        assert_problem(httpx.get(f"{url}/%6detrics", timeout=60), 404)
+        assert_problem(httpx.get(f"{url}/.problem", timeout=60), 404)
+        stranger = httpx.get(f"{url}/metrics", headers={"Origin": "https://evil.example"}, timeout=60)
         assert "Access-Control-Allow-Origin" not in stranger.headers
-        passed = httpx.get(f"{url}/no/such/path", headers=ORIGIN)  # the API's own
+        passed = httpx.get(f"{url}/no/such/path", headers=ORIGIN, timeout=60)  # the API's own
         assert passed.json()["detail"] == "Path not found"
         assert passed.headers.get_list("X-Request-ID") == [passed.headers["X-Request-ID"]]
 
 
 def test_without_a_process_nginx_says_when_to_try_again() -> None:
     with nginx(free_port(), free_port()) as url:
-        answer = httpx.post(f"{url}/api/a/tasks", headers=ORIGIN, json={})
+        answer = httpx.post(f"{url}/api/a/tasks", headers=ORIGIN, json={}, timeout=60)
         assert_problem(answer, 502, retry=True)
         assert_readable(answer)
-        head = httpx.head(f"{url}/health")
+        head = httpx.head(f"{url}/health", timeout=60)
         assert (head.status_code, head.content) == (502, b"")
 
 
@@ -121,7 +125,7 @@ def test_a_process_that_does_not_answer_is_a_504() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with nginx(port, port, {"proxy_read_timeout 30s": "proxy_read_timeout 1s"}) as url:
-            assert_problem(httpx.post(f"{url}/api/a/tasks", json={}, timeout=20), 504, retry=True)
+            assert_problem(httpx.post(f"{url}/api/a/tasks", json={}, timeout=60), 504, retry=True)
 
 
 @on_18
@@ -139,12 +143,12 @@ def test_one_token_has_one_limit_however_bearer_is_spelled(watched: Api) -> None
         assert ask(url, f"Bearer {watched.token('another')}", "another").status_code == 200
         preflight = ORIGIN | {"Access-Control-Request-Method": "PUT"}
         for _ in range(10):
-            assert httpx.options(f"{url}/api/limited/tasks", headers=preflight).status_code == 204
-            assert httpx.get(f"{url}/health").status_code == 200
+            assert httpx.options(f"{url}/api/limited/tasks", headers=preflight, timeout=60).status_code == 204
+            assert httpx.get(f"{url}/health", timeout=60).status_code == 200
 
 
 def ask(url: str, authorization: str, user: str = "limited") -> httpx.Response:
-    return httpx.get(f"{url}/api/{user}/tasks", headers={"Authorization": authorization})
+    return httpx.get(f"{url}/api/{user}/tasks", headers={"Authorization": authorization}, timeout=60)
 
 
 @on_18
@@ -156,7 +160,7 @@ def test_a_flood_of_made_up_tokens_refuses_nobody_else(watched: Api) -> None:
         "rate=100r/s": "rate=100000r/s",
         "rate=50r/s": "rate=1r/m",
     }
-    with nginx(port, port, small) as url, httpx.Client() as client:
+    with nginx(port, port, small) as url, httpx.Client(timeout=60) as client:
         for number in range(1000):
             head, claims, signature = "x" * (number % 97 + 1), "y" * (number % 89 * 50), f"{number:0>300}"
             made_up = f"Bearer {head}.y{claims}.{signature[number % 200 :]}"
@@ -171,8 +175,8 @@ def test_an_address_over_its_limit_leaves_no_trace_among_the_users(watched: Api)
     port = int(watched.url.rpartition(":")[2])
     slow = {"rate=100r/s": "rate=1r/m", "burst=200 nodelay": "burst=1 nodelay", "rate=50r/s": "rate=1r/m"}
     with nginx(port, port, slow | {"burst=100 nodelay": "burst=2 nodelay"}) as url:
-        assert httpx.get(f"{url}/health").status_code == 200
-        assert httpx.get(f"{url}/health").status_code == 200
+        assert httpx.get(f"{url}/health", timeout=60).status_code == 200
+        assert httpx.get(f"{url}/health", timeout=60).status_code == 200
         for _ in range(5):
             assert_problem(ask(url, f"Bearer {watched.token('limited')}"), 429, retry=True)
 
@@ -185,15 +189,15 @@ def test_long_heads_pass_nginx_both_ways(watched: Api) -> None:
         headers = {"Authorization": f"Bearer {watched.token(user)}", "X-Request-ID": "x" * 128}
         tasks = f"{url}/api/{quote(user)}/tasks"
         for title in "ab":
-            made = httpx.post(tasks, headers=headers, json={"title": title})
+            made = httpx.post(tasks, headers=headers, json={"title": title}, timeout=60)
             assert made.status_code == 201
         assert made.headers["X-Request-ID"] == "x" * 128
-        page = httpx.get(f"{tasks}?limit=1&unknown={'(' * 8000}", headers=headers)
+        page = httpx.get(f"{tasks}?limit=1&unknown={'(' * 8000}", headers=headers, timeout=60)
         (link,) = re.findall(r'<(.*)>; rel="next"', page.headers["Link"])
         assert len(link) > 12000
-        plain = httpx.get(f"{tasks}?limit=1&unknown={'x' * 4000}", headers=headers)
+        plain = httpx.get(f"{tasks}?limit=1&unknown={'x' * 4000}", headers=headers, timeout=60)
         (link,) = re.findall(r'<(.*)>; rel="next"', plain.headers["Link"])
-        following = httpx.get(f"{url}{link}", headers=headers)
+        following = httpx.get(f"{url}{link}", headers=headers, timeout=60)
         assert [task["title"] for task in following.json()] == ["a"]
 
 
@@ -241,7 +245,7 @@ def test_a_rolling_restart_behind_nginx_loses_nothing_and_does_nothing_twice(
         try:
             for port in ports:
                 started[port].process.send_signal(signal.SIGTERM)
-                assert started[port].process.wait(30) == 0
+                assert started[port].process.wait(60) == 0
                 start(port)
         finally:
             stop.set()

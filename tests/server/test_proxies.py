@@ -21,7 +21,7 @@ PREFIX = "/to%20do/v1"
 def test_an_idle_connection_is_kept_as_long_as_keep_alive_says(server: Server, database: str) -> None:
     with serving(server.conninfo(database, "tasks_api"), KEEP_ALIVE="1") as api:
         address = urlsplit(api.url)
-        with socket.create_connection((address.hostname or "", address.port or 0), timeout=30) as client:
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=60) as client:
             client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             received = b""
             while piece := client.recv(65536):  # 75 seconds would be too long for the client
@@ -97,7 +97,7 @@ def apache(url: str, directive: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         shutil.rmtree(folder)
 
 
@@ -109,12 +109,15 @@ def test_apache_changes_etags_unless_the_directive_of_the_readme_is_there(
     with serving(server.conninfo(database, "tasks_api")) as api:
         headers = {"Authorization": f"Bearer {api.token('a/pache')}"}
         made = httpx.post(
-            f"{api.url}/api/a%2Fpache/tasks", headers=headers, json={"title": "x", "description": "y" * 999}
+            f"{api.url}/api/a%2Fpache/tasks",
+            headers=headers,
+            json={"title": "x", "description": "y" * 999},
+            timeout=60,
         )
         path, headers = made.headers["Location"], headers | {"If-Match": '"1"'}
         with apache(api.url, "") as url:
-            assert httpx.get(f"{url}{path}", headers=headers).headers["ETag"] != '"1"'
+            assert httpx.get(f"{url}{path}", headers=headers, timeout=60).headers["ETag"] != '"1"'
         with apache(api.url, directive) as url:
-            assert httpx.get(f"{url}{path}", headers=headers).headers["ETag"] == '"1"'
-            changed = httpx.put(f"{url}{path}", headers=headers, json={"title": "z"})
+            assert httpx.get(f"{url}{path}", headers=headers, timeout=60).headers["ETag"] == '"1"'
+            changed = httpx.put(f"{url}{path}", headers=headers, json={"title": "z"}, timeout=60)
             assert (changed.status_code, changed.headers["ETag"]) == (200, '"2"')

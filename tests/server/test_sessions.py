@@ -386,7 +386,7 @@ def test_a_running_process_is_not_ready_while_new_sessions_are_wrong(
             )
             superuser.execute("alter role tasks_api set default_transaction_isolation = 'read committed'")
     # Sessions that are older than that are replaced, without a restart.
-    eventually(lambda: httpx.get(f"{breakable.api.url}/ready", timeout=60).status_code == 200, 30)
+    eventually(lambda: httpx.get(f"{breakable.api.url}/ready", timeout=60).status_code == 200)
 
 
 @pytest.fixture(scope="module")

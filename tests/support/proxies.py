@@ -52,15 +52,15 @@ def nginx(first: int, second: int | None = None, replaced: Mapping[str, str] | N
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         shutil.rmtree(folder)
 
 
 def await_answer(url: str) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         try:
-            httpx.get(url)
+            httpx.get(url, timeout=60)
         except httpx.TransportError:
             time.sleep(0.02)
         else:
