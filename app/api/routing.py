@@ -55,11 +55,11 @@ class Route(APIRoute):
         except TypeError as error:
             raise TypeError(f"{endpoint.__qualname__}: {error}; use fastapi.routing.APIRoute") from None
         super().__init__(path, endpoint, **options)
-        self.slashes = self.path.count("/")
+        self.ending = self.path.rpartition("}")[2]
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return no match for a path with fewer segments, at a fifth of the cost of the pattern."""
-        if scope["path"].count("/") < self.slashes:
+        """Return no match for a path with another ending, at a fifth of the cost of the pattern."""
+        if not scope["path"].endswith(self.ending):
             return Match.NONE, {}
         return super().matches(scope)
 
