@@ -244,6 +244,8 @@ class Protocol(HttpToolsProtocol):
                 self.begun = self.begun[:MAX_LINE]
             if self.framing > MAX_HEADER_BYTES:
                 self._refuse(self._too_long())
+            elif self.headers and len(self.headers) > MAX_FIELDS:
+                self._refuse(self._too_many())
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio documents it
         """Serve the request of a client that has half-closed (RFC 9112, 9.6); return True in this case.
@@ -272,14 +274,10 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["state"]["client"] = self.peer
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Append a header field; raise Problem if there are too many."""
-        if len(self.headers) == MAX_FIELDS:
-            raise Problem(431, f"The request has more than {MAX_FIELDS} header fields")
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Start the request. Header fields after this point are trailers, and dropped (RFC 9110, 6.5.1)."""
+        if len(self.headers) > MAX_FIELDS:
+            raise self._too_many()
         if b" RTSP/" in self.begun or b" ICE/" in self.begun:  # the parser accepts these protocols as HTTP
             self._check_version()
         if self.parser.should_upgrade():
@@ -375,6 +373,10 @@ class Protocol(HttpToolsProtocol):
             return Problem(501, "The only transfer coding supported is chunked")
         return Problem(400, "This is not a valid HTTP request")
 
+    def _too_many(self) -> Problem:
+        self.headers = []  # not kept while the connection lingers
+        return Problem(431, f"The request has more than {MAX_FIELDS} header fields")
+
     def _too_long(self) -> Problem:
         if not (self.head and self.receiving):
             return Problem(400, "The chunk sizes and trailers of the request have more than 64 KiB")
@@ -403,7 +405,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.linger()
         services: Services | None = self.app_state.get("services")
         for observe in services.observers if services else ():
-            observe(Exchange("-", request_id.decode()), problem.status, 0)
+            observe(Exchange("-", request_id.decode(), {}), problem.status, 0)
 
     def _response(self, problem: Problem, request_id: bytes) -> bytes:
         response = problem.response()

@@ -290,6 +290,7 @@ CHUNKED = b"POST /first HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 LONG = {
     "one header": (431, b"GET /first HTTP/1.1\r\nX: " + b"x" * 70_000),
     "headers": (431, b"GET /first HTTP/1.1\r\n" + b"a:\r\n" * 17_000),
+    "a head without end": (431, b"GET /first HTTP/1.1\r\n" + b"a:\r\n" * 1000),
     "101 headers": (431, b"GET /first HTTP/1.1\r\n" + b"a:b\r\n" * 101 + b"\r\n"),
     "the target": (414, b"GET /" + b"x" * 70_000),
     "empty lines": (400, b"\r\n" * 35_000),
