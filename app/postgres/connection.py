@@ -153,11 +153,11 @@ class Connection(AsyncConnection[Any]):
         self, statement: bytes, order: Sequence[str], values: Mapping[str, Value]
     ) -> list[dict[bytes, bytes]]:
         wire = [None if values[name] is None else str(values[name]).encode() for name in order]
-        if self.prepare_threshold is None:
-            self.pgconn.send_query_params(statement, wire)
-            return [{}]
         if name := self.names.get(statement):
             self.pgconn.send_query_prepared(name, wire)
+            return [{}]
+        if self.prepare_threshold is None:
+            self.pgconn.send_query_params(statement, wire)
             return [{}]
         # Each name is used only once, since a failed pipeline may have prepared the statement. The name holds
         # a digest of the statement: behind a pooler that mixes up connections it never names another
@@ -187,7 +187,6 @@ class Connection(AsyncConnection[Any]):
 
     async def _receive(self, results: list[PGresult], syncs: int) -> None:
         """Receive results up to the given number of syncs, which end pipelines (PostgreSQL, 32.5.1.2)."""
-        syncs -= sum(result.status == ExecStatus.PIPELINE_SYNC for result in results)
         received = False
         try:
             while syncs := syncs - self._take(results, syncs):
@@ -239,10 +238,11 @@ class Connection(AsyncConnection[Any]):
         Otherwise a late cancel request could hit a later statement.
         """
         cancelled = False
+        received = sum(result.status == ExecStatus.PIPELINE_SYNC for result in results)
         try:
             await self.cancel_safe(timeout=CANCEL_TIMEOUT)
             async with asyncio.timeout(CANCEL_TIMEOUT):
-                await self._receive(results, syncs)
+                await self._receive(results, syncs - received)
             self.pgconn.exit_pipeline_mode()
             self._check(results, [])
         except QueryCanceled:

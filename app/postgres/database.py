@@ -5,7 +5,7 @@ setting ends with the transaction, so no other request on the connection can see
 """
 
 from asyncio import CancelledError
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from psycopg import Error
@@ -147,12 +147,12 @@ class Database:
             finally:
                 await self.pool.give_back(user, connection)
 
-    async def execute(
+    def execute(
         self, connection: Connection, statements: Sequence[str], values: Mapping[str, Value]
-    ) -> list[Row]:
+    ) -> Awaitable[list[Row]]:
         """Run statements in one transaction. The first one must be ACT_AS or READ_AS."""
         begun = (*self.identities[statements[0]], *statements[1:])
-        return await connection.execute_pipeline(begun, values, commit=self.spread)
+        return connection.execute_pipeline(begun, values, commit=self.spread)
 
 
 class Session(NamedTuple):
@@ -162,13 +162,13 @@ class Session(NamedTuple):
     user: str
     client: Client | None
 
-    async def read(self, statement: str, **values: Value) -> list[Row]:
+    def read(self, statement: str, **values: Value) -> Awaitable[list[Row]]:
         """Run a statement in a read-only transaction; return its rows."""
-        return await self.database.run(READ_AS, statement, {"user_id": self.user, **values}, self.client)
+        return self.database.run(READ_AS, statement, {"user_id": self.user, **values}, self.client)
 
-    async def write(self, statement: str, **values: Value) -> list[Row]:
+    def write(self, statement: str, **values: Value) -> Awaitable[list[Row]]:
         """Run a statement that may change rows of this user; return its rows."""
-        return await self.database.run(ACT_AS, statement, {"user_id": self.user, **values}, self.client)
+        return self.database.run(ACT_AS, statement, {"user_id": self.user, **values}, self.client)
 
     async def write_with_retry(self, statement: str, **values: Value) -> list[Row]:
         """Run a statement. If a concurrent request has inserted the same unique key, run it once more.
