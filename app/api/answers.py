@@ -25,25 +25,17 @@ HEADERS = {
 OF_PROBLEM = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}
 
 
-def json_response(body: str, headers: Mapping[str, str], status: int = 200) -> Response:
-    """Return a response with the JSON text that the database made, or with an empty body."""
-    return JsonText(body, status, headers)
+def json_response(body: str, headers: Mapping[bytes, bytes], status: int = 200) -> Response:
+    """Return a response with the JSON text that the database made, or with an empty body.
 
-
-class JsonText(Response):
-    """A JSON response with headers in ASGI's form. Starlette's conversion costs 3 of the 94 µs of a get."""
-
-    media_type = "application/json"
-
-    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        """Set the fields in ASGI's form."""
-        self.raw_headers = [(b"cache-control", b"private, no-cache")]
-        for name, value in (headers or {}).items():
-            self.raw_headers.append((name.lower().encode(), value.encode("latin-1")))
-        if self.body:
-            self.raw_headers.append((b"content-type", b"application/json"))
-        if self.status_code not in (204, 304):
-            self.raw_headers.append((b"content-length", b"%d" % len(self.body)))
+    The headers are in ASGI's form, bytes with names in lower case. Starlette's conversion would cost 3 of the
+    94 µs of a get.
+    """
+    response = Response(body, status)
+    response.raw_headers += [(b"cache-control", b"private, no-cache"), *headers.items()]
+    if body:
+        response.raw_headers.append((b"content-type", b"application/json"))
+    return response
 
 
 def documented(status: int, description: str, *headers: str) -> Responses:

@@ -106,7 +106,7 @@ class EdgeMiddleware:
         services: Services | None = state.get("services")
         origin = _allowed_origin(services, given)
         request_id = _request_id(given)
-        exchange = Exchange(scope["method"], request_id.decode(), state.get("client"))
+        exchange = Exchange(scope["method"], request_id.decode(), given, state.get("client"))
         state["exchange"] = exchange
         added = [(b"x-request-id", request_id), *COMMON_HEADERS, *_cors(origin)]
         rest = Rest(receive) if _may_send_on(given) else None
@@ -184,22 +184,26 @@ class Rest:
 
 def _refuse_malformed(scope: Scope, given: Mapping[bytes, bytes]) -> None:
     """Raise Problem for a wrong version, Host or transfer coding (RFC 9112, sections 2.3, 3.2 and 6.1)."""
-    version, host = scope["http_version"], given.get(b"host")
+    version, host, headers = scope["http_version"], given.get(b"host"), scope["headers"]
     if version not in VERSIONS:
         raise _malformed(505, "Only HTTP/1.1 and HTTP/1.0 are supported")
-    if len(scope["headers"]) > MAX_FIELDS:
+    if len(headers) > MAX_FIELDS:
         raise _malformed(431, f"The request has more than {MAX_FIELDS} header fields")
     if host is None:
         if version == "1.1":
             raise _malformed(400, "The request has no Host")
-    elif len(host) > MAX_HOST_BYTES or not is_authority(host) or len(_lines(scope, given, b"host")) > 1:
+    elif (
+        len(host) > MAX_HOST_BYTES
+        or not is_authority(host)
+        or (len(given) < len(headers) and len(_lines(scope, b"host")) > 1)
+    ):
         raise _malformed(400, "Host must be one host, with or without a port")
     if b"transfer-encoding" in given:
         _refuse_coding(scope, given)
 
 
 def _refuse_coding(scope: Scope, given: Mapping[bytes, bytes]) -> None:
-    lines = _lines(scope, given, b"transfer-encoding")
+    lines = _lines(scope, b"transfer-encoding")
     if [line.strip().lower() for line in lines] != [b"chunked"]:
         raise _malformed(501, "The only transfer coding supported is chunked")
     if b"content-length" in given or scope["http_version"] == "1.0":
@@ -210,10 +214,9 @@ def _malformed(status: int, detail: str) -> Problem:
     return Problem(status, detail, {"Connection": "close"})
 
 
-def _lines(scope: Scope, given: Mapping[bytes, bytes], name: bytes) -> list[bytes]:
-    """Return all lines of a header field. The first case is fast and true for most requests."""
-    headers: list[Field] = scope["headers"]
-    return [given[name]] if len(given) == len(headers) else [value for key, value in headers if key == name]
+def _lines(scope: Scope, name: bytes) -> list[bytes]:
+    """Return all lines of a header field."""
+    return [value for key, value in scope["headers"] if key == name]
 
 
 @lru_cache(MAX_HOSTS)
@@ -257,8 +260,8 @@ def refuse_path(path: bytes) -> None:
 
 def _request_id(given: Mapping[bytes, bytes]) -> bytes:
     """Return the client's id for the request, or a new one."""
-    request_id = given.get(b"x-request-id", b"")
-    return request_id if REQUEST_ID.fullmatch(request_id) else new_request_id()
+    request_id = given.get(b"x-request-id")
+    return request_id if request_id and REQUEST_ID.fullmatch(request_id) else new_request_id()
 
 
 def new_request_id() -> bytes:
@@ -305,4 +308,4 @@ def _decode(segment: str) -> str:
 
 def decoded(segment: str) -> str:
     """Return the decoded text of a path parameter."""
-    return segment.translate(SHOW)
+    return segment if segment.isascii() else segment.translate(SHOW)

@@ -16,7 +16,9 @@ from typing import Any, NoReturn
 from fastapi import Request, params
 from pydantic import BaseModel, TypeAdapter
 from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect
 
+from app.api.state import exchange_of
 from app.problems import Invalid, Problem, validate
 
 MAX_BODY_BYTES = 65536
@@ -102,11 +104,13 @@ def _query_reader(adapter: TypeAdapter[Any]) -> Reader:
 
 
 def _header_reader(adapter: TypeAdapter[Any], name: str, default: object) -> Reader:
-    raw_name = name.lower().encode()  # as ASGI has them; Request.headers would compare each in Python
+    raw_name = name.lower().encode()  # as ASGI has them
 
     async def read(request: Request) -> object:
+        if raw_name not in exchange_of(request.scope).fields:
+            return default
         lines = [value.decode("latin-1") for key, value in request.scope["headers"] if key == raw_name]
-        return validate(adapter, lines, name) if lines else default
+        return validate(adapter, lines, name)
 
     return read
 
@@ -122,14 +126,18 @@ def _body_reader(adapter: TypeAdapter[Any], default: object) -> Reader:
 
 
 async def _read_body(request: Request) -> bytearray:
-    codings = b",".join(value for name, value in request.scope["headers"] if name == b"content-encoding")
-    if codings and _is_encoded(codings) and _has_body(request):
+    fields = exchange_of(request.scope).fields
+    if b"content-encoding" in fields and _is_encoded(request) and _has_body(fields):
         raise Problem(415, "The body must have no Content-Encoding", {"Accept-Encoding": "identity"})
-    if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
+    if int(fields.get(b"content-length", 0)) > MAX_BODY_BYTES:
         raise _too_large()
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
+    raw, more = bytearray(), True
+    while more:  # Request.stream() would make an asynchronous generator
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        raw += message.get("body", b"")
+        more = message.get("more_body", False)
         if len(raw) > MAX_BODY_BYTES:
             raise _too_large()
     return raw
@@ -139,27 +147,29 @@ def _too_large() -> Problem:
     return Problem(413, f"The body must have at most {MAX_BODY_BYTES} bytes")
 
 
-def _is_encoded(codings: bytes) -> bool:
+def _is_encoded(request: Request) -> bool:
+    codings = b",".join(value for name, value in request.scope["headers"] if name == b"content-encoding")
     return any(coding.strip().lower() not in (b"", b"identity") for coding in codings.split(b","))
 
 
-def _has_body(request: Request) -> bool:
+def _has_body(fields: Mapping[bytes, bytes]) -> bool:
     """Return whether the head announces a body (RFC 9112, section 6)."""
-    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
-
-
-def parse_json(raw: bytes | bytearray) -> object:
-    """Parse JSON in UTF-8 (RFC 8259), for any Content-Type.
-
-    Integers are parsed as floats, since no member is a number and large integers are slow.
-    """
-    try:
-        return json.loads(raw.decode(), parse_int=float, parse_constant=_refuse)
-    except RecursionError:
-        raise Invalid(("body", "is nested too deeply")) from None
-    except ValueError:
-        raise Problem(400, "The body must be JSON in UTF-8") from None
+    return b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0"
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
+
+
+# Integers are parsed as floats, since no member is a number and large integers are slow.
+DECODER = json.JSONDecoder(parse_int=float, parse_constant=_refuse)
+
+
+def parse_json(raw: bytes | bytearray) -> object:
+    """Parse JSON in UTF-8 (RFC 8259), for any Content-Type."""
+    try:
+        return DECODER.decode(raw.decode())
+    except RecursionError:
+        raise Invalid(("body", "is nested too deeply")) from None
+    except ValueError:
+        raise Problem(400, "The body must be JSON in UTF-8") from None

@@ -17,9 +17,11 @@ MEMBER = re.compile('(?:W/)?"[^"]*"[^,]*|[^,\\s][^,]*')
 
 def _task_id(given: str) -> int:
     """Parse an id. Return 0, which no task has, if it is negative or too large for the database."""
-    if not INTEGER.fullmatch(given := decoded(given)):
+    if BIGINT.fullmatch(given):
+        return int(given)
+    if not INTEGER.fullmatch(decoded(given)):
         raise ValueError("must be an integer")
-    return int(given) if BIGINT.fullmatch(given) else 0
+    return 0
 
 
 TaskId = Annotated[int, BeforeValidator(_task_id), Path(description="The id of the task.")]
@@ -49,9 +51,9 @@ def field_value(lines: Lines) -> str | None:
     return None if lines is None else ", ".join(lines)
 
 
-def etag(version: int) -> str:
+def etag(version: int) -> bytes:
     """Return the strong entity tag of a version."""
-    return f'"{version}"'
+    return b'"%d"' % version
 
 
 def wanted_etags(if_match: Lines) -> str | None:
@@ -63,12 +65,12 @@ def wanted_etags(if_match: Lines) -> str | None:
     return None if value is None or value.strip() == "*" else "\n".join(_members(value))
 
 
-def is_unchanged(if_none_match: Lines, tag: str) -> bool:
+def is_unchanged(if_none_match: Lines, tag: bytes) -> bool:
     """Return whether If-None-Match holds the entity tag, by weak comparison (RFC 9110, section 8.8.3.2)."""
     value = field_value(if_none_match)
     if value is None:
         return False
-    return value.strip() == "*" or tag in (member.removeprefix("W/") for member in _members(value))
+    return value.strip() == "*" or tag.decode() in (member.removeprefix("W/") for member in _members(value))
 
 
 def _members(value: str) -> Iterable[str]:

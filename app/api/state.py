@@ -6,7 +6,7 @@ which EdgeMiddleware makes. They are read from the scope directly, since `reques
 per request.
 """
 
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, NotRequired, TypedDict
 
@@ -23,6 +23,7 @@ class Exchange:
 
     method: str
     request_id: str
+    fields: Mapping[bytes, bytes]  # the header fields of the request; of several lines, the last one
     client: Client | None = None
     route: str = "-"  # the path template of the route
     user: str | None = None  # set once the token has been verified

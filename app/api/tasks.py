@@ -1,10 +1,11 @@
 """The task endpoints: each runs one statement of app.api.statements."""
 
-import json
+from functools import lru_cache
 from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Query, Request
+from pydantic_core import to_json
 from starlette.responses import Response
 
 from app.api import statements
@@ -28,6 +29,7 @@ from app.postgres.database import Session
 from app.problems import Invalid, Problem
 
 TOGGLE = Completion()
+MAX_SEGMENTS = 1024  # percent-encoded user ids that are cached
 
 ALWAYS = problems(401, 403, 422, 503)
 LISTED = documented(200, "The tasks.", "Link", "X-Total-Count") | problems(414) | ALWAYS
@@ -53,11 +55,11 @@ async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: 
     statement, values = statements.list_page(page)
     rows = await tasks.read(statement, **values)
     listed = [row[0] for row in rows if row[0] is not None]
-    headers = {"X-Total-Count": str(rows[0][1])} if page.count else {}
+    headers = {b"x-total-count": b"%d" % rows[0][1]} if page.count else {}
     if len(listed) > page.limit:
         listed.pop()
         query = request.scope["query_string"].decode("latin-1")  # as Starlette's QueryParams
-        headers["Link"] = next_page(query, path_of(tasks, request), page, listed[-1])
+        headers[b"link"] = next_page(query, path_of(tasks, request), page, listed[-1]).encode("latin-1")
     return json_response(f"[{','.join(listed)}]", headers)
 
 
@@ -69,7 +71,7 @@ async def create_task(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Create a task. A repeated request with the same `Idempotency-Key` returns the task of the first one."""
-    sent, key = json.dumps(task), field_value(idempotency_key)
+    sent, key = to_json(task).decode(), field_value(idempotency_key)
     if key is None:
         (created,) = await tasks.write(statements.CREATE_TASK, sent=sent)
     else:
@@ -77,9 +79,9 @@ async def create_task(
     body, version, number, replayed, same = created
     if not same:
         raise Invalid(("Idempotency-Key", "has been used for another task"))
-    headers = {"Location": f"{path_of(tasks, request)}/{number}", "ETag": etag(version)}
+    headers = {b"location": f"{path_of(tasks, request)}/{number}".encode(), b"etag": etag(version)}
     if replayed:
-        headers["Idempotency-Replayed"] = "true"
+        headers[b"idempotency-replayed"] = b"true"
     return json_response(body, headers, 201)
 
 
@@ -87,8 +89,8 @@ async def create_task(
 async def get_task(tasks: UserTasks, task_id: TaskId, if_none_match: IfNoneMatch = None) -> Response:
     """Read a task. The response is 304 without a body if the task has the ETag in `If-None-Match`."""
     body, version = require_task(await tasks.read(statements.GET_TASK, id=task_id))
-    headers = {"ETag": etag(version)}
-    if is_unchanged(if_none_match, headers["ETag"]):
+    headers = {b"etag": etag(version)}
+    if is_unchanged(if_none_match, headers[b"etag"]):
         return json_response("", headers, 304)
     return json_response(body, headers)
 
@@ -102,7 +104,7 @@ async def update_task(
     if_match: IfMatch = None,
 ) -> Response:
     """Change the members that are present. `null` clears description, due_date, category and tags."""
-    return await _change(tasks, task_id, if_match, statements.CHANGE_TASK, sent=json.dumps(changes))
+    return await _change(tasks, task_id, if_match, statements.CHANGE_TASK, sent=to_json(changes).decode())
 
 
 @router.patch("/tasks/{task_id}/complete", response_model=Task, responses=CHANGED)
@@ -115,7 +117,7 @@ async def complete_task(
     """Set `completed`. Without a body or with an empty object, toggle it."""
     if not completion:
         return await _change(tasks, task_id, if_match, statements.TOGGLE_TASK)
-    return await _change(tasks, task_id, if_match, statements.CHANGE_TASK, sent=json.dumps(completion))
+    return await _change(tasks, task_id, if_match, statements.CHANGE_TASK, sent=to_json(completion).decode())
 
 
 @router.delete("/tasks/{task_id}", status_code=204, responses=DELETED)
@@ -137,15 +139,20 @@ async def _change(
 ) -> Response:
     etags = wanted_etags(if_match)
     body, version = require_task(await tasks.write(statement, id=task_id, etags=etags, **changes))
-    return json_response(body, {"ETag": etag(version)})
+    return json_response(body, {b"etag": etag(version)})
 
 
 def path_of(tasks: Session, request: Request) -> str:
     """Return the path of a user's tasks as clients see it, with the prefix that a proxy removes."""
-    segment = quote(tasks.user, safe="")
+    return f"{services_of(request.scope).root_path}/api/{_segment(tasks.user)}/tasks"
+
+
+@lru_cache(MAX_SEGMENTS)
+def _segment(user: str) -> str:
+    segment = quote(user, safe="")
     if segment in {".", ".."}:  # clients remove these from a path (RFC 3986, section 5.2.4)
         segment = segment.replace(".", "%2E")
-    return f"{services_of(request.scope).root_path}/api/{segment}/tasks"
+    return segment
 
 
 def require_task(rows: list[Row]) -> Row:
