@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ import pytest
 from conftest import Api, Person, Server, on_18, serving
 from starlette.types import Message, Scope
 from support.contract import ask, assert_problem, tasks, tasks_of
+from support.parsers import OURS, PARSERS, available
 
 from app.api.edge import is_authority
 from app.main import create_app
@@ -18,13 +20,37 @@ BODY = b'{"title": "x"}'
 CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
 
 
+OTHERS: set[str] = set()  # URLs of the APIs behind other parsers than ours
+
+
+@pytest.fixture(scope="module", params=PARSERS)
+def api(request: pytest.FixtureRequest, server: Server, database: str) -> Iterator[Api]:
+    """An API behind each HTTP parser."""
+    parser = available(request.param)
+    with serving(server.conninfo(database, "tasks_api"), 1, 60, POOL_SIZE="4", PARSER=parser) as running:
+        if parser != OURS:
+            OTHERS.add(running.url)
+        yield running
+
+
+LAST = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Request-ID: last\r\nConnection: close\r\n\r\n"
+
+
 def raw(api: Api, data: bytes) -> tuple[int, bytes]:
-    """Send it all and half-close; return the status of the response, and all that came."""
-    parts = urlsplit(api.url)
+    """Send it all; return the status of the first response, and all responses.
+
+    With our parser the client half-closes. The others do not answer a client that has half-closed, so there a
+    last request ends the connection. Its response is left out. The others also refuse some malformed requests
+    themselves, with 400 in plain text (see "HTTP parsers" in app/server/README.md).
+    """
+    parts, ours = urlsplit(api.url), api.url not in OTHERS
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
+        connection.sendall(data if ours else data + LAST)
+        if ours:
+            connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    if b"\r\nx-request-id: last\r\n" in answer:
+        answer = answer[: answer.rindex(b"HTTP/1.1 200 OK\r\n")]
     return int(answer.split(b" ")[1]), answer
 
 
@@ -74,8 +100,8 @@ HOST = b"Host: x"
 def test_a_request_without_exactly_one_host_is_refused(api: Api, alice: Person, lines: list[bytes]) -> None:
     status, answer = raw(api, post(alice, *lines, LENGTH))
     assert status == 400
-    assert b"\r\nconnection: close\r\n" in answer
-    assert b'"detail": ' in answer
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+    assert b'"detail": ' in answer or api.url in OTHERS
     assert tasks(alice) == []
 
 
@@ -130,8 +156,8 @@ def test_the_only_transfer_coding_is_chunked(
     api: Api, alice: Person, lines: list[bytes], status: int
 ) -> None:
     given, answer = raw(api, post(alice, HOST, *lines, body=CHUNKED))
-    assert given == status
-    assert status == 201 or b"\r\nconnection: close\r\n" in answer
+    assert given == status or (given == 400 and status == 501 and api.url in OTHERS)
+    assert status == 201 or b"\r\nconnection: close\r\n" in answer.lower()
     assert len(tasks(alice)) == (status == 201)
 
 
@@ -243,8 +269,9 @@ def test_the_longest_user_has_a_path(api: Api) -> None:
 def test_a_response_that_reads_no_large_body_closes(
     api: Api, lines: list[bytes], closes: bool, target: bytes
 ) -> None:
+    body = b"" if closes else b"x" * 65536
     for method in (b"POST", b"GET"):
-        _, answer = raw(api, b"\r\n".join([b"%b %b HTTP/1.1" % (method, target), HOST, *lines, b"", b""]))
+        _, answer = raw(api, b"\r\n".join([b"%b %b HTTP/1.1" % (method, target), HOST, *lines, b"", body]))
         assert (b"\r\nconnection: close\r\n" in answer) is closes
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import uvicorn
 from conftest import ROOT
 from starlette.types import Receive, Scope, Send
+from support.parsers import available
 from support.sockets import turns
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.server import ServerState
@@ -27,6 +27,7 @@ UPGRADE = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
 CHUNKS = b"1\r\nx\r\n0\r\nAuthorization: Bearer trailer\r\n\r\n"
 INSIDE = b"DELETE /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+HALF_CLOSING = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"  # the client half-closes before the response
 FIELDS = b"".join(b"X-%d: y\r\n" % number for number in range(MAX_FIELDS))
 REQUESTS = {
     "`Host` is required, over 100 header fields are refused": (
@@ -39,6 +40,10 @@ REQUESTS = {
     "a body after an `Upgrade` is never read as a request": (
         POST + UPGRADE + b"Content-Length: %d\r\n\r\n" % len(INSIDE) + INSIDE + LAST,
     ),
+    "another transfer coding than `chunked` is 501, as a problem": (
+        POST + b"Connection: close\r\nTransfer-Encoding: gzip\r\n\r\n",
+    ),
+    "a client that half-closes gets its response": (HALF_CLOSING,),
     "the query of a client that disconnects is cancelled": (LAST,),
 }
 
@@ -47,11 +52,7 @@ def kind_of(parser: str) -> Any:
     """Return the protocol class of a column of the table."""
     if parser == OURS:
         return Protocol
-    if STOCK[parser] == "zttp" and not find_spec("zttp"):
-        pytest.skip(
-            "zttp is not installed, so its column of the README is not tested: any target of make installs it"
-        )
-    module, _, name = HTTP_PROTOCOLS[STOCK[parser]].partition(":")
+    module, _, name = HTTP_PROTOCOLS[available(STOCK[parser])].partition(":")
     return getattr(import_module(module), name)
 
 
@@ -61,6 +62,8 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     while more:
         message = await receive()
         more = message.get("more_body", False)
+    if scope["path"] == "/slow":
+        await turns()  # the end of what the client sends comes first
     known = sorted(scope["state"].keys() - {"exchange"})
     seen = [scope["path"], known, sorted({name.decode() for name, _ in scope["headers"]})]
     body = json.dumps(seen).encode() + b"\n"
@@ -81,8 +84,11 @@ async def responses(kind: Any, request: bytes) -> str:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         head, _, body = request.partition(b"\r\n\r\n")
         writer.write(head + b"\r\n\r\n")
-        await turns()  # so that the parser gets the body apart, as a proxy may send it
-        writer.write(body)
+        if request == HALF_CLOSING:
+            writer.write_eof()
+        else:
+            await turns()  # so that the parser gets the body apart, as a proxy may send it
+            writer.write(body)
         async with asyncio.timeout(60):
             data = await reader.read()
         writer.close()
@@ -96,6 +102,10 @@ def keeps(parser: str, promise: str) -> bool:
         answered = asyncio.run(responses(kind, request))
         if promise.startswith("`Host`"):
             kept = answered[9:12] in ("400", "431")
+        elif promise.startswith("another transfer coding"):
+            kept = answered[9:12] == "501"
+        elif promise.startswith("a client"):
+            kept = "/slow" in answered
         elif promise.startswith("the query"):
             kept = '["client"]' in answered
         else:

@@ -6,6 +6,8 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import uvicorn
+
 
 class Forked(ForkServerProcess):
     """A multiprocessing process with some of the methods of subprocess.Popen."""
@@ -35,11 +37,12 @@ def preload() -> None:
 
 
 def serve(environment: dict[str, str], folder: str, max_age: int, max_wait: int) -> None:
-    """Do in the forked process what `python -m app run` does."""
+    """Do in the forked process what `python -m app run` does, or what uvicorn does with another parser."""
     from app.api import health  # noqa: PLC0415 - imported before the fork
     from app.postgres import fair_queue  # noqa: PLC0415
     from app.server import run  # noqa: PLC0415
 
+    parser = environment.pop("PARSER", "ours")
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -48,4 +51,6 @@ def serve(environment: dict[str, str], folder: str, max_age: int, max_wait: int)
         os.dup2(log.fileno(), 2)
     health.MAX_AGE = max_age
     fair_queue.MAX_WAIT = max_wait
+    if parser != "ours":
+        uvicorn.run("app.main:app", http=parser, port=int(environment["PORT"]), timeout_keep_alive=75)
     run.serve()
