@@ -37,7 +37,7 @@ HINTS = {
 
 
 class Base(BaseSettings):
-    """Reads settings from the environment, and those that are not there from .env."""
+    """Reads settings from the environment. Those that are not set there are read from .env."""
 
     model_config = SettingsConfigDict(
         env_file=FILE,
@@ -183,7 +183,9 @@ def find_mistakes() -> list[str]:
     lines = [(name.upper(), value.strip()) for name, value in ASSIGNMENT.findall(_read_file())]
     times = Counter(name for name, _ in lines)
     twice = [
-        f"{FILE}: {name} is set {times[name]} times; the last one counts" for name in NAMES if times[name] > 1
+        f"{FILE}: {name} is set {times[name]} times; the last value is used"
+        for name in NAMES
+        if times[name] > 1
     ]
     replaced = [
         f"{FILE}: ${{…}} in {name} is replaced by a variable; to keep it, set it in the environment"

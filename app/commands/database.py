@@ -23,7 +23,7 @@ where groupid = 0 and exists (select from pg_catalog.pg_dist_local_group where g
 
 
 class OwnerSettings(Base):
-    """The URL of the database as its owner, which reports can do without."""
+    """MIGRATION_DATABASE_URL, if it is set. Reports also run on DATABASE_URL."""
 
     migration_database_url: DatabaseUrl | None = None
 

@@ -43,7 +43,7 @@ SETTINGS = (
     "set statement_timeout = 0"
 )
 
-# The schemas with tables of yoyo's: those of another program have the same names.
+# The schemas that contain yoyo's tables. Another program that uses yoyo has tables with the same names.
 RECORDS = """
 select n.nspname
 from pg_class as c
@@ -51,7 +51,7 @@ join pg_namespace as n on n.oid = c.relnamespace
 where c.relname = '_yoyo_migration'
   and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
 """
-# In schema app they would keep its rollback from dropping it.
+# Not schema app: a rollback could not drop that schema while it contains yoyo's tables.
 FIRST_OF_PATH = "select coalesce(nullif(current_schema(), 'app'), 'public')"
 
 # Why a session is read-only, and what to do.

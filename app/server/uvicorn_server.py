@@ -1,4 +1,4 @@
-"""Uvicorn's server with a graceful stop behind proxies, and with a callback when it serves.
+"""Uvicorn's server with a graceful stop behind proxies, and with a callback when clients can connect.
 
 A proxy keeps idle connections and sends requests on them at any time. If the server closes such a connection
 while a request is on its way, the proxy cannot know whether a POST had an effect, and responds with 502. So

@@ -852,13 +852,13 @@ def test_what_stands_twice_or_is_misspelt_is_doubted(configure: Configure) -> No
     )
     Path(".env").write_text(f"{LINES}\nexport PORT=1\n# PORT=2\nLOG_USER=id\nPGPORT=1\n")
     assert settings.find_mistakes() == [
-        ".env: PORT is set 2 times; the last one counts",
+        ".env: PORT is set 2 times; the last value is used",
         "CORS_ORIGIN is not a setting; is CORS_ORIGINS meant?",
         "JWT_AUDIANCE is not a setting; is JWT_AUDIENCE meant?",
         "LOG_USER is not a setting; is LOG_USERS meant?",
     ]
     configure(JWT_AUDIENCE="x", CORS_ORIGINS="https://a.example", LOG_USERS="id")
-    assert settings.find_mistakes() == [".env: PORT is set 2 times; the last one counts"]
+    assert settings.find_mistakes() == [".env: PORT is set 2 times; the last value is used"]
 
 
 def test_a_value_that_is_read_otherwise_than_it_is_written_is_doubted(configure: Configure) -> None:
