@@ -66,7 +66,7 @@ EDGES = {
     "keep; write it without them",
     r".*\r": "ends with a carriage return, as in a file with Windows line ends; write it without",
     r".*\n": "ends with a line break, as echo and editors add one; write it without, as printf does",
-    r".*[\ud800-\udfff].*": "is not UTF-8; write it in UTF-8",  # as Python decodes other bytes
+    r".*[\ud800-\udfff].*": "is not UTF-8; write it in UTF-8",  # Python's form of other bytes
 }
 SECRET_SETTINGS = {"DATABASE_URL", "MIGRATION_DATABASE_URL", "JWT_SECRET", "JWT_SECRET_PREVIOUS"}
 
@@ -123,7 +123,7 @@ URL_RULES = refusing({
     "write postgresql://USER:PASSWORD@HOST/DATABASE",
 })  # fmt: skip
 # Connection parameters of Prisma, SQLAlchemy, asyncpg, JDBC and node-postgres that libpq does not know, by
-# what to do instead.
+# the remedy.
 FOREIGN_PARAMETERS = {
     "behind PgBouncer before 1.22 set PREPARED_STATEMENTS=false": (
         *("pgbouncer", "prepareThreshold", "statement_cache_size", "prepared_statement_cache_size"),

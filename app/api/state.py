@@ -27,7 +27,7 @@ class Exchange:
     client: Client | None = None
     route: str = "-"  # the path template of the route
     user: str | None = None  # set once the token has been verified
-    refused: str | None = None  # the reason for refusing the token, one of app.identity.REASONS
+    refused: str | None = None  # why the token was refused, a Reason of app.identity
     failure: str | None = None  # the SQLSTATE of a database error, or POOL_REFUSED
 
 

@@ -4,7 +4,7 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from starlette.requests import Request
 
-from app.identity import MISSING, Refused
+from app.identity import Reason, Refused
 
 
 class Bearer(SecurityBase):
@@ -23,4 +23,4 @@ class Bearer(SecurityBase):
                 if scheme.lower() == "bearer" and (token := token.strip()):
                     return str(token)
                 break
-        raise Refused(MISSING, 401, "A bearer token is needed", {"WWW-Authenticate": "Bearer"})
+        raise Refused(Reason.MISSING, 401, "A bearer token is needed", {"WWW-Authenticate": "Bearer"})

@@ -18,7 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from jwt import PyJWK, PyJWTError
 from jwt.utils import base64url_encode
 
-from app.identity import UNKNOWN_YET, Refused
+from app.identity import Reason, Refused
 from app.identity.fetch import UNREACHABLE, get, proxy_for
 from app.setting_types import HMAC
 from app.settings import TokenSettings
@@ -116,7 +116,7 @@ class Keys:
                 found = self._named(algorithm, kid)
             if found is None and self.succeeded <= first_seen and kid not in self.withdrawn:
                 pause = self.asked + MIN_FETCH_INTERVAL - asyncio.get_running_loop().time()
-                raise Refused(UNKNOWN_YET, 503, TRY_AGAIN, {"Retry-After": str(max(ceil(pause), 1))})
+                raise Refused(Reason.UNKNOWN_YET, 503, TRY_AGAIN, {"Retry-After": str(max(ceil(pause), 1))})
         return found or []
 
     def _named(self, algorithm: str, kid: str | None) -> list[PyJWK] | None:

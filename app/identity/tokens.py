@@ -23,19 +23,7 @@ from jwt import (
     get_unverified_header,
 )
 
-from app.identity import (
-    ALGORITHM,
-    AUDIENCE,
-    CLAIM,
-    EARLY,
-    EXPIRED,
-    FORM,
-    ISSUER,
-    KEY,
-    SIGNATURE,
-    TYPE,
-    Refused,
-)
+from app.identity import Reason, Refused
 from app.identity.keys import Keys
 from app.settings import TokenSettings
 
@@ -50,14 +38,14 @@ ELSEWHERE = "The token was issued by someone else, or for another service"
 
 # The reason and the detail for each error. PyJWT raises these only after it has verified the signature, so a
 # forged token does not reveal which claims are expected.
-REASONS: dict[type[Exception], tuple[str, str]] = {
-    ExpiredSignatureError: (EXPIRED, "The token has expired; get a new one"),
-    ImmatureSignatureError: (EARLY, "The token is not valid yet"),
-    InvalidAudienceError: (AUDIENCE, ELSEWHERE),
-    InvalidIssuerError: (ISSUER, ELSEWHERE),
-    MissingRequiredClaimError: (CLAIM, "The token lacks a claim that is needed here"),
+REASONS: dict[type[Exception], tuple[Reason, str]] = {
+    ExpiredSignatureError: (Reason.EXPIRED, "The token has expired; get a new one"),
+    ImmatureSignatureError: (Reason.EARLY, "The token is not valid yet"),
+    InvalidAudienceError: (Reason.AUDIENCE, ELSEWHERE),
+    InvalidIssuerError: (Reason.ISSUER, ELSEWHERE),
+    MissingRequiredClaimError: (Reason.CLAIM, "The token lacks a claim that is needed here"),
 }
-MISSING_CLAIM = {"aud": AUDIENCE, "iss": ISSUER}  # the reason if the claim is missing
+MISSING_CLAIM = {"aud": Reason.AUDIENCE, "iss": Reason.ISSUER}  # the reason if the claim is missing
 
 
 class Tokens:
@@ -80,7 +68,7 @@ class Tokens:
     async def user(self, token: str) -> str:
         """Return the user id in a valid token; raise Refused if the token is not valid."""
         if len(token) > MAX_TOKEN_BYTES:
-            raise unauthorized(FORM, "The token is too long")
+            raise unauthorized(Reason.FORM, "The token is too long")
         digest = sha256(token.encode()).digest()
         user, until = self.keys.verified.get(digest, ("", 0.0))
         if until <= time.time():
@@ -101,7 +89,7 @@ class Tokens:
 
     async def claims(self, token: str, digest: bytes) -> dict[str, Any]:
         """Return the claims of a valid token; raise Refused if the token is not valid."""
-        reason, detail = FORM, INVALID
+        reason, detail = Reason.FORM, INVALID
         try:
             # Only the header is parsed here. It selects the key, and the key determines the algorithm.
             # PyJWT parses the whole token again.
@@ -112,9 +100,12 @@ class Tokens:
                 for key in keys:
                     with suppress(InvalidSignatureError):
                         return self.verified(token, key)
-                reason = SIGNATURE if keys else KEY if self.keys.verifies(algorithm) else ALGORITHM
+                if keys:
+                    reason = Reason.SIGNATURE
+                else:
+                    reason = Reason.KEY if self.keys.verifies(algorithm) else Reason.ALGORITHM
         except (PyJWTError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
-            reason, detail = REASONS.get(type(error), (FORM, INVALID))
+            reason, detail = REASONS.get(type(error), (Reason.FORM, INVALID))
             if isinstance(error, MissingRequiredClaimError):
                 reason = MISSING_CLAIM.get(error.claim, reason)
         raise unauthorized(reason, detail)
@@ -126,7 +117,7 @@ class Tokens:
         )
         kind = whole["header"].get("typ", "jwt")
         if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in TYPES:
-            raise unauthorized(TYPE, INVALID)
+            raise unauthorized(Reason.TYPE, INVALID)
         claims: dict[str, Any] = whole["payload"]
         return claims
 
@@ -134,11 +125,11 @@ class Tokens:
         """Return the user claim as a user id; raise Refused if it is not valid."""
         user = str(claim) if isinstance(claim, str | int) and not isinstance(claim, bool) else ""
         if not USER.fullmatch(user):
-            raise unauthorized(CLAIM, "The token names no user", f" in its claim {self.claim}")
+            raise unauthorized(Reason.CLAIM, "The token names no user", f" in its claim {self.claim}")
         return user
 
 
-def unauthorized(reason: str, detail: str, more: str = "") -> Refused:
+def unauthorized(reason: Reason, detail: str, more: str = "") -> Refused:
     """Return the 401 for an invalid token (RFC 6750, section 3).
 
     `more` is added to the body only: the name of a claim may hold characters that a header cannot.

@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute
 from app.api.errors import DEFECT, METHODS, POOL_REFUSED, SQLSTATES
 from app.api.routing import Route
 from app.api.state import Exchange
-from app.identity import REASONS
+from app.identity import Reason
 from app.postgres.connection import REFUSALS, REFUSED, UNREACHABLE
 from app.postgres.pool import Pool
 from app.server.log_writer import LogWriter
@@ -92,7 +92,7 @@ class Metrics:
                 self.child(key)
         for state in SQLSTATES:
             self.errors.labels(state.ljust(5, "0"))
-        for reason in REASONS:
+        for reason in Reason:
             self.tokens.labels(reason)
         for state in (*REFUSALS, REFUSED, UNREACHABLE):
             self.errors.labels(state)

@@ -37,7 +37,7 @@ from support.issuers import (
 from support.starts import served
 
 from app.commands.token import make_token
-from app.identity import REASONS, Refused, fetch, keys, tokens
+from app.identity import Reason, Refused, fetch, keys, tokens
 from app.problems import Problem
 from app.settings import Settings, TokenSettings, load
 
@@ -529,7 +529,7 @@ def test_why_a_token_is_refused_is_known(reason: str, verify: Verify, issuer: Is
     verifier = verify(JWT_SECRET=SECRET, JWT_JWKS_URL=url, JWT_ISSUER=url, JWT_AUDIENCE=ME)
     refusal = refusal_of(verifier, REFUSED[reason](issuer))
     assert (refusal.status, refusal.reason) == (401, reason.strip())
-    assert refusal.reason in REASONS
+    assert refusal.reason in Reason
 
 
 # Rotation
@@ -1173,8 +1173,8 @@ def test_why_a_token_was_refused_stands_in_the_log_and_in_a_counter(
             == 403
         )
         text, log = client.get("/metrics").text, api.log_up_to(" 403" if log_format == "plain" else ": 403,")
-        for reason in REASONS:
-            assert f'tasks_tokens_refused_total{{reason="{reason}"}} {float(reason in expected)}' in text
+        for counted in Reason:
+            assert f'tasks_tokens_refused_total{{reason="{counted}"}} {float(counted in expected)}' in text
     form = (
         '"status": 401, .* "user": null, "refused": "%s"}'
         if log_format == "json"
