@@ -55,6 +55,12 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no pause between fetches end while a test on a busy machine is in it."""
+    monkeypatch.setattr(keys, "MIN_FETCH_INTERVAL", 600)
+
+
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
     """An issuer without keys yet."""
@@ -677,7 +683,7 @@ def test_a_new_key_while_fetching_pauses_is_try_again_and_not_log_in_again(
     token = issuer.add("b").sign("b")
     refusal = refusal_of(verifier, token)
     assert (refusal.status, refusal.reason) == (503, "key unknown yet")
-    assert refusal.headers["Retry-After"] in {"4", "5"}
+    assert 500 < int(refusal.headers["Retry-After"]) <= keys.MIN_FETCH_INTERVAL
     assert issuer.fetches == 2
     monkeypatch.setattr(keys, "MIN_FETCH_INTERVAL", 0)
     assert verifier.user(token) == "alice"
@@ -1196,7 +1202,8 @@ def test_an_api_that_never_reached_the_issuer_answers_503(
     async def ask() -> None:
         async with served() as client:
             answer = await client.get("/api/alice/tasks", headers={"Authorization": f"Bearer {token}"})
-            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == str(keys.MIN_FETCH_INTERVAL)
             assert answer.headers["content-type"] == "application/problem+json"
             assert "127.0.0.1" not in answer.text
             assert (await client.get("/api/alice/tasks")).status_code == 401
