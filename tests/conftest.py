@@ -189,8 +189,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     return ByFile(config, log)
 
 
-# The files that take longest. They start first, so that the processes end at about the same time.
-LONGEST = ("test_commands", "test_audit", "test_operations", "test_embedded", "test_mutations")
+# The files that take longest, in this order. They start first, so that all processes end at about the same
+# time.
+LONGEST = [
+    *("test_audit", "test_operations", "test_nginx", "test_mutations", "test_runbooks", "test_sessions"),
+    *("test_faults", "test_commands", "test_memory", "test_migrations", "test_embedded", "test_listing"),
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -198,7 +202,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if majors := os.environ.get("MAJORS"):
         named = {None, *majors.split()}
         items[:] = [item for item in items if _major(item) in named]
-    items.sort(key=lambda item: not (OTHER_MAJOR.search(item.nodeid) or item.path.stem in LONGEST))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    if OTHER_MAJOR.search(item.nodeid):
+        return -1
+    return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
 
 
 def _major(item: pytest.Item) -> object:

@@ -387,6 +387,7 @@ end $$;
 """
 
 
+@pytest.mark.long
 def test_its_work_grows_with_the_number_of_tables_and_not_with_its_square(stage: Stage) -> None:
     """Counted in rows that are read, joined or discarded, of which there are 12,000 for each table."""
 
