@@ -7,7 +7,7 @@ covers 404, 405 and 500 responses and CORS preflights. A separate middleware for
 
 import re
 from asyncio import CancelledError
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address
 from random import getrandbits
@@ -115,14 +115,14 @@ class EdgeMiddleware:
         elif b"%" in (scope.get("raw_path") or b""):
             scope = {**scope}  # _split_path changes it; uvicorn's access log cannot encode that path
 
-        async def complete(message: Message) -> None:
+        def complete(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 nonlocal status
                 status = message["status"]
                 message["headers"] = [*message["headers"], *added]
                 if rest and not rest.ended:
                     message["headers"].append(CLOSE)
-            await send(message)
+            return send(message)
 
         try:
             app = self.responder(scope, given, origin)

@@ -1,6 +1,6 @@
 """Routes that read the parameters of FastAPI signatures themselves, and the authorization of users."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from inspect import iscoroutinefunction, signature
 from typing import Annotated, Any
 
@@ -91,5 +91,5 @@ def _readers(path: str, endpoint: Callable[..., Any], options: dict[str, Any]) -
     return readers(declared.parameters.values(), in_path, dependencies)
 
 
-async def _read_session(request: Request) -> Session:
-    return await authorize(request, decoded(request.path_params["user_id"]), await bearer(request))
+def _read_session(request: Request) -> Awaitable[Session]:
+    return authorize(request, decoded(request.path_params["user_id"]), bearer.token(request))

@@ -16,6 +16,10 @@ class Bearer(SecurityBase):
     scheme_name = "bearer"
 
     async def __call__(self, request: Request) -> str:
+        """Return the token (FastAPI would run a function without `async` in a thread)."""
+        return self.token(request)
+
+    def token(self, request: Request) -> str:
         """Return the token of the first Authorization header; raise Refused if there is none."""
         for name, value in request.scope["headers"]:  # Request.headers would compare each in Python
             if name == b"authorization":
