@@ -31,7 +31,7 @@ def side_by_side(server: Server) -> dict[str, Any]:
         for other in others:
             row += beside(api, measured.get(other))
         rows.append((*row, measured["database"]["rate"]))
-    header = [f"{unit} {other}" for other in others for unit in ("req/s of", "CPU, x")]
+    header = [f"{unit} {other}" for other in others for unit in ("req/s, x", "CPU, x")]
     table(
         "One worker each: requests a second, latency in ms, CPU of the process in microseconds a request",
         ("operation", "req/s", "p50", "p95", "p99", "CPU", *header, "database's limit"),
@@ -46,8 +46,8 @@ def side_by_side(server: Server) -> dict[str, Any]:
 
 
 def beside(api: dict[str, float], other: dict[str, float] | None) -> tuple[object, object]:
-    """Return another service's rate, and the API's CPU in units of its own."""
-    return (other["rate"], api["cpu"] / other["cpu"]) if other else (None, None)
+    """Return the API's rate and its CPU per request as multiples of another service's."""
+    return (api["rate"] / other["rate"], api["cpu"] / other["cpu"]) if other else (None, None)
 
 
 def slow_network(server: Server) -> dict[str, Any]:
