@@ -135,7 +135,7 @@ FOREIGN_PARAMETERS = {
 
 
 def _conninfo(value: SecretStr) -> SecretStr:
-    """Raise ValueError if libpq cannot parse the connection string, or would misread it."""
+    """Raise ValueError if libpq cannot parse the connection string, or misreads its password."""
     text = value.get_secret_value()
     try:
         given = conninfo_to_dict(text)
@@ -205,8 +205,8 @@ def find_roots() -> None:
         os.environ["SSL_CERT_DIR"] = paths.capath
         return
     raise ValueError(
-        "says sslrootcert=system, and this system has no certificates of authorities; "
-        "install the package ca-certificates, or set SSL_CERT_FILE to a file of them"
+        "has sslrootcert=system, and this system has no CA certificates; "
+        "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates"
     )
 
 
@@ -271,7 +271,7 @@ LIKE = "write it like https://app.example.com, https://*.example.com or https://
 # These messages do not repeat the value, which may hold a password.
 ORIGIN_RULES = refusing({
     r"\*": "has *, which is every page of the web; write the origins, one by one",
-    r"null": "has null, which any page can send; write the origin of yours",
+    r"null": "has null, which any page can send; write the origin of your front end",
     r".*@.*": "has an origin with a user name, which no browser sends; write https://HOST",
     r".*[\s;].*": "has a member that is more than one origin; write commas between them",
     r"(?!.*://).*": "has an origin without a scheme; write https:// or http:// before it",
@@ -305,7 +305,7 @@ def _origin(value: str) -> str:
 
 
 def _check_host(host: str, scheme: str) -> None:
-    """Raise ValueError for a host without an address, or with a * that other people's hosts match."""
+    """Raise ValueError for an invalid host name, or a * that also matches hosts of other owners."""
     labels = host.removesuffix(".").split(".")
     if len(host) > MAX_HOST_NAME or not all(map(LABEL.fullmatch, labels)):
         raise ValueError(f"has the host {host}, which is not a host name; write one")

@@ -31,7 +31,7 @@ HINTS = {
     "JWT_SECRET": "set it (or BETTER_AUTH_SECRET) to the secret your tokens are signed with, "
     "at least 32 bytes, like the output of: openssl rand -hex 32; "
     "or set JWT_JWKS_URL to where their issuer publishes its keys",
-    "JWT_SECRET_PREVIOUS": "set it to what JWT_SECRET was before, or to nothing",
+    "JWT_SECRET_PREVIOUS": "set it to the previous JWT_SECRET, or leave it empty",
     "JWT_JWKS_URL": "set it to where the issuer publishes its keys, like https://HOST/api/auth/jwks",
 }
 

@@ -42,9 +42,9 @@ class Metrics:
 
     def __init__(self, log: LogWriter) -> None:
         folder = usable_folder()
-        # prometheus_client chose between one and several processes at import, which was before the fork. Its
-        # manual wants PROMETHEUS_MULTIPROC_DIR set before that (client_python #886 asks for another way); an
-        # import in each worker instead would cost each of them the memory of the library.
+        # prometheus_client decides at import whether processes share their values. It was imported before the
+        # fork, when the folder was not set yet. So this decides again (client_python #886 asks for a public
+        # way). An import in each worker would cost each worker the memory of the library.
         values.ValueClass = values.get_value_class()
         registry = CollectorRegistry()
         self.shown = registry
