@@ -28,12 +28,12 @@ LIMITS = {
     "the key of a token is fetched": fetch.FETCH_TIMEOUT,
     "the request waits for its turn": fair_queue.MAX_WAIT,
     "it waits for a new connection": database.POOL_TIMEOUT,
-    "a silent network to the database": int(str(database.DEFAULTS["tcp_user_timeout"])) // 1000,
-    "all of it, from the queue to the result": deadline.TIME_LIMIT,
-    "the cancelling": 2 * connection.CANCEL_TIMEOUT,
+    "the network to the database does not respond": int(str(database.DEFAULTS["tcp_user_timeout"])) // 1000,
+    "the whole request, from the queue to the result": deadline.TIME_LIMIT,
+    "a cancel request, if the database does not respond": 2 * connection.CANCEL_TIMEOUT,
     "the client reads": protocol.CLIENT_TIMEOUT,
     "accepted requests, after SIGTERM": run.SHUTDOWN_TIMEOUT,
-    "the end of a process, after SIGTERM": run.SHUTDOWN_TIMEOUT + several.STOP_MARGIN,
+    "the exit of a process, after SIGTERM": run.SHUTDOWN_TIMEOUT + several.STOP_MARGIN,
 }
 SIZES = {
     "header fields": f"{edge.MAX_FIELDS}, and {protocol.MAX_HEADER_BYTES // 1024} KiB",
