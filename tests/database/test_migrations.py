@@ -289,13 +289,18 @@ def test_a_deploy_to_a_read_only_database_says_where_that_is_set_and_how_to_rese
                 here.execute("drop owned by {owner}; drop role {owner}".format(**names).encode())
 
 
-def test_a_time_limit_of_the_database_does_not_end_a_deploy(server: Server, empty: str) -> None:
+def test_a_time_limit_of_the_database_does_not_end_a_deploy(
+    server: Server, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with server.connect("postgres") as superuser:
-        superuser.execute(f"alter database {empty} set statement_timeout = '20ms'".encode())
+        superuser.execute(f"alter database {empty} set statement_timeout = '1min'".encode())
+    (tmp_path / "0001.limit.sql").write_text(
+        "create table public.found as select current_setting('statement_timeout') as statement_timeout;"
+    )
+    monkeypatch.setattr(migrations, "DIRECTORY", tmp_path)
     migrations.migrate(server.conninfo(empty))
     with server.connect(empty) as owner:
-        owner.execute("set statement_timeout = 0")
-        assert owner.execute("select app.schema_version()").fetchone() == (SCHEMA_VERSION,)
+        assert owner.execute("select * from public.found").fetchall() == [("0",)]
 
 
 def test_a_deploy_whose_session_is_terminated_says_so_in_one_line(
