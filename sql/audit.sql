@@ -192,7 +192,7 @@ identity_setting as materialized (
 ),
 
 -- The roles under which the application works: where none is given, those that hold a privilege on a table with row
--- security, and that neither bypass it nor own such tables.
+-- security that is another's. One that bypasses row security counts only if a policy names it.
 wanted_role as materialized (
   select w.rolname::name
   from asked
@@ -202,22 +202,22 @@ wanted_role as materialized (
   select r.rolname
   from asked
   join pg_roles r on asked.roles is null and asked.kind not in ('tasks', 'supabase')
-  where not r.rolsuper and not r.rolbypassrls and r.rolname !~ '^pg_'
+  where not r.rolsuper and r.rolname !~ '^pg_'
+    and (not r.rolbypassrls or r.oid in (select unnest(polroles) from policies))
     and r.oid <> (select datdba from pg_database where datname = current_database())
-    and r.oid not in (select relowner from pg_class where relkind in ('r', 'p') and oid in (select polrelid from policies))
     and r.oid in (
       select a.grantee
       from (
-        select c.oid, c.relacl as acl from pg_class c where c.relkind in ('r', 'p', 'v') and c.oid >= 16384
+        select c.oid, c.relowner, c.relacl as acl from pg_class c where c.relkind in ('r', 'p', 'v') and c.oid >= 16384
         union all
-        select t.attrelid, t.attacl from pg_attribute t where t.attacl is not null and t.attrelid >= 16384
+        select t.attrelid, 0, t.attacl from pg_attribute t where t.attacl is not null and t.attrelid >= 16384
       ) c
       cross join aclexplode(c.acl) a
-      where not exists (select from policies) or c.oid in (
+      where a.grantee <> c.relowner and (not exists (select from policies) or c.oid in (
         select p.polrelid from policies p
         where (0 = any (p.polroles) or a.grantee = any (p.polroles))
           and (not exists (select from setting_read) or concat_ws(' ', p.using_text, p.check_text) ~* 'current_setting|[\w$]+\((\)| |[^)]*\))')
-      )
+      ))
     )
 ),
 
@@ -655,7 +655,8 @@ shadow as materialized (
 -- literals has, so that no text can forge one:
 --
 --   {setting} a setting that names the user   {other} another one of PostgREST's   {claim} the user's claim
---   {key} the claim of the role   {written} what users write about themselves   {blank} ''   {k} any other constant
+--   {key} the claim of the role   {written} what users write about themselves   {blank} ''
+--   {open} 'public' and the like   {k} any other constant
 --
 --   (user_id = NULLIF(current_setting('app.user_id'::text, true), ''::text))
 --   (user_id = nullif(current_setting({setting}, {yes}), {blank}))
@@ -695,7 +696,7 @@ marked as materialized (
   cross join literal l
   cross join lateral (
     select lower(
-      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(r.raw,
+      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(r.raw,
         'pg_catalog\.', '', 'gi'),
         'E?''(?:' || coalesce(l.settings, '$') || ')''' || l.cast_to, '{setting}', 'gi'),
         'E?''request\.jwt\.[\w.]+''' || l.cast_to, '{other}', 'gi'),
@@ -704,6 +705,7 @@ marked as materialized (
         'E?''[{]?(?:user_metadata|raw_user_meta_data)[^'']*''' || l.cast_to, '{written}', 'g'),
         'E?''(?:service_role|supabase_admin)''' || l.cast_to, '{service}', 'g'),
         'E?''(?:' || l.roles || ')''' || l.cast_to, '{apirole}', 'g'),
+        'E?''(?:public|published|everyone|shared|visible|listed)''' || l.cast_to, '{open}', 'gi'),
         '(?<!'')''''(?!'')' || l.cast_to, '{blank}', 'g'),
         'E?''(?:[^'']|'''')*''' || l.cast_to || '|\$\w*\$(?:[^$]|\$\d)*\$\w*\$', '{k}', 'g'),
         '"(\w+)"', 'q_\1', 'g'), '"[^"]*"', 'odd', 'g'),
@@ -739,7 +741,7 @@ naming_function as (
       select regexp_replace(p.text, '\yraise\y[^;]*;', ';', 'g') as code, '{}'::text[] as called
     ) c
     where c.code ~ 'current_setting ?\( ?{(?:setting|other)}'
-      and regexp_replace(c.code, '->>? ?{\w+}|#>>? ?{\w+}', '', 'g') !~ '{(?:k|claim|key|apirole|written)}'
+      and regexp_replace(c.code, '->>? ?{\w+}|#>>? ?{\w+}', '', 'g') !~ '{(?:k|open|claim|key|apirole|written)}'
       and regexp_replace(c.code, '\y(?:current_setting|nullif|coalesce|if|and|or|not|return|select|then|else|when|as) ?\(', '#(', 'g') !~ '[\w$"] ?\('
       and c.code !~ '\yfrom\y|\||\.(?!\w*%)|\y(?:insert|update|delete|execute|perform|loop)\y|\$\d'
   ) p
@@ -767,7 +769,7 @@ passing_function as materialized (
   ) c
   where p.oid not in (select oid from naming_function)
     and (c.is_looked_up or c.code ~ '{(?:me|claims)}'
-    and regexp_replace(c.code, '->>? ?{\w+}|#>>? ?{\w+}', '', 'g') !~ '{(?:k|claim|key|apirole|written)}'
+    and regexp_replace(c.code, '->>? ?{\w+}|#>>? ?{\w+}', '', 'g') !~ '{(?:k|open|claim|key|apirole|written)}'
     and regexp_replace(c.code, '\y(?:current_setting|nullif|coalesce|if|and|or|not|return|select|then|else|when|as) ?\(', '#(', 'g') !~ '[\w$"] ?\('
     and c.code !~ '\yfrom\y|\||\.(?!\w*%)|\y(?:insert|update|delete|execute|perform|loop)\y|\$\d')
 ),
@@ -778,16 +780,37 @@ named as materialized (
   from (select word, format('(?:%s\.)?%s', lower(nspname), lower(proname)) as name from passing_function) f
 ),
 
+-- Functions to which a policy passes the user: has_role(auth.uid(), 'admin'). Their argument at that place is the user.
+passed as materialized (
+  select distinct coalesce(c.part[1], '') as schema, c.part[2] as name, regexp_count(c.part[3], ',') + 1 as place
+  from (select distinct m.text from source s join marked m on m.raw = s.raw where s.kind = 'policy') t
+  cross join named n
+  cross join lateral (
+    select regexp_replace(regexp_replace(regexp_replace(t.text,
+      'current_setting\({setting}(?:, {yes})?\)|(?<![\w.])(?:' || n.me || ')\(\)', '{me}', 'g'),
+      '\( ?(?:select )?{me}(?: as \w+)? ?\)', '{me}', 'g'), '{me}::\w+|\({me}::\w+\)', '{me}', 'g') as text
+  ) u
+  cross join regexp_matches(u.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\(((?:[^(),]+, )*){me}(?=[,)])', 'g') c (part)
+),
+
 -- What of a function's statements is held to the user? Its text with {me} wherever the user is named, also by a
 -- variable that only ever holds the user, cut into statements.
 code_named as materialized (
-  select b.oid, b.pronargs, v.text, exists (select from regexp_matches(v.text, '\yexecute\y')) as is_dynamic
+  select b.oid, b.pronargs, v.text, exists (select from regexp_matches(v.text, '\yexecute\y')) as is_dynamic, u.place
   from body b
   join marked m on m.raw = b.code
   cross join literal l
   cross join named n
+  left join lateral (
+    select min(p.place) as place, min(coalesce(nullif(f.proargnames[p.place], ''), '$' || p.place)) as name
+    from passed p join pg_proc f on f.oid = b.oid
+    where p.name = lower(b.proname) and p.schema in ('', lower(b.nspname)) and p.place <= b.pronargs
+    having count(*) = 1
+  ) u on true
   cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(m.text,
+    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(
+      -- the owner of the row that a trigger sees, which the policies have compared with the user
+      case when b.prorettype = 'trigger'::regtype then regexp_replace(m.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g') else m.text end,
       'current_setting ?\( ?{setting} ?(?:, ?{\w+} ?)?\)', '{me}', 'g'),
       '(?<![\w.])(?:' || n.me || ') ?\( ?\)', '{me}', 'g'), '(?<![\w.])(?:' || n.claims || ') ?\( ?\)', '{claims}', 'g'), '(?<![\w.])(?:' || n.token || ') ?\( ?\)', '{token}', 'g') as text
   ) a
@@ -809,6 +832,8 @@ code_named as materialized (
       from regexp_matches(e.text, '(?:(?<=[;\s])([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? ?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+))', 'g') m (part)
       union
       select m.part[1] from regexp_matches(e.text, 'if ([\w$]+) is distinct from {me} then raise', 'g') m (part)
+      union
+      select lower(u.name)
     ) x
     where x.name is not null and not exists (select from regexp_matches(e.text, '(?<![\w.])' || regexp_replace(x.name, '\$', '\\$', 'g') || ' ?:= ?(?!{me} ?;)'))
   ) w
@@ -819,7 +844,7 @@ code_named as materialized (
 ),
 
 statement as materialized (
-  select f.oid, s.step, s.text, x.text ~ '{own}' and x.text !~ '\yor\y' or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,
+  select f.oid, s.step, s.text, x.text ~ '{own}' and x.text !~ '\yor\y|\ynot {own}|{own} +is (?:not true|false)' or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,
     x.text ~ '{own}' as has_own
   from code_named f
   cross join lateral regexp_split_to_table(f.text, ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)|\yunion\y') with ordinality as s (text, step)
@@ -876,26 +901,42 @@ said as materialized (
 
 -- Which tables a function reads or writes, and whether every statement that does is held to the user.
 touches as materialized (
-  select a.function, a.objid as relid, bool_and(s.is_own) as is_held, bool_or(s.has_own) as has_own,
+  select a.function, a.objid as relid, bool_and(s.is_own and not n.is_beside) as is_held, bool_or(s.has_own) as has_own,
     bool_or(case when s.text ~ '\y(?:insert|update|delete|merge)\y' then s.text ~ ('(?:into|update|from|only) (?:[\w$]+\.)?' || lower(c.relname)) else false end) as is_written
   from said a
   join pg_class c on a.classid = 'pg_class'::regclass and c.oid = a.objid
   join statement s on s.oid = a.function and strpos(s.text, lower(c.relname)) > 0
     and s.text ~ ('(?:\y(?:from|join|into|update|using|truncate|table|only|copy)|,) ?\(?(?:(?:q_)?[\w$]+\.)?(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '(?![\w$.(])')
+  -- from users u, tasks t where u.id = {me}: whose tasks are read is not said
+  left join lateral (
+    select m.part[1] as name from regexp_matches(s.text, '(?<![\w$])' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g')
+      || ' (?:as )?(?!(?:as|on|using|where|set|join|left|right|inner|cross|full|natural|order|group|limit|for|returning|union|and|values|default)\y)([\w$]+)') m (part) limit 1
+  ) t on true
+  cross join lateral (
+    select coalesce(s.text ~ '[\w$]\.[\w$]+\)? = {me}|{me} = \(?[\w$]+\.' and s.text !~ '\yusing ?\(|\ynatural\y'
+      and s.text !~ format('(?<![\w$])%1$s\.[\w$]+\)?(?: ?:: ?\w+)? ?(?:=|in\y)|= ?\(?%1$s\.', coalesce(t.name, regexp_replace(lower(c.relname), '\W', '\\\&', 'g'))), false) as is_beside
+  ) n
   group by a.function, a.objid
 ),
 
 -- Functions that policies may ask: they look up what is the user's, in statements that are all held to the user.
 asking_function as materialized (
-  select b.oid, lower(b.nspname) as schema, lower(b.proname) as called, format('(?:%s\.)?%s', lower(b.nspname), lower(b.proname)) as name,
+  select b.oid, lower(b.nspname) as schema, lower(b.proname) as called,
+    format('(?:%s\.)?%s\(', lower(b.nspname), lower(b.proname)) || case when f.place is null then '' else format('(?=(?:[^(),]+, ){%s}{me}[,)])', f.place - 1) end as name,
     case when b.prorettype <> 'boolean'::regtype then 'derived' when b.pronargs = 0 then 'rank' else 'member' end as word,
     bool_and(coalesce(t.is_held, true)) as is_held
   from body b
   join code_named f on f.oid = b.oid and not f.is_dynamic
   join touches t on t.function = b.oid
   where b.oid not in (select oid from passing_function where not is_looked_up) and b.prorettype <> 'trigger'::regtype and not t.is_written
-  group by b.oid, b.pronargs, b.nspname, b.proname, b.prorettype
+  group by b.oid, b.pronargs, b.nspname, b.proname, b.prorettype, f.place
   having bool_and(t.is_held)
+  union all
+  select b.oid, lower(b.nspname), lower(b.proname), format('(?:%s\.)?%s\(', lower(b.nspname), lower(b.proname)), 'asked', false
+  from asked
+  join body b on not asked.is_strict and b.prorettype = 'boolean'::regtype
+  join code_named f on f.oid = b.oid
+  where f.text ~ '{(?:me|claims|token)}' and not exists (select from touches t where t.function = b.oid and (t.is_held or t.is_written))
 ),
 
 -- 7. Conditions: what a policy, a view or a default comes to -------------------------------------------------------
@@ -916,20 +957,24 @@ asking_function as materialized (
 --   {no}      false or null     {member}  true only where a row of another table, which is the user's, says so
 --   {rank}    the same, without a look at the row: an administrator, say
 --   {parent}  a row of another table that the caller may see   {staff}  a claim of the token has a certain value
---   {mix}     one of these or another                          {other}  whatever no rule knows: it lets anything through
+--   {flag}    the row says that others may read it     {asked}  a function that knows the user, but whose body no rule knows
+--   {mix}     one of these or another                  {other}  whatever no rule knows: it lets anything through
 --
 -- What fails, fails as {other}, which is a finding. In a pattern COL is a column, TYPE a type that keeps every
 -- character of a name, ITEM anything reduced, ACC any marker that holds rows back.
 rule_text (step, pattern, word, needs) as materialized (
   select row_number() over (),
-    replace(replace(replace(replace(r.pattern, 'ACC', '(?:own [\w$]+|no|member|rank|parent|staff|mix|list has|list ranked)'), 'ITEM', '(?:{[^{}]*}|[\w$.]+)'),
-      'COL', '(?:row\.)?([\w$]+)'), 'INNER', '(?:(?!row\.)[\w$]+\.)([\w$]+)'),
+    replace(replace(replace(replace(replace(r.pattern, 'ACC', '(?:own [\w$]+|no|member|rank|parent|staff|flag|asked|mix|list has|list ranked)'), 'ITEM', '(?:{[^{}]*}|[\w$.]+)'),
+      'COL', '(?:row\.)?([\w$]+)'), 'INNER', '(?:(?!row\.)[\w$]+\.)([\w$]+)'), 'FLAG',
+      '(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)(?![\w$.(])'),
     r.word, r.needs
-  from named n
+  from asked
+  cross join named n
   cross join literal l
   cross join (
     select coalesce(string_agg(name, '|') filter (where word = 'derived'), '$') as derived,
-      coalesce(string_agg(name, '|') filter (where word in ('member', 'rank')), '$') as asking
+      coalesce(string_agg(name, '|') filter (where word in ('member', 'rank')), '$') as asking,
+      coalesce(string_agg(name, '|') filter (where word = 'asked'), '$') as asked
     from asking_function
   ) f
   cross join lateral (values
@@ -939,12 +984,22 @@ rule_text (step, pattern, word, needs) as materialized (
     ('(?<![\w.])(?:' || n.claims || ')\(\)', '{claims}', case n.claims when '$' then '{{' else '()' end),
     ('(?<![\w.])(?:' || n.token || ')\(\)|current_setting\({other}(?:, {\w+})?\)', '{token}', '('),
     ('(?<![\w.])(?:' || n.written || ')\(\)', '{forged}', case n.written when '$' then '{{' else '()' end),
-    ('(?<![\w.])(?:' || f.derived || ')\([^()]*\)', '{derived}', case f.derived when '$' then '{{' else '(' end),
-    ('(?<![\w.])(?:' || f.asking || ')\((?:{\w+}(?:, {\w+})*)?\)', '{rank}', case f.asking when '$' then '{{' else '(' end),
-    ('(?<![\w.])(?:' || f.asking || ')\([^()]*\)', '{member}', case f.asking when '$' then '{{' else '(' end),
+    ('(?<![\w.])(?:' || f.derived || ')[^()]*\)', '{derived}', case f.derived when '$' then '{{' else '(' end),
+    ('(?<![\w.])(?:' || f.asking || ')(?:{\w+}(?:, {\w+})*)?\)', '{rank}', case f.asking when '$' then '{{' else '(' end),
+    ('(?<![\w.])(?:' || f.asking || ')[^()]*\)', '{member}', case f.asking when '$' then '{{' else '(' end),
+    ('\ycurrent_user\y|\ysession_user\y', case when l.settings is null then '{me}' else '{other}' end, '_user'),
+    -- a list of users, unless the setting holds one user, whose name might look like a list
+    ('string_to_array\({me}, {k}\)', case when asked.is_strict then '{other}' else '{mine}' end, 'string_to_array('),
+    ('{mine}::(?:text|uuid|bigint|integer)\[\]', '{mine}', '{mine}::'),
+    ('(?<![\w.])(?:' || f.asked || ')[^()]*\)', '{asked}', case f.asked when '$' then '{{' else '(' end),
+    ('\ycurrent_user\y|\ysession_user\y', case when l.settings is null then '{me}' else '{other}' end, '_user'),
+    -- a list of users, unless the setting holds one user, whose name might look like a list
+    ('string_to_array\({me}, {k}\)', case when asked.is_strict then '{other}' else '{mine}' end, 'string_to_array('),
+    ('{mine}::(?:text|uuid|bigint|integer)\[\]', '{mine}', '{mine}::'),
     ('nullif\({(me|claims|token)}, {blank}\)', '{\1}', 'nullif('),
     ('coalesce\({(me|claims|token|own [\w$]+|member|rank|list has|list ranked)}(?:, {(?:\1|no|me)})*\)', '{\1}', 'coalesce('),
     ('(?<![\w$])\({([^{}]*)}\)|\( select {([^{}]*)}(?: as [\w$]+)?\)', '{\1\2}', '}'),
+    ('\( select (?:[\w$]+\.)?[\w$]+ from {me} [\w$]+\)', '{me}', 'from {me}'),
     ('{(?:me|claims)}::jsonb?', '{claims}', '}::json'),
     ('{(me|token|derived)}::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '{\1}', '}::'),
     ('\({claims} ->>? {written}\)|\({claims} #>>? {written}\)|\({forged} ->>? {\w+}\)', '{forged}', '{claims}'),
@@ -954,10 +1009,17 @@ rule_text (step, pattern, word, needs) as materialized (
     ('\({token} = {service}\)|\({service} = {token}\)', '{no}', '{service}'),
     ('\({token} (?:=|= any) {(?:k|claim|key)}\)|\({k} = {token}\)|\({token} = any \(array\[{(?:k|service)}(?:, {(?:k|service)})*\]\)\)', '{staff}', '{token}'),
     -- the row
-    ('\(storage\.foldername\((?:row\.)?name\)\)\[{k}\]|split_part\((?:row\.)?name, {k}, {k}\)', 'name', 'name'),
+    ('\(storage\.foldername\((?:row\.)?name\)\)\[{k}\]|split_part\((?:row\.)?name, {k}, {k}\)|(?<![\w$.])[\w$]+\.[\w$]+\((?:row\.)?name\)', 'name', 'name'),
     ('(?<![\w$])\(((?:[\w$]+\.)?[\w$]+)\)::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '\1', ')::'),
     ('{row}::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '{row}', '{row}::'),
     ('\(COL (?:=|in) {me}\)|\({me} = COL\)|\(COL = any \(array\[{me}\]\)\)', '{own \1\2\3}', '{me}'),
+    ('\({claims} -> (?:row\.)?[\w$]+\)', '{ofrow}', '{claims} ->'),
+    ('\({ofrow} ->>? {\w+}\)', '{ofrow}', '{ofrow}'),
+    ('\({ofrow} (?:=|\?) {\w+}\)|\({claims} \? (?:row\.)?[\w$]+\)', '{member}', '{'),
+    ('\(COL = any {mine}\)', '{own \1}', '{mine}'),
+    -- a list of users in the row, or the user of its parent
+    ('\({me} = any \(?(?:row\.)?[\w$]+\)?\)|\((?:row\.)?[\w$]+ (?:@>|&&) array\[{me}\]\)|\((?:row\.)?[\w$]+ \? {me}\)|\({me} (?:=|in|= any) {list link}\)|\({list link} = {me}\)', '{member}', '{me}'),
+    ('\(FLAG(?: is true)?\)|\((?:[\w$]+\.)?[\w$]+ = {open}\)|\(FLAG = {yes}\)|(?<= or | and |\()FLAG(?= or | and |\))', '{flag}', ''),
     ('\(COL is distinct from {me}\)', '{apart \1}', 'is distinct from'),
     ('\(not {apart ([\w$]+)}\)', '{own \1}', '{apart'),
     ('\(INNER (?:=|in) {me}\)|\({me} = INNER\)', '{has \1\2}', '{me}'),
@@ -967,11 +1029,13 @@ rule_text (step, pattern, word, needs) as materialized (
     ('\((?:ITEM and )*{no}(?: and ITEM)*\)', '{no}', '{no}'),
     ('\((?:ITEM and )*{own ([\w$]+)}(?: and ITEM)*\)', '{own \1}', '{own '),
     ('\((?:ITEM and )*{member}(?: and ITEM)*\)', '{member}', '{member}'),
+    ('\((?:{(?:rank|ranked|member|linked|flag)} or )*{(has [\w$]+)}(?: or {(?:has [\w$]+|rank|ranked|member|linked|flag)})*\)', '{\1}', ' or '),
     ('\((?=[^()]*{(?:has [\w$]+|linked)})(?=[^()]*{(?:link|linked)})ITEM(?: and ITEM)+\)', '{linked}', '{link'),
     ('\((?=[^()]*{(?:has [\w$]+|ranked)})(?=[^()]*(?:{const}|{ranked}|(?: and |\()(?:[\w$]+\.)?[\w$]+(?: and |\))))ITEM(?: and ITEM)+\)', '{ranked}', 'and'),
-    ('\((?:ITEM and )*{(has [\w$]+|rank|list has|list ranked|parent|mix|staff|link)}(?: and ITEM)*\)', '{\1}', ' and '),
+    ('\((?:ITEM and )*{(has [\w$]+|rank|list has|list ranked|parent|asked|mix|staff|link|flag)}(?: and ITEM)*\)', '{\1}', ' and '),
     -- what a sub-select finds
     ('(?<![\w$])\(((?!\s*select)[^()]* join [^()]*)\)', '\1', ' join '),
+    ('\( select (?:{(?:k|yes|open)}|count\(\*\)|{count})(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)', '{list none}', '( select '),
     ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* (?:where|on) {(has|linked|ranked)[^{}]*}[^()]*\)', '{list \1}', '( select '),
     ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* where {link}[^()]*\)', '{list link}', '( select '),
     ('\( select (?![^()]* (?:union|except|intersect) )[^()]* from [^()]*\)', '{list none}', '( select '),
@@ -989,10 +1053,12 @@ rule_text (step, pattern, word, needs) as materialized (
     ('case when {own ([\w$]+)} then (?:{[^{}]*}|[\w$.]+)(?: else {(?:no|null)})? end', '{own \1}', 'case'),
     ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})+ else {own ([\w$]+)} end', '{own \1}', 'case'),
     ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null|ACC)})+(?: else {(?:no|null|ACC)})? end', '{mix}', 'case'),
-    ('\({(own [\w$]+|member|rank|mix|staff|parent|no)} = {yes}\)', '{\1}', '{yes}'),
-    ('\({(own [\w$]+|member|rank|mix|staff|parent|no)} is true\)', '{\1}', ' is true'),
+    ('\({(own [\w$]+|member|rank|mix|staff|parent|flag|asked|no)} = {yes}\)', '{\1}', '{yes}'),
+    ('\({(own [\w$]+|member|rank|mix|staff|parent|flag|asked|no)} is true\)', '{\1}', ' is true'),
     ('\(not {no}\)', '{yes}', 'not {no}'),
     ('\(not {yes}\)', '{no}', 'not {yes}'),
+    ('count\(\*\)', '{count}', 'count(*)'),
+    ('{open}', '{k}', '{open}'),
     -- the rest
     ('(?:[\w$.]+)?\((?!\s*select)[^()]*(?:row\.|{row})[^()]*\)(?:\[{k}\])?', '{row}', 'row'),
     ('[\w$.]+\([^()]*\)|\((?!{[^{}]*}\))[^()]*\)', '{other}', '(')
@@ -1012,9 +1078,9 @@ reduction (original, step, text, before, had, seen, is_done) as (
   select distinct text, 0::bigint, text, text, '{}'::text[] collate "C", '' collate "C", false from expression
   union all
   select d.original, r.step, x.text, case when r.step = 1 then d.text else d.before end,
-    case when r.word = '{has \1\2}' then d.had || array(select m.part[1] collate "C" from regexp_matches(x.text, '{has ([\w$]+)}', 'g') m (part)) else d.had end,
-    d.seen || case when x.text = d.text then '' else coalesce((select string_agg(m.part[1], ' ') || ' ' from regexp_matches(d.text, '(?:or|then|else) {(member|rank|parent|staff|list has|list ranked)}', 'g') m (part)), '')
-      || coalesce((select string_agg(m.part[1], ' ') || ' ' from regexp_matches(d.text, '{(member|rank|parent|staff|list has|list ranked)} or', 'g') m (part)), '') end,
+    case when r.word in ('{has \1\2}', '{own \1\2\3}') then d.had || array(select m.part[1] collate "C" from regexp_matches(x.text, '{(?:has|own) ([\w$]+)}', 'g') m (part)) else d.had end,
+    d.seen || case when x.text = d.text then '' else coalesce((select string_agg(m.part[1], ' ') || ' ' from regexp_matches(d.text, '(?:or|then|else) {(member|rank|parent|staff|flag|asked|list has|list ranked)}', 'g') m (part)), '')
+      || coalesce((select string_agg(m.part[1], ' ') || ' ' from regexp_matches(d.text, '{(member|rank|parent|staff|flag|asked|list has|list ranked)} or', 'g') m (part)), '') end,
     x.text ~ '^{[^{}]*}$' or r.step = (select max(step) from rule_text) and x.text = case when r.step = 1 then d.text else d.before end
   from reduction d
   join rule_text r on r.step = d.step % (select max(step) from rule_text) + 1
@@ -1321,7 +1387,10 @@ owner_of as materialized (
 clause as materialized (
   select p.*, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
-      or p.word in ('{member}', '{rank}', '{list has}', '{list ranked}', '{mix}', '{parent}') and not m.is_open and (p.seen !~ 'parent' or m.is_guarded and m.is_whole) as is_held
+      or p.word in ('{member}', '{rank}', '{list has}', '{list ranked}', '{mix}', '{parent}', '{flag}', '{asked}') and not m.is_open
+        and (p.seen !~ 'parent' or m.is_guarded and m.is_whole) and (p.seen !~ 'flag' or p.cmd = 'r' and not asked.is_strict)
+      -- a row that names nobody is nobody's
+      or p.cmd = 'a' and not asked.is_strict and o.attnum is null as is_held
   from reached_policy p
   left join owner_of o on o.table_oid = p.polrelid and o.root = p.polrelid
   cross join asked
@@ -1335,7 +1404,7 @@ clause as materialized (
   cross join lateral (
     select coalesce(bool_and(t.relrowsecurity and d.refobjid in (select oid from reached) and d.refobjid not in (
       select q.polrelid from reached_policy q where q.clause = 'using' and q.polpermissive and q.cmd = 'r'
-        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{mix}', '{parent}', '{list has}', '{list ranked}'))), false) as is_guarded,
+        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{asked}', '{mix}', '{parent}', '{list has}', '{list ranked}'))), false) as is_guarded,
       -- the whole of a unique key is compared, or the one column in question
       coalesce(bool_or(p.text ~ ' in \( select ' or exists (
         select from pg_index x
@@ -1353,7 +1422,8 @@ clause as materialized (
 
 -- What the API may really do: where row security is on, a command without a policy, or with one that is false, is shut.
 effective as materialized (
-  select u.oid, u.privilege
+  select u.oid, u.privilege,
+    not c.relrowsecurity or exists (select from reached_policy p where p.polrelid = u.oid and p.cmd = m.cmd and p.polpermissive and p.word not in ('{no}', '{rank}', '{staff}')) as is_for_users
   from right_on u
   join pg_class c on c.oid = u.oid
   left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as m (privilege, cmd) on m.privilege = u.privilege
@@ -1370,26 +1440,32 @@ written_column as materialized (
     else a.attrelid in (select table_oid from owner_of) and a.attname not in ('id', 'name', 'title', 'description', 'code', 'label', 'slug', 'type', 'status', 'key', 'value', 'content', 'url', 'image', 'currency', 'metadata', 'color', 'icon') end
 ),
 
--- Tables that hold nobody's rows: the API may only read them, they name no owner, belong to no row that does, and look
+-- Tables that hold nobody's rows: the API may only read them (but for administrators), they name no owner, belong to no row that does, and look
 -- like none of the tables that have one.
 lookup as materialized (
   select r.oid
   from reached r
   where r.relkind in ('r', 'p') and not r.is_known
-    and r.oid not in (select oid from effective where privilege <> 'SELECT')
+    and r.oid not in (select e.oid from effective e where e.privilege <> 'SELECT' and (e.is_for_users or (select is_strict from asked)))
     and r.oid not in (select table_oid from owner_of)
     and exists (select from right_on g where g.oid = r.oid)
     and not exists (select from pg_inherits i where r.oid in (i.inhparent, i.inhrelid))
     and r.oid not in (
-      select p.polrelid from pg_policy p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
-      where d.refclassid = 'pg_class'::regclass and d.refobjid <> p.polrelid
+      select p.polrelid from reached_policy p where cardinality(p.had) > 0 and p.word <> '{rank}'
+      union all
+      select p.polrelid from reached_policy p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
+      where d.refclassid = 'pg_class'::regclass and d.refobjid <> p.polrelid and (p.word <> '{rank}' or (select is_strict from asked))
     )
     and not exists (
       select from pg_constraint f
       where f.conrelid = r.oid and f.contype = 'f' and f.confrelid in (select table_oid from owner_of)
     )
     and r.oid not in (
-      select a.attrelid from pg_attribute a where a.attnum > 0 and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w)
+      select a.attrelid
+      from pg_attribute a
+      where a.attnum > 0 and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w)
+      group by a.attrelid
+      having count(*) > 1 or (select is_strict from asked)
     )
 ),
 
@@ -1484,9 +1560,12 @@ reach_past as materialized (
     case when b.oid < 16384 or b.relkind in ('m', 'f') then false else coalesce(h.is_held, false) end as is_held, h.is_written, h.is_read_somewhere
   from borrowed b
   left join (
-    select p.within, t.relid, bool_and(t.is_held) as is_held, bool_or(t.is_written) as is_written, true as is_read_somewhere
+    -- held by an argument, it answers about any user: no more than yes or no may come of that
+    select p.within, t.relid, bool_and(t.is_held and (n.place is null or f.prorettype = 'boolean'::regtype)) as is_held, bool_or(t.is_written) as is_written, true as is_read_somewhere
     from (select distinct within, objid from piece where within <> 0 and classid = 'pg_proc'::regclass) p
     join touches t on t.function = p.objid
+    join code_named n on n.oid = p.objid
+    join pg_proc f on f.oid = p.objid
     group by p.within, t.relid
   ) h on h.within = b.within and h.relid = b.oid
   where b.within <> 0 and b.is_past
@@ -1569,7 +1648,7 @@ missing as materialized (
 assumed as materialized (
   select 'note', coalesce((select names from apis), 'no role'),
     format('assumed: the application works as %s; %s; its schemas are %s', coalesce((select names from apis), 'no role'),
-      coalesce('the user is named in ' || (select string_agg(name, ', ' order by name) from identity_setting), 'no policy names a setting'),
+      coalesce('the user is named in ' || (select string_agg(name, ', ' order by name) from identity_setting), case when exists (select from policies where concat_ws(' ', using_text, check_text) ~ '(CURRENT|SESSION)_USER') then 'each user is a role of the database' else 'no policy names a setting' end),
       coalesce((select string_agg(quote_ident(nspname), ', ' order by nspname) from home), 'none'))
       || case when asked.kind <> '' then format(' (preset %s)', asked.kind) else '' end,
     '-- if that is wrong, set audit.role, audit.setting and audit.schema'
@@ -1606,15 +1685,19 @@ role_membership as materialized (
     min(m.remedy)
   from (
     select s.way, s.path, s.is_above, g.rolname as direct, format('revoke %I from %I;', g.rolname, a.rolname) as remedy,
-      d.danger is not null or s.rolname in (select rolname from predefined) or exists (select from policies p where s.oid = any (p.polroles))
-        or exists (select from granted x where x.grantee = s.oid and not (x.kind = 'schema' and x.privilege = 'USAGE') and not x.is_foreign)
-        or exists (select from pg_shdepend x where x.refobjid = s.oid and x.deptype = 'o') as is_hole,
+      d.danger is not null or s.oid in (
+        select unnest(p.polroles) from policies p
+        union all
+        select x.grantee from granted x where not (x.kind = 'schema' and x.privilege = 'USAGE') and not x.is_foreign
+        union all
+        select x.refobjid from pg_shdepend x where x.refclassid = 'pg_authid'::regclass and x.deptype = 'o'
+      ) as is_hole,
       coalesce(d.danger, 'use the privileges of ' || quote_ident(s.rolname) || ', and see what its policies let through') as danger
     from self s
     join pg_roles a on a.oid = s.path[1]
     join pg_roles g on g.oid = s.path[2]
     left join predefined d on d.rolname = s.rolname
-    where not s.is_api and not exists (select from pg_roles r where r.oid = s.oid and (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication))
+    where not s.is_api and s.oid not in (select r.oid from pg_roles r where r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication)
   ) m
   group by m.direct
   union all
@@ -1932,31 +2015,6 @@ policy_remedy as materialized (
   left join owner_of o on o.table_oid = r.oid and o.root = r.oid
 ),
 
--- Does a permissive policy let rows of others through?
-policy as materialized (
-  select case when bool_or(not j.is_held) then 'hole' else 'warning' end, format('%I on %s', j.polname, r.name),
-    case when bool_or(not j.is_held) then format('this permissive policy lets the API role %s rows of other users: %s',
-        string_agg(distinct case j.cmd when 'r' then 'read' when 'a' then 'insert' when 'w' then 'update' else 'delete' end, ', ') filter (where not j.is_held),
-        string_agg(distinct format('%s %s', j.clause, coalesce(case j.clause when 'using' then p.using_text else coalesce(p.check_text, p.using_text) end, 'nothing')), ' and ') filter (where not j.is_held))
-      else 'this policy trusts a claim of the token, not a row: each token that carries it reaches every user''s rows' end,
-    min(m.remedy)
-  from clause j
-  join reached r on r.oid = j.polrelid
-  join policies p on p.oid = j.oid
-  join policy_remedy m on m.oid = j.oid
-  left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as u (privilege, cmd) on u.cmd = j.cmd
-  where j.polpermissive and (not j.is_held or j.seen ~ 'staff')
-    and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
-    and not (r.oid in (select oid from lookup) and j.cmd = 'r')
-    and not (r.oid in (select oid from lookup) and j.polcmd = '*')
-    -- Whatever it lets through, a restrictive identity test may hold back.
-    and not exists (
-      select from clause g
-      where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and not g.polpermissive and g.is_held and g.word <> '{staff}' and g.is_for_api
-    )
-  group by j.oid, j.polname, r.name
-),
-
 -- Which of the functions that look up what is the user's do policies ask? Texts are cut into names once, here and below,
 -- and names compared: a pattern made of each name would be compiled anew for each pair, which takes minutes at 1,000.
 asks as materialized (
@@ -1967,6 +2025,41 @@ asks as materialized (
     cross join regexp_matches(j.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\(', 'g') m (part)
   ) c
   join asking_function f on f.called = c.name and f.schema = coalesce(c.schema, f.schema)
+),
+
+-- Does a permissive policy let rows of others through?
+policy as materialized (
+  select case when bool_or(not j.is_held) then 'hole' else 'warning' end, format('%I on %s', j.polname, r.name),
+    case when bool_or(not j.is_held) then format('this permissive policy lets the API role %s rows of other users: %s',
+        string_agg(distinct case j.cmd when 'r' then 'read' when 'a' then 'insert' when 'w' then 'update' else 'delete' end, ', ') filter (where not j.is_held),
+        string_agg(distinct format('%s %s', j.clause, coalesce(case j.clause when 'using' then p.using_text else coalesce(p.check_text, p.using_text) end, 'nothing')), ' and ') filter (where not j.is_held))
+      when bool_or(j.seen ~ 'flag') then 'this policy shows a row to others if the row says so: read that only its owner, or nobody, can make it say so'
+      else 'this policy trusts a claim of the token, not a row: each token that carries it reaches every user''s rows' end,
+    min(m.remedy)
+  from clause j
+  join reached r on r.oid = j.polrelid
+  join policies p on p.oid = j.oid
+  join policy_remedy m on m.oid = j.oid
+  left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as u (privilege, cmd) on u.cmd = j.cmd
+  where j.polpermissive and (not j.is_held or j.seen ~ 'staff|flag')
+    and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
+    and not (r.oid in (select oid from lookup) and j.cmd = 'r')
+    and not (r.oid in (select oid from lookup) and j.polcmd = '*')
+    -- Whatever it lets through, a restrictive identity test may hold back.
+    and not exists (
+      select from clause g
+      where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and not g.polpermissive and g.is_held and g.word <> '{staff}' and g.is_for_api
+    )
+  group by j.oid, j.polname, r.name
+  union all
+  select 'warning', f.oid::regprocedure::text,
+    format('%s policies trust what this function returns about the user (%s), and its body is none that can be judged from its text: read whether it returns true only for rows of the user',
+      count(distinct j.oid), string_agg(distinct format('%I on %s', j.polname, j.polrelid::regclass), ', ')),
+    '-- read it, then accept this finding'
+  from asks q
+  join asking_function f on f.oid = q.function and f.word = 'asked'
+  join clause j on j.text = q.text and j.polpermissive and j.is_held
+  group by f.oid
 ),
 
 -- The columns that such a function reads, but for those that it compares with the user.
@@ -1987,10 +2080,15 @@ asked_column as materialized (
 -- What a policy trusts beside the row: the columns of other tables that it compares, by itself or by a function.
 trusted_column as materialized (
   select distinct j.oid as policy, d.refobjid as relid, d.refobjsubid as attnum
-  from (select distinct oid, polrelid, had from clause where polpermissive and is_held and seen ~ 'member|rank|mix|list') j
+  from (select distinct oid, polrelid, had, text, seen from clause where polpermissive and is_held and seen ~ 'member|rank|mix|list') j
   join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = j.oid and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.refobjid <> j.polrelid
   join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+  left join owner_of o on o.table_oid = j.polrelid and o.root = j.polrelid
+  left join owner_of m on m.table_oid = d.refobjid and m.root = d.refobjid
   where lower(a.attname) <> all (j.had)
+    and (j.seen !~ 'flag' or a.attname !~* '^(is_)?(public|published|shared|visible|listed)$')
+    -- if the owners of both are compared, a row of one's own there only speaks of rows of one's own here
+    and (j.text ~ format('row\.%1$s\)? = \(?[\w$]+\.%2$s(?![\w$])|[\w$]+\.%2$s\)? = \(?row\.%1$s(?![\w$])', lower(o.attname), lower(m.attname))) is not true
   union
   select j.oid, t.relid, t.attnum
   from asks q
@@ -2081,6 +2179,7 @@ policy_missing as materialized (
 owner_column as materialized (
   select case when w.is_live then 'hole' else 'warning' end, format('%s.%I', r.name, o.attname), format('this column says whose a row is, but %s', w.wrong), w.remedy
   from asked
+  cross join literal l
   cross join reached r
   join owner_of o on o.table_oid = r.oid and o.root = r.oid
   join pg_type t on t.oid = o.atttypid
@@ -2102,7 +2201,7 @@ owner_column as materialized (
     (
       case when asked.is_tasks then coalesce(nullif(t.typbasetype, 0), t.oid)
         not in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
-      else coalesce(nullif(t.typbasetype, 0), t.oid) in ('bpchar'::regtype, 'name'::regtype) or t.typname = 'citext' end, true,
+      else coalesce(nullif(t.typbasetype, 0), t.oid) in ('bpchar'::regtype, case when l.settings is not null then 'name'::regtype end) or t.typname = 'citext' end, true,
       format('its type %s does not compare every character of a user id: different users can count as one', format_type(o.atttypid, null)),
       format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, o.attname)
     ),
@@ -2589,7 +2688,7 @@ way_to as materialized (
       when v.callers is not null then v.callers
       when h.place is not null then format('working with %s runs it (%s)', h.table_name, h.what)
       else 'an operator, a cast, a type or an aggregate runs it' end as way,
-    h.place, h.more, h.unhook, h.hook
+    h.place, h.table_name, h.more, h.unhook, h.hook
   from code c
   cross join apis
   left join pg_proc x on x.oid = c.oid and x.pronamespace in (select oid from usable)
@@ -2630,15 +2729,24 @@ security_definer as materialized (
 ),
 
 trigger as materialized (
-  select case when d.names is null and not d.is_dynamic or not (d.is_told or not d.has_path and d.is_near) and not asked.is_tasks or not d.is_near then 'warning' else 'hole' end,
+  select case when d.names is null and not d.is_dynamic or not d.is_near then 'warning' else 'hole' end,
     d.name || coalesce(w.place, ''),
     format('working with the table runs this function with the rights of its owner %I: it reaches %s past the policies', d.owner_name, coalesce(d.names, d.held_names, 'what it puts together itself'))
       || case when w.more > 0 then format('; so do %s more triggers', w.more) else '' end,
     case when d.is_migrated then format('alter routine %s security invoker;', d.name) else w.unhook end
   from asked
-  cross join definer d
+  join definer d on asked.is_tasks
   join way_to w on w.oid = d.oid
-  where d.is_trigger and w.place is not null and (asked.is_tasks or d.names is not null)
+  where d.is_trigger and w.place is not null
+  union all
+  -- Elsewhere such triggers keep counters, logs and profiles.
+  select 'warning', string_agg(distinct d.name, ', '),
+    format('these functions run with the rights of their owners whenever rows of %s are written, and write to %s: read that they show no user what another wrote', string_agg(distinct w.table_name, ', '), string_agg(distinct d.names, ', ')),
+    '-- read them, then accept this finding'
+  from asked
+  join definer d on not asked.is_tasks and d.is_trigger and d.names is not null
+  join way_to w on w.oid = d.oid and w.place is not null
+  having count(*) > 0
   union all
   select case when asked.is_strict or d.kind <> 'tells' then 'hole' else 'warning' end, format('%s by %s on %s', c.name, min(h.what), min(h.table_name)),
     format('this function runs whenever the API works with the table, and %s', min(d.what)),

@@ -219,3 +219,9 @@ grant select on app.with_best to tasks_api;
 -- exploit
 insert into app.users (id) values ('mallory') on conflict do nothing;
 select best = 'secret' from app.with_best;
+
+-- compares the user beside the table: hole security_definer app.peek_beside()
+create function app.peek_beside() returns setof app.tasks language sql security definer set search_path = '' as $$ select t.* from app.users u, app.tasks t where u.id = app.current_user_id() $$; grant execute on function app.peek_beside() to tasks_api;
+
+-- all but the user's: hole security_definer app.peek_others()
+create function app.peek_others() returns bigint language sql security definer set search_path = '' as $$ select count(*) from app.tasks where not user_id = app.current_user_id() $$; grant execute on function app.peek_others() to tasks_api;

@@ -272,3 +272,23 @@ create policy by_membership on app.tasks for select to tasks_api using (user_id 
 
 -- identity without nullif | alone
 create or replace function app.current_user_id() returns text language sql stable return current_setting('app.user_id', true);
+
+-- a task shared by its owner
+create table app.shares (user_id text collate "C" not null default app.current_user_id(), task_id bigint not null, with_user text collate "C" not null, primary key (user_id, task_id, with_user), foreign key (user_id, task_id) references app.tasks (user_id, id) on delete cascade);
+alter table app.shares enable row level security; alter table app.shares force row level security;
+create policy own on app.shares to tasks_api using (user_id = app.current_user_id()) with check (user_id = app.current_user_id());
+create policy seen on app.shares for select to tasks_api using (with_user = app.current_user_id());
+grant select, delete, insert (task_id, with_user) on app.shares to tasks_api;
+create policy shared on app.tasks for select to tasks_api using (exists (select from app.shares s where s.user_id = tasks.user_id and s.task_id = tasks.id and s.with_user = app.current_user_id()));
+
+-- the identity in a sub-select of a sub-select
+create table app.lines (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
+call attack.protect('app.lines', 'select', 'user_id = (select u from (select app.current_user_id() as u) x)');
+
+-- a definer trigger that counts for the owner of the row
+create table app.counts (user_id text collate "C" primary key, n bigint not null default 0);
+alter table app.counts enable row level security; alter table app.counts force row level security;
+create policy own on app.counts for select to tasks_api using (user_id = app.current_user_id()); grant select on app.counts to tasks_api;
+create policy keeps on app.counts to postgres using (true);
+create function app.count_up() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin insert into app.counts (user_id, n) values (new.user_id, 1) on conflict (user_id) do update set n = counts.n + 1; return new; end $$;
+create trigger counts after insert on app.tasks for each row execute function app.count_up();

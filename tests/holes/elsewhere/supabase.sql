@@ -253,3 +253,158 @@ create table public.comments (id uuid primary key default gen_random_uuid(), use
 alter table public.comments enable row level security;
 create policy "add" on public.comments for insert to authenticated with check (true);
 create policy "own" on public.comments for select to authenticated using (user_id = auth.uid());
+
+-- sound: uid in an array column
+create table public.a (id uuid primary key default gen_random_uuid(), user_id uuid not null, shared_with uuid[] not null default '{}', t text);
+alter table public.a enable row level security;
+create policy o on public.a using (user_id = auth.uid()) with check (user_id = auth.uid());
+create policy r on public.a for select using (auth.uid() = any (shared_with));
+
+-- sound: parent scalar subselect
+create table public.lists (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), t text);
+create table public.items (id uuid primary key default gen_random_uuid(), list_id uuid not null references public.lists on delete cascade, t text);
+alter table public.lists enable row level security; alter table public.items enable row level security;
+create policy p on public.lists using (user_id = auth.uid()) with check (user_id = auth.uid());
+create policy p on public.items using (auth.uid() = (select user_id from public.lists where lists.id = items.list_id));
+
+-- sound: has_role with a guarded roles table
+create type public.app_role as enum ('admin', 'user');
+create table public.user_roles (id uuid primary key default gen_random_uuid(), user_id uuid not null references auth.users on delete cascade, role public.app_role not null, unique (user_id, role));
+alter table public.user_roles enable row level security;
+create policy r on public.user_roles for select to authenticated using (auth.uid() = user_id);
+create function public.has_role(_user_id uuid, _role public.app_role) returns boolean language sql stable security definer set search_path = public as $$ select exists (select 1 from public.user_roles where user_id = _user_id and role = _role) $$;
+create table public.reports (id uuid primary key default gen_random_uuid(), user_id uuid not null, t text);
+alter table public.reports enable row level security;
+create policy a on public.reports for select to authenticated using (public.has_role(auth.uid(), 'admin'));
+create policy o on public.reports for select to authenticated using (user_id = auth.uid());
+
+-- sound: items of a list that one owns, or an administrator
+create table public.profiles (id uuid primary key references auth.users, is_admin boolean not null default false, name text);
+alter table public.profiles enable row level security;
+create policy r on public.profiles for select using (id = auth.uid());
+create table public.lists (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), is_public boolean not null default false, t text);
+create table public.items (id uuid primary key default gen_random_uuid(), list_id uuid not null references public.lists on delete cascade, t text);
+alter table public.lists enable row level security; alter table public.items enable row level security;
+create policy p on public.lists using (user_id = auth.uid()) with check (user_id = auth.uid());
+create policy d on public.items for delete using (exists (select 1 from public.lists l where l.id = items.list_id and (l.user_id = auth.uid() or exists (select 1 from public.profiles where profiles.id = auth.uid() and profiles.is_admin = true))));
+create policy s on public.items for select using (exists (select 1 from public.lists l where l.id = items.list_id and (l.user_id = auth.uid() or l.is_public = true)));
+
+-- sound: shown by a flag
+create table public.posts (id uuid primary key default gen_random_uuid(), author_id uuid not null, is_published boolean default false, visibility text, body text);
+alter table public.posts enable row level security;
+create policy a on public.posts for select using (is_published or author_id = auth.uid());
+create policy b on public.posts for select using (visibility = 'public');
+create policy w on public.posts for update using (author_id = auth.uid());
+
+-- sound: user's counters by a trigger
+create table public.posts (id uuid primary key default gen_random_uuid(), author_id uuid not null default auth.uid(), likes int not null default 0, body text);
+create table public.likes (post_id uuid references public.posts, user_id uuid default auth.uid(), primary key (post_id, user_id));
+alter table public.posts enable row level security; alter table public.likes enable row level security;
+create policy o on public.posts using (author_id = auth.uid()); create policy o on public.likes using (user_id = auth.uid());
+create function public.liked() returns trigger language plpgsql security definer as $$ begin update public.posts set likes = likes + 1 where id = new.post_id; return new; end $$;
+create trigger liked after insert on public.likes for each row execute function public.liked();
+
+-- sound: groups that any signed-in user may found
+create table public.groups (id uuid primary key default gen_random_uuid(), name text);
+create table public.group_members (group_id uuid references public.groups, user_id uuid references auth.users, primary key (group_id, user_id));
+alter table public.groups enable row level security; alter table public.group_members enable row level security;
+create policy i on public.groups for insert to authenticated with check (auth.uid() is not null);
+create policy s on public.group_members for select using (user_id = auth.uid());
+create policy r on public.groups for select using (id in (select group_id from public.group_members where user_id = auth.uid()));
+
+-- sound: a catalogue that administrators write
+create table public.profiles (id uuid primary key references auth.users, is_admin boolean not null default false, name text);
+alter table public.profiles enable row level security;
+create policy r on public.profiles for select using (id = auth.uid());
+create table public.spells (id uuid primary key default gen_random_uuid(), name text, level int);
+alter table public.spells enable row level security;
+create policy r on public.spells for select using (true);
+create policy a on public.spells for all using (exists (select 1 from public.profiles where profiles.id = auth.uid() and profiles.is_admin)) with check (exists (select 1 from public.profiles where profiles.id = auth.uid() and profiles.is_admin));
+
+-- sound: file named by the user's id
+create schema kit; grant usage on schema kit to authenticated;
+create function kit.file_owner(name text) returns uuid language sql immutable as $$ select replace(storage.filename(name), '.png', '')::uuid $$;
+create policy f on storage.objects to authenticated using (bucket_id = 'images' and kit.file_owner(name) = auth.uid());
+
+-- sound: permissions in claims by group
+create table public.data (id uuid primary key default gen_random_uuid(), group_id uuid not null, t text);
+alter table public.data enable row level security;
+create policy p on public.data using (((auth.jwt() -> 'app_metadata' -> 'groups') ? (group_id)::text));
+create policy q on public.data for select using ((auth.jwt() -> 'app_metadata' -> 'groups' -> group_id::text ->> 'role') = 'admin');
+
+-- is null or own: hole policy p on public.a
+create table public.a (id uuid primary key default gen_random_uuid(), user_id uuid, t text);
+alter table public.a enable row level security;
+create policy p on public.a using (user_id is null or user_id = auth.uid());
+
+-- coalesce identity: hole policy p on public.a
+create table public.a (id uuid primary key default gen_random_uuid(), user_id uuid, t text);
+alter table public.a enable row level security;
+create policy p on public.a using (user_id = coalesce(auth.uid(), user_id));
+
+-- exists joined to itself: hole policy p on public.docs
+create table public.members (org_id uuid, user_id uuid, primary key (org_id, user_id));
+create table public.docs (id uuid primary key default gen_random_uuid(), org_id uuid not null, t text);
+alter table public.members enable row level security; alter table public.docs enable row level security;
+create policy r on public.members for select using (user_id = auth.uid());
+create policy p on public.docs using (exists (select 1 from public.members m where m.org_id = m.org_id and m.user_id = auth.uid()));
+
+-- has_role with writable roles: hole membership public.user_roles.role
+create type public.app_role as enum ('admin', 'user');
+create table public.user_roles (id uuid primary key default gen_random_uuid(), user_id uuid not null references auth.users on delete cascade, role public.app_role not null, unique (user_id, role));
+alter table public.user_roles enable row level security;
+create policy r on public.user_roles to authenticated using (auth.uid() = user_id);
+create function public.has_role(_user_id uuid, _role public.app_role) returns boolean language sql stable security definer set search_path = public as $$ select exists (select 1 from public.user_roles where user_id = _user_id and role = _role) $$;
+create table public.reports (id uuid primary key default gen_random_uuid(), user_id uuid not null, t text);
+alter table public.reports enable row level security;
+create policy a on public.reports for select to authenticated using (public.has_role(auth.uid(), 'admin'));
+
+-- count of one's own rows: hole policy p on public.a
+create table public.profiles (id uuid primary key references auth.users, name text);
+alter table public.profiles enable row level security;
+create policy s on public.profiles for select using (id = auth.uid());
+create table public.a (id uuid primary key default gen_random_uuid(), user_id uuid, t text);
+alter table public.a enable row level security;
+create policy p on public.a using ((select count(*) from public.profiles where id = auth.uid()) = 1);
+
+-- has a profile: hole policy p on public.a
+create table public.profiles (id uuid primary key references auth.users, name text);
+alter table public.profiles enable row level security;
+create policy s on public.profiles for select using (id = auth.uid());
+create table public.a (id uuid primary key default gen_random_uuid(), user_id uuid, t text);
+alter table public.a enable row level security;
+create policy p on public.a using (exists (select 1 from public.profiles where id = auth.uid()));
+
+-- role of the row's user: hole policy p on public.a
+create table public.user_roles (user_id uuid, role text, primary key (user_id, role));
+alter table public.user_roles enable row level security;
+create policy s on public.user_roles for select using (user_id = auth.uid());
+create function public.has_role(u uuid, r text) returns boolean language sql stable security definer set search_path = '' as $$ select exists (select 1 from public.user_roles where user_id = u and role = r) $$;
+create table public.a (id uuid primary key default gen_random_uuid(), user_id uuid, t text);
+alter table public.a enable row level security;
+create policy p on public.a using (public.has_role(user_id, 'member'));
+
+-- not in one's own: hole policy p on public.a
+create table public.a (id uuid primary key default gen_random_uuid(), user_id uuid, t text);
+alter table public.a enable row level security;
+create policy p on public.a for select using (not (user_id = auth.uid()));
+
+-- delete what is published: hole policy d on public.posts
+create table public.posts (id uuid primary key default gen_random_uuid(), author_id uuid not null, is_published boolean default false, body text);
+alter table public.posts enable row level security;
+create policy o on public.posts for select using (author_id = auth.uid());
+create policy d on public.posts for delete using (is_published or author_id = auth.uid());
+
+-- ids of a given user: hole security_definer public.orgs_of(uuid)
+create table public.members (org_id uuid, user_id uuid, primary key (org_id, user_id));
+alter table public.members enable row level security;
+create policy s on public.members for select using (user_id = auth.uid());
+create function public.orgs_of(u uuid) returns setof uuid language sql stable security definer set search_path = '' as $$ select org_id from public.members where user_id = u $$;
+create table public.docs (id uuid primary key default gen_random_uuid(), org_id uuid not null, t text);
+alter table public.docs enable row level security;
+create policy p on public.docs using (org_id in (select public.orgs_of(auth.uid())));
+
+-- drafts: hole policy p on public.posts
+create table public.posts (id uuid primary key default gen_random_uuid(), author_id uuid not null, status text, body text);
+alter table public.posts enable row level security;
+create policy p on public.posts for select using (status = 'draft' or author_id = auth.uid());

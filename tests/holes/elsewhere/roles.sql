@@ -1,0 +1,33 @@
+-- A database in which each user is a role, as in PostgreSQL's own examples. The first block is sound.
+
+-- leave requests
+create role staff nologin;
+alter role staff set statement_timeout = '5s';
+create schema hr;
+grant usage on schema hr to staff;
+create table hr.leave (id uuid primary key default gen_random_uuid(), username name not null default current_user, days integer);
+alter table hr.leave enable row level security;
+create policy own on hr.leave to staff using (username = current_user) with check (username = current_user);
+grant select, insert, update, delete on hr.leave to staff;
+
+-- sound: a manager sees a team
+create table hr.teams (member name primary key, manager name not null);
+alter table hr.teams enable row level security;
+create policy own on hr.teams for select to staff using (manager = current_user);
+grant select on hr.teams to staff;
+create policy team on hr.leave for select to staff using (exists (select from hr.teams t where t.member = leave.username and t.manager = current_user));
+
+-- all who are named: hole policy named on hr.leave
+create policy named on hr.leave for select to staff using (current_user is not null);
+
+-- all but one: hole policy others on hr.leave
+create policy others on hr.leave for select to staff using (username <> current_user);
+
+-- the API's role owns a table: hole role_ownership hr.reviews
+create table hr.reviews (id uuid primary key default gen_random_uuid(), username name not null, body text);
+alter table hr.reviews enable row level security;
+create policy own on hr.reviews to staff using (username = current_user);
+alter table hr.reviews owner to staff;
+
+-- the API's role bypasses row security: hole role_attribute staff
+alter role staff bypassrls;
