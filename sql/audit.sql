@@ -29,8 +29,8 @@
 -- Parts are materialized, also those that are read once: merging them takes the planner longer than everything else.
 --
 -- The planner cannot know how many rows a part has, and may compare each row of one with each row of another, in time
--- that grows with the square of the number of tables. So parts are computed for all tables at once, and conditions with
--- `not in` or `(… in (select …)) is true` are hashed. A pattern made of each name would be compiled for each text.
+-- that grows with the square of the number of tables. So parts are computed for all tables at once. Conditions with
+-- `not in` or `(… in (select …)) is true` are hashed, and so is a full join. A pattern made of each name would be compiled for each text.
 with recursive
 
 -- 1. Data: what PostgreSQL, platforms and this project's migrations bring -----------------------------------------
@@ -191,6 +191,13 @@ identity_setting as materialized (
     and not exists (select from policies p where concat_ws(' ', p.using_text, p.check_text) ~* ('current_setting\(''' || regexp_replace(r.name, '\W', '\\\&', 'g') || '''(::text)?(, true)?\)\)?(::\w+)? (=|<>) (''[^'']|true|false|[0-9])'))
 ),
 
+policy_role as materialized (
+  select p.polrelid, r.rolid
+  from policies p
+  cross join unnest(p.polroles) r (rolid)
+  where not exists (select from setting_read) or concat_ws(' ', p.using_text, p.check_text) ~* 'current_setting|[\w$]+\((\)| |[^)]*\))'
+),
+
 -- The roles under which the application works: where none is given, those that hold a privilege on a table with row
 -- security that is another's. One that bypasses row security counts only if a policy names it.
 wanted_role as materialized (
@@ -213,11 +220,8 @@ wanted_role as materialized (
         select t.attrelid, 0, t.attacl from pg_attribute t where t.attacl is not null and t.attrelid >= 16384
       ) c
       cross join aclexplode(c.acl) a
-      where a.grantee <> c.relowner and (not exists (select from policies) or c.oid in (
-        select p.polrelid from policies p
-        where (0 = any (p.polroles) or a.grantee = any (p.polroles))
-          and (not exists (select from setting_read) or concat_ws(' ', p.using_text, p.check_text) ~* 'current_setting|[\w$]+\((\)| |[^)]*\))')
-      ))
+      where a.grantee <> c.relowner
+        and (not exists (select from policies) or (c.oid, a.grantee) in (select polrelid, rolid from policy_role) or (c.oid, 0::oid) in (select polrelid, rolid from policy_role))
     )
 ),
 
@@ -829,7 +833,7 @@ code_named as materialized (
     select string_agg(distinct x.name, '|') as names
     from (
       select coalesce(m.part[1], m.part[2], m.part[3]) as name
-      from regexp_matches(e.text, '(?:(?<=[;\s])([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? ?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+))', 'g') m (part)
+      from regexp_matches(case when strpos(e.text, '{me}') > 0 then e.text end, '(?:(?<=[;\s])([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? ?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+))', 'g') m (part)
       union
       select m.part[1] from regexp_matches(e.text, 'if ([\w$]+) is distinct from {me} then raise', 'g') m (part)
       union
@@ -845,11 +849,15 @@ code_named as materialized (
 
 statement as materialized (
   select f.oid, s.step, s.text, x.text ~ '{own}' and x.text !~ '\yor\y|\ynot {own}|{own} +is (?:not true|false)' or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,
-    x.text ~ '{own}' as has_own
+    x.text ~ '{own}' as has_own,
+    array(
+      select m.part[1]
+      from regexp_matches(s.text, '(?:\y(?:from|join|into|update|using|truncate|table|only|copy)|,) ?\(?(?:(?:q_)?[\w$]+\.)?(?:q_)?([\w$]+)(?![\w$.(])', 'g') m (part)
+    ) as tables
   from code_named f
   cross join lateral regexp_split_to_table(f.text, ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)|\yunion\y') with ordinality as s (text, step)
   cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(s.text,
+    select regexp_replace(regexp_replace(regexp_replace(case when strpos(s.text, '{me}') > 0 then s.text else '' end,
       '(?<![\w.$])\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)?|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}', '{own}', 'g'),
       '\yupdate\y.*?\yset\y.*?(?=\ywhere\y|$)', ' update ', 'g'), '\ycase\y.*?\yend\y', ' case ', 'g') as text
   ) o
@@ -905,12 +913,11 @@ touches as materialized (
     bool_or(case when s.text ~ '\y(?:insert|update|delete|merge)\y' then s.text ~ ('(?:into|update|from|only) (?:[\w$]+\.)?' || lower(c.relname)) else false end) as is_written
   from said a
   join pg_class c on a.classid = 'pg_class'::regclass and c.oid = a.objid
-  join statement s on s.oid = a.function and strpos(s.text, lower(c.relname)) > 0
-    and s.text ~ ('(?:\y(?:from|join|into|update|using|truncate|table|only|copy)|,) ?\(?(?:(?:q_)?[\w$]+\.)?(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '(?![\w$.(])')
+  join statement s on s.oid = a.function and lower(c.relname) = any (s.tables)
   -- from users u, tasks t where u.id = {me}: whose tasks are read is not said
   left join lateral (
     select m.part[1] as name from regexp_matches(s.text, '(?<![\w$])' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g')
-      || ' (?:as )?(?!(?:as|on|using|where|set|join|left|right|inner|cross|full|natural|order|group|limit|for|returning|union|and|values|default)\y)([\w$]+)') m (part) limit 1
+      || ' (?:as )?(?!(?:as|on|using|where|set|join|left|right|inner|cross|full|natural|order|group|limit|for|returning|union|and|values|default)\y)([\w$]+)') m (part) where s.is_own and s.text ~ '[\w$]\.[\w$]+\)? = {me}|{me} = \(?[\w$]+\.' limit 1
   ) t on true
   cross join lateral (
     select coalesce(s.text ~ '[\w$]\.[\w$]+\)? = {me}|{me} = \(?[\w$]+\.' and s.text !~ '\yusing ?\(|\ynatural\y'
@@ -1095,9 +1102,10 @@ reduction (original, step, text, before, had, seen, is_done) as (
 verdict as materialized (
   select e.kind, e.oid, e.relid, e.clause, e.text, btrim(d.text, '() ') as word, d.had, d.seen || btrim(d.text, '(){} ') as seen, a.attnum
   from expression e
-  join reduction d on d.original = e.text and d.is_done
-  left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0
-    and substring(d.text from '^{own ([\w$]+)}$') in (lower(a.attname), 'q_' || lower(a.attname))
+  join (
+    select original, text, had, seen, substring(text from '^{own ([\w$]+)}$') as own from reduction where is_done offset 0
+  ) d on d.original = e.text
+  left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0 and d.own in (lower(a.attname), 'q_' || lower(a.attname))
 ),
 
 -- 8. Whose rows: the column that says it, and which conditions hold rows back ---------------------------------------
@@ -1326,6 +1334,19 @@ hooked as materialized (
       'pg_opfamily'::regclass, 'pg_collation'::regclass, 'pg_statistic_ext'::regclass)
 ),
 
+-- Each function with the first of its tables and hooks.
+hooked_function as materialized (
+  select h.oid, format(' by %s on %s', h.what[1], h.table_name[1]) as place, h.table_name[1] as table_name, h.what[1] as what, h.unhook[1] as unhook, h.hook[1] as hook,
+    h.more, h.is_trigger
+  from (
+    select objid as oid, array_agg(what order by table_name, what) as what, array_agg(table_name order by table_name, what) as table_name,
+      array_agg(unhook order by table_name, what) as unhook, array_agg(hook order by table_name, what) as hook, count(*) - 1 as more,
+      bool_or(hookclass = 'pg_trigger'::regclass) as is_trigger
+    from hooked
+    where classid = 'pg_proc'::regclass
+    group by objid
+  ) h
+),
 
 -- Columns that hold users, by what the policies compare with the user, and tables whose key is the user.
 user_column as materialized (
@@ -1383,6 +1404,22 @@ owner_of as materialized (
   join pg_attribute a on a.attrelid = t.oid and a.attname = o.attname and not a.attisdropped
 ),
 
+-- What the API reaches, with the column that says whose a row is.
+owned as materialized (
+  select r.*, o.attnum, o.attname, o.attnotnull, o.atttypid, o.attcollation
+  from reached r
+  full join owner_of o on o.table_oid = r.oid and o.root = r.oid
+  where coalesce(r.oid, 0) <> 0
+),
+
+-- The same for partitions and children.
+touched_owned as materialized (
+  select t.oid, t.root, o.attnum, o.attname
+  from (select oid, min(root) as root from touched group by oid) t
+  full join owner_of o on o.table_oid = t.oid and o.root = t.root
+  where coalesce(t.oid, 0) <> 0
+),
+
 -- Each policy condition that applies to the API, for each command it is asked for: does it hold rows back?
 clause as materialized (
   select p.*, s.is_identity,
@@ -1392,7 +1429,7 @@ clause as materialized (
       -- a row that names nobody is nobody's
       or p.cmd = 'a' and not asked.is_strict and o.attnum is null as is_held
   from reached_policy p
-  left join owner_of o on o.table_oid = p.polrelid and o.root = p.polrelid
+  full join owner_of o on o.table_oid = p.polrelid and o.root = p.polrelid
   cross join asked
   cross join lateral (
     select p.attnum is not null and (o.attnum is null or p.attnum = o.attnum or not o.is_named
@@ -1418,6 +1455,7 @@ clause as materialized (
     join pg_class t on t.oid = d.refobjid
     where d.classid = 'pg_policy'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> p.polrelid
   ) m
+  where coalesce(p.oid, 0) <> 0
 ),
 
 -- What the API may really do: where row security is on, a command without a policy, or with one that is false, is shut.
@@ -1998,21 +2036,20 @@ owner as materialized (
 -- What the policy should say instead; where another one says it already, it only has to go.
 policy_remedy as materialized (
   select p.oid,
-    case when asked.is_tasks and o.attname is not null and o.atttypid in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
-        and o.attcollation not in (select oid from pg_collation where not collisdeterministic)
+    case when asked.is_tasks and r.attname is not null and r.atttypid in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
+        and r.attcollation not in (select oid from pg_collation where not collisdeterministic)
         and (not p.polpermissive or (p.polrelid, p.polcmd::text) not in (
           select polrelid, unnest(array[cmd, '*']) from clause where polpermissive and is_identity
         ))
       then format('alter policy %I on %s', p.polname, r.name)
-        || case when p.polcmd <> 'a' then format(' using (%I = app.current_user_id())', o.attname) else '' end
-        || case when p.polcmd in ('a', 'w', '*') then format(' with check (%I = app.current_user_id())', o.attname) else '' end
+        || case when p.polcmd <> 'a' then format(' using (%I = app.current_user_id())', r.attname) else '' end
+        || case when p.polcmd in ('a', 'w', '*') then format(' with check (%I = app.current_user_id())', r.attname) else '' end
         || ';'
       else format('drop policy if exists %I on %s;', p.polname, r.name) || case when asked.is_tasks then '' else ' -- and make one that compares the owner''s column with the user' end
     end as remedy
   from pg_policy p
-  join reached r on r.oid = p.polrelid
+  join owned r on r.oid = p.polrelid
   cross join asked
-  left join owner_of o on o.table_oid = r.oid and o.root = r.oid
 ),
 
 -- Which of the functions that look up what is the user's do policies ask? Texts are cut into names once, here and below,
@@ -2160,29 +2197,27 @@ policy_missing as materialized (
     format('%s is granted here, but no policy says on which rows: none while row security is on, all of them the day it is off', string_agg(u.privilege, ', ')),
     string_agg(
       case
-        when o.attname is null or not asked.is_tasks then format('revoke %s on %s from %s;', lower(u.privilege), r.name, u.grantees)
+        when r.attname is null or not asked.is_tasks then format('revoke %s on %s from %s;', lower(u.privilege), r.name, u.grantees)
         when q.polname is not null then format('alter policy %I on %s to tasks_api;', q.polname, r.name)
         else format('create policy %1$s_own on %2$s for %1$s to tasks_api %3$s (%4$I = app.current_user_id());',
-          lower(u.privilege), r.name, case u.privilege when 'INSERT' then 'with check' else 'using' end, o.attname)
+          lower(u.privilege), r.name, case u.privilege when 'INSERT' then 'with check' else 'using' end, r.attname)
       end,
       ' ' order by u.privilege)
   from asked
   join right_on u on asked.is_tasks
   join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as c (privilege, cmd) on c.privilege = u.privilege
-  join reached r on r.oid = u.oid and r.relkind in ('r', 'p')
-  left join owner_of o on o.table_oid = r.oid and o.root = r.oid
+  join owned r on r.oid = u.oid and r.relkind in ('r', 'p')
   left join pg_policy q on q.polrelid = r.oid and q.polname = lower(u.privilege) || '_own'
   where r.relrowsecurity and (u.oid, c.cmd) not in (select polrelid, cmd from clause where polpermissive)
   group by r.name
 ),
 
 owner_column as materialized (
-  select case when w.is_live then 'hole' else 'warning' end, format('%s.%I', r.name, o.attname), format('this column says whose a row is, but %s', w.wrong), w.remedy
+  select case when w.is_live then 'hole' else 'warning' end, format('%s.%I', r.name, r.attname), format('this column says whose a row is, but %s', w.wrong), w.remedy
   from asked
   cross join literal l
-  cross join reached r
-  join owner_of o on o.table_oid = r.oid and o.root = r.oid
-  join pg_type t on t.oid = o.atttypid
+  cross join owned r
+  join pg_type t on t.oid = r.atttypid
   cross join lateral (
     -- A column's type can't change under its policies.
     select coalesce(string_agg(format('drop policy if exists %I on %s;', p.polname, r.name), ' '), '') as drops
@@ -2191,40 +2226,39 @@ owner_column as materialized (
   ) d
   cross join lateral (values
     (
-      asked.is_tasks and (not o.attnotnull or exists (
+      asked.is_tasks and (not r.attnotnull or exists (
         select from pg_constraint n
-        where n.conrelid = o.table_oid and n.contype = 'n' and n.conkey = array[o.attnum] and not n.convalidated -- 18
+        where n.conrelid = r.oid and n.contype = 'n' and n.conkey = array[r.attnum] and not n.convalidated -- 18
       )), not r.relrowsecurity,
       'may be null: such rows belong to nobody, and any test for null hands them to everybody',
-      format('alter table %s alter column %I set not null;', r.name, o.attname)
+      format('alter table %s alter column %I set not null;', r.name, r.attname)
     ),
     (
       case when asked.is_tasks then coalesce(nullif(t.typbasetype, 0), t.oid)
         not in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
       else coalesce(nullif(t.typbasetype, 0), t.oid) in ('bpchar'::regtype, case when l.settings is not null then 'name'::regtype end) or t.typname = 'citext' end, true,
-      format('its type %s does not compare every character of a user id: different users can count as one', format_type(o.atttypid, null)),
-      format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, o.attname)
+      format('its type %s does not compare every character of a user id: different users can count as one', format_type(r.atttypid, null)),
+      format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, r.attname)
     ),
     (
-      exists (select from pg_collation l where l.oid = o.attcollation and not l.collisdeterministic), true,
+      exists (select from pg_collation l where l.oid = r.attcollation and not l.collisdeterministic), true,
       'its collation takes different strings for equal: a user whose id only looks like another''s reads their rows',
-      format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, o.attname)
+      format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, r.attname)
     )
   ) as w (is_wrong, is_live, wrong, remedy)
-  where r.relkind in ('r', 'p') and w.is_wrong and not r.is_platform
+  where r.attnum is not null and r.relkind in ('r', 'p') and w.is_wrong and not r.is_platform
     and r.oid not in (select polrelid from clause where word = '{parent}')
 ),
 
 owner_default as materialized (
-  select 'warning', format('%s.%I', r.name, o.attname),
+  select 'warning', format('%s.%I', r.name, r.attname),
     format('the default of the column that says whose a row is is %s, not the user of this transaction: only the policies then refuse a row in another''s name',
       pg_get_expr(d.adbin, d.adrelid)),
-    format('alter table %s alter column %I set default app.current_user_id();', r.name, o.attname)
+    format('alter table %s alter column %I set default app.current_user_id();', r.name, r.attname)
   from asked
-  join reached r on asked.is_tasks
-  join owner_of o on o.table_oid = r.oid and o.root = r.oid
-  join pg_attrdef d on d.adrelid = r.oid and d.adnum = o.attnum
-  where r.relkind in ('r', 'p')
+  join owned r on asked.is_tasks
+  join pg_attrdef d on d.adrelid = r.oid and d.adnum = r.attnum
+  where r.attnum is not null and r.relkind in ('r', 'p')
     and d.oid not in (select oid from verdict where kind = 'default' and word = '{me}')
 ),
 
@@ -2235,8 +2269,7 @@ shared_counter as materialized (
     format('alter table %s alter column %I %sset default app.next_task_id();', r.name, a.attname,
       case when a.attidentity <> '' then format('drop identity, alter column %I ', a.attname) else '' end)
   from asked
-  join reached r on asked.is_tasks and r.relkind in ('r', 'p')
-  join owner_of o on o.table_oid = r.oid and o.root = r.oid
+  join owned r on asked.is_tasks and r.attnum is not null and r.relkind in ('r', 'p')
   join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
   left join pg_attrdef d on d.adrelid = r.oid and d.adnum = a.attnum
   where a.attidentity <> ''
@@ -2302,27 +2335,26 @@ tied_column as materialized (
 unique_key as materialized (
   select case when asked.is_strict then 'hole' else 'warning' end, format('%I on %I.%I', i.relname, n.nspname, c.relname),
     format('this %s spans all users, since it does not compare %s for equality: an error on a duplicate tells one user that another has such a row',
-      case when x.indisexclusion then 'exclusion constraint' else 'unique index' end, coalesce(quote_ident(o.attname), 'any owner')),
+      case when x.indisexclusion then 'exclusion constraint' else 'unique index' end, coalesce(quote_ident(t.attname), 'any owner')),
     case when k.conname is null then format('drop index %I.%I;', n.nspname, i.relname)
       else format('alter table %I.%I drop constraint %I;', n.nspname, c.relname, k.conname)
-    end || coalesce(' -- and make it again with ' || quote_ident(o.attname) || ' first', '')
+    end || coalesce(' -- and make it again with ' || quote_ident(t.attname) || ' first', '')
   from asked
-  cross join (select oid, min(root) as root from touched group by oid) t
+  cross join touched_owned t
   join pg_class c on c.oid = t.oid
   join pg_namespace n on n.oid = c.relnamespace
   join pg_index x on x.indrelid = t.oid
   join pg_class i on i.oid = x.indexrelid
   left join pg_constraint k on k.conindid = i.oid and k.conrelid = t.oid and k.contype in ('p', 'u', 'x')
-  left join owner_of o on o.table_oid = t.oid and o.root = t.root
   where (x.indisunique or x.indisexclusion)
     and c.relkind in ('r', 'p') and n.oid not in (select oid from platform)
     and (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true -- else nobody can try
-    and (asked.is_tasks or o.attnum is not null and (not x.indisprimary or x.indnkeyatts = 1))
+    and (asked.is_tasks or t.attnum is not null and (not x.indisprimary or x.indnkeyatts = 1))
     -- Of a partitioned index only the top is named.
     and not exists (select from pg_inherits h where h.inhrelid = i.oid)
     and not exists (
       select from generate_series(0, x.indnkeyatts - 1) as p (place)
-      where x.indkey[p.place] = o.attnum
+      where x.indkey[p.place] = t.attnum
         and not exists (select from pg_collation l where l.oid = x.indcollation[p.place] and not l.collisdeterministic)
         and case when x.indisexclusion then k.conexclop[p.place + 1] in (98, 2972, 96, 410) -- = of text, uuid, integers
           else x.indclass[p.place] < 16384
@@ -2353,13 +2385,12 @@ foreign_key as materialized (
       rn.nspname, rc.relname),
     format('alter table %I.%I drop constraint %I; -- and make it again with the owner''s column first', n.nspname, c.relname, f.conname)
   from asked
-  cross join (select oid, min(root) as root from touched group by oid) t
+  cross join touched_owned t
   join pg_constraint f on f.conrelid = t.oid and f.contype = 'f' and f.conparentid = 0
   join pg_class c on c.oid = f.conrelid
   join pg_namespace n on n.oid = c.relnamespace
   join pg_class rc on rc.oid = f.confrelid
   join pg_namespace rn on rn.oid = rc.relnamespace
-  left join owner_of o on o.table_oid = f.conrelid and o.root = t.root
   left join owner_of ro on ro.table_oid = f.confrelid and ro.root = f.confrelid
   cross join lateral (
     select exists (select from pg_attribute a where a.attrelid = f.confrelid and a.attnum = any (f.confkey) and a.atttypid = 'uuid'::regtype) as is_random
@@ -2369,11 +2400,11 @@ foreign_key as materialized (
     and f.confrelid not in (select oid from lookup)
     and not exists (
       select from generate_subscripts(f.conkey, 1) as k (place)
-      where f.conkey[k.place] = o.attnum and f.confkey[k.place] = ro.attnum
+      where f.conkey[k.place] = t.attnum and f.confkey[k.place] = ro.attnum
     )
     -- a random key cannot be guessed; the user's own column is checked; one that is not granted cannot be chosen
     and (asked.is_strict or not r.is_random)
-    and (asked.is_tasks or o.attnum is distinct from f.conkey[1])
+    and (asked.is_tasks or t.attnum is distinct from f.conkey[1])
     and exists (select from granted g where g.objid = t.root and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
       and (g.subid = 0 or g.column_name in (select a.attname from pg_attribute a where a.attrelid = t.oid and a.attnum = any (f.conkey))))
     -- The policy refuses a parent of another user before the key is looked for.
@@ -2552,7 +2583,7 @@ large_object as materialized (
   cross join apis
   join deed d on d.oid = c.oid and d.kind = 'stores'
   where c.oid in (select oid from callable) and not c.is_authored and not c.prosecdef
-    and c.oid not in (select objid from hooked where classid = 'pg_proc'::regclass)
+    and c.oid not in (select oid from hooked_function)
 ),
 
 parameter as materialized (
@@ -2655,7 +2686,7 @@ identity_change as materialized (
   join deed d on d.oid = c.oid and d.kind = 'names'
   where c.oid in (select oid from callable) and not c.is_authored
     and c.oid not in (select oid from deed where kind = 'keeps')
-    and c.oid not in (select objid from hooked where classid = 'pg_proc'::regclass)
+    and c.oid not in (select oid from hooked_function)
 ),
 
 -- What is left to the next user of a pooled session?
@@ -2667,7 +2698,7 @@ session_state as materialized (
   cross join code c
   cross join apis
   join deed d on d.oid = c.oid and d.kind = 'keeps'
-  left join lateral (select min(format(' by %s on %s', h.what, h.table_name)) as place from hooked h where h.classid = 'pg_proc'::regclass and h.objid = c.oid) h on true
+  left join hooked_function h on h.oid = c.oid
   where (c.oid in (select oid from callable) or h.place is not null) and not c.is_authored
 ),
 
@@ -2677,7 +2708,7 @@ advisory_lock as materialized (
   from asked
   cross join code c
   join deed d on d.oid = c.oid and d.kind = 'locks'
-  left join lateral (select min(format(' by %s on %s', h.what, h.table_name)) as place from hooked h where h.classid = 'pg_proc'::regclass and h.objid = c.oid) h on true
+  left join hooked_function h on h.oid = c.oid
   where (c.oid in (select oid from callable) or h.place is not null) and not c.is_authored
 ),
 
@@ -2692,16 +2723,12 @@ way_to as materialized (
   from code c
   cross join apis
   left join pg_proc x on x.oid = c.oid and x.pronamespace in (select oid from usable)
-  left join (
-    select h.objid, format(' by %s on %s', (array_agg(h.what order by h.table_name, h.what))[1], (array_agg(h.table_name order by h.table_name, h.what))[1]) as place, (array_agg(h.table_name order by h.table_name, h.what))[1] as table_name,
-      (array_agg(h.what order by h.table_name, h.what))[1] as what, (array_agg(h.unhook order by h.table_name, h.what))[1] as unhook, (array_agg(h.hook order by h.table_name, h.what))[1] as hook, count(*) - 1 as more
-    from hooked h where h.classid = 'pg_proc'::regclass
-    group by h.objid
-  ) h on h.objid = c.oid
+  left join hooked_function h on h.oid = c.oid
   left join (
     select e.toid, string_agg(distinct format('the API reaches %s%s, which calls it', f.name, case when f.prosecdef then format(', a definer as %I', f.owner_name) else '' end), '; ') as callers
-    from edge e join code f on e.classid = 'pg_proc'::regclass and f.oid = e.objid
-    where e.toclass = 'pg_proc'::regclass
+    from (select objid, toid from edge where classid = 'pg_proc'::regclass and toclass = 'pg_proc'::regclass) e
+    full join code f on f.oid = e.objid
+    where coalesce(e.toid, 0) <> 0 and coalesce(f.oid, 0) <> 0
     group by e.toid
   ) v on v.toid = c.oid
   group by c.oid, c.is_public, x.oid, v.callers, h.place, h.table_name, h.what, h.unhook, h.hook, h.more
@@ -2748,16 +2775,15 @@ trigger as materialized (
   join way_to w on w.oid = d.oid and w.place is not null
   having count(*) > 0
   union all
-  select case when asked.is_strict or d.kind <> 'tells' then 'hole' else 'warning' end, format('%s by %s on %s', c.name, min(h.what), min(h.table_name)),
-    format('this function runs whenever the API works with the table, and %s', min(d.what)),
-    case when c.is_migrated then '-- make it again as its migration does' else coalesce(min(h.unhook), (select remedy from policy_remedy where oid = min(h.hook)), format('drop routine %s cascade;', c.name)) end
+  select case when asked.is_strict or d.kind <> 'tells' then 'hole' else 'warning' end, c.name || h.place,
+    format('this function runs whenever the API works with the table, and %s', d.what),
+    case when c.is_migrated then '-- make it again as its migration does' else coalesce(h.unhook, (select remedy from policy_remedy where oid = h.hook), format('drop routine %s cascade;', c.name)) end
   from asked
   cross join code c
-  join hooked h on h.classid = 'pg_proc'::regclass and h.objid = c.oid
+  join hooked_function h on h.oid = c.oid
   join deed d on d.oid = c.oid and d.kind in ('names', 'tells', 'carries')
   where c.oid not in (select oid from passing_function)
-    and not (c.is_authored and h.hookclass <> 'pg_trigger'::regclass) -- a type's or an operator's own code
-  group by asked.is_strict, d.kind, c.oid, c.name, c.is_migrated
+    and (h.is_trigger or not c.is_authored) -- a type's or an operator's own code
   union all
   select 'warning', format('%s by %s on %s', c.name, h.what, h.table_name),
     'this function runs whenever rows of the table are written, and writes elsewhere or runs dynamic SQL: a copy of the rows may have no owner and no policy',
@@ -2837,8 +2863,8 @@ untrusted_owner as materialized (
   select 'hole', format('schema %I', w.nspname),
     format('working with the API''s tables calls %s by name, and %s may put a function that fits the call better beside it', string_agg(distinct c.name, ', '), w.who),
     format('revoke create on schema %I from public; -- and from %s', w.nspname, w.who)
-  from hooked h
-  join code c on h.classid = 'pg_proc'::regclass and c.oid = h.objid
+  from hooked_function h
+  join code c on c.oid = h.oid
   join pg_proc p on p.oid = c.oid and p.pronargs > 0 and p.oid in (select objid from said)
   join writable w on w.oid = p.pronamespace and w.oid not in (select oid from home)
   group by w.nspname, w.who
@@ -2864,7 +2890,7 @@ untrusted_language as materialized (
       select from pg_depend d
       where d.classid = 'pg_proc'::regclass and d.objid = c.oid and d.refclassid = 'pg_type'::regclass and d.deptype = 'i'
     )
-    and (c.oid in (select oid from callable) or c.oid in (select objid from hooked where classid = 'pg_proc'::regclass))
+    and (c.oid in (select oid from callable) or c.oid in (select oid from hooked_function))
 ),
 
 leakproof as materialized (
