@@ -800,7 +800,9 @@ passed as materialized (
 -- What of a function's statements is held to the user? Its text with {me} wherever the user is named, also by a
 -- variable that only ever holds the user, cut into statements.
 code_named as materialized (
-  select b.oid, b.pronargs, v.text, exists (select from regexp_matches(v.text, '\yexecute\y')) as is_dynamic, u.place
+  select b.oid, b.pronargs, v.text, exists (select from regexp_matches(v.text, '\yexecute\y')) as is_dynamic, u.place,
+    -- held by an argument, it answers about any user: no more than yes or no may come of that
+    u.place is not null and b.prorettype <> 'boolean'::regtype as is_about_any
   from body b
   join marked m on m.raw = b.code
   cross join literal l
@@ -848,7 +850,7 @@ code_named as materialized (
 ),
 
 statement as materialized (
-  select f.oid, s.step, s.text, x.text ~ '{own}' and x.text !~ '\yor\y|\ynot {own}|{own} +is (?:not true|false)' or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,
+  select f.oid, f.is_about_any, s.step, s.text, x.text ~ '{own}' and x.text !~ '\yor\y|\ynot {own}|{own} +is (?:not true|false)' or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,
     x.text ~ '{own}' as has_own,
     array(
       select m.part[1]
@@ -909,7 +911,8 @@ said as materialized (
 
 -- Which tables a function reads or writes, and whether every statement that does is held to the user.
 touches as materialized (
-  select a.function, a.objid as relid, bool_and(s.is_own and not n.is_beside) as is_held, bool_or(s.has_own) as has_own,
+  select a.function, a.objid as relid, bool_and(s.is_own and not n.is_beside) as is_held,
+    bool_and(s.is_own and not n.is_beside and not s.is_about_any) as is_held_to_caller, bool_or(s.has_own) as has_own,
     bool_or(case when s.text ~ '\y(?:insert|update|delete|merge)\y' then s.text ~ ('(?:into|update|from|only) (?:[\w$]+\.)?' || lower(c.relname)) else false end) as is_written
   from said a
   join pg_class c on a.classid = 'pg_class'::regclass and c.oid = a.objid
@@ -1598,12 +1601,10 @@ reach_past as materialized (
     case when b.oid < 16384 or b.relkind in ('m', 'f') then false else coalesce(h.is_held, false) end as is_held, h.is_written, h.is_read_somewhere
   from borrowed b
   left join (
-    -- held by an argument, it answers about any user: no more than yes or no may come of that
-    select p.within, t.relid, bool_and(t.is_held and (n.place is null or f.prorettype = 'boolean'::regtype)) as is_held, bool_or(t.is_written) as is_written, true as is_read_somewhere
+    select p.within, t.relid, bool_and(t.is_held_to_caller) as is_held, bool_or(t.is_written) as is_written, true as is_read_somewhere
     from (select distinct within, objid from piece where within <> 0 and classid = 'pg_proc'::regclass) p
-    join touches t on t.function = p.objid
-    join code_named n on n.oid = p.objid
-    join pg_proc f on f.oid = p.objid
+    full join touches t on t.function = p.objid
+    where coalesce(p.objid, 0) <> 0 and coalesce(t.function, 0) <> 0
     group by p.within, t.relid
   ) h on h.within = b.within and h.relid = b.oid
   where b.within <> 0 and b.is_past
