@@ -100,7 +100,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             services = Services(
                 database,
                 Tokens(settings, keys),
-                health.Readiness(database).check,
+                health.Readiness(database, settings.on_hole).check,
                 Origins(settings.cors_origins),
                 settings.root_path,
             )

@@ -39,8 +39,8 @@ router = APIRouter(tags=["health"], route_class=Route)
 class Readiness:
     """Runs one check of the database at a time. Concurrent requests share its result and one connection."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, database: Database, on_hole: str = "refuse") -> None:
+        self.database, self.on_hole = database, on_hole
         self.checking: asyncio.Task[Exception | None] | None = None
         self.fresh_until = 0.0
         self.asked = 0
@@ -60,6 +60,7 @@ class Readiness:
         try:
             await safety.check(self.database)
             await safety.check_statements(self.database, STATEMENTS)
+            await safety.audit_servers(self.database, self.on_hole)
         except Unready as reason:
             return Problem(503, str(reason), {"Retry-After": "5"})
         except psycopg.Error as error:

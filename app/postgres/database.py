@@ -89,6 +89,7 @@ class Database:
                 self.on_citus = (await connection.execute(CITUS)).rowcount > 0
         except Error as error:
             raise await session.explain(error, self.connect) from None
+        self.unaudited: list[str] | None = None if self.on_citus else []  # workers; None: all
         self.identities = EXPLICIT if self.spread else IMPLICIT
         # Without wait the first request would wait for the pool's first connection.
         await self.pool.open(wait=True, timeout=POOL_TIMEOUT)

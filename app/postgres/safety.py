@@ -18,7 +18,7 @@ from app.postgres import Unready, session
 from app.postgres.connection import Row, Value
 from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
-from app.postgres.servers import EXPLAIN_HERE, ask_servers, check_spread
+from app.postgres.servers import EXPLAIN_HERE, ask_servers, check_identity, check_spread
 
 SQL = Path(__file__).parent.parent.parent / "sql"
 # The newest migration, which this code needs.
@@ -44,11 +44,8 @@ select app.schema_version(), current_user, app.current_user_id(), (
     and not exists (  -- tables of extensions hold no rows of users
       select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'e'
     )
-), pg_is_in_recovery(), pg_catalog.current_setting('search_path'), (
-  select coalesce(current_setting('citus.propagate_set_commands', true), 'unknown')
-  from pg_extension
-  where extname = 'citus'
-), to_regprocedure('app.act_as(text)') is not null, (
+), pg_is_in_recovery(), pg_catalog.current_setting('search_path'),
+to_regprocedure('app.act_as(text)') is not null, (
   select rolsuper or rolbypassrls from pg_roles where rolname = current_user
 )
 """
@@ -115,7 +112,7 @@ async def check(database: Database) -> None:
         ) from None
     except Error as error:
         raise await session.explain(error, database.connect) from None
-    version, role, user, exposed, standby, path, passed_on, spread, bypasses = row
+    version, role, user, exposed, standby, path, spread, bypasses = row
     _check_role(database, wrong, role)
     if version < SCHEMA_VERSION:
         raise Unready(f"The database is at migration {version}, not at {SCHEMA_VERSION}: run make migrate")
@@ -129,7 +126,9 @@ async def check(database: Database) -> None:
         if bypasses:
             remedy = "the role is a superuser or has BYPASSRLS; run make migrate"
         raise Unready(f"Row security is not active for tasks_api on {exposed}: {remedy}")
-    check_spread(database, passed_on, spread=spread)
+    check_spread(database, spread=spread)
+    if database.on_citus:
+        await check_identity(database)
 
 
 def _check_role(database: Database, wrong: list[Row], role: str) -> None:
@@ -198,11 +197,35 @@ async def audit(database: Database, on_hole: str) -> None:
         sql = (SQL / "audit.sql").read_text()
         try:
             rows = await (await connection.execute(sql.encode())).fetchall()
-            found = await ask_servers(connection, sql) if database.on_citus else []
         except errors.QueryCanceled:
             raise Unready(AUDIT_TIMED_OUT) from None
-    findings = {describe(*row): row[0] for row in rows}
-    findings |= {f"{server}: {describe(*row)}": row[0] for server, row in found}
+    _judge({describe(*row): row[0] for row in rows}, on_hole)
+    await audit_servers(database, on_hole)
+
+
+async def audit_servers(database: Database, on_hole: str) -> None:
+    """Audit the workers of Citus that are not audited yet; raise Unready for a hole.
+
+    A worker that does not respond does not stop the users of the others: /ready audits it when it is back.
+    """
+    if database.unaudited == []:
+        return
+    sql = (SQL / "audit.sql").read_text()
+    try:
+        async with await database.connect() as connection:
+            found, away = await ask_servers(connection, sql, FOR_AUDIT, database.unaudited)
+    except errors.QueryCanceled:
+        raise Unready(AUDIT_TIMED_OUT) from None
+    _judge({f"{server}: {describe(*row)}": row[0] for server, row in found}, on_hole)
+    for server in sorted({*away} - {*(database.unaudited or ())}):
+        log.warning("%s does not respond, so it was not audited: /ready audits it when it is back", server)
+    for server in sorted({*(database.unaudited or ())} - {*away}):
+        log.info("%s is back, and was audited", server)
+    database.unaudited = away
+
+
+def _judge(findings: Mapping[str, str], on_hole: str) -> None:
+    """Log findings, each with its severity. Raise Unready for a hole, unless `on_hole` is "warn"."""
     holes = [finding for finding, severity in findings.items() if severity == "hole"]
     if holes and on_hole == "refuse":
         raise Unready("\n\n".join(["The database does not isolate users:", *holes]))

@@ -1,15 +1,17 @@
 """Checks of the workers of a Citus cluster: each is queried through the coordinator, as requests are."""
 
 import json
+from collections.abc import Container
 from typing import Any
 
-from psycopg.errors import InsufficientPrivilege
+from psycopg import OperationalError
 
 from app.postgres import Unready
 from app.postgres.connection import Connection
 from app.postgres.database import Database
+from app.postgres.session import PROBE_USER
 
-# A probe user for each worker. The hash of the user id determines the worker that holds the user's rows.
+# A probe user for each worker. The hash of the user id determines the worker that has the user's rows.
 SERVERS = """
 select distinct on (node.nodeid) node.nodename || ':' || node.nodeport, 'probe ' || number
 from generate_series(1, 2000) as number
@@ -23,10 +25,11 @@ join pg_dist_node as node on node.groupid = placement.groupid and node.noderole 
 # effect.
 EXPLAIN_HERE = "select set_config('citus.explain_distributed_queries', 'off', true)"
 
-# The worker that holds the probe user's rows runs all of this. tasks_api cannot log in to it or run commands
-# there.
-PROBE = """
-select count(*), app.current_user_id(), (
+# The worker that would have the probe user's rows runs these, also if there are none. tasks_api cannot log in
+# to it or run commands there.
+REACHED = "select app.current_user_id(), count(*) from app.users where id = %s"
+AUDIT = """
+select count(*), (
   select json_agg(array[severity, check_name, object, finding, remedy])::text
   from xmltable('/table/row' passing query_to_xml(%s, true, false, '') columns
     severity text, check_name text, object text, finding text, remedy text)
@@ -34,42 +37,64 @@ select count(*), app.current_user_id(), (
 from app.users
 where id = %s
 """
+# How long a worker may take to respond: before it is audited, and for /ready. One that hangs never does.
+START_TIMEOUT, READY_TIMEOUT = "5s", "500ms"
 
 
-def check_spread(database: Database, passed_on: str | None, *, spread: bool) -> None:
-    """Raise Unready if app.user_id would not reach the rows.
-
-    `passed_on` is the setting citus.propagate_set_commands, or None without Citus. `spread` is whether the
-    tables are distributed now.
-    """
+def check_spread(database: Database, *, spread: bool) -> None:
+    """Raise Unready if app.user_id would not reach the rows. `spread` is whether act_as exists now."""
     if spread != database.spread:
         raise Unready(
             "The tables were distributed, or made local again, after the start: restart this process"
         )
-    if passed_on and not spread:
+    if database.on_citus and not spread:
         raise Unready("The database has the extension citus, but its tables are local: run sql/citus.sql")
-    if passed_on not in (None, "local"):
-        raise Unready("citus.propagate_set_commands is not local for tasks_api: run sql/citus.sql")
 
 
-async def ask_servers(connection: Connection, audit: str) -> list[tuple[str, list[str]]]:
-    """Run the audit on each worker; return pairs of a server and a finding. Raise Unready if a worker fails.
+async def check_identity(database: Database) -> None:
+    """Raise Unready if app.user_id does not reach a worker. A worker that does not respond is no reason."""
+    async with await database.connect() as connection:
+        await _reach(connection, PROBE_USER, "the workers", READY_TIMEOUT)
 
-    The caller must roll back, which deletes the rows of the probe users.
+
+async def ask_servers(
+    connection: Connection, audit: str, prepare: bytes, wanted: Container[str] | None
+) -> tuple[list[tuple[str, list[str]]], list[str]]:
+    """Run the audit on the wanted workers, by default all.
+
+    Return pairs of a server and a finding, and the servers that do not respond.
     """
     found: list[tuple[str, list[str]]] = []
+    away: list[str] = []
     for server, user in await (await connection.execute(SERVERS)).fetchall():
-        await connection.execute("select app.act_as(%s)", (user,))
-        try:
-            await connection.execute("insert into app.tasks (title) values ('probe')")
-        except InsufficientPrivilege:  # the policy on the worker sees another user, or none
-            raise _no_own_row(server) from None
-        row: Any = await (await connection.execute(PROBE, (audit.strip().rstrip(";"), user))).fetchone()
-        if row[:2] != (1, user):
-            raise _no_own_row(server)
-        found += [(server, finding) for finding in json.loads(row[2] or "[]")]
-    return found
+        if wanted is not None and server not in wanted:
+            continue
+        if not await _reach(connection, user, server, START_TIMEOUT):
+            away.append(server)
+            continue
+        async with connection.transaction(force_rollback=True):
+            await connection.execute("select app.act_as(%s)", (user,))
+            await connection.execute(prepare)  # act_as has Citus pass these settings on, too
+            row: Any = await (await connection.execute(AUDIT, (audit.strip().rstrip(";"), user))).fetchone()
+            found += [(server, finding) for finding in json.loads(row[1] or "[]")]
+    return found, away
 
 
-def _no_own_row(server: str) -> Unready:
-    return Unready(f"A user does not see their own row on {server}: run sql/citus.sql")
+async def _reach(connection: Connection, user: str, server: str, limit: str) -> bool:
+    """Return whether the worker of this user responds. Raise Unready if app.user_id is not set there.
+
+    The connection should be new: on one that is connected to the worker already, the coordinator would wait
+    without a limit for a worker that hangs.
+    """
+    try:
+        async with connection.transaction():
+            await connection.execute("select set_config('statement_timeout', %s, true)", (limit,))
+            await connection.execute("select app.act_as(%s)", (user,))
+            ((seen, _),) = await (await connection.execute(REACHED, (user,))).fetchall()
+    except OperationalError:
+        if connection.closed:
+            raise
+        return False
+    if seen != user:
+        raise Unready(f"app.user_id does not reach {server}, so all lists are empty: run sql/citus.sql")
+    return True
