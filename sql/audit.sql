@@ -290,11 +290,18 @@ decided (relname, columns, instead, others) as materialized (
 -- Shards of Citus lie beside their tables, as table_102008, where a node is told to show them. Row security is enabled
 -- on them by Citus itself but not forced; nobody works with them by name. What is sound on a shard is said here.
 shard as materialized (
-  select c.oid
+  select c.oid, k.relname, k.owner_column, substr(c.relname, length(k.relname) + 1) as suffix
   from known k
   join pg_class s on s.oid = k.oid
   join pg_class c on c.relnamespace = s.relnamespace and c.relname ~ ('^' || k.relname || '_[0-9]{6,}$')
   where exists (select from pg_extension where extname = 'citus') and s.relforcerowsecurity
+),
+
+-- Tables and shards, with what a shard appends to the names of its keys and triggers.
+stored as materialized (
+  select oid, relname, owner_column, '' as suffix from known
+  union all
+  select oid, relname, owner_column, suffix from shard
 ),
 
 -- What else sql/citus.sql makes, as long as it is that very code: it takes force off shards, and names the user.
@@ -303,12 +310,12 @@ spread (check_name, object) as (
   from pg_event_trigger e
   join pg_proc p on p.oid = e.evtfoid
   where e.evtname = 'app_prepare_shards' and not p.prosecdef and p.proowner in (select oid from trusted)
-    and md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')) = 'dcd4fcfe5ef0ed9892e56089402622c5'
+    and md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')) = '018fea9c5e173781dc47a3dfae8b1b41'
   union all
   select 'identity_change', 'app.act_as(text)'
   from home
   join pg_proc p on p.pronamespace = home.oid and p.proname = 'act_as' and not p.prosecdef
-  where md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')) = '8293a6636a3ed451fde2130662a7c949'
+  where md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')) = 'e6bae6de401f6ca914fd5ba39f7d51c1'
 ),
 
 -- Owners of the place itself: what they could do, they need no hole for.
@@ -1932,6 +1939,21 @@ shard_unprepared as materialized (
   join pg_namespace n on n.oid = c.relnamespace
   cross join api
   where c.relkind = 'r' and (c.relforcerowsecurity or not has_table_privilege(api.oid, c.oid, 'insert'))
+  union all
+  select 'warning', 'event trigger app_prepare_shards',
+    'no such event trigger is enabled, so new shards and new columns of shards are not prepared: writes are refused, and statistics keep what users write',
+    '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
+  where exists (select from shard)
+    and not exists (select from pg_event_trigger where evtname = 'app_prepare_shards' and evtenabled in ('O', 'A'))
+  union all
+  select 'warning', format('app.%I', k.relname),
+    'this table is distributed, and its old rows are still in this server''s files: no statement reaches them, also not an erase',
+    '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
+  from known k
+  where exists (
+      select from pg_trigger t join pg_proc p on p.oid = t.tgfoid where t.tgrelid = k.oid and p.proname = 'citus_truncate_trigger'
+    )
+    and pg_relation_size(k.oid) > 0
 ),
 
 foreign_table as materialized (
@@ -2291,7 +2313,7 @@ shared_counter as materialized (
 statistics as materialized (
   select 'hole', format('%s.%I', r.name, a.attname), 'ANALYZE keeps samples of what all users wrote in this column, and EXPLAIN''s estimates tell a user which values there are',
     format('alter table %s alter column %I set statistics 0;', r.name, a.attname)
-  from known k
+  from stored k
   cross join asked
   join reached r on r.oid = k.oid
   join pg_attribute a on a.attrelid = k.oid and a.attnum > 0 and not a.attisdropped and a.attname <> k.owner_column
@@ -2299,7 +2321,7 @@ statistics as materialized (
     and a.atttypid in ('text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'text[]'::regtype, 'varchar[]'::regtype)
   union all
   select 'hole', format('%I.%I on %s', x.stxnamespace::regnamespace::text, x.stxname, r.name), 'these extended statistics keep samples of what all users wrote, and EXPLAIN''s estimates tell a user which values there are', format('drop statistics if exists %I.%I;', x.stxnamespace::regnamespace::text, x.stxname)
-  from known k
+  from stored k
   cross join asked
   join reached r on r.oid = k.oid
   join pg_statistic_ext x on x.stxrelid = k.oid
@@ -2310,7 +2332,7 @@ statistics as materialized (
   select 'hole', format('%I.%I on %s', n.nspname, c.relname, r.name), 'ANALYZE keeps samples of what this index computes from all users'' rows, and EXPLAIN''s estimates tell a user which values there are',
     (select string_agg(format('alter index %I.%I alter column %s set statistics 0;', n.nspname, c.relname, a.attnum), ' ') from pg_attribute a
       where a.attrelid = c.oid and x.indkey[a.attnum - 1] = 0)
-  from known k
+  from stored k
   cross join asked
   join reached r on r.oid = k.oid
   join pg_index x on x.indrelid = k.oid and x.indexprs is not null
@@ -2571,6 +2593,18 @@ system_privilege as materialized (
     and (g.classid, g.objid) not in (select classid, objid from platform_object)
     and g.kind not in ('schema', 'database', 'language', 'foreign data wrapper', 'foreign server', 'tablespace', 'large object', 'parameter', 'type')
     and not (g.kind = 'function' and g.objid >= 16384 and (select kind from asked) = 'supabase')
+  union all
+  select 'warning', format('functions of Citus for %s', g.who),
+    format('%s may call functions of Citus that sql/citus.sql withholds: they run commands on other servers, and lock and move shards: %s%s',
+      g.who, array_to_string((array_agg(distinct p.proname::text))[1:5], ', '), case when count(*) > 5 then ' and others' else '' end),
+    '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
+  from granted g
+  join pg_depend d on d.classid = g.classid and d.objid = g.objid and d.deptype = 'e'
+  join pg_extension e on d.refclassid = 'pg_extension'::regclass and e.oid = d.refobjid and e.extname in ('citus', 'citus_columnar')
+  join pg_proc p on p.oid = g.objid
+  where g.kind = 'function' and exists (select from spread where object = 'app.act_as(text)')
+    and p.proname not in ('assign_distributed_transaction_id', 'relation_is_a_known_shard', 'read_intermediate_result')
+  group by g.who
 ),
 
 large_object as materialized (
@@ -2799,7 +2833,7 @@ trigger as materialized (
 trigger_disabled as materialized (
   select 'warning', format('%I on %s', t.tgname, r.name), 'this trigger does not fire: numbers may be given twice, versions stand still, or keys go unchecked',
     format('alter table %s enable trigger %I;', r.name, t.tgname)
-  from known k
+  from stored k
   join reached r on r.oid = k.oid
   join pg_trigger t on t.tgrelid = k.oid
   where t.tgenabled in ('D', 'R') and t.tgparentid = 0
@@ -2807,17 +2841,19 @@ trigger_disabled as materialized (
 
 -- Is a guard of the migrations gone, or hollowed out?
 guard_found as materialized (
-  select g.kind, g.relname, g.name, g.loss, g.definition, f.definition as found, f.is_off
+  select g.kind, g.relname || k.suffix as relname, g.name, g.loss, g.definition,
+    case when k.suffix <> '' then regexp_replace(f.text, '_[0-9]{6,}\M', '', 'g') else f.text end as found, f.is_off,
+    case when k.suffix <> '' then '-- move this shard to another worker, which makes it again: tests/cluster/README.md' else '-- make it again as its migration does' end as remedy
   from guard g
   join asked on asked.is_tasks
-  left join known k on k.relname = g.relname
+  left join stored k on k.relname = g.relname and (k.suffix = '' or g.kind <> 'default')
   left join lateral (
-    select regexp_replace(pg_get_triggerdef(t.oid), '^.*?(?=BEFORE|AFTER|INSTEAD)', '') as definition, false as is_off
-    from pg_trigger t where g.kind = 'trigger' and t.tgrelid = k.oid and t.tgname = g.name
+    select regexp_replace(pg_get_triggerdef(t.oid), '^.*?(?=BEFORE|AFTER|INSTEAD)', '') as text, false as is_off
+    from pg_trigger t where g.kind = 'trigger' and t.tgrelid = k.oid and t.tgname = g.name || k.suffix
     union all
     select regexp_replace(pg_get_constraintdef(f.oid), '( NOT VALID| NOT ENFORCED)+$', ''), not f.convalidated or not coalesce((to_jsonb(f) ->> 'conenforced')::boolean, true)
     from pg_constraint f where g.kind = 'constraint' and f.conrelid = k.oid
-      and (f.conname = g.name or f.contype = 'f' and g.definition ~ '^FOREIGN' and f.confrelid = (select oid from known where relname = 'users'))
+      and (f.conname = any (array[g.name, g.name || k.suffix]) or f.contype = 'f' and g.definition ~ '^FOREIGN' and f.confrelid in (select oid from stored where relname = 'users'))
     union all
     select pg_get_expr(d.adbin, d.adrelid), false
     from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum where g.kind = 'default' and a.attrelid = k.oid and a.attname = g.name
@@ -2829,7 +2865,7 @@ guard_found as materialized (
 
 guard_missing as materialized (
   select 'warning', case g.kind when 'function' then g.name when 'constraint' then format('%s%s on app.%I', case when g.definition like 'FOREIGN%' then 'foreign key ' else 'check ' end, g.name, g.relname) else format('%s %s on app.%I', g.kind, g.name, g.relname) end,
-    format('the migrations made it and it is gone: %s', g.loss), '-- make it again as its migration does'
+    format('the migrations made it and it is gone: %s', g.loss), g.remedy
   from guard_found g
   where g.found is null and g.kind <> 'default'
 ),
@@ -2837,7 +2873,7 @@ guard_missing as materialized (
 guard_changed as materialized (
   select 'warning', case when g.kind = 'function' then g.name when g.kind = 'default' then format('default of %s of app.%I', g.name, g.relname) else format('%s on app.%I', g.name, g.relname) end,
     format('this is no longer what the migrations made: %s. It says %s', g.loss, case when bool_or(g.is_off) then 'the same, but is not enforced or was never checked' else coalesce(case when g.kind <> 'function' then min(g.found) end, case g.kind when 'default' then 'nothing' else 'something else' end) end),
-    '-- make it again as its migration does'
+    min(g.remedy)
   from guard_found g
   where (g.found is not null or g.kind = 'default')
   group by g.kind, g.relname, g.name, g.loss, g.definition

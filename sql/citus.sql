@@ -11,7 +11,7 @@
 --   refuses a cluster that is not set up as needed;
 --   creates app.act_as, with which the API sets app.user_id on the workers, too;
 --   prepares the workers for shards;
---   distributes the tables;
+--   distributes the tables, and deletes the rows that this leaves on the coordinator;
 --   revokes Citus's own functions from PUBLIC.
 -- It grants to tasks_api: execute on app.act_as and on three functions of Citus that do not access rows, and insert
 -- into every column of the shards (not of the tables).
@@ -59,7 +59,7 @@ begin
 end
 $$;
 
--- Returns a statement that revokes functions from PUBLIC.
+-- Returns a statement that revokes functions from PUBLIC and tasks_api.
 -- Citus grants some 250 functions to PUBLIC, which run commands on the workers and lock and move shards. Only the
 -- owner of the schema (as which Citus moves shards) and superusers need them.
 -- tasks_api keeps assign_distributed_transaction_id (a worker joins the coordinator's transaction),
@@ -81,25 +81,29 @@ return $withhold$
     where n.nspname = 'app';
     for routine in
       select pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) as name,
-        n.nspname = 'app' as is_ours,
-        p.proname in ('assign_distributed_transaction_id', 'relation_is_a_known_shard', 'read_intermediate_result') as is_needed
+        n.nspname = 'app' as is_ours, its.is_needed
       from pg_catalog.pg_proc as p
       join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
-      where pg_catalog.has_function_privilege('public', p.oid, 'execute')
-        and (
-          n.nspname = 'app'
-          or exists (
+      cross join lateral (
+        select
+          p.proname in (
+            'assign_distributed_transaction_id', 'relation_is_a_known_shard', 'read_intermediate_result'
+          ) as is_needed,
+          exists (
             select 1
             from pg_catalog.pg_depend as d
             join pg_catalog.pg_extension as e on e.oid = d.refobjid
             where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid
               and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and d.deptype = 'e'
               and e.extname in ('citus', 'citus_columnar')
-          )
-        )
+          ) as is_of_citus
+      ) as its
+      where (n.nspname = 'app' or its.is_of_citus) and pg_catalog.has_function_privilege('public', p.oid, 'execute')
+        or its.is_of_citus and pg_catalog.has_function_privilege('tasks_api', p.oid, 'execute') <> its.is_needed
     loop
       execute pg_catalog.format('revoke execute on routine %s from public', routine.name);
       continue when routine.is_ours;
+      execute pg_catalog.format('revoke execute on routine %s from tasks_api', routine.name);
       execute pg_catalog.format('grant execute on routine %s to %s', routine.name, owner);
       if routine.is_needed then
         execute pg_catalog.format('grant execute on routine %s to tasks_api', routine.name);
@@ -119,6 +123,8 @@ create or replace function app.act_as(user_id text) returns void
 language plpgsql
 as $$
 begin
+  -- Without this `set local` stays on the coordinator, and all lists are empty.
+  perform pg_catalog.set_config('citus.propagate_set_commands', 'local', true);
   execute pg_catalog.format('set local app.user_id = %L', user_id);
 end
 $$;
@@ -129,9 +135,6 @@ comment on function app.act_as(text) is
 revoke execute on function app.act_as(text) from public;
 grant execute on function app.act_as(text) to tasks_api;
 
--- Without this setting `set local` does not reach the workers, and all lists are empty.
-alter role tasks_api set citus.propagate_set_commands = 'local';
-
 -- 2. Shards --------------------------------------------------------------------------------------------------
 
 -- A shard gets the row security flags and the grants of its table. Citus moves shards by logical replication, as a
@@ -140,6 +143,8 @@ alter role tasks_api set citus.propagate_set_commands = 'local';
 -- from new shards. Row security stays enabled on shards, and tasks_api does not own them.
 -- When Citus writes to a shard it names every column, also columns that tasks_api may not insert on the
 -- coordinator. So tasks_api gets insert on all columns of shards. Other privileges are those of the table.
+-- Citus does not pass `set statistics` on. So the event trigger sets it for each column of shards that may contain
+-- what users write, within the transaction that adds the column: no worker's pg_stats ever has values of it.
 select pg_temp.on_workers($worker$
   do $do$
   declare
@@ -154,42 +159,65 @@ select pg_temp.on_workers($worker$
       shard record;
     begin
       for shard in
-        select c.oid::pg_catalog.regclass as name
+        select c.oid::pg_catalog.regclass as name, c.relname ~ '[0-9]$' as is_shard, c.relforcerowsecurity as is_forced,
+          pg_catalog.has_table_privilege('tasks_api', c.oid, 'insert') as is_granted, written.actions
         from pg_catalog.pg_event_trigger_ddl_commands() as d
         join pg_catalog.pg_class as c on d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and c.oid = d.objid
-        where c.relkind = 'r' and c.relforcerowsecurity
+        cross join lateral (
+          select pg_catalog.string_agg(pg_catalog.format('alter column %I set statistics 0', a.attname), ', ') as actions
+          from pg_catalog.pg_attribute as a
+          where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname not in ('id', 'user_id')
+            and pg_catalog.format_type(a.atttypid, null)
+              not in ('bigint', 'boolean', 'integer', 'timestamp with time zone')
+            and a.attstattarget is distinct from 0
+        ) as written
+        where c.relkind = 'r'
           and c.relnamespace = 'app'::pg_catalog.regnamespace
-          and c.relname ~ '^(users|tasks|idempotency_keys)_[0-9]+$'
+          and c.relname ~ '^(users|tasks|idempotency_keys)(_[0-9]+)?$'
       loop
-        execute pg_catalog.format('alter table %s no force row level security', shard.name);
-        execute pg_catalog.format('grant insert on %s to tasks_api', shard.name);
+        if shard.actions is not null then
+          execute pg_catalog.format('alter table %s %s', shard.name, shard.actions);
+        end if;
+        continue when not shard.is_shard;
+        if not shard.is_granted then
+          execute pg_catalog.format('grant insert on %s to tasks_api', shard.name);
+        end if;
+        if shard.is_forced then
+          execute pg_catalog.format('alter table %s no force row level security', shard.name);
+        end if;
       end loop;
     end
     $$;
 
     comment on function app.prepare_shards() is
-      'Removes force row level security from new shards, which would block online moves, and grants insert on them.';
+      'Prepares shards: no force row level security, which would block moves; insert; no statistics of what users write.';
 
     revoke execute on function app.prepare_shards() from public;
 
-    if not exists (select 1 from pg_catalog.pg_event_trigger where evtname = 'app_prepare_shards') then
-      create event trigger app_prepare_shards on ddl_command_end
-        when tag in ('ALTER TABLE')
-        execute function app.prepare_shards();
-    end if;
+    drop event trigger if exists app_prepare_shards; -- it may be disabled
+    create event trigger app_prepare_shards on ddl_command_end
+      when tag in ('ALTER TABLE')
+      execute function app.prepare_shards();
 
-    -- Shards that are older than the trigger: altering them without a change fires it.
+    -- For shards that are older than the trigger: an ALTER TABLE that changes nothing fires it, under a lock for which
+    -- neither reads nor writes wait.
+    perform pg_catalog.set_config('lock_timeout', '5s', true);
     perform pg_catalog.set_config('citus.override_table_visibility', 'off', true);
     perform pg_catalog.set_config('citus.enable_manual_changes_to_shards', 'on', true);
     for early in
-      select c.oid::pg_catalog.regclass as name
+      select c.oid::pg_catalog.regclass as name, a.attname, coalesce(a.attstattarget, -1) as target
       from pg_catalog.pg_class as c
-      where c.relkind = 'r' and c.relforcerowsecurity
+      join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum = 1
+      where c.relkind = 'r'
         and c.relnamespace = 'app'::pg_catalog.regnamespace
-        and c.relname ~ '^(users|tasks|idempotency_keys)_[0-9]+$'
+        and c.relname ~ '^(users|tasks|idempotency_keys)(_[0-9]+)?$'
     loop
-      execute pg_catalog.format('alter table %s force row level security', early.name);
+      execute pg_catalog.format('alter table %s alter column %I set statistics %s', early.name, early.attname, early.target);
     end loop;
+
+    delete from pg_catalog.pg_statistic as s
+    using pg_catalog.pg_attribute as a
+    where a.attrelid = s.starelid and a.attnum = s.staattnum and a.attstattarget = 0;
   end
   $do$
 $worker$);
@@ -205,6 +233,26 @@ where not exists (select 1 from pg_dist_partition where logicalrelid = 'app.task
 
 select create_distributed_table('app.idempotency_keys', 'user_id', colocate_with => 'app.users')
 where not exists (select 1 from pg_dist_partition where logicalrelid = 'app.idempotency_keys'::regclass);
+
+-- create_distributed_table leaves the old rows on the coordinator, where no statement reaches them: also not an
+-- erase. The statistics of the empty tables would stay, since analyze skips empty tables.
+select truncate_local_data_after_distributing_table('app.users')
+where exists (
+  select 1
+  from pg_class
+  where relnamespace = 'app'::regnamespace and relname in ('users', 'tasks', 'idempotency_keys')
+    and pg_relation_size(oid) > 0
+);
+
+with deleted as (
+  delete from pg_statistic
+  where starelid in ('app.users'::regclass, 'app.tasks'::regclass, 'app.idempotency_keys'::regclass)
+  returning 1
+)
+select count(*) > 0 as has_deleted from deleted \gset
+\if :has_deleted
+vacuum full pg_statistic; -- overwrites the deleted rows, which have user ids
+\endif
 
 -- 4. Privileges ----------------------------------------------------------------------------------------------
 

@@ -1,49 +1,80 @@
--- Holes on one worker, each on a shard of its own ({0} and so on) where it is about one.
+-- Holes on one worker, each on a shard of its own ({0} and so on, with its number) if it is about one.
 -- The first line is how the audit must name it.
 
--- row_security: app.{0}
+-- hole: row_security: app.{0}
 alter table app.{0} disable row level security;
 
--- policy: everybody on app.{1}
+-- hole: policy: everybody on app.{1}
 create policy everybody on app.{1} for select to tasks_api using (true);
 
--- policy: select_own on app.{2}
+-- hole: policy: select_own on app.{2}
 alter policy select_own on app.{2} using (user_id is not null);
 
--- privilege: app.{3}
+-- hole: privilege: app.{3}
 grant truncate on app.{3} to tasks_api;
 
--- public_grant: app.{4}
+-- warning: public_grant: app.{4}
 grant select on app.{4} to public;
 
--- view: app.everything
+-- hole: view: app.everything
 create view app.everything as table app.{5};
 grant select on app.everything to tasks_api;
 
--- security_definer: app.peek()
+-- hole: security_definer: app.peek()
 create function app.peek() returns bigint
 language sql security definer return (select count(*) from app.{6});
 grant execute on function app.peek() to tasks_api;
 
--- identity_function: app.current_user_id()
+-- hole: identity_function: app.current_user_id()
 create or replace function app.current_user_id() returns text
 language sql stable return coalesce(current_setting('app.user_id', true), 'bob');
 
--- unique_key: titles on app.{7}
+-- hole: unique_key: titles on app.{7}
 create unique index titles on app.{7} (title);
 
--- role_attribute: tasks_api
+-- hole: role_attribute: tasks_api
 alter role tasks_api bypassrls;
 
--- role_membership: tasks_api -> pg_read_all_data
+-- hole: role_membership: tasks_api -> pg_read_all_data
 grant pg_read_all_data to tasks_api;
 
--- setting: role tasks_api set app.user_id
+-- hole: setting: role tasks_api set app.user_id
 alter role tasks_api set app.user_id = 'bob';
 
--- event_trigger: app_prepare_shards
+-- hole: publication: everybody
+create publication everybody for table app.{8};
+
+-- hole: statistics: app.{9}.title
+alter event trigger app_prepare_shards disable;
+alter table app.{9} alter column title set statistics 100;
+alter event trigger app_prepare_shards enable;
+
+-- warning: policy_missing: app.{10}
+drop policy select_own on app.{10};
+
+-- warning: trigger_disabled: tasks_touch_{number[11]} on app.{11}
+alter table app.{11} disable trigger tasks_touch_{number[11]};
+
+-- warning: guard_missing: trigger tasks_touch on app.{12}
+drop trigger tasks_touch_{number[12]} on app.{12};
+
+-- warning: guard_missing: foreign key tasks_user_id_fkey on app.{13}
+alter table app.{13} drop constraint tasks_user_id_fkey_{number[13]};
+
+-- warning: guard_missing: check tasks_title_length on app.{14}
+alter table app.{14} drop constraint tasks_title_length;
+
+-- warning: guard_changed: tasks_user_id_fkey on app.{15}
+alter table app.{15} drop constraint tasks_user_id_fkey_{number[15]};
+alter table app.{15} add constraint tasks_user_id_fkey_{number[15]} foreign key (user_id)
+  references app.users_{users[15]};
+
+-- warning: system_privilege: functions of Citus for tasks_api
+grant execute on function run_command_on_workers(text, boolean) to tasks_api;
+
+-- warning: system_privilege: functions of Citus for everybody
+grant execute on function run_command_on_placements(regclass, text, boolean) to public;
+
+-- hole: event_trigger: app_prepare_shards
 create or replace function app.prepare_shards() returns event_trigger
 language plpgsql as 'begin execute ''alter table app.{0} disable row level security''; end';
-
--- publication: everybody
-create publication everybody for table app.{8};

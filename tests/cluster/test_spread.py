@@ -3,18 +3,20 @@
 import os
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
-from conftest import ROOT, Person, Server, serving
+from conftest import ROOT, Api, Person, Server, serving
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.errors import InsufficientPrivilege
-from support.citus import ABSENT, Citus
+from support.citus import ABSENT, KEEP_PASSWORD, NODE, Citus
 from support.faults import eventually
 
 from app.commands import migrations
@@ -62,6 +64,30 @@ def shards(connection: psycopg.Connection[tuple[object, ...]], number: int) -> l
         "select relname from pg_class where relname ~ '^tasks_[0-9]+$' and relkind = 'r' order by 1 limit %s"
     )
     return [str(name) for (name,) in connection.execute(query, (number,))]
+
+
+def numbers(connection: psycopg.Connection[tuple[object, ...]], names: list[str]) -> dict[str, list[str]]:
+    """Return the numbers of these shards, and of the shards of app.users that have their users."""
+    query = """
+        select (regexp_match(pg_get_constraintdef(oid), 'users_([0-9]+)'))[1] from pg_constraint
+        where contype = 'f' and conrelid = ('app.' || %s)::regclass
+    """
+    users = [connection.execute(query, [name]).fetchall() for name in names]
+    return {
+        "number": [name.removeprefix("tasks_") for name in names],
+        "users": [str(rows[0][0]) if rows else "" for rows in users],
+    }
+
+
+def rebuild(server: Citus, database: str, shards: set[str]) -> None:
+    """Move shards to another worker, which makes them again from their tables."""
+    ports = [worker.port for worker in server.workers]
+    with server.connect(database) as connection:
+        for shard in shards:
+            query = "select nodeport from pg_dist_shard_placement where shardid = %s"
+            ((there,),) = connection.execute(query, [shard]).fetchall()
+            connection.execute(MOVE, (shard, there, next(port for port in ports if port != there)))
+        connection.execute("call citus_cleanup_orphaned_resources()")
 
 
 def refusal(server: Server, database: str) -> str:
@@ -123,27 +149,32 @@ def test_a_sound_cluster_has_no_findings(server: Citus, database: str) -> None:
     assert (report.stdout, report.returncode) == ("0 holes, 0 warnings on 3 servers\n", 0), report.stderr
 
 
-def test_each_hole_on_a_shard_is_reported_with_its_node_and_its_remedy_mends_it(
+def test_each_hole_on_a_shard_is_reported_with_its_node_and_its_remedy_closes_it(
     server: Citus, clone: str
 ) -> None:
     with on_worker(server, clone) as worker:
-        names = shards(worker, 9)
+        names = shards(worker, 16)
+        planted = {header: plant.format(*names, **numbers(worker, names)) for header, plant in HOLES.items()}
         try:
-            for plant in HOLES.values():
-                worker.execute(plant.format(*names))
+            for plant in planted.values():
+                worker.execute(plant)
             report = server.command("audit", clone)
             node = f"127.0.0.1:{server.workers[0].port}"
-            expected = [f"{node}: hole: {hole.format(*names)}" for hole in HOLES]
+            expected = [f"{node}: {header.format(*names, **numbers(worker, names))}\n" for header in planted]
             assert [hole for hole in expected if hole not in report.stdout] == []
             assert report.returncode == 1
-            for _ in range(2):  # what replaces a policy goes in two steps
-                for remedy in re.findall(r"^    (\S.*)$", report.stdout, re.MULTILINE):
-                    worker.execute(remedy)
+            # What follows from the changed identity function needs no fix. Some remedies take two steps.
+            for findings in (expected, [""]):
+                for found in report.stdout.split("\n\n"):
+                    if found.startswith(tuple(findings)):
+                        for remedy in re.findall(r"^    (\S.*)$", found, re.MULTILINE):
+                            worker.execute(remedy)
                 report = server.command("audit", clone)
         finally:
             worker.execute("alter role tasks_api nobypassrls; alter role tasks_api reset app.user_id")
             worker.execute("revoke pg_read_all_data from tasks_api")
     server.spread(clone)
+    rebuild(server, clone, set(re.findall(r"app[.]tasks_([0-9]+)", report.stdout)))
     assert server.command("audit", clone).stdout == "0 holes, 0 warnings on 3 servers\n"
 
 
@@ -165,8 +196,7 @@ create or replace function app.act_as(user_id text) returns void language plpgsq
     ("broken", "said"),
     [
         ("drop function app.act_as(text)", "its tables are local: run sql/citus.sql"),
-        ("alter role tasks_api reset citus.propagate_set_commands", "propagate_set_commands is not local"),
-        (NOT_PASSED_ON, "A user does not see their own row on"),
+        (NOT_PASSED_ON, "app.user_id does not reach"),
     ],
 )
 def test_the_api_does_not_start_where_no_row_comes_back(
@@ -180,6 +210,119 @@ def test_the_api_does_not_start_where_no_row_comes_back(
         server.spread(clone)
     with serving(server.conninfo(clone, "tasks_api")):
         pass
+
+
+def test_users_are_named_whatever_the_role_sets(server: Citus, clone: str) -> None:
+    with server.connect(clone) as connection:
+        connection.execute("alter role tasks_api set citus.propagate_set_commands = 'none'")
+        try:
+            with serving(server.conninfo(clone, "tasks_api")) as api:
+                headers = {"Authorization": f"Bearer {api.token('alice')}"}
+                tasks = f"{api.url}/api/alice/tasks"
+                created = httpx.post(tasks, json={"title": "Buy milk"}, headers=headers).json()
+                assert httpx.get(tasks, headers=headers).json() == [created]
+        finally:
+            connection.execute("alter role tasks_api reset citus.propagate_set_commands")
+
+
+def test_no_instance_is_ready_if_users_do_not_reach_the_workers(server: Citus, clone: str) -> None:
+    with (
+        serving(server.conninfo(clone, "tasks_api"), POOL_SIZE="1") as api,
+        server.connect(clone) as connection,
+    ):
+        assert httpx.get(f"{api.url}/ready").status_code == 200
+        connection.execute(NOT_PASSED_ON)
+        eventually(lambda: httpx.get(f"{api.url}/ready").status_code == 503)
+        assert "so all lists are empty" in httpx.get(f"{api.url}/ready").json()["detail"]
+        server.spread(clone)
+        eventually(lambda: httpx.get(f"{api.url}/ready").status_code == 200)
+
+
+LENDS = """
+create function app.count_all() returns bigint language plpgsql security definer set search_path = pg_catalog
+as 'begin return (select count(*) from app.tasks); end';
+grant execute on function app.count_all() to tasks_api
+"""
+
+
+def test_a_function_with_the_rights_of_the_owner_sees_all_users_and_is_reported(
+    server: Citus, clone: str
+) -> None:
+    """Since row security is not forced on shards."""
+    with server.connect(clone, "owner") as owner:
+        for statement in LENDS.split(";\n"):
+            owner.execute(statement)
+    with server.connect(clone, "tasks_api") as api:
+        for user in ("alice", "bob"):
+            with api.transaction():
+                api.execute("select app.act_as(%s)", [user])
+                api.execute("insert into app.tasks (title) values ('Buy milk')")
+        with api.transaction():
+            api.execute("select app.act_as('alice')")
+            assert api.execute("select app.count_all()").fetchone() == (2,)
+    assert ": security_definer: app.count_all()" in server.command("audit", clone).stdout
+
+
+def test_a_worker_can_be_the_entry(server: Citus, clone: str) -> None:
+    entry = server.workers[0]
+    with entry.connect(clone) as connection:
+        connection.execute(KEEP_PASSWORD, [f"password={server.password}"])
+    conninfo = make_conninfo(entry.conninfo(clone, "tasks_api"), password=server.password)
+    with serving(conninfo) as api:
+        assert httpx.get(f"{api.url}/ready").status_code == 200
+        for user in ("alice", "bob", "carol", "dave"):
+            headers = {"Authorization": f"Bearer {api.token(user)}", "Idempotency-Key": "1"}
+            tasks = f"{api.url}/api/{user}/tasks"
+            created = httpx.post(tasks, json={"title": "Buy milk"}, headers=headers).json()
+            changed = httpx.put(f"{tasks}/1", json={"completed": True}, headers=headers).json()
+            assert (created["version"], changed["version"]) == (1, 2)
+            assert httpx.get(tasks, headers=headers).json() == [changed]
+            assert httpx.delete(f"{tasks}/1", headers=headers).status_code == 204
+
+
+def test_many_instances_start_at_once(server: Citus, database: str) -> None:
+    conninfo = server.conninfo(database, "tasks_api")
+    with ExitStack() as running, ThreadPoolExecutor(8) as starting:
+        starts = [starting.submit(running.enter_context, serving(conninfo, POOL_SIZE="1")) for _ in range(8)]
+        assert {httpx.get(f"{start.result().url}/ready").status_code for start in starts} == {200}
+
+
+def test_a_start_without_a_worker_serves_the_others_and_audits_it_when_it_is_back(
+    server: Citus, clone: str
+) -> None:
+    worker = server.workers[0]
+    address = f"127.0.0.1:{worker.port}"
+    with on_worker(server, clone) as its_dba:
+        (name,) = shards(its_dba, 1)
+        its_dba.execute(f"alter table app.{name} disable row level security")
+    worker.end(signal.SIGINT)
+    try:
+        with serving(server.conninfo(clone, "tasks_api")) as api:
+            assert f"{address} does not respond, so it was not audited" in api.log.read_text()
+            assert httpx.get(f"{api.url}/ready").status_code == 200
+            assert statuses(api) == {200, 503}
+            worker.start(**NODE)
+            eventually(lambda: httpx.get(f"{api.url}/ready").status_code == 503)
+            detail = httpx.get(f"{api.url}/ready").json()["detail"]
+            assert f"{address}: hole: row_security: app.{name}" in detail
+            with on_worker(server, clone) as its_dba:
+                its_dba.execute(f"alter table app.{name} enable row level security")
+            eventually(lambda: httpx.get(f"{api.url}/ready").status_code == 200)
+            assert f"{address} is back, and was audited" in api.log_up_to("was audited\n")
+    finally:
+        if worker.process and worker.process.poll() is not None:
+            worker.start(**NODE)
+
+
+def statuses(api: Api) -> set[int]:
+    """Return the statuses of lists of users on all workers."""
+    users = [f"user-{number}" for number in range(20)]
+    return {
+        httpx.get(
+            f"{api.url}/api/{user}/tasks", headers={"Authorization": f"Bearer {api.token(user)}"}
+        ).status_code
+        for user in users
+    }
 
 
 def test_an_instance_leaves_the_balancer_when_it_cannot_name_its_users(server: Citus, clone: str) -> None:
@@ -212,7 +355,8 @@ def test_shards_that_came_before_citus_sql_was_run_are_reported_and_mended(serve
             its_dba.execute("drop event trigger app_prepare_shards")
         connection.execute(MOVE, (shard, there, worker.port))
     said = server.command("audit", clone).stdout
-    assert f"127.0.0.1:{worker.port}: warning: shard_unprepared: app.tasks_{shard}" in said
+    for unprepared in (f"app.tasks_{shard}", "event trigger app_prepare_shards"):
+        assert f"127.0.0.1:{worker.port}: warning: shard_unprepared: {unprepared}\n" in said
     server.spread(clone)
     assert server.command("audit", clone).stdout == "0 holes, 0 warnings on 3 servers\n"
     with server.connect(clone, "tasks_api") as api, api.transaction():
@@ -234,7 +378,7 @@ def test_policies_are_shown_for_each_node(server: Citus, database: str) -> None:
 def test_what_concerns_all_servers_is_not_done_on_one(server: Citus, database: str, command: str) -> None:
     answer = server.command(command, database, node=server.workers[0])
     said = f"This is a worker of Citus: run this on its coordinator, 127.0.0.1:{server.coordinator.port}\n"
-    assert (answer.stdout, answer.stderr, answer.returncode) == ("", said, 1)
+    assert (answer.stdout, answer.stderr, answer.returncode) == ("", said, 2 if command == "audit" else 1)
 
 
 def test_every_attempt_of_prove_sql_is_refused(server: Citus, database: str) -> None:
@@ -247,8 +391,26 @@ ADD = """
 set local lock_timeout = '5s';
 
 alter table app.tasks add column note text;
+alter table app.tasks add constraint tasks_note_length check (char_length(note) <= 100) not valid;
 comment on column app.tasks.note is 'More.';
 grant update (note) on app.tasks to tasks_api;
+
+set local citus.enable_ddl_propagation = off;
+alter table app.tasks alter column note set statistics 0;
+set local citus.enable_ddl_propagation = on;
+
+create function app.fold_note() returns trigger
+language plpgsql
+as $$
+begin
+  new.note := pg_catalog.lower(new.note);
+  return new;
+end
+$$;
+revoke execute on function app.fold_note() from public;
+set local citus.propagate_set_commands = 'local';
+set local citus.enable_unsafe_triggers = on;
+create trigger tasks_fold_note before update on app.tasks for each row execute function app.fold_note();
 
 create or replace function app.schema_version() returns integer
 language sql immutable parallel safe
@@ -257,6 +419,10 @@ return 9000;
 DROP = f"""
 set local lock_timeout = '5s';
 
+set local citus.propagate_set_commands = 'local';
+set local citus.enable_unsafe_triggers = on;
+drop trigger tasks_fold_note on app.tasks;
+drop function app.fold_note();
 alter table app.tasks drop column note;
 
 create or replace function app.schema_version() returns integer
@@ -286,5 +452,6 @@ def test_a_later_migration_adds_a_column_on_all_nodes_and_goes_back(
             migrations.migrate(conninfo)
         assert {answer.result() for answer in answers} == {201}
         with server.connect(clone) as connection:
-            assert connection.execute("update app.tasks set note = 'kept'").rowcount == 60
+            assert connection.execute("update app.tasks set note = 'Kept'").rowcount == 60
+            assert connection.execute("select distinct note from app.tasks").fetchall() == [("kept",)]
     assert server.command("audit", clone).stdout == "0 holes, 0 warnings on 3 servers\n"

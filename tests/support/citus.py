@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,18 +62,25 @@ class Citus(Server):
     @contextmanager
     def database(self, template: str | None = None, *, as_template: bool = False) -> Iterator[str]:  # noqa: ARG002
         """Create a migrated, distributed database. It cannot be cloned from a template."""
+        with self.local() as name:
+            self.spread(name)
+            yield name
+
+    @contextmanager
+    def local(self) -> Iterator[str]:
+        """Create a migrated database with workers whose tables are not distributed yet."""
         name = f"tasks_{uuid4().hex[:12]}"
         for node in (self.coordinator, *self.workers):
             self.admit(node, name)
-        migrations.migrate(self.conninfo(name, "owner"))
-        with self.connect(name) as connection:
-            connection.execute(sql.SQL("alter role tasks_api login password {}").format(self.password))
-            connection.execute(KEEP_PASSWORD, [f"password={self.password}"])
-            connection.execute("select citus_set_coordinator_host('127.0.0.1', %s)", (self.coordinator.port,))
-            for worker in self.workers:
-                connection.execute("select citus_add_node('127.0.0.1', %s)", (worker.port,))
-        self.spread(name)
         try:
+            migrations.migrate(self.conninfo(name, "owner"))
+            with self.connect(name) as connection:
+                connection.execute(sql.SQL("alter role tasks_api login password {}").format(self.password))
+                connection.execute(KEEP_PASSWORD, [f"password={self.password}"])
+                port = self.coordinator.port
+                connection.execute("select citus_set_coordinator_host('127.0.0.1', %s)", (port,))
+                for worker in self.workers:
+                    connection.execute("select citus_add_node('127.0.0.1', %s)", (worker.port,))
             yield name
         finally:
             for node in (self.coordinator, *self.workers):
@@ -124,6 +132,14 @@ class Citus(Server):
             connection.execute("select citus_remove_node('127.0.0.1', %s)", (worker.port,))
         self.workers.remove(worker)
         worker.end(signal.SIGQUIT)
+
+    def copy(self, node: faults.Cluster, stack: ExitStack) -> faults.Cluster:
+        """Restore a base backup of a node into a new folder. It is not started."""
+        made = stack.enter_context(faults.cluster(str(programs())))
+        shutil.rmtree(made.data)
+        program, options = str(made.binaries / "pg_basebackup"), ("-d", node.conninfo(), "--checkpoint=fast")
+        subprocess.run([program, "-D", str(made.data), *options], user=faults.NOBODY, check=True)
+        return made
 
     def on(self, worker: faults.Cluster, database: str) -> Database:
         """Connect to a worker as a superuser, with shards visible in catalogs."""
