@@ -63,7 +63,8 @@ def test_any_user_id_works_percent_encoded(api: Api, user: str) -> None:
     assert assert_task(ask(api, "GET", own, token=token)) == task
     assert assert_task(ask(api, "PUT", own, token=token, body=b"{}")) == task
     assert assert_task(ask(api, "PATCH", f"{own}/complete", token=token))["completed"] is True
-    assert [t["user_id"] for t in ask(api, "GET", path, token=token).json()] == [user]
+    # Other files use some of these users, too.
+    assert {task["user_id"] for task in ask(api, "GET", path, token=token).json()} == {user}
     assert ask(api, "DELETE", own, token=token).status_code == 204
 
 
