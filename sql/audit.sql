@@ -287,7 +287,7 @@ decided (relname, columns, instead, others) as materialized (
   ) as d (relname, columns, instead, others)
   where asked.is_tasks
 ),
--- Shards of Citus lie beside their tables, as table_102008, where a node is told to show them. Row security is enabled
+-- Shards of Citus lie beside their tables, as table_102008, if a node is set to show them. Row security is enabled
 -- on them by Citus itself but not forced; nobody works with them by name. What is sound on a shard is said here.
 shard as materialized (
   select c.oid, k.relname, k.owner_column, substr(c.relname, length(k.relname) + 1) as suffix
@@ -342,7 +342,7 @@ platform_object as materialized (
 ),
 
 -- What an extension's own script made is its author's: only what was granted on top of it is looked at, and code that
--- touches the API's tables. What somebody made a member later is not: another transaction wrote that down, or it lies
+-- touches the API's tables. An object that was added to it later is not: another transaction recorded that, or it lies
 -- elsewhere than the extension, or holds rows that the extension does not call its own.
 extension_made as materialized (
   select d.classid, d.objid
@@ -417,7 +417,7 @@ grantee as materialized (
   select 0, 'public'
 ),
 
--- The same from the other end. Whoever made a role by CREATEROLE (16+) holds it with admin option alone: that is
+-- The same from the other end. The role that made another by CREATEROLE (16+) holds it with admin option alone: that is
 -- administration.
 impersonates as (
   select 0 as step, array_agg(oid) as newest, array_agg(oid) as seen from api
@@ -551,7 +551,7 @@ usable as materialized (
     or n.oid in (select objid from grants where kind = 'schema' and privilege = 'USAGE')
 ),
 
--- Schemas in which somebody who is not trusted can place objects, and who.
+-- Schemas in which a role that is not trusted can create objects, and which role.
 writable as materialized (
   select n.oid, n.nspname, string_agg(distinct case w.oid when 0 then 'everybody' else pg_get_userbyid(w.oid) end, ', ') as who
   from pg_namespace n
@@ -570,7 +570,7 @@ watched (name, sound, danger) as materialized (
   select * from (values
     ('role', 'none', 'what runs under it has another role''s grants and policies'),
     ('session_authorization', 'default', 'what runs under it has another role''s grants and policies'),
-    ('row_security', 'on', 'whoever may bypass row security does so without notice'),
+    ('row_security', 'on', 'a role that may bypass row security does so without notice'),
     ('session_replication_role', 'origin', 'triggers and foreign keys are switched off'),
     ('lo_compat_privileges', 'off', 'the privileges of large objects are not checked: every user reads every one'),
     ('transform_null_equals', 'off', 'a comparison with null becomes a test for null: a missing user id matches rows'),
@@ -647,7 +647,7 @@ path_entry as materialized (
 ),
 
 -- Functions in front of PostgreSQL's own: the best match over the whole path is called, so that one on record beats
--- to_json(anyelement) although pg_catalog comes first. One that takes somebody's own type only serves that type.
+-- to_json(anyelement) although pg_catalog comes first. One that takes a type of its own only serves that type.
 shadow as materialized (
   select p.oid, n.nspname, e.object as path
   from (select distinct oid, object from path_entry where is_effective and schema not in ('pg_catalog', 'pg_temp')) e
@@ -728,8 +728,8 @@ marked as materialized (
 ),
 
 -- A function without arguments that answers with the setting, whatever it does in between: it is made of nothing but
--- current_setting of that, nullif, coalesce, casts, ->>, variables, if, return and raise. Whoever adds a constant, a
--- table or another call to it takes it off this list, and then every policy that stands on it is a finding.
+-- current_setting of that, nullif, coalesce, casts, ->>, variables, if, return and raise. One that adds a constant, a
+-- table or another call to it is not on this list, and then every policy that calls it is a finding.
 plain as materialized (
   select b.oid, b.nspname, b.proname, b.lanname, m.text, b.prorettype in ('json'::regtype, 'jsonb'::regtype) as is_json,
     (coalesce(nullif(y.typbasetype, 0), y.oid) in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype, 'numeric'::regtype,
@@ -1190,7 +1190,7 @@ edge as materialized (
     and coalesce(k.contype <> 'f', true)
     and coalesce(c.relkind in ('i', 'I'), true)
     and coalesce(y.polroles && array(select oid from grantee), true)
-    -- Most indexes, constraints and defaults are made of nothing that somebody else made.
+    -- Most indexes, constraints and defaults are made of PostgreSQL's own objects alone.
     and (d.classid not in ('pg_constraint'::regclass, 'pg_class'::regclass, 'pg_attrdef'::regclass)
       or (d.classid, d.objid) in (
         select classid, objid from pg_depend where refobjid >= 16384 and refclassid <> 'pg_class'::regclass and refclassid <> 'pg_constraint'::regclass))
@@ -1531,7 +1531,7 @@ strong as materialized (
     )
 ),
 
--- Tables that look as if they hold somebody's rows, also where the API has no right on them.
+-- Tables that look as if they hold rows of users, also where the API has no right on them.
 personal as materialized (
   select c.oid
   from pg_class c
@@ -1619,7 +1619,7 @@ reach_past as materialized (
     and (h.is_read_somewhere or b.relkind not in ('r', 'p') or not exists (select from code_named f where f.oid = b.within))
 ),
 
--- A guard: if it is not … then raise. With <> or a plain not, null passes it: whoever has no row at all.
+-- A guard: if it is not … then raise. With <> or a plain not, null passes it: the result for a user without a row.
 guarded as materialized (
   select f.oid, bool_or(g.is_safe) as is_safe, bool_or(not g.is_safe) as is_open
   from code_named f
@@ -2076,7 +2076,7 @@ policy_remedy as materialized (
 ),
 
 -- Which of the functions that look up what is the user's do policies ask? Texts are cut into names once, here and below,
--- and names compared: a pattern made of each name would be compiled anew for each pair, which takes minutes at 1,000.
+-- and names compared: a pattern made of each name would be compiled again for each pair, which takes minutes at 1,000.
 asks as materialized (
   select distinct c.text, f.oid as function
   from (
@@ -2445,7 +2445,7 @@ privilege as materialized (
         when bool_or(g.privilege = 'TRUNCATE') then 'row security does not apply to TRUNCATE, so one statement deletes every user''s rows'
         when bool_or(g.privilege = 'TRIGGER') then 'a trigger on it sees, and can change, every user''s rows as they are written'
         when bool_or(g.privilege = 'MAINTAIN') then 'it can lock everybody out, and VACUUM VERBOSE counts every user''s rows'
-        else 'a foreign key to it, from a table of its own, tells whether another user''s row exists'
+        else 'a foreign key to it, from a table of its own, shows whether another user''s row exists'
       end),
     case when asked.kind = 'supabase' then 'revoke truncate, references, trigger on all tables in schema public from anon, authenticated;' else string_agg(distinct g.revoke, ' ') end
   from asked
@@ -2460,7 +2460,7 @@ privilege as materialized (
   select case when bool_or(a.privilege_type = 'TRIGGER') then 'hole' else 'warning' end, format('%I.%I', n.nspname, c.relname),
     format('%s, who is not the API, may %s here: %s', string_agg(distinct quote_ident(w.rolname), ', '), string_agg(distinct a.privilege_type, ', '),
       case when bool_or(a.privilege_type = 'TRIGGER') then 'a trigger of theirs runs in the API''s requests and sees, and can change, every user''s rows'
-        else 'a foreign key of theirs tells whether a user''s row exists' end),
+        else 'a foreign key of theirs shows whether a user''s row exists' end),
     string_agg(distinct format('revoke %s on table %I.%I from %I;', lower(a.privilege_type), n.nspname, c.relname, w.rolname), ' ')
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
@@ -2542,7 +2542,7 @@ public_grant as materialized (
 
 grant_option as materialized (
   select 'hole', g.object,
-    format('%s may pass its right to %s on to others: whoever runs SQL as it can let anybody in', string_agg(distinct g.grantee_name, ', '), string_agg(distinct g.privilege, ', ')),
+    format('%s may pass its right to %s on to others: SQL that runs as it can give any role access', string_agg(distinct g.grantee_name, ', '), string_agg(distinct g.privilege, ', ')),
     string_agg(distinct regexp_replace(g.revoke, '^revoke ', 'revoke grant option for '), ' ')
   from granted g
   where g.is_grantable and (g.classid, g.objid) not in (select classid, objid from platform_object)
@@ -2630,12 +2630,12 @@ parameter as materialized (
 ),
 
 foreign_server as materialized (
-  select 'hole', g.object, format('%s may use this %s: it can reach another server, or this one as somebody else', g.who, g.kind), g.revoke
+  select 'hole', g.object, format('%s may use this %s: it can reach another server, or this one as another role', g.who, g.kind), g.revoke
   from granted g
   where g.kind in ('foreign server', 'foreign data wrapper')
   union all
   select case when m.umuser = 0 then 'warning' else 'hole' end, m.srvname::text,
-    format('a user mapping lets %s log in at this foreign server: with it the API can reach another server, or this one as somebody else',
+    format('a user mapping lets %s log in at this foreign server: with it the API can reach another server, or this one as another role',
       case when m.umuser = 0 then 'everybody' else m.usename end),
     format('drop user mapping for %s server %I;', e.name, m.srvname)
   from pg_user_mappings m
@@ -2975,10 +2975,10 @@ event_trigger as materialized (
     select regexp_replace(regexp_replace(coalesce(b.code, p.prosrc), '\y(raise|comment)\y[^;]*;', ';', 'gi'), 'in\s*\([^()]*\)', '', 'gi') as code
   ) x
   cross join lateral (values
-    (p.proowner not in (select oid from trusted), true, 'a role that is not trusted can replace: it then runs with the rights of whoever deploys'),
+    (p.proowner not in (select oid from trusted), true, 'a role that is not trusted can replace: it then runs with the rights of the role that deploys'),
     (p.prosecdef, true, 'runs with the rights of its owner whenever the schema changes: the API role does that by making a temporary table'),
     (x.code ~* ('set_config|set\s+(local\s+|session\s+)?row_security|disable\s+row|' || coalesce(l.settings, '$')), true, 'sets who the user is, or weakens row security'),
-    (x.code ~* '\y(grant|revoke)\y\s+\w+.*\y(on|to|from)\y', false, 'grants privileges whenever the schema changes: read to whom')
+    (x.code ~* '\y(grant|revoke)\y\s+\w+.*\y(on|to|from)\y', false, 'grants privileges whenever the schema changes: read to which roles')
   ) as w (is_wrong, is_hole, wrong)
   where e.evtenabled <> 'D' and w.is_wrong
     and not exists (select from authored m where (m.classid, m.objid) in (('pg_event_trigger'::regclass, e.oid), ('pg_proc'::regclass, p.oid)))
@@ -3078,7 +3078,7 @@ search_path as materialized (
 
 publication as materialized (
   select case when asked.is_tasks then 'hole' else 'warning' end, quote_ident(p.pubname),
-    format('this publication sends the rows of all users in %s to whoever subscribes: no policy holds there',
+    format('this publication sends the rows of all users in %s to every subscriber: no policy holds there',
       case when p.puballtables then 'every table' else t.names end),
     format('drop publication %I;', p.pubname)
   from asked
@@ -3094,7 +3094,7 @@ publication as materialized (
 ),
 
 replication_slot as materialized (
-  select 'warning', quote_ident(s.slot_name), 'this logical replication slot keeps the changes of all users for whoever may read it: no policy holds there',
+  select 'warning', quote_ident(s.slot_name), 'this logical replication slot keeps the changes of all users for every role that may read it: no policy holds there',
     format('select pg_drop_replication_slot(%L);', s.slot_name)
   from pg_replication_slots s
   where s.slot_type = 'logical' and s.database = current_database()
@@ -3215,7 +3215,7 @@ found (check_name, severity, object, finding, remedy) as (
 ),
 
 -- A DBA accepts a finding by a row in the table audit.accepted (or whatever audit.accepted says). It counts while the
--- table belongs to somebody trusted, nobody else may write to it, and the day it expires has not come.
+-- table belongs to a trusted role, no other may write to it, and the day it expires has not come.
 acceptance_table as (
   select n.nspname, c.relname, c.oid,
     c.relowner in (select oid from trusted) and not exists (
