@@ -3,11 +3,11 @@
 -- Then the functions. sql/migrations says how the schema came to be, and why.
 
 create schema app;
-comment on schema app is 'Tasks of many users, kept apart by row security on the setting app.user_id.';
+comment on schema app is 'Tasks of many users, isolated by row security on the setting app.user_id.';
 grant usage on schema app to tasks_api;
 
 create schema audit;
-comment on schema audit is 'What the audit of this database has to know: findings that somebody accepted.';
+comment on schema audit is 'Findings of the audit that are accepted in this database.';
 grant usage on schema audit to public;
 
 create role tasks_api nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
@@ -31,10 +31,10 @@ create table app.users (
   constraint users_id_length CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))
 );
 
-comment on table app.users is 'Everyone who ever made a task. The row appears with the first one.';
-comment on column app.users.id is 'The user claim of their token: opaque, case-sensitive.';
+comment on table app.users is 'The users who have created a task. The row is made with the first task.';
+comment on column app.users.id is 'The user claim of the token, case-sensitive.';
 comment on column app.users.last_task_id is 'The newest task id given to this user; it counts by one and never goes back.';
-comment on column app.users.created_at is 'When their first task was made.';
+comment on column app.users.created_at is 'When the user''s first task was created.';
 
 alter table app.users enable row level security;
 alter table app.users force row level security;
@@ -43,13 +43,13 @@ create policy delete_named on app.users
   for delete
   to pg_database_owner
   using ((id = app.current_user_id()) AND pg_has_role(SESSION_USER, 'pg_database_owner'::name, 'usage'::text));
-comment on policy delete_named on app.users is 'The owner of the database erases the user whom app.user_id names, and no other.';
+comment on policy delete_named on app.users is 'The owner of the database may delete the user named by app.user_id, and no other.';
 
 create policy insert_own on app.users
   for insert
   to tasks_api
   with check (id = app.current_user_id());
-comment on policy insert_own on app.users is 'Users enter themselves only.';
+comment on policy insert_own on app.users is 'Users insert only their own row.';
 
 create policy select_all on app.users
   for select
@@ -61,14 +61,14 @@ create policy select_own on app.users
   for select
   to tasks_api
   using (id = app.current_user_id());
-comment on policy select_own on app.users is 'Users see their own counter only.';
+comment on policy select_own on app.users is 'Users see only their own row.';
 
 create policy update_own on app.users
   for update
   to tasks_api
   using (id = app.current_user_id())
   with check (id = app.current_user_id());
-comment on policy update_own on app.users is 'Users advance their own counter only.';
+comment on policy update_own on app.users is 'Users increment only their own counter.';
 
 grant select,
   insert (id),
@@ -76,7 +76,7 @@ grant select,
   on app.users to tasks_api;
 
 CREATE TRIGGER users_last_task_id_counts BEFORE UPDATE ON app.users FOR EACH ROW WHEN ((new.last_task_id IS DISTINCT FROM (old.last_task_id + 1))) EXECUTE FUNCTION app.refuse_recount();
-comment on trigger users_last_task_id_counts on app.users is 'A task id is never given twice.';
+comment on trigger users_last_task_id_counts on app.users is 'Prevents that a task id is used twice.';
 
 create table app.tasks (
   id bigint not null default app.next_task_id(),
@@ -107,18 +107,18 @@ create table app.tasks (
 );
 
 comment on table app.tasks is 'The tasks. A task of another user does not exist.';
-comment on column app.tasks.id is 'Counted 1, 2, 3... within each user; gaps are allowed, an id is never given twice.';
-comment on column app.tasks.user_id is 'The owner, taken from app.user_id; nobody can hand a task over.';
-comment on column app.tasks.title is 'What to do: 1 to 200 characters, without white space at either end.';
-comment on column app.tasks.description is 'More about it, as it was sent: null or at most 1000 characters.';
-comment on column app.tasks.completed is 'Whether it is done.';
-comment on column app.tasks.version is 'Starts at 1; every real change adds 1. The API''s ETag.';
-comment on column app.tasks.created_at is 'When it was made.';
-comment on column app.tasks.updated_at is 'When it last really changed; grows with version.';
-comment on column app.tasks.priority is 'How much it matters: none, low, medium, high or urgent.';
-comment on column app.tasks.due_date is 'When it is to be done: null or a local date and time without a zone, in whole seconds.';
-comment on column app.tasks.category is 'The group that it is in: null or 1 to 50 characters in lower case, without white space at either end.';
-comment on column app.tasks.tags is 'What it is about: at most 20 tags of 1 to 50 characters, none twice, in the order in which they were sent.';
+comment on column app.tasks.id is 'Counts 1, 2, 3... within each user. Gaps are possible; an id is never used twice.';
+comment on column app.tasks.user_id is 'The owner, taken from app.user_id. It never changes.';
+comment on column app.tasks.title is '1 to 200 characters, without white space at either end.';
+comment on column app.tasks.description is 'Null or at most 1000 characters.';
+comment on column app.tasks.completed is 'Whether the task is completed.';
+comment on column app.tasks.version is 'Starts at 1; each change of a value adds 1. The API''s ETag.';
+comment on column app.tasks.created_at is 'When the task was created.';
+comment on column app.tasks.updated_at is 'When a value last changed; grows with version.';
+comment on column app.tasks.priority is 'The priority: none, low, medium, high or urgent.';
+comment on column app.tasks.due_date is 'Null or a local date and time without a time zone, in whole seconds.';
+comment on column app.tasks.category is 'Null or 1 to 50 characters in lower case, without white space at either end.';
+comment on column app.tasks.tags is 'At most 20 different tags of 1 to 50 characters, in the order in which they were sent.';
 
 alter table app.tasks alter column title set statistics 0;
 alter table app.tasks alter column description set statistics 0;
@@ -143,7 +143,7 @@ create policy insert_own on app.tasks
   for insert
   to tasks_api
   with check (user_id = app.current_user_id());
-comment on policy insert_own on app.tasks is 'Users make tasks for themselves only.';
+comment on policy insert_own on app.tasks is 'Users insert tasks only for themselves.';
 
 create policy select_all on app.tasks
   for select
@@ -162,7 +162,7 @@ create policy update_own on app.tasks
   to tasks_api
   using (user_id = app.current_user_id())
   with check (user_id = app.current_user_id());
-comment on policy update_own on app.tasks is 'Users change their own tasks only, and keep them.';
+comment on policy update_own on app.tasks is 'Users update only their own tasks, and cannot give them to another user.';
 
 grant delete,
   select,
@@ -171,10 +171,10 @@ grant delete,
   on app.tasks to tasks_api;
 
 CREATE TRIGGER tasks_stamp BEFORE INSERT ON app.tasks FOR EACH ROW WHEN ((new.updated_at IS NULL)) EXECUTE FUNCTION app.stamp_task();
-comment on trigger tasks_stamp on app.tasks is 'Gives a new task its updated_at.';
+comment on trigger tasks_stamp on app.tasks is 'Sets updated_at of a new task.';
 
 CREATE TRIGGER tasks_touch BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION app.touch_task();
-comment on trigger tasks_touch on app.tasks is 'Keeps version and updated_at, and only when the row really changes.';
+comment on trigger tasks_touch on app.tasks is 'Sets version and updated_at if a value changes.';
 
 create table app.idempotency_keys (
   user_id text collate "C" not null default app.current_user_id(),
@@ -186,17 +186,17 @@ create table app.idempotency_keys (
   constraint idempotency_keys_key_format CHECK ((key ~ '^[\x20-\x7e]{1,255}$'::text))
 );
 
-comment on table app.idempotency_keys is 'The answers already given to requests with an Idempotency-Key.';
-comment on column app.idempotency_keys.user_id is 'Whose key it is: keys of different users never meet.';
-comment on column app.idempotency_keys.key is 'What the client sent: 1 to 255 printable ASCII characters.';
-comment on column app.idempotency_keys.task is 'The task as it was created, to answer a repeat with.';
-comment on column app.idempotency_keys.created_at is 'When it was first used; honoured for 24 hours from then.';
+comment on table app.idempotency_keys is 'The responses to requests with an Idempotency-Key.';
+comment on column app.idempotency_keys.user_id is 'The user who sent the key. Equal keys of different users are independent.';
+comment on column app.idempotency_keys.key is 'The key as the client sent it: 1 to 255 printable ASCII characters.';
+comment on column app.idempotency_keys.task is 'The task as it was created, for the response to a repeated request.';
+comment on column app.idempotency_keys.created_at is 'When the key was first used. It is valid for 24 hours.';
 
 alter table app.idempotency_keys alter column key set statistics 0;
 alter table app.idempotency_keys alter column task set statistics 0;
 
 CREATE INDEX idempotency_keys_by_age ON app.idempotency_keys USING btree (user_id, created_at);
-comment on index app.idempotency_keys_by_age is 'Finds the keys of one user that have served their time.';
+comment on index app.idempotency_keys_by_age is 'Finds the expired keys of a user.';
 
 alter table app.idempotency_keys enable row level security;
 alter table app.idempotency_keys force row level security;
@@ -205,19 +205,19 @@ create policy delete_all_expired on app.idempotency_keys
   for delete
   to pg_database_owner
   using ((created_at < (now() - '24:00:00'::interval)) AND pg_has_role(SESSION_USER, 'pg_database_owner'::name, 'usage'::text));
-comment on policy delete_all_expired on app.idempotency_keys is 'The owner of the database lets keys go after their 24 hours.';
+comment on policy delete_all_expired on app.idempotency_keys is 'The owner of the database may delete expired keys.';
 
 create policy delete_expired on app.idempotency_keys
   for delete
   to tasks_api
   using ((user_id = app.current_user_id()) AND (created_at < (now() - '24:00:00'::interval)));
-comment on policy delete_expired on app.idempotency_keys is 'Users'' own keys go, and only after their 24 hours.';
+comment on policy delete_expired on app.idempotency_keys is 'Users delete only their own keys, and only after 24 hours.';
 
 create policy insert_own on app.idempotency_keys
   for insert
   to tasks_api
   with check (user_id = app.current_user_id());
-comment on policy insert_own on app.idempotency_keys is 'Users keep keys for themselves only.';
+comment on policy insert_own on app.idempotency_keys is 'Users insert keys only for themselves.';
 
 create policy select_all on app.idempotency_keys
   for select
@@ -247,13 +247,13 @@ create table audit.accepted (
   constraint accepted_reason_given CHECK ((reason ~ '\S'::text))
 );
 
-comment on table audit.accepted is 'Findings that are kept on purpose: the audit lists them as accepted, and the API starts in spite of them.';
+comment on table audit.accepted is 'Findings that are accepted on purpose. They do not prevent a start of the API.';
 comment on column audit.accepted.check_name is 'The check_name of the finding, as the audit gives it.';
 comment on column audit.accepted.object is 'The object of the finding, as the audit gives it.';
-comment on column audit.accepted.reason is 'Why it is no danger here, for whoever reads it in a year.';
+comment on column audit.accepted.reason is 'Why the finding is not a danger in this database.';
 comment on column audit.accepted.accepted_by is 'The role that accepted it.';
-comment on column audit.accepted.accepted_on is 'The day it was accepted.';
-comment on column audit.accepted.expires_on is 'The day from which it refuses again; null is never.';
+comment on column audit.accepted.accepted_on is 'The day on which it was accepted.';
+comment on column audit.accepted.expires_on is 'The first day on which it counts again; null means never.';
 
 alter table audit.accepted enable row level security;
 
@@ -261,7 +261,7 @@ create policy select_all on audit.accepted
   for select
   to public
   using (true);
-comment on policy select_all on audit.accepted is 'Whoever runs the audit sees what was accepted.';
+comment on policy select_all on audit.accepted is 'All roles that run the audit see the accepted findings.';
 
 grant select
   on audit.accepted to public;
@@ -269,7 +269,7 @@ grant select
 create function app.are_tags(value text[]) returns boolean
 language sql immutable parallel safe
 return (SELECT ((array_ndims(are_tags.value) = 1) AND (count(DISTINCT tag.tag) = count(*)) AND bool_and(((tag.tag = app.trimmed(tag.tag)) AND ((char_length(tag.tag) >= 1) AND (char_length(tag.tag) <= 50))))) FROM unnest(are_tags.value) tag(tag));
-comment on function app.are_tags(text[]) is 'Whether each is of 1 to 50 characters without white space at its ends, and none is there twice.';
+comment on function app.are_tags(text[]) is 'Whether all have 1 to 50 characters without white space at either end, and differ.';
 revoke execute on function app.are_tags(text[]) from public;
 grant execute on function app.are_tags(text[]) to tasks_api;
 
@@ -320,7 +320,7 @@ begin
   return next;
 end
 $$;
-comment on function app.create_task_once(text,json) is 'Creates a task, or answers what the same key created in the last 24 hours, and whether it asked for the same.';
+comment on function app.create_task_once(text,json) is 'Creates a task, or returns the task that the same key created in the last 24 hours, and whether it was created from equal members.';
 revoke execute on function app.create_task_once(text,json) from public;
 grant execute on function app.create_task_once(text,json) to tasks_api;
 
@@ -377,14 +377,14 @@ begin
   return next;
 end
 $$;
-comment on function app.create_task_once(text,text,text,boolean) is 'The same for the release before, which serves while this schema comes. A later migration drops it.';
+comment on function app.create_task_once(text,text,text,boolean) is 'The same for the previous release, which runs while this schema is being deployed. A later migration drops it.';
 revoke execute on function app.create_task_once(text,text,text,boolean) from public;
 grant execute on function app.create_task_once(text,text,text,boolean) to tasks_api;
 
 create function app.current_user_id() returns text
 language sql stable parallel safe
 return NULLIF(current_setting('app.user_id'::text, true), ''::text);
-comment on function app.current_user_id() is 'The user this transaction acts for: the setting app.user_id, or null (no rows at all) where it is unset or empty.';
+comment on function app.current_user_id() is 'The user of this transaction: the setting app.user_id, or null if it is unset or empty, so that no row is visible.';
 revoke execute on function app.current_user_id() from public;
 grant execute on function app.current_user_id() to tasks_api;
 
@@ -428,7 +428,7 @@ as $$
   on conflict (id) do update set last_task_id = users.last_task_id operator(pg_catalog.+) 1
   returning last_task_id
 $$;
-comment on function app.next_task_id() is 'Enters the user where they are new and gives their next task id: 1, 2, 3... for each user.';
+comment on function app.next_task_id() is 'Returns the user''s next task id, 1, 2, 3... Inserts the user if this is the first task.';
 revoke execute on function app.next_task_id() from public;
 grant execute on function app.next_task_id() to tasks_api;
 
@@ -439,12 +439,12 @@ begin
   raise check_violation using message = 'app.users.last_task_id counts by one', constraint = 'users_last_task_id_counts';
 end
 $$;
-comment on function app.refuse_recount() is 'Refuses any change of last_task_id but adding one.';
+comment on function app.refuse_recount() is 'Refuses any change of last_task_id except adding 1.';
 revoke execute on function app.refuse_recount() from public;
 
 create function app.schema_version() returns integer
 language sql immutable parallel safe
-return 19;
+return 20;
 comment on function app.schema_version() is 'The number of the newest migration that is applied.';
 revoke execute on function app.schema_version() from public;
 grant execute on function app.schema_version() to tasks_api;
@@ -457,13 +457,13 @@ begin
   return new;
 end
 $$;
-comment on function app.stamp_task() is 'A new task was last changed when it was made.';
+comment on function app.stamp_task() is 'Sets updated_at of a new task to created_at.';
 revoke execute on function app.stamp_task() from public;
 
 create function app.tags(value jsonb) returns text[]
 language sql immutable parallel safe strict
 return (SELECT COALESCE(array_agg(once.tag ORDER BY once.place), '{}'::text[]) AS "coalesce" FROM (SELECT app.trimmed(sent.tag) AS tag, min(sent.place) AS place FROM jsonb_array_elements_text(tags.value) WITH ORDINALITY sent(tag, place) GROUP BY (app.trimmed(sent.tag))) once);
-comment on function app.tags(jsonb) is 'The strings of a JSON array without white space at their ends, none twice, in their order.';
+comment on function app.tags(jsonb) is 'The strings of a JSON array without white space at either end and without duplicates, in their order.';
 revoke execute on function app.tags(jsonb) from public;
 grant execute on function app.tags(jsonb) to tasks_api;
 
@@ -477,7 +477,7 @@ begin
   return new;
 end
 $$;
-comment on function app.touch_task() is 'A real change adds one to version and moves updated_at forward.';
+comment on function app.touch_task() is 'Adds 1 to version and moves updated_at forward.';
 revoke execute on function app.touch_task() from public;
 
 create function app.trimmed(value text) returns text

@@ -182,7 +182,7 @@ def test_the_policies_are_shown_in_words_and_sql(server: Server, database: str) 
         "role": "tasks_api",
         "columns": statements.NAMES,
         "policy": "update_own",
-        "in words": "Users change their own tasks only, and keep them.",
+        "in words": "Users update only their own tasks, and cannot give them to another user.",
         "sees rows where": "(user_id = app.current_user_id())",
         "writes rows where": "(user_id = app.current_user_id())",
         "remark": "",
