@@ -166,7 +166,9 @@ async def check_statements(database: Database, statements: Iterable[str]) -> Non
     explained = [f"explain {statement}" for statement in statements]
     (row,) = await database.probe([EXPLAIN_HERE, *explained, WITHHELD], PROBE)
     if row[0]:
-        raise Unready(f"tasks_api lacks privileges on {row[0]}: run make audit")
+        raise Unready(
+            f"In the database, tasks_api lacks privileges on {row[0]}: run make migrate, then make audit"
+        )
 
 
 async def check_prepared(database: Database) -> None:
