@@ -115,8 +115,9 @@ def _plans(server: Server, name: str, latencies: Mapping[str, Mapping[str, float
             if everyone and max(busy, everyone[-1]) > GROWTH * everyone[0] and query != "create":
                 statement, values = _statement(query)
                 sql, names = positional(statement)
-                arguments = ", ".join(repr(str(values[name])) for name in names)
-                connection.execute(b"deallocate all")
+                given = [values[name] for name in names]
+                arguments = ", ".join("null" if value is None else repr(str(value)) for value in given)
+                connection.execute(b"deallocate all", prepare=False)
                 connection.execute(b"prepare it as " + sql)
                 rows = connection.execute(
                     f"explain (analyze, buffers, costs off) execute it ({arguments})".encode()
