@@ -418,7 +418,7 @@ begin
         'select from app.idempotency_keys limit 1'),
 
       -- What must work: bob has three tasks and alice two, so that bob's id 3 is none of hers; its
-      -- title is his name, so that a statement can mean it and nobody else's without naming the owner
+      -- title is his name, so that a statement can select it by its title and not by its owner
       (bob, 'bob makes three tasks', 'keep 3',
         $$insert into app.tasks (title, description, completed)
           values ('bob''s first', null, false), ('bob''s second', 'secret', true), ({bob}, 'secret', false)$$),
@@ -455,7 +455,7 @@ begin
       (alice, 'alice sends erin''s key and gets a task of her own', 'find 1',
         $$select from app.create_task_once('prove once', '{"title": "hers"}')
           where not replayed and task ->> 'user_id' = {alice}$$),
-      (alice, 'alice asks by erin''s key and title for what he made', 'find nothing',
+      (alice, 'alice repeats erin''s key and title to read his task', 'find nothing',
         $$select from app.create_task_once('prove once', json_build_object('title', {erin}))
           where replayed or task ->> 'user_id' <> {alice}$$),
       ('', 'nobody creates a task with a key', 'be refused',
@@ -464,7 +464,7 @@ begin
         $$select from app.create_task_once('prove once', json_build_object('title', {erin}))$$),
 
       -- Reading
-      (alice, 'alice reads somebody else''s tasks', 'find nothing',
+      (alice, 'alice reads another user''s tasks', 'find nothing',
         'select from app.tasks where user_id <> {alice} limit 1'),
       (alice, 'alice reads bob''s tasks', 'find nothing',
         'select from app.tasks where user_id = {bob}'),
@@ -499,11 +499,11 @@ begin
         'insert into app.tasks (title) select title from app.tasks where user_id = {bob}'),
       (alice, 'alice reads bob''s counter', 'find nothing',
         'select from app.users where id = {bob}'),
-      (alice, 'alice reads somebody else''s counter', 'find nothing',
+      (alice, 'alice reads another user''s counter', 'find nothing',
         'select from app.users where id <> {alice} limit 1'),
       (alice, 'alice reads bob''s idempotency key', 'find nothing',
         'select from app.idempotency_keys where user_id = {bob}'),
-      (alice, 'alice reads somebody else''s idempotency key', 'find nothing',
+      (alice, 'alice reads another user''s idempotency key', 'find nothing',
         'select from app.idempotency_keys where user_id <> {alice} limit 1'),
 
       -- Changing
@@ -521,27 +521,27 @@ begin
         'delete from app.tasks where user_id = {bob}'),
       (alice, 'alice deletes a task by an id that only bob has', 'find nothing',
         'delete from app.tasks where id = 3 and title = {bob} returning title'),
-      (alice, 'alice takes bob''s tasks over', 'be refused',
+      (alice, 'alice makes bob''s tasks hers', 'be refused',
         'update app.tasks set user_id = {alice} where user_id = {bob}'),
-      (alice, 'alice hands her task to bob', 'be refused',
+      (alice, 'alice gives her task to bob', 'be refused',
         'update app.tasks set user_id = {bob} where user_id = {alice} and id = 1'),
-      (alice, 'alice makes a task for bob', 'be refused',
+      (alice, 'alice inserts a task for bob', 'be refused',
         $$insert into app.tasks (user_id, title) values ({bob}, 'planted')$$),
-      (alice, 'alice makes a task with an id of her choice', 'be refused',
+      (alice, 'alice inserts a task with a chosen id', 'be refused',
         $$insert into app.tasks (id, title) values (3, 'probe')$$),
       (alice, 'alice probes bob''s ids by unique violation', 'be refused',
         $$insert into app.tasks (user_id, id, title) values ({bob}, 3, 'probe') on conflict do nothing$$),
-      (alice, 'alice numbers her task anew', 'be refused',
+      (alice, 'alice changes the id of her task', 'be refused',
         'update app.tasks set id = 30 where user_id = {alice} and id = 1'),
       (alice, 'alice sets a version', 'be refused',
         'update app.tasks set version = 1 where user_id = {alice} and id = 1'),
-      (alice, 'alice makes a task of a version', 'be refused',
+      (alice, 'alice inserts a task with a chosen version', 'be refused',
         $$insert into app.tasks (title, version) values ('hers', 7)$$),
-      (alice, 'alice makes a task of long ago', 'be refused',
+      (alice, 'alice inserts a task with an old created_at', 'be refused',
         $$insert into app.tasks (title, created_at, updated_at) values ('hers', '2000-01-01', '2000-01-01')$$),
-      (alice, 'alice sets a time stamp', 'be refused',
+      (alice, 'alice sets updated_at', 'be refused',
         'update app.tasks set created_at = now(), updated_at = now() where user_id = {alice} and id = 1'),
-      (alice, 'what alice makes belongs to somebody else', 'find nothing',
+      (alice, 'a task that alice inserts belongs to another user', 'find nothing',
         $$with made as (insert into app.tasks (title) values ('hers') returning user_id)
           select from made where user_id is distinct from {alice}$$),
       (alice, 'nobody but alice is counted when she makes a task', 'find 1',
@@ -571,68 +571,68 @@ begin
         'update app.users set last_task_id = last_task_id + 1 where id = {bob}'),
       (alice, 'alice sets her counter back', 'break a rule',
         'update app.users set last_task_id = 1 where id = {alice}'),
-      (alice, 'alice keeps her counter as it is', 'break a rule',
+      (alice, 'alice updates her counter to the same value', 'break a rule',
         'update app.users set last_task_id = last_task_id where id = {alice}'),
       (alice, 'alice skips ids', 'break a rule',
         'update app.users set last_task_id = last_task_id + 2 where id = {alice}'),
-      (alice, 'alice sets her counter back by entering herself again', 'be refused',
+      (alice, 'alice sets her counter back by an upsert of herself', 'be refused',
         'insert into app.users (id, last_task_id) values ({alice}, 0)
          on conflict (id) do update set last_task_id = excluded.last_task_id'),
-      (alice, 'alice becomes bob in the list of users', 'be refused',
+      (alice, 'alice changes her id in app.users to bob', 'be refused',
         'update app.users set id = {bob} where id = {alice}'),
-      (alice, 'alice enters a user who is not there', 'be refused',
+      (alice, 'alice inserts a user who does not exist', 'be refused',
         $$insert into app.users (id) values ({alice} || ' the second')$$),
-      (alice, 'alice probes for a user who is there', 'be refused',
+      (alice, 'alice probes for a user by unique violation', 'be refused',
         'insert into app.users (id) values ({bob}) on conflict do nothing'),
-      (alice, 'alice counts bob up by entering him again', 'be refused',
+      (alice, 'alice increments bob''s counter by an upsert', 'be refused',
         'insert into app.users (id) values ({bob})
          on conflict (id) do update set last_task_id = users.last_task_id + 1'),
-      (alice, 'alice deletes bob and all of his', 'be refused',
+      (alice, 'alice deletes bob, which would cascade', 'be refused',
         'delete from app.users where id = {bob}'),
-      (alice, 'alice deletes herself to be counted anew', 'be refused',
+      (alice, 'alice deletes herself to restart her counter', 'be refused',
         'delete from app.users where id = {alice}'),
 
       -- The idempotency records
       (alice, 'alice deletes bob''s idempotency key', 'find nothing',
         'delete from app.idempotency_keys where user_id = {bob}'),
-      (alice, 'alice deletes her key before its time', 'find nothing',
+      (alice, 'alice deletes her key before it expires', 'find nothing',
         'delete from app.idempotency_keys where user_id = {alice}'),
-      (alice, 'alice changes what a key answers', 'be refused',
+      (alice, 'alice changes the task of a key', 'be refused',
         $$update app.idempotency_keys set task = '{}' where user_id = {alice}$$),
-      (alice, 'alice changes it by entering the key again', 'be refused',
+      (alice, 'alice changes the task of a key by an upsert', 'be refused',
         $$insert into app.idempotency_keys (key, task) values ('prove', '{}')
           on conflict (user_id, key) do update set task = excluded.task$$),
       (alice, 'alice forges a key for bob', 'be refused',
         $$insert into app.idempotency_keys (user_id, key, task) values ({bob}, 'forged', '{}')$$),
-      (alice, 'alice dates a key', 'be refused',
+      (alice, 'alice sets created_at of a key', 'be refused',
         $$insert into app.idempotency_keys (key, task, created_at) values ('dated', '{}', '2000-01-01')$$),
       (alice, 'alice''s new key meets nobody else''s', 'find 1',
         $$insert into app.idempotency_keys (key, task) values ('new', '{}') on conflict do nothing$$),
 
       -- Side doors: errors, statistics, other sessions, objects in front of ours
-      (alice, 'alice learns of bob''s tasks by an error', 'find nothing',
+      (alice, 'alice sees bob''s tasks in an error message', 'find nothing',
         'select from app.tasks where user_id = {bob} and 1 / (char_length(title) - char_length(title)) = 1'),
       (alice, 'alice shows a function every row it should not see', 'find 2 or be refused',
         $$create function pg_temp.peek(seen text) returns boolean language plpgsql cost 0.0001 as '
             begin
-              if seen <> current_setting(''app.user_id'') then raise exception ''a row of somebody else''; end if;
+              if seen <> current_setting(''app.user_id'') then raise exception ''a row of another user''; end if;
               return true;
             end';
           select from app.tasks where pg_temp.peek(user_id) limit 3$$),
-      (alice, 'alice looks through a view of her own', 'find nothing or be refused',
+      (alice, 'alice reads through a view that she creates', 'find nothing or be refused',
         'create view pg_temp.prove_view as select user_id from app.tasks;
          select from pg_temp.prove_view where user_id <> {alice} limit 1'),
-      (alice, 'alice puts a function in front of current_setting', 'find nothing or be refused',
+      (alice, 'alice creates a function that hides current_setting', 'find nothing or be refused',
         $$create function pg_temp.current_setting(text, boolean) returns text language sql return {bob};
           select set_config('search_path', 'pg_temp, pg_catalog', true);
           select from app.tasks where user_id <> {alice} limit 1$$),
-      (alice, 'alice puts a function of hers into schema app', 'be refused',
+      (alice, 'alice creates a function in schema app', 'be refused',
         'create or replace function app.current_user_id() returns text language sql return {bob}'),
-      (alice, 'alice puts a table into schema app', 'be refused',
+      (alice, 'alice creates a table in schema app', 'be refused',
         'create table app.prove ()'),
-      (alice, 'alice makes a schema', 'be refused',
+      (alice, 'alice creates a schema', 'be refused',
         'create schema prove_schema'),
-      (alice, 'alice reads the statistics of our tables', 'find nothing',
+      (alice, 'alice reads the statistics of these tables', 'find nothing',
         $$select from pg_stats where schemaname = 'app'$$),
       (alice, 'alice reads all statistics', 'be refused',
         'select stavalues1 from pg_statistic limit 1'),
@@ -654,11 +654,11 @@ begin
         'select from pg_largeobject_metadata as l
          where l.lomowner = current_user::regrole or exists (
            select from aclexplode(l.lomacl) as a where a.grantee = 0 or pg_has_role(a.grantee, ''member'')) limit 1'),
-      (alice, 'what alice writes is told to listening sessions', 'find nothing',
+      (alice, 'a session can listen for what alice writes', 'find nothing',
         $$select from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
           where t.tgrelid in ('app.tasks'::regclass, 'app.users'::regclass, 'app.idempotency_keys'::regclass)
             and t.tgenabled <> 'D' and (p.prosrc ~* '\y(pg_)?notify\y' or p.prosrc = 'triggered_change_notification')$$),
-      (alice, 'alice''s statements find a function in front of PostgreSQL''s own', 'find nothing',
+      (alice, 'alice''s statements call a function instead of PostgreSQL''s own', 'find nothing',
         $$select from (
             select coalesce((
               select substr(c.entry, 13)
@@ -673,7 +673,7 @@ begin
           where n.nspname <> 'pg_catalog' and not exists (select from unnest(p.proargtypes) as t where t >= 16384)
             and exists (select from pg_proc as b where b.proname = p.proname and b.pronamespace = 'pg_catalog'::regnamespace)
             and not exists (select from pg_depend as d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')$$),
-      (alice, 'somebody may put one there', 'find nothing',
+      (alice, 'another role may create such a function', 'find nothing',
         $$select from (
             select coalesce((
               select substr(c.entry, 13)
@@ -704,34 +704,34 @@ begin
         'alter table app.users disable trigger all'),
       (alice, 'alice switches triggers off for her session', 'be refused',
         $$select set_config('session_replication_role', 'replica', true)$$),
-      (alice, 'alice empties app.tasks', 'be refused',
+      (alice, 'alice truncates app.tasks', 'be refused',
         'truncate app.tasks'),
-      (alice, 'alice empties app.idempotency_keys', 'be refused',
+      (alice, 'alice truncates app.idempotency_keys', 'be refused',
         'truncate app.idempotency_keys'),
-      (alice, 'alice empties app.users and all that hangs on it', 'be refused',
+      (alice, 'alice truncates app.users with cascade', 'be refused',
         'truncate app.users cascade'),
       (alice, 'alice locks app.users', 'be refused',
         'lock table app.users in share update exclusive mode nowait'),
-      (alice, 'alice may hang a trigger, a rule or a foreign key on a table', 'find nothing',
+      (alice, 'alice may create a trigger, a rule or a foreign key on a table', 'find nothing',
         $$select from unnest(array['app.tasks', 'app.users', 'app.idempotency_keys']) as t
           where has_any_column_privilege(t, 'references') or has_table_privilege(t, 'trigger')$$),
-      (alice, 'alice grants everybody her rights', 'find nothing',
+      (alice, 'alice grants her privileges to public', 'find nothing',
         $$grant select on app.tasks, app.users, app.idempotency_keys to public;
           select from pg_class as c cross join aclexplode(c.relacl) as a
           where c.relnamespace = 'app'::regnamespace and a.grantee = 0$$),
-      (alice, 'alice takes app.tasks', 'be refused',
+      (alice, 'alice becomes the owner of app.tasks', 'be refused',
         'alter table app.tasks owner to current_user'),
-      (alice, 'alice lifts her role above row security', 'be refused',
+      (alice, 'alice gives her role bypassrls', 'be refused',
         'alter role tasks_api bypassrls'),
       (alice, 'alice can become another role', 'find nothing',
         $$select from pg_roles where oid <> current_user::regrole and pg_has_role(oid, 'member')$$),
       (alice, 'alice becomes the superuser', 'be refused',
         $$select set_config('role', rolname, true) from pg_roles where oid = 10$$),
-      (alice, 'alice makes a role', 'be refused',
+      (alice, 'alice creates a role', 'be refused',
         'create role prove_role'),
 
       -- One session, several users: plans and cursors outlive their user, rights do not
-      (bob, 'bob prepares a statement and runs it', 'keep 3',
+      (bob, 'bob deallocates his statement and runs it', 'keep 3',
         $$select set_config('plan_cache_mode', 'force_generic_plan', true);
          prepare prove_plan as select from app.tasks where user_id = {bob};
          execute prove_plan$$),
@@ -741,13 +741,13 @@ begin
         'execute prove_plan'),
       (bob, 'bob runs his statement again', 'find 3',
         'execute prove_plan'),
-      (bob, 'bob puts his statement away', 'keep nothing',
+      (bob, 'bob deallocates his statement', 'keep nothing',
         'deallocate prove_plan'),
-      (bob, 'bob opens a cursor to outlive his transaction', 'keep nothing',
+      (bob, 'bob opens a cursor with hold', 'keep nothing',
         'declare prove_cursor cursor with hold for select from app.tasks where user_id = {bob}'),
       (alice, 'alice fetches from the cursor that bob opened', 'find nothing',
         'fetch all from prove_cursor'),
-      ('', 'nobody opens a cursor to outlive the transaction', 'keep nothing',
+      ('', 'nobody opens a cursor with hold', 'keep nothing',
         'declare prove_empty cursor with hold for select from app.tasks where user_id = {bob}'),
       (alice, 'alice fetches from the cursor that nobody opened', 'find nothing',
         'fetch all from prove_empty'),
@@ -759,19 +759,19 @@ begin
         'select from app.users limit 1'),
       ('', 'nobody reads idempotency keys', 'find nothing',
         'select from app.idempotency_keys limit 1'),
-      ('', 'nobody makes a task', 'be refused',
+      ('', 'nobody inserts a task', 'be refused',
         $$insert into app.tasks (title) values ('nobody''s')$$),
-      ('', 'nobody is counted', 'be refused',
+      ('', 'nobody gets a task id', 'be refused',
         'select app.next_task_id()'),
-      ('', 'nobody enters bob', 'be refused',
+      ('', 'nobody inserts bob', 'be refused',
         'insert into app.users (id) values ({bob}) on conflict do nothing'),
-      ('', 'nobody keeps an idempotency key', 'be refused',
+      ('', 'nobody inserts an idempotency key', 'be refused',
         $$insert into app.idempotency_keys (key, task) values ('nobody', '{}')$$),
       ('', 'nobody changes a task', 'find nothing',
         'update app.tasks set completed = not completed where user_id = {bob}'),
       ('', 'nobody deletes a task', 'find nothing',
         'delete from app.tasks where user_id = {bob}'),
-      ('', 'nobody is somebody', 'find nothing',
+      ('', 'nobody has a user id', 'find nothing',
         'select where app.current_user_id() is not null')
     ) as tried (who, what, must, statement)
     where is_tasks
@@ -896,14 +896,14 @@ begin
     cross join trace
     cross join unnest(roles) as r (role)
     cross join lateral (
-      select 1, 'alice is told of bob by ' || p.oid::regprocedure, '{alice}', array['text', case when bob ~ '^\d+$' then 'bigint' when bob !~ ' ' then 'uuid' end, case when bob ~ '^\d+$' then 'integer' end],
+      select 1, 'alice learns about bob from ' || p.oid::regprocedure, '{alice}', array['text', case when bob ~ '^\d+$' then 'bigint' when bob !~ ' ' then 'uuid' end, case when bob ~ '^\d+$' then 'integer' end],
         '''%'' || {bob} || ''%'', ' || trace.patterns
       union all
-      select 2, 'alice is told of bob by his name and ' || p.oid::regprocedure, '{bob}', array['text', case when bob ~ '^\d+$' then 'bigint' when bob !~ ' ' then 'uuid' end, case when bob ~ '^\d+$' then 'integer' end],
+      select 2, 'alice learns about bob from his id and ' || p.oid::regprocedure, '{bob}', array['text', case when bob ~ '^\d+$' then 'bigint' when bob !~ ' ' then 'uuid' end, case when bob ~ '^\d+$' then 'integer' end],
         trace.patterns
       where not is_tasks and p.pronargs > 0
       union all
-      select 3, format('alice is told of bob''s row in %s by its key and %s', t.name, p.oid::regprocedure), quote_literal(c.value), array[format_type(k.atttypid, null)], quote_literal('%' || mark || '%')
+      select 3, format('alice learns about bob''s row in %s by its key and %s', t.name, p.oid::regprocedure), quote_literal(c.value), array[format_type(k.atttypid, null)], quote_literal('%' || mark || '%')
       from thing as t
       join cell as c on c.oid = t.oid and c.row = 'bob' and c.key and not c.owner
       join pg_attribute as k on k.attrelid = t.oid and k.attnum = c.num

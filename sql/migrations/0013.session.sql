@@ -4,7 +4,7 @@ set local lock_timeout = '5s';
 -- A role's setting goes before the database's and the server's. default_transaction_read_only is left alone: a
 -- database that is read-only was set so by its owner, and the API then says so. So is synchronous_commit, which
 -- may be stronger than `on` for the database; the audit warns where commits are not on disk.
--- Every `make migrate` puts these back. A plain owner may not alter a role that somebody else made, and is told there.
+-- Every `make migrate` sets these again. An owner without the privilege to alter the role gets an error there.
 do $$
 declare
   setting text;

@@ -1,6 +1,6 @@
 set local lock_timeout = '5s';
 
--- Values are dropped where app.drop_rows says so, and nowhere else. An owner whom row security is forced on
+-- Values are dropped only if app.drop_rows is on. An owner under forced row security
 -- could not count them.
 alter table app.tasks no force row level security;
 

@@ -171,15 +171,15 @@ HOLES = [
         grant update (user_id) on app.tasks to tasks_api;
         create policy hole on app.tasks for update using (true)
         """,
-        "alice takes bob's tasks over",
+        "alice makes bob's tasks hers",
     ),
     ("alter table app.tasks disable row level security", "alice counts all tasks"),
-    ("grant truncate on app.tasks to tasks_api", "alice empties app.tasks"),
-    ("grant truncate on app.tasks to public", "alice empties app.tasks"),
+    ("grant truncate on app.tasks to tasks_api", "alice truncates app.tasks"),
+    ("grant truncate on app.tasks to public", "alice truncates app.tasks"),
     ("grant pg_read_all_settings to tasks_api", "alice can become another role"),
     ("grant pg_execute_server_program to tasks_api", "alice copies tasks to a program of the server"),
     ("alter role tasks_api superuser", "alice becomes the superuser"),
-    ("alter role tasks_api bypassrls", "alice reads somebody else's tasks"),
+    ("alter role tasks_api bypassrls", "alice reads another user's tasks"),
     ("alter table app.tasks owner to tasks_api", "alice switches row security off for app.tasks"),
     ("alter table app.users disable trigger users_last_task_id_counts", "alice sets her counter back"),
     (
@@ -187,7 +187,7 @@ HOLES = [
         alter function app.current_user_id() owner to tasks_api;
         grant create on schema app to tasks_api
         """,
-        "alice puts a function of hers into schema app",
+        "alice creates a function in schema app",
     ),
     (
         """
@@ -314,7 +314,7 @@ ELSEWHERE = [
         create function shop.hole(t uuid) returns setof text language sql security definer as
           'select name from shop.customers c where c.tenant_id = t'
         """,
-        "alice is told of bob by his name and shop.hole(uuid)",
+        "alice learns about bob from his id and shop.hole(uuid)",
     ),
     (
         "",
@@ -322,7 +322,7 @@ ELSEWHERE = [
         create function shop.hole(n bigint) returns text language sql security definer as
           'select name from shop.customers c where c.id = n'
         """,
-        "alice is told of bob's row in shop.customers by its key and shop.hole(bigint)",
+        "alice learns about bob's row in shop.customers by its key and shop.hole(bigint)",
     ),
     (
         TEAMS,
