@@ -61,7 +61,7 @@ def test_a_temporary_table_of_another_client_in_a_pooled_session_holds_no_rows_o
     async def check() -> None:
         async with Database(load(Settings)) as database, await database.connect() as connection:
             await connection.execute("create temporary table tasks (title text)")
-            ((*_, exposed, _, _, _, _, _),) = await database.execute(
+            ((_, _, _, exposed, *_),) = await database.execute(
                 connection, (READ_AS, safety.CHECK), safety.PROBE
             )
             assert exposed is None
