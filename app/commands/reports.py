@@ -112,7 +112,8 @@ def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[An
         with psycopg.connect(
             conninfo, autocommit=True, client_encoding="utf8", application_name=f"tasks {name}"
         ) as connection:
-            connection.execute("set search_path = pg_catalog, pg_temp")
+            # The statement_timeout of tasks_api is too short for the audit of a large schema.
+            connection.execute("set statement_timeout = 0; set search_path = pg_catalog, pg_temp")
             # The database may have other values of these. audit.sql compares the text of policies, and its
             # regular expressions have backslashes.
             connection.execute("set quote_all_identifiers = off; set standard_conforming_strings = on")

@@ -106,6 +106,14 @@ def test_reports_do_not_depend_on_how_the_database_formats_sql_and_values(
     ] == plain
 
 
+def test_a_report_may_take_longer_than_the_roles_statement_timeout(
+    server: Server, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=500")
+    (slow,) = reports.run(server.conninfo(database), "audit", b"select pg_sleep(0.6)")
+    assert len(slow.rows) == 1
+
+
 def test_the_audit_fails_on_an_open_table(server: Server, clone: str) -> None:
     with server.connect(clone) as owner:
         owner.execute("alter table app.tasks disable row level security")
