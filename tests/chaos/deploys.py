@@ -18,14 +18,19 @@ from conftest import ROOT, Api, deployed, free_port
 from support.faults import Cluster, cluster
 from support.load import QUICK, Client, Report, Response, port_of
 
-ADD = """-- Notes: a column that the running code does not know.
+from app.postgres.safety import SCHEMA_VERSION
+
+NAME = f"{SCHEMA_VERSION + 1:04}.notes"
+ADD = f"""-- Notes: a column that the running code does not know.
 set local lock_timeout = '1s';
 alter table app.tasks add column note text;
-create or replace function app.schema_version() returns integer language sql immutable parallel safe return 6;
+create or replace function app.schema_version() returns integer
+language sql immutable parallel safe return {SCHEMA_VERSION + 1};
 """
-REMOVE = """set local lock_timeout = '1s';
+REMOVE = f"""set local lock_timeout = '1s';
 alter table app.tasks drop column note;
-create or replace function app.schema_version() returns integer language sql immutable parallel safe return 5;
+create or replace function app.schema_version() returns integer
+language sql immutable parallel safe return {SCHEMA_VERSION};
 """
 SLOW = ADD.replace("alter table", "select pg_sleep(3);\nalter table")
 
@@ -36,8 +41,8 @@ class Checkout:
     def __init__(self, folder: Path, postgres: Cluster, migration: str) -> None:
         for name in ("app", "sql"):
             shutil.copytree(ROOT / name, folder / name)
-        (folder / "sql/migrations/0006.notes.sql").write_text(migration)
-        (folder / "sql/migrations/0006.notes.rollback.sql").write_text(REMOVE)
+        (folder / f"sql/migrations/{NAME}.sql").write_text(migration)
+        (folder / f"sql/migrations/{NAME}.rollback.sql").write_text(REMOVE)
         self.folder = folder
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -77,7 +82,7 @@ def run(report: Report) -> None:
 def interrupted(report: Report) -> None:
     """End first runs of `make run` at any moment; the next one must serve, and leave nothing behind."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("app", "sql"):
+        for name in ("app", "sql", "tests"):
             shutil.copytree(ROOT / name, f"{folder}/{name}")
         ends = Counter[str]()
         for number in range(6 if QUICK else 30):
@@ -100,9 +105,9 @@ def interrupted(report: Report) -> None:
 
 def first_run(folder: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "app", "run"],
+        [sys.executable, "-m", "embedded", "run"],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "PORT": str(free_port())},
+        env={"PATH": os.environ["PATH"], "PORT": str(free_port()), "PYTHONPATH": f"{folder}/tests:{folder}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -206,7 +211,7 @@ async def migrating(report: Report, postgres: Cluster, api: Api, slow: Checkout,
     await during("the next deploy after one killed in the middle", (quick, "migrate"))
     with postgres.connect("tasks") as owner:
         ((version,),) = owner.execute("select app.schema_version()").fetchall()
-        report.expect(version == 6, f"schema version {version} after the deploys")
+        report.expect(version == SCHEMA_VERSION + 1, f"schema version {version} after the deploys")
     await during("old code on a newer schema: rollback again", (quick, "rollback"))
     stop.set()
     await asyncio.gather(*jobs)
@@ -224,7 +229,7 @@ def versions(report: Report, postgres: Cluster, checkout: Checkout) -> None:
     """New code on an old schema."""
     address = postgres.conninfo("tasks", "tasks_api")
     with deployed(address) as api:
-        status, text = checkout.do("rollback")  # 0005, which this code needs
+        status, text = checkout.do("rollback")  # the newest migration, which this code needs
         seen = asyncio.run(on_old_schema(report, api))
         report.say("the schema falls behind running code", f"{text.splitlines()[-1]}; {seen}")
     try:
@@ -234,7 +239,7 @@ def versions(report: Report, postgres: Cluster, checkout: Checkout) -> None:
         line = next(line for line in str(refused).splitlines() if "ERROR" in line)
         report.say("new code starts on an old schema", f"refused: {line[30:120]}")
     del status
-    (checkout.folder / "sql/migrations/0006.notes.sql").unlink()
+    (checkout.folder / f"sql/migrations/{NAME}.sql").unlink()
     status, _ = checkout.do("migrate")
     began = time.monotonic()
     with deployed(address) as api:
