@@ -109,6 +109,13 @@ def test_run_serves_what_its_curl_and_tokens_open_keeps_it_and_leaves_nothing_ru
     assert not postgres_runs(checkout)
 
 
+def test_ctrl_c_during_the_imports_prints_nothing(tmp_path: Path) -> None:
+    link_code(tmp_path)
+    (tmp_path / "psycopg.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    ended = command(tmp_path, "run", PYTHONPATH=f"{tmp_path}:tests:.")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
 @pytest.fixture(scope="module")
 def kept(checkout: Path) -> Iterator[Path]:
     """Keep the database of the checkout running from here on, as an open psql does."""
