@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 from conftest import ROOT
-from embedded import database
+from embedded import database, programs
 from embedded.cluster import SOCKET, Cluster
 from embedded.programs import NAME, account, find_programs
 from support.faults import eventually
@@ -25,7 +26,7 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become a
 USE = """
 import sys
 from pathlib import Path
-from embedded import database
+from embedded import database, programs
 
 database.HOME = Path(sys.argv[1])
 with database.embedded():
@@ -179,6 +180,28 @@ def test_folders_above_are_opened_to_pass_through_but_not_to_read(
     account(above / "data", cluster.programs)
     assert stat.S_IMODE(above.stat().st_mode) == 0o701
     assert f"chmod o+x {above}" in capsys.readouterr().err
+
+
+@ROOT_ONLY
+def test_only_one_process_at_a_time_adds_the_system_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "NAME", "nobody_has_this_name")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    useradd = tmp_path / "useradd"
+    useradd.write_text(f"""#!/bin/sh
+mkdir {tmp_path}/running || exec touch {tmp_path}/overlap
+echo ran >>{tmp_path}/log
+sleep 0.2
+rmdir {tmp_path}/running
+""")
+    useradd.chmod(0o755)
+    with ThreadPoolExecutor(3) as pool:
+        for called in [pool.submit(account, tmp_path / "data", find_programs()) for _ in range(3)]:
+            with pytest.raises(SystemExit, match="add one named nobody_has_this_name"):
+                called.result()
+    assert (tmp_path / "log").read_text() == "ran\n" * 3
+    assert not (tmp_path / "overlap").exists()
 
 
 @ROOT_ONLY

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
+from fcntl import LOCK_EX, flock
 from importlib.metadata import distribution
 from pathlib import Path
 from stat import S_IXOTH
@@ -56,8 +57,14 @@ def _lookup() -> pwd.struct_passwd | None:
 
 
 def _add() -> pwd.struct_passwd:
-    with suppress(OSError):  # there may be no such program
-        subprocess.run(["useradd", "--system", "--no-create-home", NAME], check=False)
+    folder = os.open("/etc", os.O_RDONLY)
+    try:
+        flock(folder, LOCK_EX)  # concurrent runs of useradd can lose the user that one of them added
+        if not _lookup():
+            with suppress(OSError):  # there may be no such program
+                subprocess.run(["useradd", "--system", "--no-create-home", NAME], check=False)
+    finally:
+        os.close(folder)
     return _lookup() or sys.exit(
         f"PostgreSQL refuses to run as root: run make as another user, or add one named {NAME}"
     )
