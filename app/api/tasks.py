@@ -161,5 +161,5 @@ def require_task(rows: list[Row]) -> Row:
         raise Problem(404, "Task not found")
     (row,) = rows
     if row[-1] is None:
-        raise Problem(412, "The task has another version than If-Match names")
+        raise Problem(412, "The task does not have the version in If-Match")
     return row
