@@ -9,8 +9,8 @@ from app import __version__
 # The function and the help text of each command. Its module is imported when the command runs: importing all
 # of them would double the start time of most commands.
 COMMANDS = {
-    "run": ("app.server.run:serve", "serve DATABASE_URL"),
-    "check": ("app.commands.check:main", "check settings, database and keys as run does, without serving"),
+    "run": ("app.server.run:serve", "serve the API"),
+    "check": ("app.commands.check:main", "run the startup checks without serving: settings, database, keys"),
     "token": ("app.commands.token:main", "print a token for the user named by AS"),
     "psql": ("app.commands.psql:main", "start psql as the user named by AS"),
     "migrate": ("app.commands.database:migrate", "apply the migrations that are not applied yet"),

@@ -46,7 +46,7 @@ class API(FastAPI):
         return EdgeMiddleware(super().build_middleware_stack())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application (ASGI). If the start is refused, report its reason instead of a traceback."""
+        """Run the application (ASGI). If startup fails, report the reason instead of a traceback."""
         if scope["type"] == "lifespan":
             await self._run_lifespan(scope, receive, send)
         else:
@@ -66,14 +66,14 @@ class API(FastAPI):
             await super().__call__(scope, receive, send_but_failures)
         except BaseException as error:
             if failure:
-                # SystemExit: the start is refused. CancelledError: a second Ctrl-C cancels the shutdown.
+                # SystemExit: a check at startup failed. CancelledError: a second Ctrl-C cancels the shutdown.
                 if isinstance(error, SystemExit | CancelledError):
                     failure["message"] = str(error)
                 await send(failure)
             raise
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, with the media type of problems. It is made once."""
+        """Return the OpenAPI document, with the media type of problems. It is generated once."""
         self.openapi_schema = self.openapi_schema or as_problem_json(super().openapi())
         return self.openapi_schema
 
@@ -90,7 +90,7 @@ async def get_document(request: Request) -> Response:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-    """Make the services. Refuse to start if a setting is wrong or the database is unreachable or unsafe."""
+    """Create the services. Refuse to start if a setting is wrong or the database is unreachable or unsafe."""
     settings = load(Settings)
     try:
         async with Database(settings) as database, Keys(settings) as keys:

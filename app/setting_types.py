@@ -63,10 +63,10 @@ def _refuse(rules: dict[str, str], text: str) -> None:
 QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019"}
 EDGES = {
     "|".join(f"{a}.*{b}" for a, b in QUOTES.items()): "is in quotes, which docker --env-file and Kubernetes "
-    "keep; write it without them",
-    r".*\r": "ends with a carriage return, as in a file with Windows line ends; write it without",
-    r".*\n": "ends with a line break, as echo and editors add one; write it without, as printf does",
-    r".*[\ud800-\udfff].*": "is not UTF-8; write it in UTF-8",  # Python's form of other bytes
+    "do not remove; remove them",
+    r".*\r": "ends with a carriage return, as in files with Windows line endings; remove it",
+    r".*\n": "ends with a line break, which echo and editors add; remove it, or use printf",
+    r".*[\ud800-\udfff].*": "is not UTF-8; write it in UTF-8",  # how os.environ represents invalid bytes
 }
 SECRET_SETTINGS = {"DATABASE_URL", "MIGRATION_DATABASE_URL", "JWT_SECRET", "JWT_SECRET_PREVIOUS"}
 
@@ -81,9 +81,9 @@ def check_edges(value: str, name: str) -> str:
         raise ValueError("repeats its own name; write only what follows the =")
     _refuse(EDGES, value)
     if any(c.isspace() or not c.isprintable() for c in value[:1] + value[-1:]):
-        raise ValueError("begins or ends with white space or an invisible character; write it without")
+        raise ValueError("begins or ends with white space or an invisible character; remove it")
     if name not in SECRET_SETTINGS and not value.isprintable():
-        raise ValueError("holds a line break or an invisible character; write it without")
+        raise ValueError("contains a line break or an invisible character; remove it")
     return value
 
 
@@ -92,9 +92,7 @@ def _split(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str):
         return value
     if value.startswith("["):
-        raise ValueError(
-            "is a JSON list; write its members with commas between them, without brackets and quotes"
-        )
+        raise ValueError("is a JSON list; write comma-separated members, without brackets and quotes")
     members = [part.strip() for part in value.split(",") if part.strip()]
     if not members:
         raise ValueError("is a list without members; write one or more, or leave it empty")
@@ -110,20 +108,20 @@ BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 HOST_NAMES = re.compile(r"[A-Za-z0-9._:%,-]*|/.*")  # or the directory of a Unix socket
 MAX_PORT = 65535
 ESCAPE = (
-    "holds a character that must be percent-encoded in the user name or the password; "
-    "write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23, % as %25 and a blank as %20"
+    "contains a character that must be percent-encoded in the user name or the password; "
+    "write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23, % as %25 and a space as %20"
 )
 URL_RULES = refusing({
-    r"psql .*": "is a command; write only the address in it",
-    r"(?i:jdbc:).*": "is an address for JDBC; write postgresql://USER:PASSWORD@HOST/DATABASE",
-    r"(?i:postgres(ql)?\+).*": "names a driver of SQLAlchemy; write postgresql:// without the + and what "
-    "follows it",
+    r"psql .*": "is a psql command; write only the URL in it",
+    r"(?i:jdbc:).*": "is a JDBC URL; write postgresql://USER:PASSWORD@HOST/DATABASE",
+    r"(?i:postgres(ql)?\+).*": "contains an SQLAlchemy driver; write postgresql:// without the + and the "
+    "name of the driver",
     r"(?!postgres(ql)?:)(?i:postgres(ql)?://).*": "has a scheme in capitals; write postgresql://",
-    rf"(?!postgres(ql)?://){SCHEME.pattern}.*": "is not an address of PostgreSQL; "
+    rf"(?!postgres(ql)?://){SCHEME.pattern}.*": "is not a PostgreSQL URL; "
     "write postgresql://USER:PASSWORD@HOST/DATABASE",
 })  # fmt: skip
-# Connection parameters of Prisma, SQLAlchemy, asyncpg, JDBC and node-postgres that libpq does not know, by
-# the remedy.
+# For each remedy, the connection parameters of Prisma, SQLAlchemy, asyncpg, JDBC and node-postgres that need
+# it. libpq does not know these parameters.
 FOREIGN_PARAMETERS = {
     "behind PgBouncer before 1.22 set PREPARED_STATEMENTS=false": (
         *("pgbouncer", "prepareThreshold", "statement_cache_size", "prepared_statement_cache_size"),
@@ -166,16 +164,14 @@ def _unreadable(text: str) -> str:
         remedy = next((do for do, foreign in FOREIGN_PARAMETERS.items() if unknown in foreign), None)
         if remedy or (unknown and "@" in address and unknown.isprintable()):
             instead = f"; {remedy}" if remedy else ""
-            return (
-                f"has the parameter {unknown}, which PostgreSQL's libpq does not know; take it out{instead}"
-            )
+            return f"has the parameter {unknown}, which PostgreSQL's libpq does not know; remove it{instead}"
     return "is not a PostgreSQL connection string"
 
 
 def _of_owner(value: SecretStr) -> SecretStr:
     """Raise ValueError for the role tasks_api: it owns no table, so it cannot migrate."""
     if conninfo_to_dict(value.get_secret_value()).get("user") == "tasks_api":
-        raise ValueError("names the role tasks_api, which cannot migrate")
+        raise ValueError("has the user tasks_api, which cannot migrate")
     return value
 
 
@@ -189,7 +185,7 @@ BUNDLES = (
 
 
 def find_roots() -> None:
-    """Set SSL_CERT_FILE or SSL_CERT_DIR for sslrootcert=system. Raise ValueError without CA certificates.
+    """Set SSL_CERT_FILE or SSL_CERT_DIR for sslrootcert=system. Raise ValueError if no CA file is found.
 
     The OpenSSL inside the psycopg-binary wheel looks for them in a directory of the machine that built the
     wheel, unless one of the two variables is set.
@@ -244,9 +240,9 @@ def _trustworthy(value: str | None) -> str | None:
     except ValueError:
         usable = False
     if not usable or not re.fullmatch(r"[!-~]+", value) or "#" in value:
-        raise ValueError("is not an address of host, port, path and query")
+        raise ValueError("is not a valid URL of host, port, path and query")
     if url.scheme != "https" and not (url.scheme == "http" and _loopback(url.hostname or "")):
-        raise ValueError("is not an https address (http is for localhost only)")
+        raise ValueError("is not an https URL (http is for localhost only)")
     return value
 
 
@@ -268,14 +264,14 @@ REGISTRIES = {
     *("mil", "ne", "net", "nom", "or", "org", "plc", "sch"),
 }
 LIKE = "write it like https://app.example.com, https://*.example.com or https://app-*.example.com"
-# These messages do not repeat the value, which may hold a password.
+# These messages do not repeat the value, which may contain a password.
 ORIGIN_RULES = refusing({
-    r"\*": "has *, which is every page of the web; write the origins, one by one",
+    r"\*": "has *, which would allow every website; list the origins instead",
     r"null": "has null, which any page can send; write the origin of your front end",
     r".*@.*": "has an origin with a user name, which no browser sends; write https://HOST",
-    r".*[\s;].*": "has a member that is more than one origin; write commas between them",
+    r".*[\s;].*": "has origins without a comma between them; separate them with commas",
     r"(?!.*://).*": "has an origin without a scheme; write https:// or http:// before it",
-    r"(?i:about|blob|data|file|ftp|javascript|mailto|wss?):.*": "has a scheme from which no page comes; "
+    r"(?i:about|blob|data|file|ftp|javascript|mailto|wss?):.*": "has a scheme that web pages do not have; "
     "write https or http",
 })  # fmt: skip
 
@@ -283,7 +279,7 @@ ORIGIN_RULES = refusing({
 def _origin(value: str) -> str:
     """Raise ValueError for an origin that no browser sends, since origins are compared byte by byte.
 
-    Url parses it as browsers do (URL standard), so what they send is its own parsed form.
+    Url parses it as browsers do (URL standard). A valid origin is equal to the result of parsing it.
     """
     scheme = value.partition("://")[0].lower()
     if scheme not in DEFAULT_PORTS and (near := get_close_matches(scheme, DEFAULT_PORTS, 1, 0.7)):
@@ -296,7 +292,7 @@ def _origin(value: str) -> str:
     port = "" if url.port in (None, DEFAULT_PORTS.get(url.scheme)) else f":{url.port}"
     sent = f"{url.scheme}://{host}{port}"
     if sent != value:
-        raise ValueError(f"has {value}, which a browser sends as {sent}; write it so")
+        raise ValueError(f"has {value}, which browsers send as {sent}; write that")
     if url.port == 0:
         raise ValueError(f"has {value}, whose port is 0; write another port, or none")
     if not host.startswith("["):
@@ -308,7 +304,7 @@ def _check_host(host: str, scheme: str) -> None:
     """Raise ValueError for an invalid host name, or a * that also matches hosts of other owners."""
     labels = host.removesuffix(".").split(".")
     if len(host) > MAX_HOST_NAME or not all(map(LABEL.fullmatch, labels)):
-        raise ValueError(f"has the host {host}, which is not a host name; write one")
+        raise ValueError(f"has the host {host}, which is not a valid host name; correct it")
     if "*" not in host:
         return
     match host.rpartition("*")[2].removesuffix(".").split(".")[1:]:
@@ -320,8 +316,7 @@ def _check_host(host: str, scheme: str) -> None:
             owned = bool(behind) and not behind[-1].isdecimal()
     if not owned or host.count("*") > 1 or scheme not in DEFAULT_PORTS:
         raise ValueError(
-            f"has the host {host}, in which * is not one part of a name before a domain that is registered; "
-            f"{LIKE}"
+            f"has the host {host}; a host may have one *, and only in front of a domain of your own; {LIKE}"
         )
 
 
@@ -330,9 +325,9 @@ def _check_host(host: str, scheme: str) -> None:
 
 HOST_RULES = refusing({
     r"\*": "is *; write 0.0.0.0, or :: with IPv6, to listen on all addresses",
-    r".*[/?#@].*": "is more than a host; write an address or a name alone, like 127.0.0.1 or 0.0.0.0",
-    r"\[.*": "is in brackets; write an IPv6 address without them, like ::1, and the port as PORT",
-    r"[^:]*:[^:]*": "holds a port; write the host alone, and the port as PORT",
+    r".*[/?#@].*": "is more than a host; write only an address or a name, like 127.0.0.1 or 0.0.0.0",
+    r"\[.*": "is in brackets; write an IPv6 address without them, like ::1, and set PORT to the port",
+    r"[^:]*:[^:]*": "contains a port; write only the host, and set PORT to the port",
     r"(?!.*:)(?!([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?$).*": "is not a host name or an address; "
     "write one, like 127.0.0.1 or 0.0.0.0",
 })  # fmt: skip
@@ -351,8 +346,8 @@ def _ipv6(value: str) -> str:
 PATH = r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*"
 PREFIX_RULES = refusing({
     r"[^/].*": "does not start with a slash; write it like /tasks",
-    r".*/": "ends with a slash; write it without, like /tasks",
-    rf"(?!{PATH}$).*": "is not the path of a URL; percent-encode what may not stand in one, like /a%20b",
+    r".*/": "ends with a slash; write it without that slash, like /tasks",
+    rf"(?!{PATH}$).*": "is not a valid URL path; percent-encode the invalid characters, like /a%20b",
 })  # fmt: skip
 
 SECRET = Field(validation_alias=AliasChoices("JWT_SECRET", BETTER_AUTH), validate_default=True)

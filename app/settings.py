@@ -24,15 +24,15 @@ S = TypeVar("S", bound="Base")
 
 # What to write. This is appended to messages that do not say it.
 HINTS = {
-    "DATABASE_URL": "set it to the address of the database as the role tasks_api, "
+    "DATABASE_URL": "set it to the database URL of the role tasks_api, "
     "like postgresql://tasks_api:PASSWORD@HOST/DATABASE",
-    "MIGRATION_DATABASE_URL": "set it to the direct address of the database as its owner, "
+    "MIGRATION_DATABASE_URL": "set it to the database URL of the owner, without a pooler, "
     "like postgresql://OWNER:PASSWORD@HOST/DATABASE",
     "JWT_SECRET": "set it (or BETTER_AUTH_SECRET) to the secret your tokens are signed with, "
     "at least 32 bytes, like the output of: openssl rand -hex 32; "
-    "or set JWT_JWKS_URL to where their issuer publishes its keys",
+    "or set JWT_JWKS_URL to the URL of their issuer's keys",
     "JWT_SECRET_PREVIOUS": "set it to the previous JWT_SECRET, or leave it empty",
-    "JWT_JWKS_URL": "set it to where the issuer publishes its keys, like https://HOST/api/auth/jwks",
+    "JWT_JWKS_URL": "set it to the URL of the issuer's keys, like https://HOST/api/auth/jwks",
 }
 
 
@@ -61,7 +61,7 @@ class MigrationSettings(Base):
 
 
 class TokenSettings(Base):
-    """Settings for verifying tokens, and for `make token`."""
+    """Settings for the verification of tokens, and for `make token`."""
 
     jwt_algorithms: types.Algorithms = ["HS256", "EdDSA", "ES256", "RS256", "PS256"]
     jwt_jwks_url: types.KeysUrl = None
@@ -78,14 +78,14 @@ class TokenSettings(Base):
         with_secret = self.jwt_secret and types.HMAC.intersection(self.jwt_algorithms)
         with_published = self.jwt_jwks_url and not types.HMAC.issuperset(self.jwt_algorithms)
         if not with_secret and not with_published:
-            what = "the keys at JWT_JWKS_URL verify" if self.jwt_jwks_url else "JWT_SECRET verifies"
+            keys = "the keys at JWT_JWKS_URL" if self.jwt_jwks_url else "JWT_SECRET"
             like = "EdDSA, ES256 or RS256" if self.jwt_jwks_url else "HS256"
-            raise ValueError(f"JWT_ALGORITHMS: names none that {what}; write one, like {like}")
+            raise ValueError(f"JWT_ALGORITHMS: contains no algorithm for {keys}; add one, like {like}")
         return self
 
 
 class DatabaseSettings(Base):
-    """The database, as the role tasks_api reaches it."""
+    """The database URL of the role tasks_api."""
 
     database_url: types.DatabaseUrl
 
@@ -163,9 +163,9 @@ def _read_file() -> str:
     except IsADirectoryError:
         if (FILE / "pyvenv.cfg").exists():
             return ""  # a virtual environment of that name
-        wrong = "is a directory, which Docker makes for a file that is not there; replace it by a file"
+        wrong = "is a directory, which Docker creates if a mounted file is missing; replace it with a file"
     except OSError as error:
-        wrong = f"cannot be read: {error.strerror}; let this user read it, or take it away"
+        wrong = f"cannot be read: {error.strerror}; make it readable for this user, or delete it"
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -174,12 +174,12 @@ def _read_file() -> str:
     else:
         if "\0" not in text:
             return text
-        wrong = "holds NUL characters, as UTF-16 does; save it as UTF-8"
+        wrong = "contains NUL characters, like UTF-16; save it as UTF-8"
     raise SystemExit(f"{FILE}: {wrong}")
 
 
 def find_mistakes() -> list[str]:
-    """Return warnings about probable mistakes in how values are written, and in names."""
+    """Return warnings about probable mistakes in values and in names."""
     lines = [(name.upper(), value.strip()) for name, value in ASSIGNMENT.findall(_read_file())]
     times = Counter(name for name, _ in lines)
     twice = [
@@ -188,17 +188,17 @@ def find_mistakes() -> list[str]:
         if times[name] > 1
     ]
     replaced = [
-        f"{FILE}: ${{…}} in {name} is replaced by a variable; to keep it, set it in the environment"
+        f"{FILE}: ${{…}} in {name} is replaced by a variable; for literal text, set it in the environment"
         for name, value in lines
         if name in NAMES and re.search(r"\$\{[^}]*\}", value)
     ]
     given = {name.upper(): value for name, value in [*lines, *os.environ.items()]}
     quoted = [
-        f"{name} ends with a quote and does not begin with one; is it a part of the value?"
+        f"{name} ends with a quote but does not begin with one; is the quote part of the value?"
         for name, value in given.items()
         if name in NAMES and value[-1:] in types.QUOTES.values() and types.QUOTES.get(value[0]) != value[-1]
     ]
-    misspelt = [f"{wrong} is not a setting; is {name} meant?" for name, wrong in misspellings().items()]
+    misspelt = [f"{wrong} is not a setting; did you mean {name}?" for name, wrong in misspellings().items()]
     return sorted(twice + replaced + quoted + misspelt)
 
 

@@ -93,7 +93,7 @@ def test_a_doubtful_name_is_a_warning(check: Command) -> None:
     status, lines = check(JWT_AUDIANCE="x")
     assert (status, lines["settings"]) == (
         0,
-        "warning: JWT_AUDIANCE is not a setting; is JWT_AUDIENCE meant?\nok",
+        "warning: JWT_AUDIANCE is not a setting; did you mean JWT_AUDIENCE?\nok",
     )
 
 

@@ -175,7 +175,7 @@ def test_a_name_with_an_address_of_a_kind_that_this_machine_lacks_is_listened_on
 
 def test_a_doubtful_name_is_a_warning_of_the_start(server: Server, database: str) -> None:
     with serving(server.conninfo(database, "tasks_api"), CORS_ORIGIN="https://a.example") as running:
-        assert running.log.read_text().count("CORS_ORIGIN is not a setting; is CORS_ORIGINS meant?") == 1
+        assert running.log.read_text().count("CORS_ORIGIN is not a setting; did you mean CORS_ORIGINS?") == 1
 
 
 def test_a_superuser_is_refused(server: Server, database: str, configure: Configure) -> None:
@@ -408,7 +408,7 @@ def test_a_key_that_others_may_know_is_no_shared_secret(configure: Configure, na
 
 
 ORIGINS = {
-    "https://a.example/": "write it so",
+    "https://a.example/": "write that",
     "https://a.example/app": "as https://a.example;",
     "https://a.example?x": "as https://a.example;",
     "https://a.example#x": "as https://a.example;",
@@ -431,8 +431,8 @@ ORIGINS = {
     "[]": "JSON list",
     '"https://a.example","https://b.example"': "quotes",
     'https://b.example, "https://a.example"': "quotes",
-    "*": "every page",
-    "https://a.example,*": "every page",
+    "*": "every website",
+    "https://a.example,*": "every website",
     "null": "any page",
     "a.example": "scheme",
     "localhost:3000": "scheme",
@@ -450,10 +450,10 @@ ORIGINS = {
     "https://a.example:65536": "port",
     "https://a.example:http": "port",
     "https://a.example:*": "port",
-    "https://a..example": "not a host name",
+    "https://a..example": "not a valid host name",
     "https://a%41.example": "as https://aa.example;",
     "https://a<b.example": "domain name",
-    f"https://{'a' * 64}.example": "not a host name",
+    f"https://{'a' * 64}.example": "not a valid host name",
     "http://127.1": "as http://127.0.0.1;",
     "http://256.0.0.1": "IPv4",
     "http://2130706433": "as http://127.0.0.1;",
@@ -529,11 +529,11 @@ def test_what_may_be_a_part_of_a_password_is_not_named_as_a_parameter(configure:
 
 
 HOSTS = {
-    "http://127.0.0.1": "alone",
-    "tcp://0.0.0.0": "alone",
-    "0.0.0.0/0": "alone",
-    "unix:/run/tasks.sock": "alone",
-    "/run/tasks.sock": "alone",
+    "http://127.0.0.1": "only an address",
+    "tcp://0.0.0.0": "only an address",
+    "0.0.0.0/0": "only an address",
+    "unix:/run/tasks.sock": "only an address",
+    "/run/tasks.sock": "only an address",
     "[::1]": "brackets",
     "[::]:8000": "brackets",
     "0.0.0.0:8000": "PORT",
@@ -598,7 +598,7 @@ def test_a_password_that_is_not_percent_encoded_is_refused_and_no_part_of_it_pri
     configure(**SOUND | {"DATABASE_URL": url, "MIGRATION_DATABASE_URL": url})
     for kind, name in ((Settings, "DATABASE_URL"), (MigrationSettings, "MIGRATION_DATABASE_URL")):
         said = refused(kind)
-        assert said.startswith(f"{name}: holds a character that must be percent-encoded")
+        assert said.startswith(f"{name}: contains a character that must be percent-encoded")
         assert TAIL not in said
 
 
@@ -608,27 +608,27 @@ ADDRESSES = {
     "postgresql+psycopg://u@h/d": "SQLAlchemy",
     "postgres+pg8000://u@h/d": "SQLAlchemy",
     "jdbc:postgresql://h/d?user=u": "JDBC",
-    "mysql://u@h/d": "not an address of PostgreSQL",
-    "mysql+pymysql://u@h/d": "not an address of PostgreSQL",
-    "sqlite:///tasks.db": "not an address of PostgreSQL",
-    "mongodb+srv://u@h/d": "not an address of PostgreSQL",
-    "prisma+postgres://h": "not an address of PostgreSQL",
-    "https://h/d": "not an address of PostgreSQL",
+    "mysql://u@h/d": "not a PostgreSQL URL",
+    "mysql+pymysql://u@h/d": "not a PostgreSQL URL",
+    "sqlite:///tasks.db": "not a PostgreSQL URL",
+    "mongodb+srv://u@h/d": "not a PostgreSQL URL",
+    "prisma+postgres://h": "not a PostgreSQL URL",
+    "https://h/d": "not a PostgreSQL URL",
     "PostgreSQL://u@h/d": "write postgresql://",
     "psql 'postgresql://u@h/d'": "command",
     "postgresql:/u@h/d": "not a PostgreSQL connection string",
     "u:p@h/d": "not a PostgreSQL connection string",
     "host=h password=a b": "not a PostgreSQL connection string",
-    "postgresql://u@h/d?pgbouncer=true": "pgbouncer, which PostgreSQL's libpq does not know; take it out",
+    "postgresql://u@h/d?pgbouncer=true": "pgbouncer, which PostgreSQL's libpq does not know; remove it",
     "postgresql://u@h/d?sslmode=require&pgbouncer=true&connection_limit=1": "pgbouncer",
     "postgresql://u@h/d?schema=public": "the tables are in the schema app",
     "postgresql://u@h/d?currentSchema=app": "the tables are in the schema app",
     "postgresql://u@h/d?connection_limit=5": "set POOL_SIZE",
-    "postgresql://u@h/d?pool_timeout=0": "take it out",
+    "postgresql://u@h/d?pool_timeout=0": "remove it",
     "postgresql://u@h/d?prepared_statement_cache_size=0": "PREPARED_STATEMENTS=false",
     "postgresql://u@h/d?sslaccept=strict": "sslmode=verify-full",
     "postgresql://u@h/d?ssl=require": "sslmode=require",
-    "postgresql://u@h/d?uselibpqcompat=true": "take it out",
+    "postgresql://u@h/d?uselibpqcompat=true": "remove it",
     "postgresql://u@h:70000/d": "between 1 and 65535",
     "postgresql://u@h:0/d": "between 1 and 65535",
     "host=h port=x": "not a number",
@@ -669,7 +669,7 @@ def test_an_address_that_libpq_reads_is_taken(configure: Configure, url: str) ->
 @pytest.mark.parametrize("url", [DATABASE, "host=h user=tasks_api dbname=d"])
 def test_migrations_are_refused_as_tasks_api(configure: Configure, url: str) -> None:
     configure(MIGRATION_DATABASE_URL=url)
-    assert refused(MigrationSettings).startswith("MIGRATION_DATABASE_URL: names the role tasks_api")
+    assert refused(MigrationSettings).startswith("MIGRATION_DATABASE_URL: has the user tasks_api")
 
 
 def test_an_address_with_the_roots_of_the_system_finds_them_or_is_refused(
@@ -783,7 +783,7 @@ def test_algorithms_of_which_no_key_verifies_any_are_refused(
     configure: Configure, keys: dict[str, str], algorithms: str
 ) -> None:
     configure(**SOUND | keys | {"JWT_ALGORITHMS": algorithms})
-    assert refused().startswith("JWT_ALGORITHMS: names none that ")
+    assert refused().startswith("JWT_ALGORITHMS: contains no algorithm for ")
 
 
 def test_one_file_of_settings_may_hold_a_secret_that_the_algorithms_leave_out(configure: Configure) -> None:
@@ -853,9 +853,9 @@ def test_what_stands_twice_or_is_misspelt_is_doubted(configure: Configure) -> No
     Path(".env").write_text(f"{LINES}\nexport PORT=1\n# PORT=2\nLOG_USER=id\nPGPORT=1\n")
     assert settings.find_mistakes() == [
         ".env: PORT is set 2 times; the last value is used",
-        "CORS_ORIGIN is not a setting; is CORS_ORIGINS meant?",
-        "JWT_AUDIANCE is not a setting; is JWT_AUDIENCE meant?",
-        "LOG_USER is not a setting; is LOG_USERS meant?",
+        "CORS_ORIGIN is not a setting; did you mean CORS_ORIGINS?",
+        "JWT_AUDIANCE is not a setting; did you mean JWT_AUDIENCE?",
+        "LOG_USER is not a setting; did you mean LOG_USERS?",
     ]
     configure(JWT_AUDIENCE="x", CORS_ORIGINS="https://a.example", LOG_USERS="id")
     assert settings.find_mistakes() == [".env: PORT is set 2 times; the last value is used"]
@@ -865,9 +865,9 @@ def test_a_value_that_is_read_otherwise_than_it_is_written_is_doubted(configure:
     configure(JWT_SECRET_PREVIOUS=f"{SECRET}'", JWT_ISSUER="'https://a.example'")
     Path(".env").write_text(f'DATABASE_URL=postgresql://u:a${{b}}c@h/t\nJWT_SECRET={SECRET}"\nOTHER=${{x}}\n')
     assert settings.find_mistakes() == [
-        ".env: ${…} in DATABASE_URL is replaced by a variable; to keep it, set it in the environment",
-        "JWT_SECRET ends with a quote and does not begin with one; is it a part of the value?",
-        "JWT_SECRET_PREVIOUS ends with a quote and does not begin with one; is it a part of the value?",
+        ".env: ${…} in DATABASE_URL is replaced by a variable; for literal text, set it in the environment",
+        "JWT_SECRET ends with a quote but does not begin with one; is the quote part of the value?",
+        "JWT_SECRET_PREVIOUS ends with a quote but does not begin with one; is the quote part of the value?",
     ]
 
 
