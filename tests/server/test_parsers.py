@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,19 @@ import pytest
 import uvicorn
 from conftest import ROOT
 from starlette.types import Receive, Scope, Send
-from support.parsers import available
+from support.parsers import OURS, protocol_of
 from support.sockets import turns
-from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.server import ServerState
 
 from app.api.edge import MAX_FIELDS, EdgeMiddleware
-from app.server.protocol import Protocol
 
 README = Path(ROOT, "app", "server", "README.md")
-OURS = "`protocol.py` (default)"
-STOCK = {"h11": "h11", "zttp, which uvicorn calls experimental": "zttp", "uvicorn's httptools": "httptools"}
+COLUMNS = {
+    "`protocol.py` (default)": OURS,
+    "h11": "h11",
+    "zttp, which uvicorn calls experimental": "zttp",
+    "uvicorn's httptools": "httptools",
+}
 
 POST = b"POST /first HTTP/1.1\r\nHost: x\r\n"
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
@@ -46,14 +47,6 @@ REQUESTS = {
     "a client that half-closes gets its response": (HALF_CLOSING,),
     "the query of a client that disconnects is cancelled": (LAST,),
 }
-
-
-def kind_of(parser: str) -> Any:
-    """Return the protocol class of a column of the table."""
-    if parser == OURS:
-        return Protocol
-    module, _, name = HTTP_PROTOCOLS[available(STOCK[parser])].partition(":")
-    return getattr(import_module(module), name)
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +90,7 @@ async def responses(kind: Any, request: bytes) -> str:
 
 def keeps(parser: str, promise: str) -> bool:
     """Return whether the promise holds for each of its requests."""
-    kind = kind_of(parser)
+    kind = protocol_of(COLUMNS[parser])
     for request in REQUESTS[promise]:
         answered = asyncio.run(responses(kind, request))
         if promise.startswith("`Host`"):
@@ -127,11 +120,11 @@ def table() -> dict[str, dict[str, str]]:
 
 def test_the_table_has_a_column_for_each_parser_and_a_row_for_each_promise() -> None:
     assert table().keys() == REQUESTS.keys()
-    assert all(cells.keys() == {OURS, *STOCK} for cells in table().values())
+    assert all(cells.keys() == COLUMNS.keys() for cells in table().values())
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("promise", REQUESTS)
-@pytest.mark.parametrize("parser", [OURS, *STOCK])
+@pytest.mark.parametrize("parser", COLUMNS)
 def test_a_parser_keeps_what_the_table_says(parser: str, promise: str) -> None:
     assert keeps(parser, promise) is table()[promise][parser].startswith("yes")
