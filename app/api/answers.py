@@ -28,8 +28,8 @@ OF_PROBLEM = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}
 def json_response(body: str, headers: Mapping[bytes, bytes], status: int = 200) -> Response:
     """Return a response with the JSON text that the database made, or with an empty body.
 
-    The headers are in ASGI's form, bytes with names in lower case. Starlette's conversion would cost 3 of the
-    94 µs of a get.
+    The headers are in the form of ASGI: bytes, with names in lower case. Converting them with Starlette would
+    cost 3 % of a get (measured in 2026-11).
     """
     response = Response(body, status)
     response.raw_headers += [(b"cache-control", b"private, no-cache"), *headers.items()]

@@ -46,10 +46,10 @@ MAX_HOSTS = 64  # cached values of Host
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 FIELD_NAMES = re.compile(rb"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*")
 
-# A path is split at slashes before it is decoded. In a decoded segment STAND_INS replace a slash, which would
-# end the segment, and a line feed, which Starlette's patterns treat as the end of the path. They are lone
-# surrogates, which decoding never yields. ENCODED begins a path that matches no route: below /api/ an encoded
-# letter is that letter (RFC 3986, 6.2.2.2), but a proxy that hides /metrics need not know /%6detrics.
+# A path is split at slashes before it is decoded. A decoded segment may contain a slash, which would end the
+# segment, or a line feed, which Starlette's patterns treat as the end of the path. STAND_INS replace both.
+# They are lone surrogates, which decoding never yields. ENCODED is put before an encoded path outside of
+# /api/, so that it matches no route: a proxy that hides /metrics need not know /%6detrics.
 ENCODED = "\udc25"
 STAND_INS = {"/": "\udc2f", "\n": "\udc0a"}
 HIDE = str.maketrans(STAND_INS)
@@ -95,8 +95,8 @@ class EdgeMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request.
 
-        Errors are handled by the application. This middleware itself responds to requests that are refused by
-        their head, to preflights, to `OPTIONS *`, and to requests that the server cancels because it stops.
+        Errors are handled by the application. This middleware itself responds to requests with an invalid
+        head, to preflights, to `OPTIONS *`, and to requests that the server cancels because it stops.
         """
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
@@ -232,9 +232,9 @@ def is_authority(value: bytes) -> bool:
 
 
 def _may_send_on(given: Mapping[bytes, bytes]) -> bool:
-    """Return whether the rest of a body after the response may be too long to read.
+    """Return whether the client may still send too much of the body after the response.
 
-    After `Expect: 100-continue` and another status it is unknown whether the client sends its body.
+    After `Expect: 100-continue` and a status other than 100, the client may or may not send its body.
     """
     if b"content-length" in given:
         return b"expect" in given or int(given[b"content-length"]) > MAX_DRAINED

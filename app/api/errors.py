@@ -34,13 +34,13 @@ EXHAUSTED = "The database is out of disk space, memory or connections; try again
 AWAY = "The database is stopping or starting; try again"
 FAILING = "The database failed; try again"
 SLOW = "The database took too long; try again"
-CONFLICT = "Concurrent requests were in conflict in the database; try again"
+CONFLICT = "Concurrent requests conflicted in the database; try again"
 STOPPING = "The service is restarting; try again"
 UNFIT = "The database is not in the state that this service needs"
 
 # The detail of a 503 by SQLSTATE or class (PostgreSQL, appendix A). Any other SQLSTATE is a defect and a 500.
 REFUSALS = {
-    # closed port, no login, no such database; also the detail for NoConnection with any SQLSTATE
+    # closed port, login refused, no such database; a NoConnection has this detail for any SQLSTATE
     UNREACHABLE: ("08001", "08004", "28", "3D", "55000"),
     LOST: ("08",),
     READ_ONLY: ("25006",),
@@ -118,7 +118,7 @@ async def _on_invalid_request(_: Request, error: RequestValidationError) -> Resp
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     """Return an error of Starlette, such as 404 or 405, as a problem."""
     headers = dict(error.headers or {})
-    if "Allow" in headers:  # Starlette names only the methods of the first route with the path
+    if "Allow" in headers:  # Starlette lists only the methods of the first route that matches the path
         headers["Allow"] = ", ".join(filter(partial(_serves, request), METHODS))
     detail = "Path not found" if error.detail == "Not Found" else error.detail  # from Starlette's router
     return Problem(error.status_code, detail, headers).response()

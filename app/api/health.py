@@ -25,8 +25,7 @@ from app.problems import Problem
 
 STATEMENTS = (GET_TASK, COUNT_TASKS, CREATE_TASK, CREATE_TASK_ONCE, CHANGE_TASK, TOGGLE_TASK, DELETE_TASK)
 MAX_AGE = 1  # seconds for which the result of a check is used again
-# If there are more requests within MAX_AGE seconds, each further one is delayed by PAUSE. Load balancers send
-# fewer.
+# Requests beyond this number within MAX_AGE seconds are delayed by PAUSE. Load balancers send fewer requests.
 MAX_ASKED = 10
 PAUSE = 0.5  # seconds; shorter than the time limits of load balancers
 

@@ -1,8 +1,8 @@
 """Keyset pagination: a page starts after the last row of the page before.
 
-Pages neither repeat nor skip a task whose place in the order stays the same, and in a list by creation page
-1,000 costs as much as page 1. The cursor holds the sort key and the id of the last row. It is not signed: a
-forged cursor only chooses another start within the user's own tasks.
+Pages neither repeat nor skip a task, unless its place in the order changes. With the sort by creation, page
+1,000 costs as much as page 1. The cursor contains the sort key and the id of the last row. It is not signed:
+a forged cursor only chooses another start within the user's own tasks.
 """
 
 import json
@@ -75,8 +75,8 @@ def _in_response_format(value: str) -> str:
     return value
 
 
-# For each sort, the member of the task that a cursor holds, and its type. The sort `created` needs only the
-# id.
+# For each sort, the member of the task that a cursor contains, and its type. The sort `created` needs only
+# the id.
 KEYS: dict[Sort, tuple[str, TypeAdapter[Any]]] = {
     "updated": ("updated_at", TypeAdapter(Annotated[str, AfterValidator(_time_stamp)])),
     "title": ("title", TypeAdapter(Text)),
@@ -153,7 +153,7 @@ class Page(BaseModel, frozen=True):
     category: Annotated[
         Annotated[Text, Field(max_length=50), AfterValidator(lambda value: value.strip(WHITE_SPACE))] | None,
         BeforeValidator(_anything),
-        Field(description="Of which category, in any case; `all` or nothing for any."),
+        Field(description="The category of the tasks, in any case; `all` or an empty value for any."),
         WithJsonSchema({"type": "string", "maxLength": 50, "pattern": NO_NUL}),
     ] = None
     tags: Annotated[
@@ -190,8 +190,8 @@ class Page(BaseModel, frozen=True):
         BeforeValidator(lambda value: SORTS.get(value, value)),
         _or("sort", "sort_by"),
         Field(
-            description="The sort key: titles by code point, priorities by rank, no due date last. "
-            "`sort_by` means the same."
+            description="The sort key. Titles are sorted by code point, priorities by rank. Tasks without a "
+            "due date come last. `sort_by` means the same."
         ),
     ] = "created"
     order: Annotated[

@@ -69,7 +69,7 @@ def _reader(parameter: Parameter, path: Container[str], dependencies: Dependenci
 
 
 def _is_flat(kind: Any) -> bool:  # noqa: ANN401 - any type
-    """Return whether a type is a frozen model without lists. Of repeated parameters the last one counts."""
+    """Return whether a type is a frozen model without lists: the last of repeated parameters counts."""
     return (
         issubclass(kind, BaseModel)
         and kind.model_config.get("frozen", False)
@@ -104,7 +104,7 @@ def _query_reader(adapter: TypeAdapter[Any]) -> Reader:
 
 
 def _header_reader(adapter: TypeAdapter[Any], name: str, default: object) -> Reader:
-    raw_name = name.lower().encode()  # as ASGI has them
+    raw_name = name.lower().encode()  # the form of names in ASGI
 
     async def read(request: Request) -> object:
         if raw_name not in exchange_of(request.scope).fields:

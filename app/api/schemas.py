@@ -16,7 +16,8 @@ from app.problems import Invalid
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 MAX_TAGS = 20
 
-# The rules of the database for trimming, as a pattern for OpenAPI: characters with the property White_Space.
+# The characters that the database trims (Unicode property White_Space), for the patterns in the OpenAPI
+# document.
 SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 WHITE_SPACE = "".join(filter(re.compile(f"[{SPACE}]").match, map(chr, range(0x3001))))
 NO_NUL = r"^[^\u0000]*$"
@@ -202,7 +203,7 @@ class Task(TypedDict):
     completed: Annotated[bool, Field(examples=[False])]
     status: Annotated[
         Literal["pending", "completed"],
-        Field(description="The same as `completed`, as a word.", examples=["pending"]),
+        Field(description="The value of `completed` as a word.", examples=["pending"]),
     ]
     priority: Annotated[Word, Field(examples=["medium"])]
     due_date: Annotated[
@@ -224,7 +225,7 @@ class Task(TypedDict):
 
 
 class Stats(TypedDict):
-    """The numbers of a user's tasks."""
+    """How many tasks a user has."""
 
     total: Annotated[int, Field(ge=0, examples=[3])]
     pending: Annotated[int, Field(ge=0, examples=[2])]
@@ -244,5 +245,5 @@ class Problem(TypedDict):
     type: Literal["about:blank"]
     title: str
     status: int
-    detail: Annotated[str, Field(description="An explanation for people.")]
+    detail: Annotated[str, Field(description="An explanation for people to read.")]
     errors: NotRequired[list[FieldProblem]]

@@ -1,9 +1,9 @@
 """The typed contents of ASGI's `scope["state"]`: objects that requests share, and data of one request.
 
-An ASGI server copies the dictionary that the lifespan yields into the scope of each request. Its entries are
-the services that main.lifespan makes, the client, if the protocol of the server sets it, and the exchange,
-which EdgeMiddleware makes. They are read from the scope directly, since `request.state` would make an object
-per request.
+An ASGI server copies the dictionary that the lifespan yields into the scope of each request. main.lifespan
+creates the entry `services`, EdgeMiddleware adds `exchange`, and app/server/protocol.py adds `client`; other
+servers do not. The entries are read from the scope directly, since `request.state` would create an object per
+request.
 """
 
 from collections.abc import Awaitable, Callable, Container, Mapping
@@ -23,7 +23,7 @@ class Exchange:
 
     method: str
     request_id: str
-    fields: Mapping[bytes, bytes]  # the header fields of the request; of several lines, the last one
+    fields: Mapping[bytes, bytes]  # the header fields of the request; the last line of a repeated one
     client: Client | None = None
     route: str = "-"  # the path template of the route
     user: str | None = None  # set once the token has been verified
@@ -35,7 +35,7 @@ Observer = Callable[[Exchange, int, float], object]  # called with the exchange,
 
 
 class Services(NamedTuple):
-    """The objects that main.lifespan makes once, and all requests share."""
+    """The objects that main.lifespan creates once, and all requests share."""
 
     database: Database
     tokens: Tokens

@@ -1,6 +1,6 @@
 """All SQL statements of the endpoints.
 
-They are constants. Only the statement of a list is put together, from constant parts. Input is passed as
+They are constants. Only the statement of a list is assembled, from constant parts. Input is passed as
 parameters.
 
 Functions are schema-qualified. PostgreSQL chooses the function that matches the argument types best
@@ -72,7 +72,8 @@ select pg_catalog.to_json(created), version, id, false, true
 from created
 """
 
-# A task that was kept before a column was added gets the default of the column.
+# If a key's task was stored before a column was added, its JSON lacks the column. It gets the column's
+# default.
 DEFAULTS = ", ".join(f"'{name}', {column.default}" for name, column in COLUMNS.items() if column.default)
 CREATE_TASK_ONCE = f"""
 select pg_catalog.to_json(made), made.version, made.id, once.replayed,
@@ -94,8 +95,8 @@ from (select {TASK} from app.tasks where user_id = %(user_id)s and id = %(id)s) 
 def _change(changes: str) -> str:
     """Return the statement that makes these changes.
 
-    Without a row in the result there is no such task. A row of nulls means that the task has another version
-    than those in If-Match. The lock (for key share) makes PostgreSQL read the newest version of the row: the
+    If the result has no row, there is no such task. A row of nulls means that the task does not have a
+    version in If-Match. The lock (for key share) makes PostgreSQL read the newest version of the row: the
     snapshot would still show a task that a concurrent request has deleted.
     """
     return f"""
@@ -154,8 +155,8 @@ left join ({LIST_TASKS}) as listed (task) on true
 
 STATUS = {"all": "", "pending": "and not completed", "completed": "and completed"}
 
-# A list has all filters or none of them, since each text of a statement is prepared on each connection.
-# strpos() is used for the search because it has no wildcards that need escaping.
+# A list has all filters or none of them: this keeps the number of different statements small, since each is
+# prepared on each connection. strpos() is used for the search because it has no wildcards that need escaping.
 FILTERS = """
     and (%(priority)s::text is null or priority = %(priority)s)
     and (%(category)s::text is null or category = pg_catalog.lower(%(category)s))

@@ -38,7 +38,7 @@ CREATED = documented(201, "The task.", "ETag", "Location", "Idempotency-Replayed
 FOUND = documented(200, "The task.", "ETag")
 READ = FOUND | documented(304, "The task has the ETag in If-None-Match.", "ETag") | problems(404) | ALWAYS
 CHANGED = FOUND | problems(404, 412) | WITH_BODY
-COUNTED = documented(200, "The numbers of tasks.") | ALWAYS
+COUNTED = documented(200, "The counts of the tasks.") | ALWAYS
 DELETED = documented(204, "The task is deleted.") | problems(404, 412) | ALWAYS
 
 router = APIRouter(

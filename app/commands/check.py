@@ -1,6 +1,6 @@
-"""`python -m app check`: checks settings, address, database and keys as a start does, without serving.
+"""`python -m app check`: runs the startup checks (settings, address, database, keys) without serving.
 
-A deploy runs it before it replaces the running version. Unlike a start, it also fails if the keys at
+A deploy runs it before it replaces the running version. Unlike startup, it also fails if the keys at
 JWT_JWKS_URL cannot be fetched.
 """
 
@@ -22,7 +22,7 @@ from app.settings import MigrationSettings, Settings, find_mistakes, load
 
 
 class Failed(Exception):
-    """Why the start would be refused."""
+    """The reason why the API would refuse to start."""
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     if wrong:
         sys.exit(1)
     print("settings: ok")
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # the line of the database has the reason
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # the check prints the reason itself
     sys.exit(not asyncio.run(_check(load(Settings))))
 
 
@@ -67,7 +67,7 @@ async def _address(settings: Settings) -> str:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise Failed(why_not(error, host, port)) from None
-        return f"{host} port {port}, where a program listens already"
+        return f"{host} port {port}, which is in use by a program"
     return f"{host} port {port}"
 
 
@@ -89,7 +89,7 @@ async def _keys(settings: Settings) -> str:
             if not keys.current:
                 raise Failed(f"JWT_JWKS_URL: {keys.failure}")
             if not keys.published:
-                raise Failed("JWT_JWKS_URL: no key there is usable")
+                raise Failed("JWT_JWKS_URL: it has no usable key")
             published = keys.allowed.intersection(key.algorithm_name for key in keys.published)
             names = sorted(published - EDWARDS | ({"EdDSA"} if published & EDWARDS else set()))
             found.append(f"{keys.usable} at JWT_JWKS_URL for {', '.join(names)}")

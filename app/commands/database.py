@@ -1,4 +1,7 @@
-"""The commands that connect to a database: migrations on the owner's URL, reports on either URL."""
+"""The commands that connect to a database.
+
+Migrations use MIGRATION_DATABASE_URL. Reports use it if it is set, and DATABASE_URL otherwise.
+"""
 
 import sys
 from argparse import ArgumentParser
@@ -23,7 +26,7 @@ where groupid = 0 and exists (select from pg_catalog.pg_dist_local_group where g
 
 
 class OwnerSettings(Base):
-    """MIGRATION_DATABASE_URL, if it is set. Reports also run on DATABASE_URL."""
+    """MIGRATION_DATABASE_URL, if it is set."""
 
     migration_database_url: DatabaseUrl | None = None
 
@@ -39,7 +42,7 @@ def audit() -> None:
     parser.add_argument("--format", default="text", choices=["text", "json", "sarif", "markdown"])
     parser.add_argument("--fail-on", default="hole", choices=["hole", "warning"], help="default: hole")
     parser.add_argument(
-        "--baseline", type=Path, metavar="FILE", help="JSON of an earlier run, which may recur"
+        "--baseline", type=Path, metavar="FILE", help="JSON of an earlier run, whose findings do not fail"
     )
     given = parser.parse_args(sys.argv[2:])
     try:

@@ -1,8 +1,8 @@
 """The findings of audit.sql for a terminal and for pipelines: text, JSON, SARIF 2.1.0 or Markdown.
 
-A fingerprint identifies a finding across runs. It is a hash of the check, the object and the statements of
-the remedy, which follow from the cause. Texts, order and severity do not change it. A baseline is the JSON of
-an earlier run: its findings are not new, unless one has become more severe.
+A fingerprint identifies a finding across runs. It is a hash of the check, the object and the SQL of the
+remedy. Texts, order and severity do not change it. A baseline is the JSON of an earlier run: its findings are
+not new, unless one has become more severe.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ MARKUP = re.compile(r"([\\`*_{}\[\]#|~!])")
 
 
 class Finding(NamedTuple):
-    """A row of audit.sql. These are the members of its JSON, too."""
+    """A row of audit.sql. The JSON has the same members."""
 
     severity: str
     check_name: str

@@ -57,9 +57,9 @@ FIRST_OF_PATH = "select coalesce(nullif(current_schema(), 'app'), 'public')"
 # Why a session is read-only, and what to do.
 READ_ONLY = """
 select case
-  when pg_is_in_recovery() then 'this is a standby: name the primary in MIGRATION_DATABASE_URL'
+  when pg_is_in_recovery() then 'this is a standby: set MIGRATION_DATABASE_URL to the primary'
   when source = 'client'
-    then format('PGOPTIONS or the options in MIGRATION_DATABASE_URL set %s: take it out', name)
+    then format('PGOPTIONS or the options in MIGRATION_DATABASE_URL set %s: remove it', name)
   else format(
     '%1$s is on (set by: %2$s): in psql, set %1$s = off; %3$s reset %1$s; select pg_reload_conf()',
     name, source, case source
@@ -75,7 +75,7 @@ where name = 'default_transaction_read_only'
 
 POOLER = (
     "MIGRATION_DATABASE_URL: leads to a connection pooler, which would keep the lock of this session; "
-    "set it to the direct address of PostgreSQL (on Neon the one without -pooler)"
+    "set it to the host of PostgreSQL itself (on Neon the one without -pooler)"
 )
 
 
@@ -83,7 +83,8 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
     """yoyo's backend for PostgreSQL, with any connection string of libpq.
 
     yoyo's manual has apply_migrations() and rollback_migrations(), which commit a migration and its record
-    apart. The steps used here instead are in tests/server/test_canaries.py, in case yoyo changes them.
+    separately. This class calls the steps of yoyo instead. tests/server/test_canaries.py fails if yoyo
+    changes them.
     """
 
     def __init__(self, conninfo: str) -> None:
@@ -115,7 +116,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
         """Return whether a proxy in front of the server opens a new session for each client.
 
         A pooler reuses sessions, so a setting in the start-up packet is refused or has no effect. Neon's
-        proxy opens a session at its direct address, although it sends a process id of its own, as poolers do.
+        proxy opens a session on its direct host, although it sends a process id of its own, as poolers do.
         """
         given = conninfo_to_dict(self.conninfo).get("options") or os.environ.get("PGOPTIONS", "")
         try:
@@ -150,7 +151,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
                 self.log_migration(migration, direction)
         except psycopg.Error as error:
             raise SystemExit(
-                f"{migration.id}: {_explained(error, self.conninfo)}. Nothing of this migration was kept."
+                f"{migration.id}: {_explained(error, self.conninfo)}. The migration was rolled back."
             ) from None
 
 

@@ -44,7 +44,7 @@ class Report(NamedTuple):
 def audit(conninfo: str, form: str = "text", fail_on: str = "hole", baseline: Path | None = None) -> Report:
     """Report the findings of audit.sql.
 
-    The report is not sound if a finding that the baseline does not hold is as severe as `fail_on`.
+    The report is not sound if a finding that is not in the baseline is as severe as `fail_on`.
     """
     servers = run_everywhere(conninfo, "audit.sql")
     found = findings.identify((server, row) for server, table in servers.items() for row in table.rows)

@@ -1,9 +1,9 @@
 """Repairs the settings, attributes, memberships, policies and grants of tasks_api at every `make migrate`.
 
-Migrations alone cannot keep them right. A role and its settings belong to the server, so a dump holds
-neither. If a dump is restored before the role exists, its policies and grants are lost, too. A role may also
-change its own settings: SQL that runs as tasks_api can remove the time limits of all later sessions. The
-expected state is read from sql/schema.sql.
+Migrations are not enough. A role and its settings belong to the server, so a dump contains neither. If a dump
+is restored before the role exists, its policies and grants are lost, too. A role may also change its own
+settings: SQL that runs as tasks_api can remove the time limits of all later sessions. The expected state is
+read from sql/schema.sql.
 """
 
 import re
@@ -75,13 +75,13 @@ where s.setrole = 'tasks_api'::regrole
     s.setdatabase <> 0 and lower(setting.name) = any (%(set)s)
     or lower(setting.name) in ('role', 'app.user_id', 'session_replication_role',
       'default_transaction_read_only', 'transform_null_equals', 'lo_compat_privileges')
-    -- The role's own settings have no transaction_timeout. One below a second refuses the start.
+    -- sql/schema.sql sets no transaction_timeout. With one below a second the API does not start.
     or lower(c.entry) ~ '^transaction_timeout= *0*[1-9][0-9]{0,2} *(ms)? *$'
   )
 """
 
 REFUSED = """MIGRATION_DATABASE_URL: its role may not repair tasks_api.
-Run as a superuser, or as the role that made tasks_api:"""
+Run as a superuser, or as the role that created tasks_api:"""
 CREATED = "tasks_api may not log in yet. In psql: \\password tasks_api, then alter role tasks_api login;"
 ATTEMPTS = 3  # the deploy of another database on the same server may change the role concurrently
 

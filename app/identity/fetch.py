@@ -1,4 +1,4 @@
-"""Fetches a small JSON document by HTTP, without blocking the event loop, within limits of time and size.
+"""Fetches a small JSON document by HTTP, asynchronously, with a limit on time and size.
 
 httpcore is used because it supports proxies and TLS on asyncio; urllib would need a thread.
 """
@@ -20,7 +20,7 @@ UNREACHABLE = (OSError, ValueError, httpcore.NetworkError, httpcore.ProtocolErro
 
 
 async def get(url: str) -> bytes:
-    """Return the body of a 200 response. Raise one of UNREACHABLE otherwise, also for a redirect."""
+    """Return the body of a 200 response. Raise one of UNREACHABLE for any other, including a redirect."""
     parts, body = urlsplit(url), bytearray()
     # Compression is refused: a small response can decompress to more than fits into memory.
     headers = [("Host", parts.netloc), ("Accept", "application/json"), ("Accept-Encoding", "identity")]
@@ -47,7 +47,7 @@ async def get(url: str) -> bytes:
 def proxy_for(url: SplitResult) -> str | None:
     """Return the URL of the proxy in HTTPS_PROXY or ALL_PROXY, or None if NO_PROXY excludes the host.
 
-    A document with an http URL is on the loopback. It is fetched without a proxy, which could replace it.
+    A document with an http URL is on localhost. It is fetched without a proxy, which could replace it.
     """
     if url.scheme != "https" or proxy_bypass(url.netloc if url.port else f"{url.netloc}:443"):
         return None
@@ -67,7 +67,7 @@ def _connections(url: SplitResult) -> httpcore.AsyncConnectionPool:
         port = parts.port or default
     except (ValueError, KeyError):
         host, port = None, 0
-    if not host:  # the message does not repeat the URL: it may hold a password
+    if not host:  # the message does not repeat the URL, which may contain a password
         raise ValueError("HTTPS_PROXY is not the address of an HTTP proxy; write http://HOST:PORT")
     credentials = (unquote(parts.username or "").encode(), unquote(parts.password or "").encode())
     return httpcore.AsyncHTTPProxy(

@@ -1,8 +1,8 @@
 """Keys that verify tokens: the shared secrets, and the JWKS that an issuer publishes (RFC 7517).
 
-The JWKS is fetched at the start, every REFRESH_INTERVAL, and when a token names an unknown key. Tokens with
-made-up key names could cause one fetch each, so there is at most one fetch in MIN_FETCH_INTERVAL. Until a
-fetch decides whether a key exists, the response is 503. With a 401 clients would discard a token that may be
+The JWKS is fetched at startup, every REFRESH_INTERVAL, and when a token names an unknown key. Tokens with
+forged key names could cause one fetch each, so there is at most one fetch in MIN_FETCH_INTERVAL. While it is
+unknown whether a key exists, the response is 503. With a 401, clients would discard a token that may be
 valid. If a fetch fails, the keys of the last successful fetch stay valid.
 """
 
@@ -52,7 +52,7 @@ UNUSABLE = (PyJWTError, UnsupportedAlgorithm, AttributeError, KeyError, TypeErro
 
 
 class Keys:
-    """All keys that verify tokens. A published key is valid until a fetched JWKS no longer holds it."""
+    """All keys that verify tokens. A published key is valid until a fetched JWKS does not contain it."""
 
     def __init__(self, settings: TokenSettings) -> None:
         allowed = frozenset(settings.jwt_algorithms) - HMAC
@@ -62,7 +62,7 @@ class Keys:
         self.url = settings.jwt_jwks_url
         self.unbound = [n for n in ("JWT_ISSUER", "JWT_AUDIENCE") if not getattr(settings, n.lower())]
         self.published: list[PyJWK] | None = None
-        # User and expiry of each token that was verified since the last fetch, by the token's digest.
+        # Tokens that were verified since the last fetch: the user id and the expiry, by the token's digest.
         self.verified: dict[bytes, tuple[str, float]] = {}
         self.current = False
         self.failure = ""  # why the last fetch failed
@@ -71,7 +71,7 @@ class Keys:
         self.asked = float("-inf")
         self.begun = self.succeeded = 0  # number of fetches, and the number of the newest one that succeeded
         self.withdrawn: set[str | None] = set()  # names of keys that are no longer published
-        # By digest, for a token with an unknown key: how many fetches had begun when it was first seen.
+        # Tokens with an unknown key: the number of fetches that had begun when it was first seen, by digest.
         self.waiting: dict[bytes, int] = {}
         self.fetching: asyncio.Task[None] | None = None
         self.refreshing: asyncio.Task[None] | None = None
@@ -190,7 +190,7 @@ class Keys:
             except Unusable as reason:
                 notes.append(f"the key {_name(jwk)} is not used: {reason}")
         if not keys:
-            notes.append("no key there is usable")
+            notes.append("it has no usable key")
         for note in notes:
             if note not in self.noted:
                 log.warning("JWT_JWKS_URL: %s", note)
@@ -267,7 +267,7 @@ def _read_key(jwk: Any) -> list[PyJWK]:  # noqa: ANN401
 
 
 def _as(algorithm: str, jwk: Any) -> PyJWK:  # noqa: ANN401
-    """Return a key that verifies only this algorithm. PyJWT knows Ed25519 only by its old name, EdDSA."""
+    """Return a key that verifies only this algorithm. In PyJWT Ed25519 has only its old name, EdDSA."""
     key = PyJWK(jwk, "EdDSA" if algorithm in EDWARDS else algorithm)
     key.algorithm_name = algorithm
     return key

@@ -43,7 +43,7 @@ REASONS: dict[type[Exception], tuple[Reason, str]] = {
     ImmatureSignatureError: (Reason.EARLY, "The token is not valid yet"),
     InvalidAudienceError: (Reason.AUDIENCE, ELSEWHERE),
     InvalidIssuerError: (Reason.ISSUER, ELSEWHERE),
-    MissingRequiredClaimError: (Reason.CLAIM, "The token lacks a claim that is needed here"),
+    MissingRequiredClaimError: (Reason.CLAIM, "The token lacks a required claim"),
 }
 MISSING_CLAIM = {"aud": Reason.AUDIENCE, "iss": Reason.ISSUER}  # the reason if the claim is missing
 

@@ -1,7 +1,8 @@
-"""Sets app.user_id for requests, and only here: one request is one round trip, one transaction, one user.
+"""Runs statements as a user: one request is one round trip, one transaction and one user.
 
-set_config(…, true) and the statement of the request are sent in one pipeline, which is one transaction. The
-setting ends with the transaction, so no other request on the connection can see it.
+Only this module sets app.user_id for requests. set_config(…, true) and the statement of the request are sent
+in one pipeline, which is one transaction. The setting ends with the transaction, so no other request on the
+connection can see it.
 """
 
 from asyncio import CancelledError
@@ -34,8 +35,8 @@ DEFAULTS = {
 
 # `true` makes the settings local to the transaction (PostgreSQL, 9.28.1).
 ACT_AS = "select pg_catalog.set_config('app.user_id', %(user_id)s, true)"
-# A page takes 1 ms, a search or sort of 100,000 tasks 0.1 s. The limit is the one for waiting for a
-# connection.
+# A page takes 1 ms, a search or sort of 100,000 tasks 0.1 s. Reads are limited to 2 s, the time that others
+# may have to wait for a connection (MAX_WAIT in fair_queue.py).
 READ_AS = """
 select pg_catalog.set_config('app.user_id', %(user_id)s, true),
   pg_catalog.set_config('transaction_read_only', 'on', true),
@@ -82,7 +83,7 @@ class Database:
         )
 
     async def __aenter__(self) -> Self:
-        """Open the pool. A separate connection comes first, whose error says why there is none."""
+        """Open the pool. Open a separate connection first, since its error gives the reason of a failure."""
         try:
             async with await self.connect() as connection:
                 self.spread = (await connection.execute(SPREAD)).rowcount > 0
@@ -120,7 +121,7 @@ class Database:
             return await self._try(user, statements, values)
 
     async def probe(self, statements: Sequence[str], values: Mapping[str, Value]) -> list[Row]:
-        """Run read-only statements on the connection for checks, without waiting in the queue of users."""
+        """Run read-only statements for a check, without waiting in the users' queue."""
         with Deadline(Client()):
             try:
                 return await self._try(None, (READ_AS, *statements), values)
@@ -140,8 +141,8 @@ class Database:
             except StalePreparedStatement:  # retried on this one, since others may be stale, too
                 return await self.execute(connection, statements, values)
             except (ReadOnlySqlTransaction, ConnectionLost, CancelledError) as error:
-                # The server is a standby, or does not respond, or a statement could not be cancelled. This
-                # may be true for the other connections, too.
+                # The server is a standby, or does not respond, or a statement could not be cancelled. The
+                # other connections may have the same problem.
                 if isinstance(error, ReadOnlySqlTransaction) or connection.closed:
                     self.pool.renew()
                 raise

@@ -28,7 +28,7 @@ class Client:
 
     def __init__(self) -> None:
         self.gone = False
-        # Of the current request: the requests of a connection are served one after the other.
+        # The deadline of the current request. The requests of a connection are served one after the other.
         self.waiting: Deadline | None = None
 
     def mark_gone(self) -> None:
@@ -57,9 +57,9 @@ class Deadline:
     def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
         self.timer.cancel()
         self.client.waiting = None
-        # Only the cancellation by this class is undone. A server that stops has cancelled the task itself.
+        # Replace CancelledError only if this class cancelled the task. A server that stops also cancels it.
         if self.reason and self.task and not self.task.uncancel() and kind is asyncio.CancelledError:
-            raise self.reason()  # a new exception: one that is kept would keep itself by its traceback
+            raise self.reason()  # a new one: a stored exception and its traceback form a reference cycle
 
     def cancel(self, reason: Callable[[], Exception]) -> None:
         """Cancel the block, which then raises the reason."""

@@ -1,11 +1,12 @@
 """Fair queueing for database connections: users take turns, and the waiting time is limited.
 
-Without it the user with the most requests would get most of the connections. Users take turns by recent use:
-the user with the least recent use is next. A request that has waited for MAX_WAIT seconds is refused.
+Without it the user with the most requests would get most of the connections. The next request is always one
+of the user with the smallest recent use of connections. A request that has waited for MAX_WAIT seconds is
+refused.
 
-A user whose requests hold connections for long (an expensive search, creates that wait for a lock) is a long
-user for a while. Long users may not take the last `reserve` connections, so short requests of others always
-pass.
+A user with a request that held a connection for long (an expensive search, a create that waited for a lock)
+is called a long user for some time. Long users may not take the last `reserve` connections, which stay free
+for the short requests of other users.
 """
 
 import asyncio
@@ -13,19 +14,19 @@ from collections import OrderedDict
 from heapq import heappop, heappush
 from time import monotonic
 
-MAX_WAIT = 2  # seconds; a limit of time suits every speed of the database, a limit of length does not
+MAX_WAIT = 2  # seconds; unlike a maximum queue length, this fits both a fast and a slow database
 # A refusal costs about as much CPU as a response, and many clients retry immediately. So requests are refused
-# one at a time, with a pause in between. The later the timers of the event loop are, the longer the pause is:
-# a busy process spends its CPU on responses instead. Requests that wait past their limit meanwhile may still
-# get a connection.
+# one at a time, with a pause in between. The pause grows with the delay of the event loop's timers, so that a
+# busy process spends its CPU on responses. A request that has passed its limit but is not refused yet may
+# still get a connection.
 MIN_PAUSE = 0.001  # seconds
 PAUSE_FACTOR = 10  # multiplied by the delay of the event loop's timer
 
 LONG = 0.1  # seconds with a connection; a request that holds it longer delays others noticeably
 # A second with a connection counts as recent use for this many seconds.
 DECAY = 20
-# All short requests of a user together count as recent use for at most this many seconds. So a user without
-# recent use is at most this far ahead of them.
+# Short requests of a user count as recent use for at most this many seconds in total. A user who sends none
+# for this time has no recent use left.
 HEAD_START = 1.5
 MAX_KNOWN = 4096  # users; about 1 MB
 
@@ -61,8 +62,8 @@ Waiting = list[tuple[float, int, User]]  # a heap: recent use, order of listing,
 class FairQueue:
     """Limits the number of requests that use connections; such a request is "inside".
 
-    At most `size` requests are inside. One more may enter if it is the only one of a known user without
-    recent long requests. One user has at most half of the places, and only one until the user's first request
+    At most `size` requests are inside. One more may enter if its user is known, is not a long user and has no
+    other request inside. One user has at most half of the places, and only one until the user's first request
     has ended. Long users together leave `reserve` places to the others.
     """
 
@@ -131,7 +132,7 @@ class FairQueue:
             heappush(self.lists[user.is_long(now)], (since, self.listings, user))
 
     def _admit(self, now: float) -> None:
-        """Admit the first user of a list while there is a place. Users behind the first one wait."""
+        """Admit the first user of a list while there is a place. The other users wait."""
         while ready := [users for users in self.lists if self._first_may_enter(users, now)]:
             *_, user = heappop(min(ready))
             user.listed = False

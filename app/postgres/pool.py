@@ -3,9 +3,9 @@
 psycopg_pool serves waiting callers in the order of arrival, so one user could get all connections, and
 callers contend for its lock. Here requests wait in the fair queue instead.
 
-A request is refused for one of two reasons. PoolTimeout: all connections were busy for too long.
-NoConnection: no connection can be made. The latter is known from the attempts of psycopg's pool, at least two
-in a second. During such an outage requests are refused immediately.
+A request is refused with PoolTimeout if all connections were busy for too long, and with NoConnection if no
+connection can be made. psycopg's pool tries to connect at least twice a second. While its attempts fail and
+no connection is open, requests are refused immediately.
 """
 
 import asyncio
@@ -29,17 +29,17 @@ RENEWAL_PAUSE = 1  # seconds between two replacements of all connections, each o
 
 # What to do if no connection can be made, by SQLSTATE, for the log.
 REMEDIES = {
-    REFUSED: "the server or its pooler responds and gives this reason",
+    REFUSED: "the server or its pooler refused the connection with this message",
     "28P01": "set it to the current password of tasks_api and restart, or extend the role's valid until; "
     "open connections are not affected",
     "28000": "let tasks_api log in: pg_hba.conf, sslmode=require if needed, alter role tasks_api login",
     "53300": "lower POOL_SIZE or WEB_CONCURRENCY, or raise max_connections or the role's or database's limit",
-    "25006": "the server is a standby: promote it, or name the primary",
-    "3D000": "create the database or name another one",
+    "25006": "the server is a standby: promote it, or set the host of the primary",
+    "3D000": "create the database or set another one",
     "55000": "alter database … allow_connections true",
     "42501": "grant connect on database … to tasks_api",
 }
-REMEDY = "start the server, or let the address lead to one"
+REMEDY = "start the server, or correct the host and port"
 # Words in the messages of libpq and OpenSSL if TLS fails.
 TLS = re.compile(r"\b(SSL|certificate|sslmode)\b")
 TLS_REMEDY = "correct sslmode and sslrootcert, or give the server a certificate that they accept"
@@ -115,7 +115,7 @@ class Pool(AsyncConnectionPool[Connection]):
         if isinstance(made, Connection):
             self.connections.add(made)
             if self.failure:
-                log.warning("DATABASE_URL: connections are made again")
+                log.warning("DATABASE_URL: the database can be reached again")
             self.failure = None
             return
         state = state_of_refusal(made)
@@ -133,8 +133,8 @@ class Pool(AsyncConnectionPool[Connection]):
     async def give_back(self, user: str | None, connection: Connection) -> None:
         """Take a connection back.
 
-        It is kept for the next request, or returned to psycopg's pool if it is broken, due, or waited for
-        there.
+        It is kept for the next request. If it is broken or due, or if a request waits for psycopg's pool, it
+        is returned to psycopg's pool.
         """
         now = monotonic()
         try:

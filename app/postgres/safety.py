@@ -1,4 +1,4 @@
-"""Checks of the database at the start and by /ready.
+"""Checks of the database at startup and by /ready.
 
 The API refuses to start if row security is not active for its own connection, if a migration is missing, if a
 pooler mixes up users or prepared statements, or if sql/audit.sql finds a hole. /ready repeats the cheap
@@ -93,7 +93,7 @@ async def check(database: Database) -> None:
         wrong = await database.probe([session.WRONG], PROBE)
         (row,) = await database.probe([CHECK], PROBE)
     except errors.InsufficientPrivilege as error:
-        async with await database.connect() as connection:  # without a user, whose setting may be denied
+        async with await database.connect() as connection:  # without app.user_id: setting it may be denied
             _check_role(
                 database,
                 await connection.execute_pipeline([session.WRONG], PROBE),
@@ -101,7 +101,7 @@ async def check(database: Database) -> None:
             )
         said = error.diag.message_primary
         raise Unready(
-            f"The database grants tasks_api too little: {said}: run make migrate, then make audit"
+            f"In the database, tasks_api lacks a privilege: {said}: run make migrate, then make audit"
         ) from None
     except (errors.InvalidSchemaName, errors.UndefinedFunction):
         then = ", then sql/citus.sql" if database.spread else ""
@@ -132,12 +132,12 @@ async def check(database: Database) -> None:
 
 
 def _check_role(database: Database, wrong: list[Row], role: str) -> None:
-    """Raise Unready unless the role is tasks_api; a setting may have made another one of it."""
+    """Raise Unready unless the role is tasks_api. The setting `role` may have changed it."""
     if switched := [row for row in wrong if row[0] == "role"]:
         database.pool.renew()
         raise Unready(session.describe(switched))
     if role != "tasks_api":
-        raise Unready(f"The role is {role}, not tasks_api: name tasks_api in DATABASE_URL")
+        raise Unready(f"The role is {role}, not tasks_api: set the user in DATABASE_URL to tasks_api")
 
 
 def _check_session(database: Database, wrong: list[Row], path: str, *, standby: bool) -> None:
@@ -149,7 +149,7 @@ def _check_session(database: Database, wrong: list[Row], path: str, *, standby: 
     if standby or wrong:
         database.pool.renew()
     if standby:
-        raise Unready("The database is read-only, as a standby: point DATABASE_URL at the primary")
+        raise Unready("The database is a standby, so it is read-only: point DATABASE_URL at the primary")
     if wrong:
         raise Unready(session.describe(wrong))
     if path != "pg_catalog":  # operators of another schema could replace those in the check
@@ -208,7 +208,8 @@ async def audit(database: Database, on_hole: str) -> None:
 async def audit_servers(database: Database, on_hole: str) -> None:
     """Audit the workers of Citus that are not audited yet; raise Unready for a hole.
 
-    A worker that does not respond does not stop the users of the others: /ready audits it when it is back.
+    A worker that does not respond is logged and skipped, so that the API serves the users of the others.
+    /ready audits it as soon as it responds.
     """
     if database.unaudited == []:
         return
@@ -220,9 +221,9 @@ async def audit_servers(database: Database, on_hole: str) -> None:
         raise Unready(AUDIT_TIMED_OUT) from None
     _judge({f"{server}: {describe(*row)}": row[0] for server, row in found}, on_hole)
     for server in sorted({*away} - {*(database.unaudited or ())}):
-        log.warning("%s does not respond, so it was not audited: /ready audits it when it is back", server)
+        log.warning("%s does not respond, so it was not audited: /ready audits it later", server)
     for server in sorted({*(database.unaudited or ())} - {*away}):
-        log.info("%s is back, and was audited", server)
+        log.info("%s responds again, and was audited", server)
     database.unaudited = away
 
 

@@ -25,8 +25,8 @@ join pg_dist_node as node on node.groupid = placement.groupid and node.noderole 
 # effect.
 EXPLAIN_HERE = "select set_config('citus.explain_distributed_queries', 'off', true)"
 
-# The worker that would have the probe user's rows runs these, also if there are none. tasks_api cannot log in
-# to it or run commands there.
+# Citus sends these to the worker that would have the probe user's rows, even if there are none. tasks_api
+# itself cannot log in to a worker or run commands there.
 REACHED = "select app.current_user_id(), count(*) from app.users where id = %s"
 AUDIT = """
 select count(*), (
@@ -37,22 +37,23 @@ select count(*), (
 from app.users
 where id = %s
 """
-# How long a worker may take to respond: before it is audited, and for /ready. One that hangs never does.
+# Time limits for a worker to respond, before the audit and for /ready. A worker that hangs never responds.
 START_TIMEOUT, READY_TIMEOUT = "5s", "500ms"
 
 
 def check_spread(database: Database, *, spread: bool) -> None:
-    """Raise Unready if app.user_id would not reach the rows. `spread` is whether act_as exists now."""
+    """Raise Unready if this process sets app.user_id in a way that does not reach the workers.
+
+    `spread` is whether app.act_as exists now, that is, whether sql/citus.sql has distributed the tables.
+    """
     if spread != database.spread:
-        raise Unready(
-            "The tables were distributed, or made local again, after the start: restart this process"
-        )
+        raise Unready("The tables were distributed, or made local, after this process started: restart it")
     if database.on_citus and not spread:
         raise Unready("The database has the extension citus, but its tables are local: run sql/citus.sql")
 
 
 async def check_identity(database: Database) -> None:
-    """Raise Unready if app.user_id does not reach a worker. A worker that does not respond is no reason."""
+    """Raise Unready if app.user_id does not reach a worker. A worker that does not respond is ignored."""
     async with await database.connect() as connection:
         await _reach(connection, PROBE_USER, "the workers", READY_TIMEOUT)
 
@@ -74,7 +75,7 @@ async def ask_servers(
             continue
         async with connection.transaction(force_rollback=True):
             await connection.execute("select app.act_as(%s)", (user,))
-            await connection.execute(prepare)  # act_as has Citus pass these settings on, too
+            await connection.execute(prepare)  # after act_as, Citus passes these settings on, too
             row: Any = await (await connection.execute(AUDIT, (audit.strip().rstrip(";"), user))).fetchone()
             found += [(server, finding) for finding in json.loads(row[1] or "[]")]
     return found, away

@@ -1,9 +1,9 @@
 """The session settings that the code relies on, and a check of them.
 
-The environment can change most of them: the server's files, all roles, the database, the role, the role in
-the database, and the client; the last one in this order wins. The client sends encoding, time zone and date
-style in the start-up packet, and PgBouncer tracks these. A migration sets the others for the role, and every
-`make migrate` sets them again. The start and /ready check their effect.
+A setting can come from several places: the server's files, all roles, the database, the role, the role in the
+database, and the client. The last one in this order wins. The client sends encoding, time zone and date style
+in the start-up packet, and PgBouncer tracks these. A migration sets the others for the role, and every
+`make migrate` sets them again. Their effect is checked at startup and by /ready.
 """
 
 import os
@@ -19,22 +19,23 @@ from app.postgres.connection import Connection, Row
 # 1.18 refuses it.
 START_UP = {"PGTZ": "UTC", "PGDATESTYLE": "ISO, MDY"}
 
-# Non-ASCII characters, one of them beyond 16 bits: another encoding than UTF-8 would change them.
+# Non-ASCII characters, one of them beyond 16 bits: an encoding other than UTF-8 would change them.
 PROBE_USER = "j\u00f6rg \U0001f600"
 
-# The time limits that requests cannot keep if one is below a second.
+# The time limits that must be at least a second (or 0, which means none): otherwise ordinary requests fail.
 LIMITS = "statement_timeout lock_timeout idle_in_transaction_session_timeout transaction_timeout"
 OVER_LIMIT = {"57014", "55P03", "25P03", "25P04"}  # the SQLSTATEs of statements that exceed one of them
 CLOSED = ("transaction timeout", "server closed the connection", "the connection is lost")
 LIFT_ATTEMPTS = 50  # a limit of 1 ms can also end the statement that lifts it
 HAS_TRANSACTION_TIMEOUT = 170000  # server_version of the first release with it
 
-# The settings that are wrong in this session (here is true), and those in the catalog that would be wrong in
-# a new session: the pool's sessions may be older than them. Settings that the client sends are not looked up
-# in the catalog.
+# The settings that are wrong in this session (with `here` true), and those that the catalog gives a wrong
+# value for new sessions (with `here` false), since the sessions of the pool may be older. Settings that the
+# client sends are not looked up in the catalog.
 #
-# pg_settings lists neither role nor app.user_id, and the probe sets the latter and statement_timeout itself.
-# Null sets it to what the session started with; reset_val is that too, of time limits in milliseconds.
+# pg_settings lists neither role nor app.user_id. The transaction of this check has changed app.user_id and
+# statement_timeout, so their values at the start of the session are checked. For app.user_id, set_config()
+# with null restores and returns that value. For time limits it is in reset_val, in milliseconds.
 WRONG = """
 select s.name, s.setting as value,
   case when s.source = 'session' and exists (
@@ -105,10 +106,10 @@ end
 # By pg_settings.source: where the setting was made, and what to run.
 MIGRATE = "run make migrate"
 SOURCES = {
-    "client": ("by the client", "take it out of PGOPTIONS and of the options in DATABASE_URL"),
+    "client": ("by the client", "remove it from PGOPTIONS and from the options in DATABASE_URL"),
     "session": (
         "within the session",
-        "have the pooler reconnect: another client left it behind, or PgBouncer's connect_query sets it",
+        "have the pooler reconnect: another client did not reset it, or PgBouncer's connect_query sets it",
     ),
     "login trigger": (
         "within the session, probably by a login event trigger",
@@ -116,7 +117,7 @@ SOURCES = {
     ),
     "start": (
         "at the start of the session",
-        "take it out of PGOPTIONS, of the options in DATABASE_URL and of the server's configuration",
+        "remove it from PGOPTIONS, from the options in DATABASE_URL and from the server's configuration",
     ),
     "database user": ("for the role in this database", MIGRATE),
     "user": ("for the role", MIGRATE),
@@ -130,7 +131,7 @@ SOURCES = {
     "environment variable": ("in the server's environment", "start the server without it"),
     "default": ("by default", MIGRATE),
 }
-# Settings that would refuse their own reset, also in the session of a superuser.
+# Statements that must run before the reset, which would fail with these settings, even for a superuser.
 FIRST = {
     "default_transaction_read_only": "set default_transaction_read_only = off; ",
     "role": "set role none; ",
@@ -151,7 +152,7 @@ def set_environment() -> None:
 
 
 async def explain(error: Error, connect: Callable[[], Awaitable[Connection]]) -> Exception:
-    """Return the reason for an error: Unready if a time limit is too short for the check itself."""
+    """Return the error, or Unready if a time limit that is too short for the check has caused it."""
     reason = error
     for _ in range(LIFT_ATTEMPTS):
         if not _may_be_limit(reason):
@@ -177,7 +178,7 @@ def _may_be_limit(error: Error) -> bool:
 
 
 def _lift_limits(server_version: int) -> str:
-    """Return a transaction's first statements, after which it has no time limits.
+    """Return the statements that begin a transaction without time limits.
 
     `set` takes less time than set_config(), which a new session must look up in the catalog.
     """
@@ -189,9 +190,9 @@ def _lift_limits(server_version: int) -> str:
 
 def describe(wrong: list[Row]) -> str:
     """Return, for each wrong setting, its value, where it was set, and what to run."""
-    ranked = sorted(wrong, key=lambda row: (row[3], row[2] != "start"))  # the last one of a name counts
+    ranked = sorted(wrong, key=lambda row: (row[3], row[2] != "start"))  # of equal names, the last one counts
     settings = {name: (value, source) for name, value, source, _ in ranked}
-    wanted = "A setting of tasks_api is not as the code needs it"
+    wanted = "A session of tasks_api has a wrong setting"
     return ". ".join([wanted, *(_describe(name, *setting) for name, setting in sorted(settings.items()))])
 
 

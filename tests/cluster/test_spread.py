@@ -308,7 +308,7 @@ def test_a_start_without_a_worker_serves_the_others_and_audits_it_when_it_is_bac
             with on_worker(server, clone) as its_dba:
                 its_dba.execute(f"alter table app.{name} enable row level security")
             eventually(lambda: httpx.get(f"{api.url}/ready").status_code == 200)
-            assert f"{address} is back, and was audited" in api.log_up_to("was audited\n")
+            assert f"{address} responds again, and was audited" in api.log_up_to("was audited\n")
     finally:
         if worker.process and worker.process.poll() is not None:
             worker.start(**NODE)

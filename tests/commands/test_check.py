@@ -101,7 +101,7 @@ def test_a_port_that_is_taken_may_be_so_by_the_service(check: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         status, lines = check(PORT=str(other.getsockname()[1]))
     assert status == 0
-    assert lines["address"].endswith("where a program listens already")
+    assert lines["address"].endswith("which is in use by a program")
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "host.invalid"])
@@ -178,7 +178,7 @@ def test_the_keys_of_the_issuer_are_counted(check: Command, issuer: Issuer) -> N
 
 def test_no_key_of_the_issuer_fails_the_check(check: Command, issuer: Issuer) -> None:
     issuer.published = [as_jwk(new_key("EdDSA").public_key(), "EdDSA", kid="a", use="enc")]
-    assert check(JWT_JWKS_URL=issuer.url)[1]["keys"] == "JWT_JWKS_URL: no key there is usable"
+    assert check(JWT_JWKS_URL=issuer.url)[1]["keys"] == "JWT_JWKS_URL: it has no usable key"
     issuer.break_down()
     status, lines = check(JWT_JWKS_URL=issuer.url)
     assert status == 1

@@ -256,7 +256,7 @@ PLACES = {
     "alter database {database} set": "set {name} = off; alter database {database} reset {name};",
     "alter role {owner} set": "set {name} = off; alter role {owner} reset {name};",
     "alter role {owner} in database {database} set": "; alter role {owner} in database {database} reset",
-    "PGOPTIONS": "PGOPTIONS or the options in MIGRATION_DATABASE_URL set {name}: take it out",
+    "PGOPTIONS": "PGOPTIONS or the options in MIGRATION_DATABASE_URL set {name}: remove it",
 }
 
 
@@ -311,7 +311,7 @@ def test_a_deploy_whose_session_is_terminated_says_so_in_one_line(
     with pytest.raises(SystemExit) as refusal:
         migrations.migrate(server.conninfo(empty))
     said = "terminating connection due to administrator command"
-    assert str(refusal.value) == f"0001.ends: {said}. Nothing of this migration was kept."
+    assert str(refusal.value) == f"0001.ends: {said}. The migration was rolled back."
 
 
 @pytest.mark.long

@@ -228,7 +228,7 @@ def test_an_owner_that_may_not_alter_the_role_is_told_what_to_run(
             superuser.execute("drop role plain")
     said = capsys.readouterr()
     assert said.out == "nothing to apply: the database is up to date\n"
-    assert "Run as a superuser, or as the role that made tasks_api:\n" in said.err
+    assert "Run as a superuser, or as the role that created tasks_api:\n" in said.err
     assert "\n  alter role tasks_api set lock_timeout = '2s';\n" in said.err
 
 

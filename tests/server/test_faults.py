@@ -213,10 +213,10 @@ def test_where_no_connection_can_be_made_that_is_said_and_no_request_waits(
     assert metric(api, f'tasks_connect_errors_total{{sqlstate="{state}"}}') >= 1
     assert metric(api, "tasks_pool_refused_total") == refused
     lines = re.findall(
-        "no connection can be made, SQLSTATE \\w+|connections are made again", api.log.read_text()
+        "no connection can be made, SQLSTATE \\w+|the database can be reached again", api.log.read_text()
     )
     assert f"no connection can be made, SQLSTATE {state}" in lines
-    assert lines[-1] == "connections are made again"
+    assert lines[-1] == "the database can be reached again"
     assert all(line != next_line for line, next_line in pairwise(lines))  # only where that changes
 
 

@@ -477,7 +477,7 @@ def test_the_user_is_the_claim_that_the_setting_names(verify: Verify) -> None:
         ({"nbf": 2**40}, "not valid yet"),
         ({"iss": "z"}, "issued by someone else"),
         ({"aud": "z"}, "for another service"),
-        ({"exp": None}, "lacks a claim"),
+        ({"exp": None}, "lacks a required claim"),
         ({"sub": None}, "names no user in its claim sub"),
     ],
 )

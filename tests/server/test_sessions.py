@@ -211,7 +211,7 @@ def test_the_sql_of_a_refusal_runs_in_the_same_database_and_suffices(
             "for the role in this database",
         ),
         ("alter database {} set role = 'pg_read_all_data'", "for the database"),
-        (None, "at the start of the session: take it out of PGOPTIONS"),
+        (None, "at the start of the session: remove it from PGOPTIONS"),
     ],
 )
 def test_a_start_as_another_role_names_the_setting(
@@ -250,7 +250,7 @@ def test_a_time_limit_that_no_request_keeps_is_refused_and_named(
     migrations.migrate(server.conninfo(broken))
     start()
     configure(PGOPTIONS=f"-c {name}={milliseconds}")
-    assert f"{limit}, set at the start of the session: take it out of PGOPTIONS" in refusal()
+    assert f"{limit}, set at the start of the session: remove it from PGOPTIONS" in refusal()
     configure(PGOPTIONS="")
 
 
@@ -297,7 +297,7 @@ def test_a_lost_grant_is_refused_and_put_right_by_make_migrate(
     configure(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
     with server.connect(clone) as owner:
         owner.execute(f"revoke execute on function {function} from tasks_api".encode())
-    assert "The database grants tasks_api too little: permission denied for function" in refusal()
+    assert "In the database, tasks_api lacks a privilege: permission denied for function" in refusal()
     migrations.migrate(server.conninfo(clone))
     start()
 
@@ -312,7 +312,7 @@ def test_what_the_client_asks_for_is_refused_too(
         PGOPTIONS="-c " + setting.replace(" ", "\\ "),
     )
     refused = refusal()
-    assert f"{setting.replace('=', ' is ')}, set by the client: take it out of PGOPTIONS" in refused
+    assert f"{setting.replace('=', ' is ')}, set by the client: remove it from PGOPTIONS" in refused
 
 
 @on_18
