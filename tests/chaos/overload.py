@@ -123,28 +123,31 @@ async def crowds(report: Report, api: Api) -> None:
 
 # The worst that can be searched: at each place all but the first character fit.
 GREEDY = """
-insert into app.users (id, last_task_id) values ('greedy', 4000);
+insert into app.users (id, last_task_id) select 'greedy-' || u, 4000 from generate_series(1, 6) as u;
 insert into app.tasks (id, user_id, title, description, updated_at)
-select n, 'greedy', 'z', repeat('z', 1000), now()
-from generate_series(1, 4000) as n
+select n, 'greedy-' || u, 'z', repeat('z', 1000), now()
+from generate_series(1, 6) as u, generate_series(1, 4000) as n
 """
 
 
 async def greed(report: Report, api: Api) -> None:
-    """One user, or an anonymous client, asks for all there is; another user hardly notices."""
+    """Some users, or an anonymous client, ask for all there is; another user hardly notices."""
     victim = Client(port_of(api), "victim", api.token("victim"))
     quiet = [(await victim.ask("GET")).seconds for _ in range(200)]
+    users = [f"greedy-{number}" for number in range(1, 7)]
+    searches = [raw(api, "GET", user, f"?search=a{'z' * 99}") for user in users]
+    creates = [raw(api, "POST", user, "", '{"title": "x"}') for user in users]
     attacks = {
-        "24 connections of one user, the worst search": (
-            24,
-            raw(api, "GET", "greedy", f"?search=a{'z' * 99}"),
-        ),
-        "250 connections of one user that create": (250, raw(api, "POST", "greedy", "", '{"title": "x"}')),
-        "250 connections that ask /ready": (250, b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n"),
+        "24 connections of one user, the most expensive search": (24, searches[:1]),
+        "144 connections of six users, the most expensive search": (144, searches),
+        "250 connections of one user that create": (250, creates[:1]),
+        "250 connections of six users that create": (250, creates),
+        "200 connections of three users that search and three that create": (200, searches[:3] + creates[3:]),
+        "250 connections that ask /ready": (250, [b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n"]),
     }
-    for name, (connections, request) in attacks.items():
+    for name, (connections, requests) in attacks.items():
         attack = asyncio.create_task(
-            asyncio.to_thread(wrk.run, api.url, [request], connections=connections, seconds=2 * SECONDS)
+            asyncio.to_thread(wrk.run, api.url, requests, connections=connections, seconds=2 * SECONDS)
         )
         await asyncio.sleep(1)
         answers = []
