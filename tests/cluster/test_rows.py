@@ -45,6 +45,9 @@ where schemaname = 'app' and attname not in ('id', 'user_id')
 """
 
 
+AGE = "update app.idempotency_keys set created_at = now() - interval '25 hours' where user_id < 'user-2'"
+
+
 def write(connection: Database) -> None:
     """Write a task and a key of each user, as the owner of the rows would."""
     for statement in WRITE.strip().split(";\n"):
@@ -77,6 +80,18 @@ def test_an_erased_user_is_in_no_file_of_any_node(server: Citus) -> None:
         for table in ("users", "tasks", "idempotency_keys"):
             subprocess.run([*psql, "-c", f"vacuum full app.{table}"], check=True)
         assert [file for node in nodes for file in files_with(node, name, "user-7")] == []
+
+
+def test_old_keys_are_deleted_on_all_nodes(server: Citus, clone: str) -> None:
+    with server.connect(clone) as connection:
+        write(connection)
+        assert connection.execute(AGE).rowcount == 11
+        psql = [str(server.coordinator.binaries / "psql"), "-X", "-d", server.conninfo(clone, "owner")]
+        run = [*psql, "-f", str(ROOT / "sql/expire.sql")]
+        assert subprocess.run(run, check=True, capture_output=True, text=True).stdout == "DELETE 11\n"
+        assert connection.execute("select from app.idempotency_keys").rowcount == USERS - 11
+        kept = connection.execute("select min(user_id) from app.idempotency_keys").fetchone()
+        assert kept == ("user-2",)
 
 
 def test_rows_left_on_the_coordinator_are_reported_and_deleted(server: Citus) -> None:
