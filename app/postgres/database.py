@@ -7,6 +7,7 @@ connection can see it.
 
 from asyncio import CancelledError
 from collections.abc import Awaitable, Mapping, Sequence
+from time import monotonic
 from typing import Any, NamedTuple, Self
 
 from psycopg import Error
@@ -47,6 +48,18 @@ select pg_catalog.set_config('app.user_id', %(user_id)s, true),
 # block reaches the workers.
 SPREAD = "select 1 from pg_catalog.pg_proc where oid = pg_catalog.to_regprocedure('app.act_as(text)')"
 CITUS = "select 1 from pg_catalog.pg_extension where extname = 'citus'"
+# The worker that has the user's rows, if there are several.
+WORKER = """
+select placement.groupid
+from pg_catalog.pg_dist_shard as shard
+join pg_catalog.pg_dist_placement as placement on placement.shardid = shard.shardid
+where shard.logicalrelid = 'app.users'::pg_catalog.regclass
+  and pg_catalog.hashtext(%(user_id)s)
+    between shard.shardminvalue::pg_catalog.int4 and shard.shardmaxvalue::pg_catalog.int4
+  and exists (select from pg_catalog.pg_dist_placement as other where other.groupid <> placement.groupid)
+"""
+WORKERS_AGE = 60  # seconds, since rows may be moved to another worker
+
 SET = "select app.act_as(%(user_id)s)"
 IMPLICIT: dict[str, tuple[str, ...]] = {ACT_AS: (ACT_AS,), READ_AS: (READ_AS,)}
 EXPLICIT: dict[str, tuple[str, ...]] = {
@@ -92,6 +105,8 @@ class Database:
             raise await session.explain(error, self.connect) from None
         self.unaudited: list[str] | None = None if self.on_citus else []  # workers; None: all
         self.identities = EXPLICIT if self.spread else IMPLICIT
+        self.workers: dict[str, int | None] = {}  # the workers of users
+        self.workers_until = 0.0
         # Without wait the first request would wait for the pool's first connection.
         await self.pool.open(wait=True, timeout=POOL_TIMEOUT)
         return self
@@ -112,13 +127,24 @@ class Database:
         before it executed anything.
         """
         user, statements = str(values["user_id"]), (identity, statement)
+        server = await self._worker(user) if self.spread else None
         with Deadline(client or Client()):
             try:
-                return await self._try(user, statements, values)
+                return await self._try(user, statements, values, server)
             except ConnectionLost as lost:
                 if lost.started and identity != READ_AS:
                     raise
-            return await self._try(user, statements, values)
+            return await self._try(user, statements, values, server)
+
+    async def _worker(self, user: str) -> int | None:
+        """Return the worker that has the user's rows: if it hangs, the queue keeps places for other users."""
+        now = monotonic()
+        if now > self.workers_until:
+            self.workers, self.workers_until = {}, now + WORKERS_AGE
+        if user not in self.workers:
+            rows = await self.probe([WORKER], {"user_id": user})
+            self.workers[user] = rows[0][0] if rows else None
+        return self.workers[user]
 
     async def probe(self, statements: Sequence[str], values: Mapping[str, Value]) -> list[Row]:
         """Run read-only statements for a check, without waiting in the users' queue."""
@@ -129,11 +155,15 @@ class Database:
                 return await self._try(None, (READ_AS, *statements), values)
 
     async def _try(
-        self, user: str | None, statements: Sequence[str], values: Mapping[str, Value]
+        self,
+        user: str | None,
+        statements: Sequence[str],
+        values: Mapping[str, Value],
+        server: int | None = None,
     ) -> list[Row]:
         while True:
             # pool.connection() would add a commit, which has no effect here and doubles the cost.
-            connection = await self.pool.take(user)
+            connection = await self.pool.take(user, server)
             try:
                 if not connection.has_input():
                     return await self.execute(connection, statements, values)

@@ -7,10 +7,13 @@ refused.
 A user with a request that held a connection for long (an expensive search, a create that waited for a lock)
 is called a long user for some time. Long users may not take the last `reserve` connections, which stay free
 for the short requests of other users.
+
+On Citus, the users of one worker may not take the last connections either. If the worker hangs, the requests
+of its users hang, and those of other users do not wait for them.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from heapq import heappop, heappush
 from time import monotonic
 
@@ -34,10 +37,11 @@ MAX_KNOWN = 4096  # users; about 1 MB
 class User:
     """The state of a user: requests with a connection, waiting requests, and recent use."""
 
-    __slots__ = ("inside", "known", "listed", "turns", "until")
+    __slots__ = ("inside", "known", "listed", "server", "turns", "until")
 
     def __init__(self) -> None:
         self.inside = 0
+        self.server: int | None = None  # the server that has the user's rows, if there are several
         self.known = False  # whether a request of the user has ended
         self.until = 0.0  # the time until which recent use counts
         self.turns: OrderedDict[asyncio.Future[bool], None] | None = None  # waiting requests, oldest first
@@ -64,17 +68,20 @@ class FairQueue:
 
     At most `size` requests are inside. One more may enter if its user is known, is not a long user and has no
     other request inside. One user has at most half of the places, and only one until the user's first request
-    has ended. Long users together leave `reserve` places to the others.
+    has ended. Long users together leave `reserve` places to the others. The users of one server leave twice
+    as many, so that long users of other servers can enter, too.
     """
 
     def __init__(self, size: int) -> None:
         self.free = size
         self.share = max(1, size // 2)
         self.reserve = min(size - 1, max(1, size // 5))
+        self.most = max(1, size - 2 * self.reserve)  # places of the users of one server
+        self.inside: Counter[int | None] = Counter()  # by server
         self.users: OrderedDict[str, User] = OrderedDict()  # in the order in which they were first seen
-        # Users with waiting requests: short users and long users, each a heap with the least recent use
-        # first.
-        self.lists: tuple[Waiting, Waiting] = ([], [])
+        # Users with waiting requests, by server, and by whether they are long. Each list is a heap with the
+        # least recent use first.
+        self.lists: dict[tuple[int | None, bool], Waiting] = {}
         self.listings = 0
         # Waiting requests, oldest first, each with its time limit and user.
         self.arrivals: OrderedDict[asyncio.Future[bool], tuple[float, User]] = OrderedDict()
@@ -85,14 +92,22 @@ class FairQueue:
         """The number of waiting requests."""
         return len(self.arrivals)
 
-    def enter(self, name: str, now: float) -> bool:
+    def enter(self, name: str, now: float, server: int | None = None) -> bool:
         """Enter and return True if there is a place for this user and none of the user's requests waits."""
         user = self.users.get(name) or self._add_user(name, now)
+        if not (user.inside or user.turns):
+            user.server = server
         if user.turns or not self._may_enter(user, now):
             return False
-        self.free -= 1
-        user.inside += 1
+        self._count(user, 1)
         return True
+
+    def _count(self, user: User, entered: int) -> None:
+        """Count a request that enters (1) or leaves (-1)."""
+        self.free -= entered
+        user.inside += entered
+        if user.server is not None:
+            self.inside[user.server] += entered
 
     def _add_user(self, name: str, now: float) -> User:
         """Add a user. If there are too many, drop the oldest two, unless inside, waiting or long."""
@@ -106,6 +121,8 @@ class FairQueue:
     def _may_enter(self, user: User, now: float) -> bool:
         if user.inside >= (self.share if user.known else 1):
             return False
+        if user.server is not None and self.inside[user.server] >= self.most:
+            return False
         if self.free > self.reserve:
             return True
         if user.is_long(now):
@@ -115,8 +132,7 @@ class FairQueue:
     def leave(self, name: str, held: float, now: float) -> None:
         """Leave after `held` seconds with a connection (0: without one), and admit waiting requests."""
         user = self.users[name]
-        self.free += 1
-        user.inside -= 1
+        self._count(user, -1)
         if held:
             user.charge(held, now)
         if self.arrivals:
@@ -129,29 +145,33 @@ class FairQueue:
             user.listed = True
             self.listings += 1
             since = max(now, min(user.until, now + HEAD_START))
-            heappush(self.lists[user.is_long(now)], (since, self.listings, user))
+            users = self.lists.setdefault((user.server, user.is_long(now)), [])
+            heappush(users, (since, self.listings, user))
 
     def _admit(self, now: float) -> None:
         """Admit the first user of a list while there is a place. The other users wait."""
-        while ready := [users for users in self.lists if self._first_may_enter(users, now)]:
+        while ready := [
+            users
+            for (_, long), users in [*self.lists.items()]
+            if self._first_may_enter(users, now, long=long)
+        ]:
             *_, user = heappop(min(ready))
             user.listed = False
             turn = next(iter(user.turns or ()))
             self._remove(turn)
             if not turn.done():  # otherwise its request is being cancelled
                 turn.set_result(True)
-                self.free -= 1
-                user.inside += 1
+                self._count(user, 1)
             self._list(user, now)
 
-    def _first_may_enter(self, users: Waiting, now: float) -> bool:
+    def _first_may_enter(self, users: Waiting, now: float, *, long: bool) -> bool:
         """Return whether the first user of a list may enter.
 
         Users that no longer wait, or that belong to the other list by now, are removed first.
         """
         while users:
             *_, user = users[0]
-            if user.turns and user.is_long(now) == (users is self.lists[True]):
+            if user.turns and user.is_long(now) == long:
                 return self._may_enter(user, now)
             heappop(users)
             user.listed = False

@@ -63,11 +63,11 @@ class Pool(AsyncConnectionPool[Connection]):
         self.connections: WeakSet[Connection] = WeakSet()
         self.renewed = 0.0
 
-    async def take(self, user: str | None) -> Connection:
+    async def take(self, user: str | None, server: int | None = None) -> Connection:
         """Wait for the user's turn and return a connection. Without a user (None) do not queue."""
         now = monotonic()
         self._refuse_outage()
-        if user is not None and not (self.queue.enter(user, now) or await self.queue.wait(user, now)):
+        if user is not None and not (self.queue.enter(user, now, server) or await self.queue.wait(user, now)):
             raise self._refusal()
         if self.kept:
             connection = self.kept.pop()

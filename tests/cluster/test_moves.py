@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 from conftest import Api, serving
 from support.citus import ABSENT, NODE, Citus
 from support.crossing import Seen, cross, cross_while_looking, work
-from support.faults import PGBOUNCER, eventually, pgbouncer
+from support.faults import PGBOUNCER, Cluster, eventually, pgbouncer
 from support.load import Client, port_of
 
 if not os.environ.get("CLUSTER"):
@@ -141,6 +142,55 @@ def test_only_the_users_of_a_worker_that_stops_are_refused(server: Citus, clone:
         assert 503 not in others
         assert {503} == {status for user in hit for status in during.of_user.get(user, {503: 1})}
         assert lost(connection, before) == lost(connection, during) == lost(connection, after) == 0
+
+
+@contextmanager
+def hanging(worker: Cluster) -> Iterator[None]:
+    """Stop all processes of a worker until the end of the block. The system still accepts connections."""
+    assert worker.process
+    parent = worker.process.pid
+    os.kill(parent, signal.SIGSTOP)  # first, so that it starts no more
+    stats = [stat.read_text().rpartition(") ") for stat in Path("/proc").glob("[0-9]*/stat")]
+    children = [int(head.split()[0]) for head, _, tail in stats if tail.split()[1] == str(parent)]
+    try:
+        for child in children:
+            os.kill(child, signal.SIGSTOP)
+        yield
+    finally:
+        for process in (*children, parent):
+            os.kill(process, signal.SIGCONT)
+
+
+def test_users_of_a_worker_that_hangs_leave_connections_to_those_of_others(server: Citus, clone: str) -> None:
+    """Two requests of each are sent, which are more than there are connections."""
+    users = [f"user-{number}" for number in range(40)]
+
+    async def ask(api: Api, *asking: str, method: str = "GET") -> list[int]:
+        clients = [Client(port_of(api), user, api.token(user)) for user in asking]
+        answers = await asyncio.gather(*(client.ask(method, "", {"title": "x"}) for client in clients))
+        for client in clients:
+            client.close()
+        return [answer.status for answer in answers]
+
+    async def work(api: Api, connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        for user in users:
+            assert await ask(api, user, method="POST") == [201]
+        worker = server.workers[0]
+        hit = placed(connection, worker.port)
+        others = sorted({*users} - {*hit})
+        assert len(hit) > 10
+        with hanging(worker):
+            asked = asyncio.create_task(ask(api, *hit, *hit))
+            for user in others * 2:
+                assert await ask(api, user) == [200]
+            assert not asked.done()
+        assert {*await asked} <= {200, 503}
+
+    with (
+        serving(server.conninfo(clone, "tasks_api"), POOL_SIZE="10") as api,
+        server.connect(clone) as connection,
+    ):
+        asyncio.run(work(api, connection))
 
 
 @pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")

@@ -19,12 +19,12 @@ class Crowd:
         self.queue = FairQueue(size)
         self.clock = asyncio.get_running_loop()
 
-    def ask(self, *users: str) -> list[asyncio.Task[bool]]:
-        return [asyncio.create_task(self._enter(user)) for user in users]
+    def ask(self, *users: str, server: int | None = None) -> list[asyncio.Task[bool]]:
+        return [asyncio.create_task(self._enter(user, server)) for user in users]
 
-    async def _enter(self, user: str) -> bool:
+    async def _enter(self, user: str, server: int | None) -> bool:
         now = self.clock.time()
-        return self.queue.enter(user, now) or await self.queue.wait(user, now)
+        return self.queue.enter(user, now, server) or await self.queue.wait(user, now)
 
     def leave(self, user: str, held: float = SHORT) -> None:
         self.queue.leave(user, held, self.clock.time())
@@ -130,6 +130,42 @@ def test_users_with_long_requests_never_hold_the_last_places(size: int, greedy: 
             inside = [name for name, user in crowd.queue.users.items() if user.inside]
             crowd.leave(inside[0], LONG)
         assert len(await entered(tasks)) > 30
+
+    run(work)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 10, 50])
+def test_users_of_a_server_that_hangs_leave_places_to_those_of_others(size: int) -> None:
+    async def work(_: Loop) -> None:
+        crowd = Crowd(size)
+        users = [f"user {n}" for n in range(100)]
+        await crowd.meet(*users, "short")
+        await crowd.meet("long", held=LONG)
+        hanging = crowd.ask(*users, server=1)
+        assert len(await entered(hanging)) == max(1, size - 2 * max(1, size // 5))
+        for _turn in range(3):
+            assert await entered(crowd.ask("short", server=2)) == [0]
+            crowd.leave("short")
+            if size > 2:
+                assert await entered(crowd.ask("long", server=2)) == [0]
+                crowd.leave("long", LONG)
+
+    run(work)
+
+
+def test_a_user_of_one_server_does_not_wait_behind_those_of_another() -> None:
+    async def work(_: Loop) -> None:
+        crowd = Crowd(5)
+        users = [f"user {n}" for n in range(9)]
+        await crowd.meet(*users)
+        assert await entered(crowd.ask(*users[:3], server=1)) == [0, 1, 2]
+        other = crowd.ask(*users[3:6], server=2)
+        assert await entered(other) == [0, 1, 2]
+        waiting = crowd.ask(*users[6:8], server=1) + crowd.ask(users[8], server=2)
+        assert await entered(waiting) == []
+        crowd.leave(users[3])
+        crowd.leave(users[4])
+        assert await entered(waiting) == [2]
 
     run(work)
 
