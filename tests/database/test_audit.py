@@ -489,6 +489,17 @@ def test_releases_with_known_flaws_are_holes(stage: Stage, version: int, *, is_s
     assert [f[1] for f in findings] == ([] if is_sound else ["server_version"])
 
 
+@on_18
+@pytest.mark.parametrize(("version", "said"), [(140019, "older"), (190000, "newer"), (200001, "newer")])
+def test_a_release_that_was_not_tested_is_a_warning(stage: Stage, version: int, said: str) -> None:
+    """No such server can be run here: its number is replaced, its catalogs are those of 18."""
+    asked = "current_setting('server_version_num')"
+    assert asked in AUDIT
+    findings = stage.connection.execute(AUDIT.replace(asked, f"'{version}'").encode()).fetchall()
+    assert [f[:2] for f in findings] == [("warning", "server_version")]
+    assert f"{said} than any that the audit was tested on" in str(findings[0])
+
+
 SHOP = _blocks(Path(__file__).with_name("shop.sql"))
 OF_THE_SHOP = """
 set local audit.role = 'web'; set local audit.schema = 'shop'; set local audit.setting = 'request.jwt.claims';
