@@ -1,16 +1,45 @@
--- The access matrix of schema app: psql -f sql/policies.sql, or make policies.
+-- The access matrix: psql -f sql/policies.sql, or make policies.
 --
 -- There is one row for each table, command and role that a grant or a policy names, and one for each owner.
 -- `remark` says if grant and policy do not match: with a grant alone the role finds no row, and a policy
 -- without a grant is never applied. Any role may run this file. Superusers may do everything and are not
 -- listed.
+--
+-- In the database of the tasks API it shows schema app. In another database it shows each schema with a table that
+-- has row security, or that a role other than the owner has a privilege on. audit.schema names the schemas instead,
+-- and audit.role the roles to show. To read it in a terminal: psql -x -P format=wrapped -P columns=120 -f …
 with
+asked as (
+  select regexp_split_to_array(nullif(btrim(current_setting('audit.schema', true)), ''), '[, ]+') as schemas,
+    regexp_split_to_array(nullif(btrim(current_setting('audit.role', true)), ''), '[, ]+') as roles,
+    to_regprocedure('app.schema_version()') is not null and to_regprocedure('app.next_task_id()') is not null as is_tasks
+),
+
+schemas as (
+  select n.oid
+  from asked as a
+  join pg_catalog.pg_namespace as n on case
+    when a.schemas is not null then n.nspname = any (a.schemas)
+    when a.is_tasks then n.nspname = 'app'
+    else n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and exists (
+      select
+      from pg_catalog.pg_class as c
+      where c.relnamespace = n.oid and c.relkind in ('r', 'p', 'f', 'v', 'm')
+        and not exists (select from pg_catalog.pg_depend as d where d.objid = c.oid and d.deptype = 'e')
+        and (
+          c.relrowsecurity
+          or exists (select from aclexplode(c.relacl) as g where g.grantee <> c.relowner)
+          or exists (select from pg_catalog.pg_attribute as t where t.attrelid = c.oid and t.attacl is not null)
+        ))
+    end
+),
+
 -- Tables and views. Without any grant relacl is null and means the default privileges.
 relations as (
   select c.oid, c.oid::regclass::text as name, c.relowner, c.relkind in ('r', 'p') as is_table,
     c.relrowsecurity, c.relforcerowsecurity, coalesce(c.relacl, acldefault('r', c.relowner)) as acl
   from pg_catalog.pg_class as c
-  where c.relnamespace = to_regnamespace('app') and c.relkind in ('r', 'p', 'f', 'v', 'm')
+  where c.relnamespace in (select oid from schemas) and c.relkind in ('r', 'p', 'f', 'v', 'm')
 ),
 
 -- Grants on a whole relation (columns is null) and on columns.
@@ -43,7 +72,7 @@ policies as (
 ),
 
 -- A policy for PUBLIC, or for a role that the grantee is a member of, applies to the grantee, too.
-asked as (
+rights as (
   select g.oid, g.command, g.grantee, g.columns, g.is_grantable, true as granted,
     p.polname, p.polpermissive, p.words, p.using_sql, p.check_sql
   from grants as g
@@ -80,9 +109,11 @@ matrix as (
         when not coalesce(bool_or(a.polpermissive) over (partition by a.oid, a.command, a.grantee, a.columns), false)
           then 'granted, but no policy allows it: no row'
       end) as remark
-  from asked as a
+  from rights as a
   join relations as r on r.oid = a.oid
   left join pg_catalog.pg_roles as b on b.oid = a.grantee
+  cross join asked
+  where asked.roles is null or a.grantee = 0 or b.rolname = any (asked.roles)
   union all
   select r.name, 'as owner', quote_ident(o.rolname), 'all', null, null, null, null,
     case

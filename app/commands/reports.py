@@ -140,14 +140,28 @@ def _titled(server: str, table: Table) -> Iterator[str]:
 def lay_out(table: Table) -> Iterator[str]:
     """Yield the lines of a table with aligned columns.
 
-    If the terminal is too narrow, the widest columns wrap between words.
+    If the terminal is too narrow, the widest columns wrap between words. If the longest words do not fit
+    side by side, each cell has a line of its own.
     """
     columns = list(zip(table.names, *table.rows, strict=True))
     least = [max(len(word) for cell in column for word in cell.split()) for column in columns]
     widths = [max(map(len, column)) for column in columns]
-    while sum(widths) + 2 * len(widths) - 2 > shutil.get_terminal_size((160, 24)).columns and widths != least:
+    room = shutil.get_terminal_size((160, 24)).columns - 2 * len(widths) + 2
+    if sum(least) > room:
+        yield from _cell_by_cell(table, room + 2 * len(widths) - 2)
+        return
+    while sum(widths) > room:
         widest = max((w, n) for n, w in enumerate(widths) if w > least[n])[1]
         widths[widest] -= 1
     for row in [table.names, ["-" * width for width in widths], *table.rows]:
         for parts in zip_longest(*map(wrap, row, widths), fillvalue=""):
             yield "  ".join(map(str.ljust, parts, widths)).rstrip()
+
+
+def _cell_by_cell(table: Table, room: int) -> Iterator[str]:
+    width = max(map(len, table.names))
+    for row in table.rows:
+        for name, cell in zip(table.names, row, strict=True):
+            lines = wrap(cell, max(room - width - 2, 20), break_long_words=False, break_on_hyphens=False)
+            yield from (f"{'' if n else name:{width}}  {line}" for n, line in enumerate(lines))
+        yield ""

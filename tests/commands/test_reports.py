@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from conftest import Server
 from embedded.programs import find_programs
+from psycopg.conninfo import make_conninfo
 from support.holes import planted
 
 from app import __version__
@@ -181,6 +182,15 @@ def test_a_table_is_aligned_and_wrapped_between_words(width: int, monkeypatch: p
     assert len(lines) == (6 if width == 80 else 4)
 
 
+def test_a_table_that_is_too_wide_has_a_line_for_each_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    long = "x" * 40
+    table = reports.Table(["one", "three"], [[long, f"{long} {'word ' * 9}"], ["a", ""]])
+    assert "\n".join(reports.lay_out(table)) == (
+        f"one    {long}\nthree  {long} word word\n       {' '.join(['word'] * 7)}\n\none    a\n"
+    )
+
+
 def test_the_policies_are_shown_in_words_and_sql(server: Server, database: str) -> None:
     [matrix] = reports.run(server.conninfo(database, "tasks_api"), "policies.sql")
     rows = {(row[0], row[1]): dict(zip(matrix.names, row, strict=True)) for row in matrix.rows}
@@ -223,6 +233,46 @@ def test_where_grants_and_policies_do_not_meet_is_said(
     with planted(server, database, change) as owner:
         cursor = owner.execute(query)
         assert expected in {f"{row[0]} {row[1]} {row[-1]}" for row in cursor}
+
+
+SHOP = """
+create schema shop; create schema office; create schema attic;
+create table shop.orders (id bigint, customer text);
+alter table shop.orders enable row level security;
+create policy own on shop.orders using (customer = current_setting('shop.customer', true));
+grant select on shop.orders to tasks_api;
+create view office.all_orders as select * from shop.orders;
+grant select on office.all_orders to public;
+create table attic.old_orders (id bigint);
+"""
+
+
+@pytest.mark.usefixtures("template")  # makes the role tasks_api
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ("", {("office.all_orders", "PUBLIC"), ("shop.orders", "tasks_api"), ("shop.orders", "PUBLIC")}),
+        ("-c audit.schema=office,attic", {("office.all_orders", "PUBLIC")}),
+        (
+            "-c audit.role=tasks_api -c audit.schema=shop",
+            {("shop.orders", "tasks_api"), ("shop.orders", "PUBLIC")},
+        ),
+        ("-c audit.role=postgres -c audit.schema=shop", {("shop.orders", "PUBLIC")}),
+    ],
+)
+def test_the_policies_of_another_database_are_shown(
+    server: Server, settings: str, shown: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    with server.database() as name:
+        with server.connect(name) as owner:
+            owner.execute(SHOP)
+        conninfo = make_conninfo(server.conninfo(name), options=settings)
+        [matrix] = reports.run(conninfo, "policies.sql")
+        assert {(table, role) for table, command, role, *_ in matrix.rows if command != "as owner"} == shown
+        text = reports.policies(conninfo).text
+    assert ("attic.old_orders" in text) == ("attic" in settings)
+    assert max(map(len, text.splitlines())) <= 120
 
 
 @pytest.mark.parametrize("name", ["audit.sql", "prove.sql", "policies.sql"])
