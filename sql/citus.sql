@@ -9,7 +9,7 @@
 --
 -- It does this, in this order:
 --   refuses a cluster that is not set up as needed;
---   creates app.act_as, with which the API sets app.user_id on the workers, too;
+--   creates app.act_as, which sets app.user_id on the workers, too;
 --   prepares the workers for shards;
 --   distributes the tables, and deletes the rows that this leaves on the coordinator;
 --   revokes Citus's own functions from PUBLIC.
@@ -130,7 +130,7 @@ end
 $$;
 
 comment on function app.act_as(text) is
-  'Names the user of this transaction, on the coordinator and on each worker that it reaches.';
+  'Sets the user of this transaction, on the coordinator and on each worker that it uses.';
 
 revoke execute on function app.act_as(text) from public;
 grant execute on function app.act_as(text) to tasks_api;
@@ -140,11 +140,11 @@ grant execute on function app.act_as(text) to tasks_api;
 -- A shard gets the row security flags and the grants of its table. Citus moves shards by logical replication, as a
 -- role that is a member of the table's owner. Forced row security applies to this role, so the move of a shard with
 -- force would never finish. So the tables keep force on all nodes, and an event trigger on each worker removes it
--- from new shards. Row security stays enabled on shards, and tasks_api does not own them.
--- When Citus writes to a shard it names every column, also columns that tasks_api may not insert on the
--- coordinator. So tasks_api gets insert on all columns of shards. Other privileges are those of the table.
--- Citus does not pass `set statistics` on. So the event trigger sets it for each column of shards that may contain
--- what users write, within the transaction that adds the column: no worker's pg_stats ever has values of it.
+-- from new shards. Row security stays enabled on shards, and tasks_api does not own them. When Citus writes to a
+-- shard, its INSERT lists every column, including those that tasks_api may not insert on the coordinator. So
+-- tasks_api gets insert on all columns of shards. Other privileges are those of the table. Citus does not pass
+-- `set statistics` on. So the event trigger sets it for each column of shards that may contain text of users, in the
+-- transaction that adds the column. So pg_stats of the workers never contains such text.
 select pg_temp.on_workers($worker$
   do $do$
   declare
@@ -199,8 +199,8 @@ select pg_temp.on_workers($worker$
       when tag in ('ALTER TABLE')
       execute function app.prepare_shards();
 
-    -- For shards that are older than the trigger: an ALTER TABLE that changes nothing fires it, under a lock for which
-    -- neither reads nor writes wait.
+    -- For shards that are older than the trigger: an ALTER TABLE that changes nothing fires it. Its lock blocks
+    -- neither reads nor writes.
     perform pg_catalog.set_config('lock_timeout', '5s', true);
     perform pg_catalog.set_config('citus.override_table_visibility', 'off', true);
     perform pg_catalog.set_config('citus.enable_manual_changes_to_shards', 'on', true);
@@ -234,8 +234,8 @@ where not exists (select 1 from pg_dist_partition where logicalrelid = 'app.task
 select create_distributed_table('app.idempotency_keys', 'user_id', colocate_with => 'app.users')
 where not exists (select 1 from pg_dist_partition where logicalrelid = 'app.idempotency_keys'::regclass);
 
--- create_distributed_table leaves the old rows on the coordinator, where no statement reaches them: also not an
--- erase. The statistics of the empty tables would stay, since analyze skips empty tables.
+-- create_distributed_table leaves the old rows on the coordinator, where no statement reaches them, not even
+-- sql/erase.sql. The statistics of the empty tables would stay, since analyze skips empty tables.
 select truncate_local_data_after_distributing_table('app.users')
 where exists (
   select 1
@@ -251,7 +251,7 @@ with deleted as (
 )
 select count(*) > 0 as has_deleted from deleted \gset
 \if :has_deleted
-vacuum full pg_statistic; -- overwrites the deleted rows, which have user ids
+vacuum full pg_statistic; -- removes the deleted rows from the file, since they contain user ids
 \endif
 
 -- 4. Privileges ----------------------------------------------------------------------------------------------
@@ -259,7 +259,8 @@ vacuum full pg_statistic; -- overwrites the deleted rows, which have user ids
 select pg_temp.withhold() \gexec
 select pg_temp.on_workers(pg_temp.withhold());
 
--- Not granted, as elsewhere: privileges on shards to PUBLIC, and create or membership in a role to tasks_api.
+-- As on one server, nothing on shards is granted to PUBLIC, and tasks_api may not create objects and is a member of
+-- no role.
 select format('users, tasks and idempotency_keys are distributed: %s shards on %s workers',
   count(distinct s.shardid), count(distinct p.groupid))
 from pg_dist_shard as s

@@ -1,13 +1,12 @@
 -- The access matrix: psql -f sql/policies.sql, or make policies.
 --
--- There is one row for each table, command and role that a grant or a policy names, and one for each owner.
--- `remark` says if grant and policy do not match: with a grant alone the role finds no row, and a policy
--- without a grant is never applied. Any role may run this file. Superusers may do everything and are not
--- listed.
+-- There is one row for each table, command and role that a grant or a policy names, and one for each owner. `remark`
+-- says if a grant and a policy do not match: with only a grant the role finds no row, and a policy without a grant is
+-- never applied. Any role may run this file. Superusers may do everything and are not listed.
 --
 -- In the database of the tasks API it shows schema app. In another database it shows each schema with a table that
--- has row security, or that a role other than the owner has a privilege on. audit.schema names the schemas instead,
--- and audit.role the roles to show. To read it in a terminal: psql -x -P format=wrapped -P columns=120 -f …
+-- has row security, or that a role other than the owner has a privilege on. To choose the schemas, set
+-- audit.schema; to choose the roles, set audit.role. To read it in a terminal: psql -x -P format=wrapped -P columns=120 -f …
 with
 asked as (
   select regexp_split_to_array(nullif(btrim(current_setting('audit.schema', true)), ''), '[, ]+') as schemas,
@@ -34,7 +33,7 @@ schemas as (
     end
 ),
 
--- Tables and views. Without any grant relacl is null and means the default privileges.
+-- Tables and views. If relacl is null, the object has the default privileges.
 relations as (
   select c.oid, c.oid::regclass::text as name, c.relowner, c.relkind in ('r', 'p') as is_table,
     c.relrowsecurity, c.relforcerowsecurity, coalesce(c.relacl, acldefault('r', c.relowner)) as acl
@@ -99,7 +98,7 @@ matrix as (
     a.polname || case when a.polpermissive then '' else ' (restrictive)' end as policy,
     a.words, a.using_sql, a.check_sql,
     concat_ws('; ',
-      case when a.is_grantable then 'may be granted on' end,
+      case when a.is_grantable then 'with grant option' end,
       case
         when not r.is_table then 'not a table: has no row security of its own'
         when not r.relrowsecurity then 'row security is OFF: every row'

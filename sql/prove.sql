@@ -1,36 +1,41 @@
--- Proves by trying that users cannot reach each other's rows: psql -f sql/prove.sql, or make prove.
+-- Tests that users cannot reach each other's rows: psql -f sql/prove.sql, or make prove.
 --
--- Acts as the API's role for invented users and for nobody, and tries what must be refused or find nothing, and, so
--- that a database in which nothing works proves nothing, what must work. One line for each attempt; `result` is ok,
--- BROKEN, or `not tried` with the reason, and the last line counts them.
+-- It acts as the API's role, for the probe users alice, bob, carol and erin, and without a user ("nobody"). Most
+-- attempts must be refused or find nothing. Some must succeed: if nothing worked, the other attempts would prove
+-- nothing. The output has one line for each attempt. `result` is ok, BROKEN, or `not tried`. The last line counts
+-- them.
 --
--- In the database of the tasks API the attempts are written below. Every other table, and every table of another
--- database, gets its attempts from the catalog: bob is given a row, and alice and nobody try to read, change, delete,
--- take over and forge it, to join what is bob's by a row of their own, and to find it by each view and function.
--- The settings are those of audit.sql: audit.role, audit.schema, audit.setting, audit.claim, audit.owners. Those that
--- are not set are found in the policies and grants.
+-- In the database of the tasks API, the attempts on its own tables are written below. For all other tables, and in
+-- other databases, they are generated from the catalog. bob gets a row. alice and nobody try to read, change,
+-- delete, take over and forge it, and to find it through each view and function. alice also inserts rows that
+-- reference bob's row, and then tries to read it. The settings are those of audit.sql: audit.role, audit.schema,
+-- audit.setting, audit.claim, audit.owners. Those that are not set are derived from the policies and grants.
 --
--- Safe on a live database: one transaction, rolled back; every attempt but those that must `keep` is undone at once.
--- Writes name an invented user or fail at the first row, so that no row of a real user is locked or changed, however
--- broken the database is. Waits for a lock end after 100 ms. Nothing printed holds a user's data. Reading ends at the
--- first row; a condition without an index is still a scan. The limit is 120 seconds: in a database with thousands of
--- tables, name a few schemas. Only where the role wrongly owns or may empty a table of the tasks API is that table
--- locked for a moment. A sequence may advance where a planted row takes a default from it, which leaves a gap.
+-- It is safe on a live database. It is one transaction, which is rolled back. Each attempt is undone immediately,
+-- except those that must `keep` rows. Each statement that writes is restricted to a probe user or fails at the
+-- first row, so it never locks or changes a row of a real user, even if the policies are broken. Waits for a lock
+-- end after 100 ms. The output contains no user's data. Reads stop at the first row, but a condition without an
+-- index still scans the table. The time limit is 120 seconds: in a database with thousands of tables, set
+-- audit.schema to a few schemas. A table of the tasks API is locked for a moment only if the role wrongly owns it
+-- or may truncate it. If a column's default uses a sequence, the sequence has a gap afterwards.
 --
--- Run it as a superuser, as the API's role, or as a role that may grant that role to itself (the one that
--- made it). As a superuser you trust the owners of the schemas, whose triggers run in your session; as
--- the API's role you need not. As a superuser, rows are planted without triggers and foreign keys.
+-- Run it as a superuser, as the API's role, or as a role that may grant the API's role to itself (the role that
+-- created it). A superuser must trust the owners of the schemas, since their triggers run in the superuser's
+-- session. The API's role need not. A superuser inserts the rows of the probe users without triggers and foreign
+-- keys.
 --
--- Left out, with the reason:
--- * naming another user: SQL run as the API's role may do that, which is why none is built from input;
--- * create trigger, create rule, comment on: they lock the table before they ask for the privilege,
---   so the privileges are asked for instead; truncate, in other databases, for the same reason;
+-- Not attempted:
+-- * to set another user id: SQL that runs as the API's role may do this, so the API builds no SQL from input;
+-- * create trigger, create rule, comment on: they lock the table before they check the privilege, so the privileges
+--   are looked up instead; the same holds for truncate in other databases;
 -- * lock table on app.tasks: PostgreSQL allows it to each role that may delete from a table;
--- * copy to stdout (PL/pgSQL has no client), tablesample (reads the whole table): the project's tests do;
--- * how many rows the whole table has: every role reads that in pg_class;
--- * procedures, and functions that reach outside (dblink, programs, http): they could do more than can be undone;
---   writes to tables with such triggers; what a function changes: functions run read-only;
--- * whether rows are shared on purpose: a table that every user may read is BROKEN here.
+-- * copy to stdout (PL/pgSQL has no client) and tablesample (it reads the whole table): the project's tests
+--   attempt both;
+-- * to read the number of rows of a table: every role can read it in pg_class;
+-- * procedures, and functions with effects outside of the database (dblink, programs, http), since these cannot be
+--   undone; tables with such triggers are not written to;
+-- * writes by functions: functions are called in a read-only transaction;
+-- * to find out whether rows are shared on purpose: a table that every user may read is BROKEN here.
 
 begin isolation level read committed read write;
 set local search_path = pg_catalog, pg_temp;
@@ -38,8 +43,9 @@ set local client_min_messages = error;
 set local lock_timeout = '100ms';
 set local statement_timeout = '120s';
 set local jit = off;
--- For Citus, and without meaning elsewhere: objects are attempted on this server, and all hear who acts. In this
--- order: it passes on not the statement but the text it came in, which may be this whole file.
+-- For Citus; elsewhere these settings have no effect. Objects are created only on this server, and `set local` sets
+-- the user on all. Keep this order: Citus passes on the whole message that contains a `set local`, which can be
+-- this whole file.
 set local citus.enable_ddl_propagation = off;
 set local citus.propagate_set_commands = 'local';
 
@@ -65,7 +71,7 @@ begin
     raise exception 'database % has no schema app: apply the migrations first', current_database();
   end if;
 
-  -- What the policies say, and the functions that they call
+  -- The conditions of the policies, and the bodies of the functions that they call
   select string_agg(t.said, ' ') into conditions
   from (
     select concat_ws(' ', pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) as said
@@ -96,7 +102,7 @@ begin
       from pg_policy as p join pg_class as c on c.oid = p.polrelid join pg_namespace as n on n.oid = c.relnamespace
       where n.nspname !~ '^(auth|storage|realtime|_realtime|vault|cron|net|graphql|graphql_public|extensions|supabase_.*)$'
     )) end;
-  -- The API's roles: those with a privilege on a table with policies that neither bypass nor own it
+  -- The API's roles: they have a privilege on a table with policies, do not own it, and do not bypass row security
   select coalesce(given, case when is_tasks then '{tasks_api}' when is_supabase then '{anon,authenticated}' end::text[], array_agg(distinct r.rolname::text)) into roles
   from pg_policy as p
   join pg_class as c on c.oid = p.polrelid
@@ -105,9 +111,9 @@ begin
     and (0 = any (p.polroles) or r.oid = any (p.polroles)) and has_any_column_privilege(r.oid, c.oid, 'select')
     and r.oid <> (select datdba from pg_database where datname = current_database());
   if settings is null then
-    raise exception 'no policy of database % reads a setting: name it by audit.setting', current_database();
+    raise exception 'no policy of database % reads a setting: set audit.setting', current_database();
   elsif schemas is null or roles is null then
-    raise exception 'no role of database % works under policies: name it by audit.role and audit.schema', current_database();
+    raise exception 'no role of database % is subject to policies: set audit.role and audit.schema', current_database();
   end if;
 
   foreach name in array roles loop
@@ -116,7 +122,8 @@ begin
         case when is_tasks then 'apply the migrations first' else 'audit.role is mistyped' end;
     end if;
     begin
-      -- Nothing of a superuser is left, so that becoming another role is a fair attempt, too.
+      -- Not only `set role`: the session would keep the superuser's right to become any role, and the attempts to
+      -- become another role would succeed.
       execute format('set local session authorization %I', name);
       way := 'session authorization';
       set local session authorization default;
@@ -129,7 +136,7 @@ begin
           execute format('grant %I to current_user', name);
           execute format('set local role %I', name);
         exception when insufficient_privilege then
-          raise exception 'prove.sql acts as %, which % may not: run it as a superuser, as %, '
+          raise exception 'prove.sql must act as %, but % may not: run it as a superuser, as %, '
             'or after: grant % to %', name, current_user, name, quote_ident(name), quote_ident(current_user);
         end;
       end;
@@ -141,7 +148,7 @@ begin
 end
 $$;
 
--- The attempts, in the order in which they are made. {alice}, {bob} and {erin} stand for the users' ids.
+-- The attempts, in the order in which they are made. {alice}, {bob} and {erin} are replaced with the users' ids.
 do $plan$
 declare
   is_tasks constant boolean := current_setting('prove.is_tasks')::boolean;
@@ -149,20 +156,21 @@ declare
   schemas constant text[] := current_setting('prove.schemas')::text[];
   owners constant text[] := case when is_tasks then '{user_id}'
     else regexp_split_to_array(nullif(btrim(current_setting('audit.owners', true)), ''), '[, ]+') end;
-  -- The accent and the capitals are there to be mistaken. Nobody else can have these names.
+  -- Capitals and an accent, to detect comparisons that ignore them. No real user can have these ids.
   alice text := 'prove Alice ' || gen_random_uuid();
   bob text := 'prove Bób ' || gen_random_uuid();
   carol text := 'prove Carol ' || gen_random_uuid();
   erin constant text := 'prove Erin ' || gen_random_uuid();
-  -- What bob's rows hold besides his id, so that a function which answers with its argument finds nothing
+  -- A second mark in bob's rows: a function that is called with bob's id may return that id, so its result is
+  -- searched for this mark
   mark constant text := 'prove.' || left(md5(random()::text), 12);
   owner_types oid[];
   tables jsonb;
   plan jsonb := '[]';
 begin
-  -- The planner takes each of the steps below for a few rows, and would join them row by row.
+  -- The planner expects only a few rows from each step below, and would choose nested loops.
   perform set_config('enable_nestloop', 'off', true);
-  -- The tables that the roles can reach, and what they refer to; whose they are; what a row of bob's could hold.
+  -- The tables that the roles can reach, and those that these reference; their owner columns; values for their rows
   with recursive reached as materialized (
     select c.oid
     from pg_class as c
@@ -202,7 +210,7 @@ begin
     from pg_policy as p
     where p.polrelid in (select oid from involved)
   ),
-  -- Columns that name the owner: given, or compared with what a function returns
+  -- Owner columns: those in audit.owners, or those that a policy compares with the result of a function
   named as materialized (
     select a.attrelid, a.attnum, a.name, a.type
     from attribute as a
@@ -218,7 +226,8 @@ begin
           or p.said ~ ('\)( AS \w+\))?(::[\w ]+)?\)* = \(*' || q || '([^\w."(]|$)')))
       end
   ),
-  -- Columns that foreign keys tie together hold one value; so do those of the same name without a key, as team_id.
+  -- Columns that foreign keys link get the same value. So do columns without a foreign key that have the same name,
+  -- such as team_id.
   namesake as materialized (
     select a.attrelid, a.attnum, first_value(a.attrelid) over w as first_relid, first_value(a.attnum) over w as first_attnum
     from attribute as a
@@ -246,8 +255,8 @@ begin
         select t.relid, t.attnum from tied as t join named as n on n.attrelid = t.to_relid and n.attnum = t.to_attnum)
       or (a.name, a.type) in (select n.name, n.type from named as n where n.name <> 'id')
   ),
-  -- Tables of users' rows: with an owner, with a policy that asks who the user is, without row security where the
-  -- roles may insert, or with a key to such a table
+  -- Tables with users' rows: they have an owner column, or a policy that reads the user, or a foreign key to such a
+  -- table, or the roles may insert and there is no row security
   owned (oid) as (
     select o.attrelid from owner as o where o.attrelid in (select oid from reached)
     union
@@ -314,8 +323,9 @@ begin
     from jsonb_to_recordset(tables) as t (oid oid, name text, owned boolean, reached boolean, quiet boolean, small boolean, columns jsonb)
     where t.columns is not null
   ),
-  -- A value for each column: of bob's row, of alice's, of one forged in bob's name, of one of alice's
-  -- tied to bob's, and of one of carol's with the same values as bob's
+  -- The values of five rows per table: a row of bob; a row of alice; a row with bob as the owner, which alice
+  -- inserts (forged); a row of alice that references bob's row (joined); and a row of carol with the values of
+  -- bob's row (copied)
   cell as materialized (
     select t.oid, u.row, c.name, c.num, c.owner, c.key, c.reference, c.shared,
       case
@@ -354,7 +364,7 @@ begin
     from cell as c
     group by c.oid, c.row
   ),
-  -- What gives a row of bob's away
+  -- The patterns that only a row of bob contains
   trace (patterns) as materialized (
     select concat_ws(', ', quote_literal('%' || mark || '%'), string_agg(quote_literal('%' || k.value || '%'), ', '))
     from (
@@ -387,7 +397,8 @@ begin
     group by r.role, c.oid
     having bool_or(c.owner) and bool_or(c.reference and not c.owner)
   ),
-  -- The tables whose row of bob's such a row refers to: those without an owner's column first, since they rest on it alone
+  -- The tables whose row of bob such a row references. Those without an owner column come first, since their
+  -- policies depend on the reference alone.
   shared_key as materialized (
     select k.oid, k.to_oid, row_number() over (partition by k.oid order by k.has_owner, k.to_oid) as rank
     from (
@@ -401,14 +412,14 @@ begin
     select 1, row_number() over (), 'tasks_api', tried.who, tried.what, tried.must, tried.statement, null, null
     from (
       values
-      -- Before anybody is named: the setting is not even empty yet, where the session is new
-      (null::text, 'nobody, the setting unset, reads tasks', 'find nothing',
+      -- Before a user is set: in a new session the setting does not exist yet
+      (null::text, 'nobody reads tasks in a new session', 'find nothing',
         'select from app.tasks limit 1'),
-      (null, 'nobody, the setting unset, reads users', 'find nothing',
+      (null, 'nobody reads users in a new session', 'find nothing',
         'select from app.users limit 1'),
-      (null, 'nobody, the setting unset, reads idempotency keys', 'find nothing',
+      (null, 'nobody reads idempotency keys in a new session', 'find nothing',
         'select from app.idempotency_keys limit 1'),
-      (null, 'nobody, the setting unset, makes a task', 'be refused',
+      (null, 'nobody creates a task in a new session', 'be refused',
         $$insert into app.tasks (title) values ('nobody''s')$$),
       ('', 'nobody reads tasks', 'find nothing',
         'select from app.tasks limit 1'),
@@ -417,20 +428,20 @@ begin
       ('', 'nobody reads idempotency keys', 'find nothing',
         'select from app.idempotency_keys limit 1'),
 
-      -- What must work: bob has three tasks and alice two, so that bob's id 3 is none of hers; its
-      -- title is his name, so that a statement can select it by its title and not by its owner
-      (bob, 'bob makes three tasks', 'keep 3',
+      -- What must work. bob has three tasks and alice two, so only bob has a task with the id 3. Its title is his
+      -- user id, so that a statement can select it by the title instead of the owner.
+      (bob, 'bob creates three tasks', 'keep 3',
         $$insert into app.tasks (title, description, completed)
           values ('bob''s first', null, false), ('bob''s second', 'secret', true), ({bob}, 'secret', false)$$),
       (bob, 'bob keeps an idempotency key', 'keep 1',
         $$insert into app.idempotency_keys (key, task) values ('prove', '{"title": "bob''s"}')$$),
-      (alice, 'alice makes two tasks', 'keep 2',
+      (alice, 'alice creates two tasks', 'keep 2',
         $$insert into app.tasks (title, completed) values ('alice''s first', false), ('alice''s second', true)$$),
       (alice, 'alice keeps the same idempotency key', 'keep 1',
         $$insert into app.idempotency_keys (key, task) values ('prove', '{"title": "alice''s"}')$$),
       (alice, 'alice reads her tasks', 'find 2',
         'table app.tasks'),
-      (alice, 'alice''s tasks are hers, number 1 and 2', 'find 2',
+      (alice, 'alice''s tasks have the ids 1 and 2', 'find 2',
         'select from app.tasks where user_id = {alice} and id in (1, 2) and version = 1'),
       (alice, 'alice changes her task', 'find 1',
         $$with changed as (update app.tasks set title = 'changed' where user_id = {alice} and id = 1 returning version)
@@ -439,23 +450,23 @@ begin
         'delete from app.tasks where user_id = {alice}'),
       (alice, 'alice reads her own counter', 'find 1',
         'select from app.users where id = {alice} and last_task_id = 2'),
-      (alice, 'alice''s next task is number 3', 'find 1',
+      (alice, 'alice''s next task has the id 3', 'find 1',
         'select from app.next_task_id() as id where id = 3'),
       (alice, 'alice reads her own idempotency key', 'find 1',
         'select key, task, created_at from app.idempotency_keys'),
 
-      -- Creating with a key: erin's belongs to him
+      -- Creating with an idempotency key. The key `prove once` belongs to erin.
       (erin, 'erin creates a task with a key', 'keep 1',
         $$select from app.create_task_once('prove once', json_build_object('title', {erin})) where not replayed$$),
-      (erin, 'erin repeats it and is answered the same', 'find 1',
+      (erin, 'erin repeats it and gets the same task', 'find 1',
         $$select from app.create_task_once('prove once', json_build_object('title', {erin})) where replayed and same$$),
-      (erin, 'erin creates a task as the release before does', 'find 1',
+      (erin, 'erin creates a task as the previous release does', 'find 1',
         $$select from app.create_task_once('prove before', {erin}, null, false)
           where not replayed and task ->> 'user_id' = {erin}$$),
       (alice, 'alice sends erin''s key and gets a task of her own', 'find 1',
         $$select from app.create_task_once('prove once', '{"title": "hers"}')
           where not replayed and task ->> 'user_id' = {alice}$$),
-      (alice, 'alice repeats erin''s key and title to read his task', 'find nothing',
+      (alice, 'alice repeats erin''s key and title to read erin''s task', 'find nothing',
         $$select from app.create_task_once('prove once', json_build_object('title', {erin}))
           where replayed or task ->> 'user_id' <> {alice}$$),
       ('', 'nobody creates a task with a key', 'be refused',
@@ -489,7 +500,7 @@ begin
          cross join lateral (select from app.tasks as t where t.user_id <> u.id) as t limit 1'),
       (alice, 'alice counts owners through a window', 'find nothing',
         'select from (select dense_rank() over (order by user_id) from app.tasks) as owners (n) where n > 1'),
-      (alice, 'alice reads by place in the table (ctid)', 'find nothing',
+      (alice, 'alice reads by physical location (ctid)', 'find nothing',
         $$select from app.tasks where ctid >= '(0,0)' and user_id <> {alice} limit 1$$),
       (alice, 'alice reads by transaction (xmin)', 'find nothing',
         'select from app.tasks where xmin <> 0::text::xid and user_id <> {alice} limit 1'),
@@ -521,7 +532,7 @@ begin
         'delete from app.tasks where user_id = {bob}'),
       (alice, 'alice deletes a task by an id that only bob has', 'find nothing',
         'delete from app.tasks where id = 3 and title = {bob} returning title'),
-      (alice, 'alice makes bob''s tasks hers', 'be refused',
+      (alice, 'alice makes herself the owner of bob''s tasks', 'be refused',
         'update app.tasks set user_id = {alice} where user_id = {bob}'),
       (alice, 'alice gives her task to bob', 'be refused',
         'update app.tasks set user_id = {bob} where user_id = {alice} and id = 1'),
@@ -544,11 +555,11 @@ begin
       (alice, 'a task that alice inserts belongs to another user', 'find nothing',
         $$with made as (insert into app.tasks (title) values ('hers') returning user_id)
           select from made where user_id is distinct from {alice}$$),
-      (alice, 'nobody but alice is counted when she makes a task', 'find 1',
+      (alice, 'alice''s ids count only her own tasks', 'find 1',
         $$with made as (insert into app.tasks (title) values ('hers') returning id) select from made where id = 3$$),
 
-      -- A statement that reads no column is not asked by the select policies. It names no owner either, so
-      -- it fails at the first row it reaches, before that is locked; carol owns none.
+      -- The select policies do not apply to a statement that reads no column. It cannot have a condition on the
+      -- owner either, so it fails at the first row that it reaches, before the row is locked. carol has no rows.
       (carol, 'carol, who has no task, changes all tasks', 'find nothing',
         $$update app.tasks set title = 'taken' where {fails}$$),
       (carol, 'carol deletes all tasks', 'find nothing',
@@ -606,13 +617,13 @@ begin
         $$insert into app.idempotency_keys (user_id, key, task) values ({bob}, 'forged', '{}')$$),
       (alice, 'alice sets created_at of a key', 'be refused',
         $$insert into app.idempotency_keys (key, task, created_at) values ('dated', '{}', '2000-01-01')$$),
-      (alice, 'alice''s new key meets nobody else''s', 'find 1',
+      (alice, 'alice keeps a new idempotency key', 'find 1',
         $$insert into app.idempotency_keys (key, task) values ('new', '{}') on conflict do nothing$$),
 
-      -- Side doors: errors, statistics, other sessions, objects in front of ours
+      -- Side channels: errors, statistics, other sessions, objects that shadow those of the API
       (alice, 'alice sees bob''s tasks in an error message', 'find nothing',
         'select from app.tasks where user_id = {bob} and 1 / (char_length(title) - char_length(title)) = 1'),
-      (alice, 'alice shows a function every row it should not see', 'find 2 or be refused',
+      (alice, 'alice calls her own function before the policy filters the rows', 'find 2 or be refused',
         $$create function pg_temp.peek(seen text) returns boolean language plpgsql cost 0.0001 as '
             begin
               if seen <> current_setting(''app.user_id'') then raise exception ''a row of another user''; end if;
@@ -654,7 +665,7 @@ begin
         'select from pg_largeobject_metadata as l
          where l.lomowner = current_user::regrole or exists (
            select from aclexplode(l.lomacl) as a where a.grantee = 0 or pg_has_role(a.grantee, ''member'')) limit 1'),
-      (alice, 'a session can listen for what alice writes', 'find nothing',
+      (alice, 'a trigger notifies other sessions of what alice writes', 'find nothing',
         $$select from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
           where t.tgrelid in ('app.tasks'::regclass, 'app.users'::regclass, 'app.idempotency_keys'::regclass)
             and t.tgenabled <> 'D' and (p.prosrc ~* '\y(pg_)?notify\y' or p.prosrc = 'triggered_change_notification')$$),
@@ -689,7 +700,7 @@ begin
           where n.nspname <> 'pg_catalog' and a.privilege_type = 'CREATE' and not coalesce(r.rolsuper, false)
             and a.grantee not in (n.nspowner, (select datdba from pg_database where datname = current_database()))$$),
 
-      -- Switching it off
+      -- Disabling row security and other protections
       (alice, 'alice switches row security off for her session', 'be refused',
         $$select set_config('row_security', 'off', true); select from app.tasks limit 1$$),
       (alice, 'alice switches row security off for app.tasks', 'be refused',
@@ -730,7 +741,7 @@ begin
       (alice, 'alice creates a role', 'be refused',
         'create role prove_role'),
 
-      -- One session, several users: plans and cursors outlive their user, rights do not
+      -- Several users in one session: a plan or cursor of one user must not show rows to the next
       (bob, 'bob deallocates his statement and runs it', 'keep 3',
         $$select set_config('plan_cache_mode', 'force_generic_plan', true);
          prepare prove_plan as select from app.tasks where user_id = {bob};
@@ -752,8 +763,8 @@ begin
       (alice, 'alice fetches from the cursor that nobody opened', 'find nothing',
         'fetch all from prove_empty'),
 
-      -- Nobody, and names that are nearly bob's
-      ('', 'nobody, after alice and bob, reads tasks', 'find nothing',
+      -- Without a user, and with user ids that are similar to bob's
+      ('', 'nobody reads tasks after alice and bob', 'find nothing',
         'select from app.tasks limit 1'),
       ('', 'nobody reads users', 'find nothing',
         'select from app.users limit 1'),
@@ -780,23 +791,24 @@ begin
       'select from app.tasks limit 1', null, null
     from (
       values
-      (upper(bob), 'bob in capitals'),
-      (lower(bob), 'bob in small letters'),
+      (upper(bob), 'bob in upper case'),
+      (lower(bob), 'bob in lower case'),
       (left(bob, -1), 'bob without the last letter'),
-      (bob || ' ', 'bob and a blank'),
-      (' ' || bob, 'a blank and bob'),
-      (bob || chr(8203), 'bob and a letter of no width'),
-      (normalize(bob, nfd), 'bob with the accent as a letter of its own'),
+      (bob || ' ', 'bob and a space'),
+      (' ' || bob, 'a space and bob'),
+      (bob || chr(8203), 'bob and a zero-width space'),
+      (normalize(bob, nfd), 'bob with a combining accent'),
       (replace(bob, 'ó', 'o'), 'bob without the accent'),
       (replace(bob, 'o', chr(1086)), 'bob with a Cyrillic o'),
-      (replace(bob, '-', '_'), 'bob as a pattern'),
-      ('%', 'percent'), ('*', 'star'), ('.*', 'anything'), ('null', 'null'), (' ', 'blank'),
+      (replace(bob, '-', '_'), 'bob with LIKE wildcards'),
+      ('%', 'percent'), ('*', 'star'), ('.*', 'anything'), ('null', 'null'), (' ', 'space'),
       ('{' || bob || '}', 'bob in an array'), (bob || ',' || alice, 'bob and alice at once'),
       (quote_literal(bob), 'bob in quotes'), (''' or true --', 'SQL'), ('tasks_api', 'the role')
     ) as alias (who, like_bob)
     where is_tasks
 
-    -- Rows to find: by the session's own role, then by each of the API's; three times, so that parents come first
+    -- Insert the rows of bob and alice, as the role that runs this script, then as each of the API's roles. There
+    -- are three passes, since a row may need the row that it references.
     union all
     select 3, row_number() over (order by r.place, p.pass, u.row, t.oid), r.role, u.id, u.row || ' has a row in ' || t.name,
       case when p.pass = 3 and r.place > cardinality(roles) and t.owned and t.reached then 'be there' else 'be there or later' end,
@@ -808,7 +820,7 @@ begin
     cross join unnest(array_prepend('', roles)) with ordinality as r (role, place)
     where t.quiet or r.role = ''
 
-    -- What users do with them
+    -- What the users try with these rows
     union all
     select 4, row_number() over (order by t.name, t.role, a.place), t.role, a.who, a.what || case when cardinality(roles) > 1 then ' as ' || t.role else '' end, a.must, a.statement, null,
       t.name || case when a.what like 'alice hands%' then 'alice' else 'bob' end
@@ -844,12 +856,12 @@ begin
       (10, carol, format('carol deletes all rows of %s without reading', t.name), 'find nothing or be refused',
         format('delete from %s where {fails}', t.name), t.quiet and t.small and has_table_privilege(t.role, t.oid, 'delete')),
       (11, alice, format('alice may empty %s', t.name), 'find nothing',
-        -- Supabase grants it to everyone, and its API has no command for it.
+        -- Supabase grants TRUNCATE to all its roles, and its API has no command for it.
         format('select where has_table_privilege(%L, %s::oid, ''truncate'')', t.role, t.oid), not exists (select from pg_roles where rolname = 'anon'))
     ) as a (place, who, what, must, statement, is_asked)
     where a.is_asked and a.statement is not null
     union all
-    -- Becoming a member: a row of alice's own that refers to what is bob's, and then what she can read
+    -- alice inserts a row that references a row of bob, for example a membership, and then reads bob's row
     select 5, row_number() over (order by j.name, d.name, j.role), j.role, alice,
       format('alice reads bob''s row in %s after a row of her own in %s', d.name, j.name), 'find nothing or be refused or break a rule or fail',
       format('insert into %s (%s) overriding system value values (%s); select from %s where %s', j.name, v.names, v.cells, d.name, d.bobs), null, d.name || 'bob'
@@ -858,7 +870,7 @@ begin
     join shared_key as k on k.oid = j.oid and k.rank <= 10
     join target as d on d.role = j.role and d.oid = k.to_oid
 
-    -- Whatever else lies in the schemas or is a view of it, today or some day
+    -- All tables and views in the schemas, and all views that use them, including those that are added later
     union all
     select 6, row_number() over (order by other.oid, r.role), r.role, alice,
       'alice finds bob in ' || other.oid::regclass || case when cardinality(roles) > 1 then ' as ' || r.role else '' end, 'find nothing or be refused',
@@ -882,8 +894,9 @@ begin
     cross join unnest(roles) as r (role)
     where has_any_column_privilege(r.role, other.oid, 'select') and has_schema_privilege(r.role, other.relnamespace, 'usage')
 
-    -- Every function that the roles may call and that a user made, read-only so that none can lock or change a row, but for
-    -- those that would reach outside: with alice's name, with bob's, and with the key of a row of bob's
+    -- Every user-defined function that the roles may execute, except those with effects outside of the database. It
+    -- is called read-only, so that it cannot lock or change a row: with alice's id, with bob's id, and with the key
+    -- of a row of bob.
     union all
     select 7, row_number() over (order by a.place, p.oid, r.role, a.what), r.role, alice, a.what || case when cardinality(roles) > 1 then ' as ' || r.role else '' end,
       'find nothing or be refused or break a rule or fail',
@@ -931,8 +944,8 @@ declare
   way constant text := current_setting('prove.way');
   on_citus constant boolean := exists (select from pg_extension where extname = 'citus');
   may_skip_triggers constant boolean := has_parameter_privilege('session_replication_role', 'set');
-  -- Fails at the first row that the policies let through: more costly than ten operators, so that the planner asks the
-  -- policies first, though it reads no column
+  -- Fails at the first row that the policies let through. Its estimated cost is higher than that of the policies,
+  -- so the planner evaluates the policies first.
   fails constant text := '1 / (0 * (' || repeat('random() + ', 20) || '0))::integer = 1';
   acting text;
   attempt record;
@@ -968,7 +981,7 @@ begin
     foreach setting in array settings loop
       continue when attempt.who is null;
       if is_tasks then
-        -- Not set_config: where the tables are spread by Citus, only `set local` reaches the other servers.
+        -- Not set_config: on Citus only `set local` reaches the workers.
         execute format('set local app.user_id = %L', attempt.who);
       elsif setting ~ '(claims?|jwt|token|json)$' or current_setting('audit.claim', true) <> '' and setting !~ '\.claim\.' then
         perform set_config(setting, (jsonb_build_object('role', acting)
@@ -991,23 +1004,24 @@ begin
     exception
       when sqlstate 'PROVE' then
         kind := 'find ' || kind;
-      when insufficient_privilege or null_value_not_allowed then -- Citus says the latter to nobody's rows
+      when insufficient_privilege or null_value_not_allowed then -- Citus raises the latter if no user is set
         kind := 'be refused';
         happened := 'refused: ' || sqlerrm;
       when check_violation then
         kind := 'break a rule';
         happened := 'broke a rule: ' || sqlerrm;
-      when connection_exception or connection_failure then -- a server of Citus is away: this tells nothing
+      when connection_exception or connection_failure then -- a worker of Citus is down: there is no result
         raise;
       when others then
-        -- What Citus can't do over several servers reaches nobody's row.
+        -- A statement that Citus does not support on several servers reaches no row.
         kind := case
           when on_citus and attempt.must ~ 'nothing|refused' and (sqlstate in ('0A000', '3F000') or sqlerrm ~ 'not yet supported')
             then split_part(attempt.must, ' or ', 1)
           else 'fail'
         end;
         happened := 'failed: ' || sqlstate || ' ' || sqlerrm;
-        -- A trigger or the type of a value came first; a key or a division by zero comes after the policies.
+        -- A trigger or an invalid value ended the attempt before the policies did. Errors of keys (class 23) and
+        -- divisions by zero come after the policies.
         is_stopped := sqlstate !~ '^(23|22012)';
     end;
     if kind = 'be there' then

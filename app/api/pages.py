@@ -58,7 +58,7 @@ SORTS = {
 }
 WORDS = {word: "completed" if completed else "pending" for word, completed in STATUSES.items()}
 COMPLETED = {"true": "completed", "false": "pending"}
-# Offset pagination is refused beyond the first page. If it were ignored, clients would get page 1 for ever.
+# Offset pagination is refused beyond the first page. If it were ignored, every page would be page 1.
 FIRST_PAGES = {"skip": ("0",), "offset": ("0",), "page": ("0", "1")}
 
 

@@ -24,7 +24,7 @@ from app.problems import Invalid, Problem, validate
 MAX_BODY_BYTES = 65536
 BLANK = b" \t\r\n"
 MAX_QUERIES = 256  # parsed queries that are cached: most clients send the same few
-MAX_KEPT_QUERY = 256  # bytes of a cached query; longer ones hold a cursor or a search and seldom repeat
+MAX_KEPT_QUERY = 256  # bytes of a cached query; longer ones contain a cursor or a search and seldom repeat
 KINDS = (
     "Request, UserTasks, Annotated[…, Path()], Annotated[a frozen model, Query()], "
     "Annotated[list[str] | None, Header(alias=…)], Annotated[…, Body()]"

@@ -11,7 +11,7 @@ from app.api.edge import decoded
 
 INTEGER = re.compile("-?[0-9]+")
 BIGINT = re.compile("[0-9]{1,18}")
-# One member of a list of entity tags. An entity tag may hold commas.
+# One member of a list of entity tags. An entity tag may contain commas.
 MEMBER = re.compile('(?:W/)?"[^"]*"[^,]*|[^,\\s][^,]*')
 
 
@@ -66,7 +66,7 @@ def wanted_etags(if_match: Lines) -> str | None:
 
 
 def is_unchanged(if_none_match: Lines, tag: bytes) -> bool:
-    """Return whether If-None-Match holds the entity tag, by weak comparison (RFC 9110, section 8.8.3.2)."""
+    """Return whether If-None-Match contains the entity tag, by weak comparison (RFC 9110, 8.8.3.2)."""
     value = field_value(if_none_match)
     if value is None:
         return False

@@ -126,7 +126,7 @@ def as_markdown(findings: Sequence[Finding], summary: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Escape the markup of Markdown and HTML, since names in a database may hold any character."""
+    """Escape the markup of Markdown and HTML, since names in a database may contain any character."""
     return MARKUP.sub(r"\\\1", escape(" ".join(text.split()), quote=False))
 
 

@@ -132,7 +132,7 @@ class Tokens:
 def unauthorized(reason: Reason, detail: str, more: str = "") -> Refused:
     """Return the 401 for an invalid token (RFC 6750, section 3).
 
-    `more` is added to the body only: the name of a claim may hold characters that a header cannot.
+    `more` is added to the body only: the name of a claim may contain characters that a header cannot.
     """
     challenge = f'Bearer error="invalid_token", error_description="{detail}"'
     return Refused(reason, 401, detail + more, {"WWW-Authenticate": challenge})

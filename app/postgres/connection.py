@@ -89,7 +89,7 @@ class Connection(AsyncConnection[Any]):
         self.adapters.register_loader("json", TextLoader)  # JSON stays text
         self.transformer = Transformer(self)
         self.names: dict[bytes, bytes] = {}  # names of prepared statements, by their SQL
-        self.made = 0  # number of prepared statements, also of failed ones
+        self.made = 0  # number of statements prepared so far, including failed ones
         self.taken = 0.0  # the time at which a request took it from the pool
         self.due = 0.0  # the first request that ends after this time returns it to psycopg's pool
         self.loop = asyncio.get_running_loop()
@@ -160,9 +160,9 @@ class Connection(AsyncConnection[Any]):
         if self.prepare_threshold is None:
             self.pgconn.send_query_params(statement, wire)
             return [{}]
-        # Each name is used only once, since a failed pipeline may have prepared the statement. The name holds
-        # a digest of the statement: behind a pooler that mixes up connections it never names another
-        # statement.
+        # Each name is used only once, since a failed pipeline may have prepared the statement. The name
+        # contains a digest of the statement, so that even behind a pooler that mixes up connections it never
+        # refers to another statement.
         self.made += 1
         name = b"s%d_%s" % (self.made, sha256(statement).hexdigest()[:16].encode())
         self.pgconn.send_prepare(name, statement)
@@ -289,7 +289,7 @@ class Connection(AsyncConnection[Any]):
         await super().close()
 
     def finish(self) -> None:
-        """Close the socket immediately, also during a pipeline."""
+        """Close the socket immediately, even during a pipeline."""
         self._remove_reader()  # first, since a new socket may get the same file descriptor
         self.pgconn.finish()
 

@@ -41,7 +41,7 @@ select app.schema_version(), current_user, app.current_user_id(), (
       where refclassid = 'pg_class'::regclass and refobjid = pg_class.oid
         and classid in ('pg_rewrite'::regclass, 'pg_proc'::regclass)
     ))
-    and not exists (  -- tables of extensions hold no rows of users
+    and not exists (  -- tables of extensions contain no rows of users
       select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'e'
     )
 ), pg_is_in_recovery(), pg_catalog.current_setting('search_path'),

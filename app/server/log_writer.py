@@ -82,7 +82,7 @@ class LogWriter(logging.Handler):
     def _start(self) -> None:
         """Start the thread that writes, and a thread that calls flush() at exit.
 
-        The first is a daemon, since it may be blocked for ever. Python waits for the second. An atexit
+        The first is a daemon, since it may be blocked forever. Python waits for the second. An atexit
         handler would not do, since multiprocessing does not run these in its processes.
         """
         self.thread = Thread(target=self._write_lines, name="log", daemon=True)

@@ -1,4 +1,4 @@
-"""Prometheus metrics at /metrics: of this process, or of all if PROMETHEUS_MULTIPROC_DIR is set."""
+"""Prometheus metrics at /metrics, for this process or, with PROMETHEUS_MULTIPROC_DIR, for all processes."""
 
 import asyncio
 from collections import Counter as Tally
@@ -43,8 +43,8 @@ class Metrics:
     def __init__(self, log: LogWriter) -> None:
         folder = usable_folder()
         # prometheus_client decides at import whether processes share their values. It was imported before the
-        # fork, when the folder was not set yet. So this decides again (client_python #886 asks for a public
-        # way). An import in each worker would cost each worker the memory of the library.
+        # fork, when the folder was not set yet, so the decision is made again here (client_python #886 asks
+        # for a public way). If each worker imported the library itself, each would need the memory for it.
         values.ValueClass = values.get_value_class()
         registry = CollectorRegistry()
         self.shown = registry

@@ -1,10 +1,10 @@
 """A subclass of uvicorn's HttpToolsProtocol that prevents request smuggling and adds backpressure and limits.
 
-Why it exists. If an `Upgrade` is refused, HttpToolsProtocol parses the body behind it as the next request
-(uvicorn #2722, httptools #124). Behind a proxy that shares connections this is request smuggling.
-HttpToolsProtocol also treats trailers as headers, has no limit for header bytes, accepts RTSP as HTTP, parses
-all pipelined requests immediately, and has no time limits for clients that send or read slowly. It closes
-connections with unread bytes, which resets them.
+Why it exists. If an `Upgrade` is refused, HttpToolsProtocol parses the body of the request as the next
+request (uvicorn #2722, httptools #124). Behind a proxy that sends the requests of several clients on one
+connection, this is request smuggling. HttpToolsProtocol also treats trailers as headers, has no limit for
+header bytes, accepts RTSP as HTTP, parses all pipelined requests immediately, and has no time limits for
+clients that send or read slowly. It closes connections that still have unread bytes, which resets them.
 
 What it costs. It adds little time to a request. The code depends on internals of HttpToolsProtocol: cycle,
 flow, pipeline, scope and parser callbacks. tests/server/test_canaries.py fails with an explanation if uvicorn
@@ -49,8 +49,8 @@ MAX_LINE = 32768  # bytes of an incomplete head that are kept, for its first lin
 VERSIONS = ("HTTP/1.1", "HTTP/1.0")
 SCHEMES = (b"http", b"https")
 LINES = re.compile(rb"[^\r\n]+")
-# llhttp's error for a transfer coding. It comes after on_headers_complete, so the application refuses the
-# request.
+# llhttp's error for a transfer coding. It is raised after on_headers_complete, when the application has the
+# request already and refuses it itself.
 PASSED_ON = "Request has invalid `Transfer-Encoding`"
 
 # Backpressure.
@@ -166,7 +166,7 @@ class Protocol(HttpToolsProtocol):
         """Start to wait for the first head, with a time limit."""
         self.peer = Client()
         self.url = b""
-        self.begun = b""  # the data since the segment in which the current head began
+        self.begun = b""  # the received data that contains the current head; it may begin before the head
         self.framing = 0  # bytes since the last request, except those of a body
         self.head = self.receiving = True  # waiting for a head; receiving a request
         self.deadline: asyncio.TimerHandle | None = None
@@ -316,7 +316,7 @@ class Protocol(HttpToolsProtocol):
             cycle.message_event.set()
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Parse the head again without `Upgrade` (RFC 9110, 7.8), then the data behind it.
+        """Parse the head again without `Upgrade` (RFC 9110, 7.8), then the data after it.
 
         The parser stops after a head with `Upgrade`, and would then parse the body as a request. So a new
         parser gets the head without the field, and finds the end of the body.
@@ -350,16 +350,16 @@ class Protocol(HttpToolsProtocol):
             raise Problem(505, "Only HTTP/1.1 and HTTP/1.0 are supported")
 
     def _check_target(self) -> None:
-        """Raise Problem for a target of no route, before uvicorn decodes it; add a missing path."""
+        """Raise Problem for a target that matches no route, before uvicorn decodes it; add a missing path."""
         target, mark, query = self.url.partition(b"?")
         if b"#" in self.url:
-            raise Problem(400, "The target of a request has no fragment (RFC 9112, section 3.2)")
+            raise Problem(400, "The target of a request must not have a fragment (RFC 9112, section 3.2)")
         refuse_path(target)
         scheme, absolute, rest = target.partition(b"://")
         if absolute and not target.startswith(b"/"):  # RFC 9112, section 3.2.2
             authority, slash, _ = rest.partition(b"/")
             if scheme.lower() not in SCHEMES or not is_authority(authority):
-                raise Problem(400, "The target is neither a path nor an http or https URL without a user")
+                raise Problem(400, "The target must be a path, or an http or https URL without a user name")
             if not slash:
                 self.url = target + b"/" + mark + query
 
@@ -374,7 +374,7 @@ class Protocol(HttpToolsProtocol):
         return Problem(400, "This is not a valid HTTP request")
 
     def _too_many(self) -> Problem:
-        self.headers = []  # not kept while the connection lingers
+        self.headers = []  # otherwise they would stay in memory while the connection lingers
         return Problem(431, f"The request has more than {MAX_FIELDS} header fields")
 
     def _too_long(self) -> Problem:

@@ -1,7 +1,8 @@
 """The log: a line for each request and for each error of the database.
 
-It never holds a token, a password or the text of a task. A line has the path template of the route and the
-user in the form of LOG_USERS. Messages of exceptions are left out, since they may repeat input.
+It never contains a token, a password or the text of a task. A line contains the path template of the route,
+and the user in the form that LOG_USERS sets. Messages of exceptions are left out, since they may repeat
+input.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from app.server.log_writer import LogWriter
 from app.settings import Settings
 
 # These lines do not pass through logging, at a third of its cost. The values need no escaping: the request id
-# is validated, the parser knows the method, and the user is JSON.
+# is validated, the parser accepts only known methods, and the user is JSON.
 REQUEST = {
     "json": '{"time": "%s", "level": "%s", "request": "%s", "method": "%s", "route": "%s", '
     '"status": %d, "ms": %.2f, "user": %s}\n',

@@ -109,7 +109,7 @@ def why_not(error: OSError, host: str, port: int) -> str:
 
 
 def create_app() -> FastAPI:
-    """Make the application with the request log and, if METRICS is on, the metrics as observers."""
+    """Create the application with the request log and, if METRICS is on, the metrics as observers."""
     return main.create_app(lifespan)
 
 
@@ -139,7 +139,7 @@ def serve_in_one(config: uvicorn.Config, announce: Callable[[], object]) -> int:
 
 
 def tune_gc() -> None:
-    """Run the garbage collector less often, and not on objects that exist after the start.
+    """Run the garbage collector less often, and exclude the objects that exist at startup.
 
     With a thousand waiting requests a collection takes long.
     """

@@ -174,7 +174,7 @@ class Supervisor:
             self._wait_longer()
         for worker in ended:
             logger.error("%s ended: %s; another in %d s", worker.name, worker.end(), self.pause)
-            # If a new worker exits before it serves, the replacement ends and the old workers continue.
+            # If a new worker exits before it serves, the SIGHUP is abandoned and the old workers continue.
             self.replaced = [each for each in self.replaced if each != worker and worker.serves]
 
     def _wait_longer(self) -> None:
@@ -194,7 +194,7 @@ def serve_in_several(config: uvicorn.Config, announce: Callable[[], object], *, 
             try:
                 os.environ[VARIABLE] = stack.enter_context(TemporaryDirectory())
             except OSError as error:
-                logger.warning("%s: %s; each process counts by itself", VARIABLE, error)
+                logger.warning("%s: %s; each process has separate metrics", VARIABLE, error)
         supervisor = Supervisor(config, config.bind_socket(), announce)
         supervisor.run()
     return STARTUP_FAILURE if supervisor.refused else 0

@@ -1,9 +1,9 @@
 """Uvicorn's server with a graceful stop behind proxies, and with a callback when clients can connect.
 
 A proxy keeps idle connections and sends requests on them at any time. If the server closes such a connection
-while a request is on its way, the proxy cannot know whether a POST had an effect, and responds with 502. So
-at a stop idle connections stay open for DRAIN_TIME, and the next response on each says `Connection: close`.
-New connections are refused, so a proxy uses another server.
+while a request is on its way, the proxy cannot know whether a POST had an effect, and responds with 502. So,
+when the server stops, idle connections stay open for DRAIN_TIME, and the next response on each has
+`Connection: close`. New connections are refused, so a proxy uses another server.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import uvicorn
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server with a callback at the start and a graceful stop."""
+    """Uvicorn's server with a callback when it serves and a graceful stop."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], object] = lambda: None) -> None:
         super().__init__(config)

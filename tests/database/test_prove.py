@@ -81,7 +81,7 @@ def test_a_role_that_may_not_act_for_the_api_is_told_so(server: Server, database
     with server.connect("postgres") as postgres:
         postgres.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
         try:
-            with pytest.raises(SystemExit, match=f"which {name} may not: run it as a superuser"):
+            with pytest.raises(SystemExit, match=f"but {name} may not: run it as a superuser"):
                 reports.prove(server.conninfo(database, name))
         finally:
             postgres.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
@@ -145,7 +145,7 @@ HOLES = [
     ),
     (
         "create policy hole on app.tasks using (lower(user_id) = lower(app.current_user_id()))",
-        "a user named bob in capitals reads tasks",
+        "a user named bob in upper case reads tasks",
     ),
     (
         "create policy hole on app.tasks using (starts_with(user_id, app.current_user_id()))",
@@ -157,21 +157,21 @@ HOLES = [
     ),
     (
         "create policy hole on app.tasks using (user_id = coalesce(app.current_user_id(), user_id))",
-        "nobody, after alice and bob, reads tasks",
+        "nobody reads tasks after alice and bob",
     ),
     (
         """
         create or replace function app.current_user_id() returns text language sql stable
         return trim(current_setting('app.user_id', true))
         """,
-        "a user named bob and a blank reads tasks",
+        "a user named bob and a space reads tasks",
     ),
     (
         """
         grant update (user_id) on app.tasks to tasks_api;
         create policy hole on app.tasks for update using (true)
         """,
-        "alice makes bob's tasks hers",
+        "alice makes herself the owner of bob's tasks",
     ),
     ("alter table app.tasks disable row level security", "alice counts all tasks"),
     ("grant truncate on app.tasks to tasks_api", "alice truncates app.tasks"),
@@ -225,7 +225,7 @@ def test_it_shows_a_planted_hole(server: Server, database: str, hole: str, attem
 
 def test_it_shows_where_nothing_works(server: Server, database: str) -> None:
     with planted(server, database, "revoke all on app.tasks from tasks_api") as owner:
-        assert "alice makes two tasks" in broken(owner)
+        assert "alice creates two tasks" in broken(owner)
 
 
 # Databases of others. Each starts with what is sound, which must stay so.
@@ -400,7 +400,7 @@ def test_what_could_not_be_tried_is_said(server: Server, shop: str) -> None:
         ("set local audit.role = wbe", "role wbe does not exist here: audit.role is mistyped"),
         (
             "drop policy tenant on shop.customers; drop policy tenant on shop.orders",
-            "name it by audit.setting",
+            "set audit.setting",
         ),
     ],
 )
