@@ -119,7 +119,7 @@ async def check_database(database: Database, settings: Settings) -> None:
 
 
 def create_app(lifespan: Lifespan = lifespan) -> API:
-    """Make the application. The server passes a lifespan that adds observers."""
+    """Create the application. The server passes a lifespan that adds observers."""
     return API(
         title="Tasks",
         version=__version__,

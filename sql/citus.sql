@@ -139,10 +139,10 @@ grant execute on function app.act_as(text) to tasks_api;
 
 -- A shard gets the row security flags and the grants of its table. Citus moves shards by logical replication, as a
 -- role that is a member of the table's owner. Forced row security applies to this role, so the move of a shard with
--- force would never finish. So the tables keep force on all nodes, and an event trigger on each worker removes it
--- from new shards. Row security stays enabled on shards, and tasks_api does not own them. When Citus writes to a
--- shard, its INSERT lists every column, including those that tasks_api may not insert on the coordinator. So
--- tasks_api gets insert on all columns of shards. Other privileges are those of the table. Citus does not pass
+-- forced row security would never finish. So the tables keep force on all nodes, and an event trigger on each worker
+-- removes it from new shards. Row security stays enabled on shards, and tasks_api does not own them. When Citus
+-- writes to a shard, its INSERT lists every column, including those that tasks_api may not insert on the coordinator.
+-- So tasks_api gets insert on all columns of shards. Other privileges are those of the table. Citus does not pass
 -- `set statistics` on. So the event trigger sets it for each column of shards that may contain text of users, in the
 -- transaction that adds the column. So pg_stats of the workers never contains such text.
 select pg_temp.on_workers($worker$

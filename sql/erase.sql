@@ -2,11 +2,11 @@
 --
 --   psql -X -v user=alice -d DATABASE -f sql/erase.sql
 --
--- Run it as the owner of the database or as a superuser. First make sure that the user gets no new token and
--- that all old ones have expired: a later request would create the user again, with task ids from 1.
--- Requests of other users do not wait for it. The bytes of erased rows stay in the files of the tables, also
--- after vacuum, until their space is used again, and in backups. `vacuum full` of the three tables removes them at
--- once; requests wait for it. The statistics can contain the user's id until analyze.
+-- Run it as the owner of the database or as a superuser. First make sure that the user gets no new token and that all
+-- old ones have expired: a later request would create the user again, with task ids from 1. Requests of other users
+-- do not wait for it. The bytes of erased rows stay in backups. They also stay in the files of the tables, even after
+-- vacuum, until their space is reused. `vacuum full` of the three tables removes them at once; requests wait for it.
+-- The statistics can contain the user's id until analyze.
 \set ON_ERROR_STOP on
 begin;
 

@@ -3,7 +3,7 @@
 -- It acts as the API's role, for the probe users alice, bob, carol and erin, and without a user ("nobody"). Most
 -- attempts must be refused or find nothing. Some must succeed: if nothing worked, the other attempts would prove
 -- nothing. The output has one line for each attempt. `result` is ok, BROKEN, or `not tried`. The last line counts
--- them.
+-- the results.
 --
 -- In the database of the tasks API, the attempts on its own tables are written below. For all other tables, and in
 -- other databases, they are generated from the catalog. bob gets a row. alice and nobody try to read, change,
@@ -20,9 +20,8 @@
 -- or may truncate it. If a column's default uses a sequence, the sequence has a gap afterwards.
 --
 -- Run it as a superuser, as the API's role, or as a role that may grant the API's role to itself (the role that
--- created it). A superuser must trust the owners of the schemas, since their triggers run in the superuser's
--- session. The API's role need not. A superuser inserts the rows of the probe users without triggers and foreign
--- keys.
+-- created it). Run it as a superuser only if you trust the owners of the schemas, whose triggers then run with a
+-- superuser's rights. A superuser inserts the rows of the probe users without triggers and foreign keys.
 --
 -- Not attempted:
 -- * to set another user id: SQL that runs as the API's role may do this, so the API builds no SQL from input;

@@ -1,8 +1,8 @@
 """The outermost ASGI middleware: refuses malformed requests and adds headers to every response.
 
 It uses only the ASGI scope, so it works with every ASGI server and HTTP parser. Being outermost, it also
-covers 404, 405 and 500 responses and CORS preflights. A separate middleware for each task would cost 10 to
-120 µs.
+covers 404, 405 and 500 responses and CORS preflights. A separate middleware for each of these jobs would cost
+10 to 120 µs.
 """
 
 import re

@@ -69,7 +69,7 @@ def _reader(parameter: Parameter, path: Container[str], dependencies: Dependenci
 
 
 def _is_flat(kind: Any) -> bool:  # noqa: ANN401 - any type
-    """Return whether a type is a frozen model without lists: the last of repeated parameters counts."""
+    """Return whether a type is a frozen model without lists. The reader keeps one value per parameter."""
     return (
         issubclass(kind, BaseModel)
         and kind.model_config.get("frozen", False)

@@ -22,13 +22,14 @@ from app.problems import Problem
 UNSUPPORTED = {"dependencies", "max_body_size", "form_limits"}
 
 bearer = Bearer()
-# The lengths are for the OpenAPI document. A path that does not match the token gets a 403 at any length.
+# The lengths are for the OpenAPI document. A path that does not match the token gets a 403, whatever its
+# length.
 IN_PATH = Path(description="The user id in the token.", json_schema_extra={"minLength": 1, "maxLength": 255})
 UserId = Annotated[str, BeforeValidator(decoded), IN_PATH]
 
 
 async def authorize(request: Request, user_id: UserId, token: Annotated[str, Security(bearer)]) -> Session:
-    """Return a session of the user. Raise a 403 if the path names another user than the token."""
+    """Return a session of the user. Raise a 403 if the user id in the path is not that of the token."""
     services, exchange = services_of(request.scope), exchange_of(request.scope)
     user = await services.tokens.user(token)
     if user != user_id:

@@ -79,7 +79,7 @@ class Keys:
     async def __aenter__(self) -> Self:
         """Fetch the keys. A failure is only logged, since the issuer may start after this process."""
         if self.rotating:
-            log.warning("JWT_SECRET_PREVIOUS verifies tokens: empty it when the last one has expired")
+            log.warning("JWT_SECRET_PREVIOUS is set: empty it when the last token signed with it has expired")
         if self.url:
             if self.unbound:
                 log.warning("Any token of the issuer is accepted: set %s", " and ".join(self.unbound))
@@ -199,7 +199,7 @@ class Keys:
 
     def _allowed(self, keys: list[PyJWK]) -> list[PyJWK]:
         if self.allowed.isdisjoint(key.algorithm_name for key in keys):
-            raise Unusable(f"JWT_ALGORITHMS does not name {keys[0].algorithm_name}")
+            raise Unusable(f"JWT_ALGORITHMS does not include {keys[0].algorithm_name}")
         return keys
 
     async def _refresh(self) -> None:
@@ -247,7 +247,7 @@ def _read_key(jwk: Any) -> list[PyJWK]:  # noqa: ANN401
     if not isinstance(jwk.get("kid"), str | None):
         raise Unusable("its kid is not a string")
     if "d" in jwk:
-        raise Unusable("it is private, and published: replace it")
+        raise Unusable("it is a private key, which must not be published: replace it")
     if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ("verify",)):
         raise Unusable("it is not for signatures")
     algorithms = KINDS.get((jwk["kty"], jwk.get("crv")), ())

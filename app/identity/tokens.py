@@ -125,7 +125,7 @@ class Tokens:
         """Return the user claim as a user id; raise Refused if it is not valid."""
         user = str(claim) if isinstance(claim, str | int) and not isinstance(claim, bool) else ""
         if not USER.fullmatch(user):
-            raise unauthorized(Reason.CLAIM, "The token names no user", f" in its claim {self.claim}")
+            raise unauthorized(Reason.CLAIM, "The token has no valid user id", f" in its claim {self.claim}")
         return user
 
 

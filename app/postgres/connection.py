@@ -301,6 +301,6 @@ class Connection(AsyncConnection[Any]):
 
 @cache
 def positional(statement: str) -> tuple[bytes, list[str]]:
-    """Replace each %(name)s by $1, $2…; return the statement and the names in this order."""
+    """Replace each %(name)s with $1, $2…; return the statement and the names in this order."""
     names = list(dict.fromkeys(PARAMETER.findall(statement)))
     return PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement).encode(), names

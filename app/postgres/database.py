@@ -137,7 +137,7 @@ class Database:
             return await self._try(user, statements, values, server)
 
     async def _worker(self, user: str) -> int | None:
-        """Return the worker that has the user's rows: if it hangs, the queue keeps places for other users."""
+        """Return the worker that has the user's rows. If it hangs, the queue keeps places for others."""
         now = monotonic()
         if now > self.workers_until:
             self.workers, self.workers_until = {}, now + WORKERS_AGE
@@ -205,7 +205,7 @@ class Session(NamedTuple):
     async def write_with_retry(self, statement: str, **values: Value) -> list[Row]:
         """Run a statement. If a concurrent request has inserted the same unique key, run it once more.
 
-        The row of the concurrent request is visible then.
+        The second run sees the row of the concurrent request.
         """
         try:
             return await self.write(statement, **values)

@@ -1,15 +1,15 @@
 """Fair queueing for database connections: users take turns, and the waiting time is limited.
 
 Without it the user with the most requests would get most of the connections. The next request is always one
-of the user with the smallest recent use of connections. A request that has waited for MAX_WAIT seconds is
-refused.
+of the user with the smallest recent use. Recent use is the time for which the user's requests recently held
+connections. A request that has waited for MAX_WAIT seconds is refused.
 
 A user with a request that held a connection for long (an expensive search, a create that waited for a lock)
 is called a long user for some time. Long users may not take the last `reserve` connections, which stay free
 for the short requests of other users.
 
-On Citus, the users of one worker may not take the last connections either. If the worker hangs, the requests
-of its users hang, and those of other users do not wait for them.
+On Citus, the users of one worker together may not take the last connections either. If the worker hangs, the
+requests of its users hang, but those of other users do not wait for them.
 """
 
 import asyncio
@@ -68,8 +68,8 @@ class FairQueue:
 
     At most `size` requests are inside. One more may enter if its user is known, is not a long user and has no
     other request inside. One user has at most half of the places, and only one until the user's first request
-    has ended. Long users together leave `reserve` places to the others. The users of one server leave twice
-    as many, so that long users of other servers can enter, too.
+    has ended. All long users together leave `reserve` places to the others. All users of one server together
+    leave twice as many, so that long users of other servers can enter, too.
     """
 
     def __init__(self, size: int) -> None:

@@ -97,7 +97,7 @@ class Pool(AsyncConnectionPool[Connection]):
             raise self._refusal() from None
 
     def _refuse_outage(self) -> None:
-        """Raise NoConnection if none can be made."""
+        """Raise NoConnection if no connection can be made and none is open."""
         if self.failure and not self._has_connection():
             raise NoConnection(self.failure)
 

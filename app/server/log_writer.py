@@ -40,7 +40,7 @@ class LogWriter(logging.Handler):
         self.lock_of_lines = Lock()  # not held during a write
         self.lines: list[bytes] = []
         self.size = 0  # bytes of the lines that wait or are written right now
-        self.dropped = 0  # lines since the start
+        self.dropped = 0  # lines dropped since startup
         self.unreported = 0  # lines dropped since the last report in the log
         self.torn = False  # whether the last write ended within a line
         self.has_news, self.must_end = Event(), Event()

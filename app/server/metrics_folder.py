@@ -1,8 +1,8 @@
 """PROMETHEUS_MULTIPROC_DIR: the folder in which several processes share their metrics.
 
 prometheus_client raises an error if the folder is missing, read-only or full, or if it contains a file in
-another format. A problem of metrics should not end the service. So each of these is logged, and the rest of
-the metrics is served.
+another format. A problem with the metrics should not end the service. So each of these errors is logged, and
+the rest of the metrics is served.
 """
 
 import logging

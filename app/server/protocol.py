@@ -266,8 +266,8 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request.
 
-        Empty lines before a request do not reset the idle timer, so they cannot keep a connection open for
-        ever.
+        Empty lines before a request do not reset the idle timer, so they cannot keep a connection open
+        forever.
         """
         self._unset_keepalive_if_required()
         self.receiving = True

@@ -1,7 +1,7 @@
 """A supervisor for several worker processes that share one listening socket (WEB_CONCURRENCY).
 
-It starts the workers, replaces workers that exit or hang, and stops all of them. If systemd, containers or
-Kubernetes run several copies of the service, it is not needed. Uvicorn's own supervisor (uvicorn.supervisors)
+It starts the workers, replaces workers that exit or hang, and stops all of them. It is not needed if systemd,
+containers or Kubernetes run several copies of the service. Uvicorn's own supervisor (uvicorn.supervisors)
 waits without a limit for a worker that hangs, handles no signal meanwhile, and stops all workers if one
 cannot start because the database is down (pull requests uvicorn #2987 and #2990 began to change this).
 """
@@ -34,7 +34,7 @@ STOP_MARGIN = 3  # seconds that a worker may take to exit after the time for its
 SOON = 60  # seconds within which a second exit delays the next start
 MAX_PAUSE = 16  # seconds between two starts
 
-# A forked worker does not import the application again. On other systems than Linux, system libraries are not
+# A forked worker does not import the application again. On systems other than Linux, system libraries are not
 # safe after a fork.
 context: ForkContext | SpawnContext = ForkContext() if sys.platform == "linux" else SpawnContext()
 logger = logging.getLogger("uvicorn.error")

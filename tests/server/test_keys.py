@@ -383,16 +383,16 @@ def test_keys_that_are_not_used_are_logged_once_with_the_reason(
     prefix = "JWT_JWKS_URL: the key "
     assert [r.getMessage().removeprefix(prefix) for r in caplog.records] == [
         "'for encryption' is not used: it is not for signatures",
-        "'other' is not used: JWT_ALGORITHMS does not name ES384",
+        "'other' is not used: JWT_ALGORITHMS does not include ES384",
         "'of no kind' is not used: its kind or curve is not supported",
         "'evil\\nline' is not used: its alg does not match its kind",
         "without a kid is not used: it is malformed",
-        "'private' is not used: it is private, and published: replace it",
+        "'private' is not used: it is a private key, which must not be published: replace it",
     ]
     issuer.add("late", "PS384")
     verifier.run(verifier.tokens.keys.fetch())
     assert [r.getMessage() for r in caplog.records[6:]] == [
-        f"{prefix}'late' is not used: JWT_ALGORITHMS does not name PS384"
+        f"{prefix}'late' is not used: JWT_ALGORITHMS does not include PS384"
     ]
 
 
@@ -478,7 +478,7 @@ def test_the_user_is_the_claim_that_the_setting_names(verify: Verify) -> None:
         ({"iss": "z"}, "issued by someone else"),
         ({"aud": "z"}, "for another service"),
         ({"exp": None}, "lacks a required claim"),
-        ({"sub": None}, "names no user in its claim sub"),
+        ({"sub": None}, "has no valid user id in its claim sub"),
     ],
 )
 def test_whoever_holds_a_true_token_is_told_what_to_do(
