@@ -6,7 +6,8 @@ connections. A request that has waited for MAX_WAIT seconds is refused.
 
 A user with a request that held a connection for long (an expensive search, a create that waited for a lock)
 is called a long user for some time. Long users may not take the last `reserve` connections, which stay free
-for the short requests of other users.
+for the short requests of other users. But they may always have as many themselves, so that they also get
+connections while other users' short requests never stop.
 
 On Citus, the users of one worker together may not take the last connections either. If the worker hangs, the
 requests of its users hang, but those of other users do not wait for them.
@@ -37,10 +38,11 @@ MAX_KNOWN = 4096  # users; about 1 MB
 class User:
     """The state of a user: requests with a connection, waiting requests, and recent use."""
 
-    __slots__ = ("inside", "known", "listed", "server", "turns", "until")
+    __slots__ = ("inside", "known", "listed", "long_inside", "server", "turns", "until")
 
     def __init__(self) -> None:
         self.inside = 0
+        self.long_inside = 0  # the user's part of FairQueue.long_inside
         self.server: int | None = None  # the server that has the user's rows, if there are several
         self.known = False  # whether a request of the user has ended
         self.until = 0.0  # the time until which recent use counts
@@ -66,14 +68,15 @@ Waiting = list[tuple[float, int, User]]  # a heap: recent use, order of listing,
 class FairQueue:
     """Limits the number of requests that use connections; such a request is "inside".
 
-    At most `size` requests are inside. One more may enter if its user is known, is not a long user and has no
-    other request inside. One user has at most half of the places, and only one until the user's first request
-    has ended. All long users together leave `reserve` places to the others. All users of one server together
-    leave twice as many, so that long users of other servers can enter, too.
+    At most `size` requests are inside. One more may enter if its user is known and has no other request
+    inside. One user has at most half of the places, and only one until the user's first request has ended.
+    All long users together leave `reserve` places to the others, unless they have fewer than that themselves.
+    All users of one server together leave twice as many, so that long users of other servers can enter, too.
     """
 
     def __init__(self, size: int) -> None:
         self.free = size
+        self.long_inside = 0  # requests of long users
         self.share = max(1, size // 2)
         self.reserve = min(size - 1, max(1, size // 5))
         self.most = max(1, size - 2 * self.reserve)  # places of the users of one server
@@ -99,15 +102,19 @@ class FairQueue:
             user.server = server
         if user.turns or not self._may_enter(user, now):
             return False
-        self._count(user, 1)
+        self._count(user, 1, now)
         return True
 
-    def _count(self, user: User, entered: int) -> None:
+    def _count(self, user: User, entered: int, now: float) -> None:
         """Count a request that enters (1) or leaves (-1)."""
         self.free -= entered
         user.inside += entered
         if user.server is not None:
             self.inside[user.server] += entered
+        if user.long_inside or user.is_long(now):
+            self.long_inside -= user.long_inside
+            user.long_inside = user.inside if user.is_long(now) else 0
+            self.long_inside += user.long_inside
 
     def _add_user(self, name: str, now: float) -> User:
         """Add a user. If there are too many, drop the oldest two, unless inside, waiting or long."""
@@ -123,28 +130,26 @@ class FairQueue:
             return False
         if user.server is not None and self.inside[user.server] >= self.most:
             return False
-        if self.free > self.reserve:
-            return True
-        if user.is_long(now):
-            return False
+        if self.long_inside >= self.reserve and user.is_long(now):
+            return self.free > self.reserve
         return self.free > (-1 if user.known and not user.inside else 0)
 
     def leave(self, name: str, held: float, now: float) -> None:
         """Leave after `held` seconds with a connection (0: without one), and admit waiting requests."""
         user = self.users[name]
-        self._count(user, -1)
         if held:
             user.charge(held, now)
+        self._count(user, -1, now)
         if self.arrivals:
             self._list(user, now)
             self._admit(now)
 
-    def _list(self, user: User, now: float) -> None:
+    def _list(self, user: User, now: float, since: float | None = None) -> None:
         """Add a user with waiting requests to a list, unless the user has the maximum of requests inside."""
         if user.turns and not user.listed and user.inside < (self.share if user.known else 1):
             user.listed = True
             self.listings += 1
-            since = max(now, min(user.until, now + HEAD_START))
+            since = since or max(now, min(user.until, now + HEAD_START))
             users = self.lists.setdefault((user.server, user.is_long(now)), [])
             heappush(users, (since, self.listings, user))
 
@@ -161,21 +166,22 @@ class FairQueue:
             self._remove(turn)
             if not turn.done():  # otherwise its request is being cancelled
                 turn.set_result(True)
-                self._count(user, 1)
+                self._count(user, 1, now)
             self._list(user, now)
 
     def _first_may_enter(self, users: Waiting, now: float, *, long: bool) -> bool:
         """Return whether the first user of a list may enter.
 
-        Users that no longer wait, or that belong to the other list by now, are removed first.
+        Users that no longer wait, or that belong to the other list by now, are removed first. A user that is
+        no longer long keeps its turn.
         """
         while users:
-            *_, user = users[0]
+            since, _, user = users[0]
             if user.turns and user.is_long(now) == long:
                 return self._may_enter(user, now)
             heappop(users)
             user.listed = False
-            self._list(user, now)
+            self._list(user, now, since if long else None)
         return False
 
     def _remove(self, turn: asyncio.Future[bool]) -> None:

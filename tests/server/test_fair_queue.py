@@ -207,6 +207,29 @@ def test_a_long_request_waits_for_later_short_ones_only_so_long() -> None:
     run(work)
 
 
+@pytest.mark.parametrize("size", [3, 10])
+@pytest.mark.parametrize("after", [0.0, fair_queue.DECAY * fair_queue.LONG - 0.5])  # still long, and soon not
+def test_short_requests_that_never_stop_do_not_stop_a_long_one(size: int, after: float) -> None:
+    async def work(_: Loop) -> None:
+        crowd = Crowd(size)
+        busy = [f"busy {n}" for n in range(50)]
+        await crowd.meet(*busy)
+        await crowd.meet("long", held=fair_queue.LONG)
+        await asyncio.sleep(after)
+        crowd.ask(*busy * 2)
+        await settled()
+        tasks = crowd.ask("long")
+        while not tasks[0].done():
+            await asyncio.sleep(0.005)
+            leaving = next(name for name, user in crowd.queue.users.items() if name in busy and user.inside)
+            crowd.leave(leaving)
+            crowd.ask(leaving)
+            await settled()
+        assert await tasks[0]
+
+    run(work)
+
+
 def test_a_user_s_long_request_is_forgotten_in_time() -> None:
     user = User()
     user.charge(LONG, 0)
