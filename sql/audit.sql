@@ -36,14 +36,14 @@ with recursive
 -- 1. Data: what PostgreSQL, platforms and this project's migrations bring -----------------------------------------
 
 -- Schemas that belong to a platform or a tool: their objects are the author's, only what a project adds is looked at.
-platform_schema (preset, nspname) as (values
+platform_schema (preset, nspname) as materialized (values
   ('supabase', '{auth,storage,realtime,_realtime,graphql,graphql_public,vault,extensions,pgbouncer,supabase_functions,supabase_migrations,_analytics,_supavisor,net,pgsodium,pgsodium_masks,pgtle,pgmq}'::text[]),
   ('', '{cron,graphile_worker,graphile_migrate,hdb_catalog,hdb_views,pgboss,partman,pgmq,net,topology,tiger,drizzle,repack,timescaledb_information,_timescaledb_catalog,_timescaledb_internal,_timescaledb_config,_timescaledb_functions}')
 ),
 
 -- What the migrations of the tasks API made, and nobody may quietly take away or hollow out: each with its definition,
 -- or the MD5 of a function's body without white space.
-guard (kind, relname, name, definition, loss) as (values
+guard (kind, relname, name, definition, loss) as materialized (values
   ('trigger', 'users', 'users_last_task_id_counts', 'BEFORE UPDATE ON app.users FOR EACH ROW WHEN ((new.last_task_id IS DISTINCT FROM (old.last_task_id + 1))) EXECUTE FUNCTION app.refuse_recount()', 'a counter can be set back, and an id given twice'),
   ('trigger', 'tasks', 'tasks_touch', 'BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION app.touch_task() or BEFORE UPDATE ON app.tasks FOR EACH ROW EXECUTE FUNCTION app.touch_task()', 'versions stand still: changes made meanwhile are lost'),
   ('constraint', 'tasks', 'tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'tasks stay when their user is erased'),
@@ -79,7 +79,7 @@ sealed as materialized (
 ),
 
 -- Roles that PostgreSQL brings, and what a member of them can do.
-predefined (rolname, danger) as (values
+predefined (rolname, danger) as materialized (values
   ('pg_read_all_data', 'read every table, so the day a table lacks row security it reads every user''s rows'),
   ('pg_write_all_data', 'write to every table, whatever was granted'),
   ('pg_read_server_files', 'read the server''s files, among them the tables themselves'),
@@ -305,7 +305,7 @@ stored as materialized (
 ),
 
 -- What else sql/citus.sql makes, as long as it is that very code: it takes force off shards, and names the user.
-spread (check_name, object) as (
+spread (check_name, object) as materialized (
   select 'event_trigger', quote_ident(e.evtname)
   from pg_event_trigger e
   join pg_proc p on p.oid = e.evtfoid
@@ -807,7 +807,7 @@ passed as materialized (
 -- What of a function's statements is held to the user? Its text with {me} wherever the user is named, also by a
 -- variable that only ever holds the user, cut into statements.
 code_named as materialized (
-  select b.oid, b.pronargs, v.text, exists (select from regexp_matches(v.text, '\yexecute\y')) as is_dynamic, u.place,
+  select b.oid, b.nspname, b.proname, b.prorettype, v.text, exists (select from regexp_matches(v.text, '\yexecute\y')) as is_dynamic, u.place,
     -- held by an argument, it answers about any user: no more than yes or no may come of that
     u.place is not null and b.prorettype <> 'boolean'::regtype as is_about_any
   from body b
@@ -938,18 +938,17 @@ touches as materialized (
 
 -- Functions that policies may ask: they look up what is the user's, in statements that are all held to the user.
 asking_function as materialized (
-  select b.oid, lower(b.nspname) as schema, lower(b.proname) as called,
-    format('(?:%s\.)?%s\(', lower(b.nspname), lower(b.proname)) || case when f.place is null then '' else format('(?=(?:[^(),]+, ){%s}{me}[,)])', f.place - 1) end as name,
-    case when b.prorettype <> 'boolean'::regtype then 'derived' when b.pronargs = 0 then 'rank' else 'member' end as word,
-    bool_and(coalesce(t.is_held, true)) as is_held
-  from body b
-  join code_named f on f.oid = b.oid and not f.is_dynamic
-  join touches t on t.function = b.oid
-  where b.oid not in (select oid from passing_function where not is_looked_up) and b.prorettype <> 'trigger'::regtype and not t.is_written
-  group by b.oid, b.pronargs, b.nspname, b.proname, b.prorettype, f.place
-  having bool_and(t.is_held)
+  select f.oid, lower(f.nspname) as schema, lower(f.proname) as name,
+    case when f.prorettype <> 'boolean'::regtype then 'derived' else 'asking' end as word, coalesce(f.place, 0) as place
+  from (
+    select * from code_named
+    where not is_dynamic and prorettype <> 'trigger'::regtype
+      and oid not in (select oid from passing_function where not is_looked_up)
+  ) f
+  full join (select function, bool_and(is_held) as is_held from touches where not is_written group by function) t on t.function = f.oid
+  where coalesce(f.oid, 0) <> 0 and coalesce(t.is_held, false)
   union all
-  select b.oid, lower(b.nspname), lower(b.proname), format('(?:%s\.)?%s\(', lower(b.nspname), lower(b.proname)), 'asked', false
+  select b.oid, lower(b.nspname), lower(b.proname), 'asked', 0
   from asked
   join body b on not asked.is_strict and b.prorettype = 'boolean'::regtype
   join code_named f on f.oid = b.oid
@@ -981,7 +980,7 @@ asking_function as materialized (
 -- character of a name, ITEM anything reduced, ACC any marker that holds rows back.
 rule_text (step, pattern, word, needs) as materialized (
   select row_number() over (),
-    replace(replace(replace(replace(replace(r.pattern, 'ACC', '(?:own [\w$]+|no|member|rank|parent|staff|flag|asked|mix|list has|list ranked)'), 'ITEM', '(?:{[^{}]*}|[\w$.]+)'),
+    replace(replace(replace(replace(replace(replace(r.pattern, 'AT', f.at), 'ACC', '(?:own [\w$]+|no|member|rank|parent|staff|flag|asked|mix|list has|list ranked)'), 'ITEM', '(?:{[^{}]*}|[\w$.]+)'),
       'COL', '(?:row\.)?([\w$]+)'), 'INNER', '(?:(?!row\.)[\w$]+\.)([\w$]+)'), 'FLAG',
       '(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)(?![\w$.(])'),
     r.word, r.needs
@@ -989,10 +988,7 @@ rule_text (step, pattern, word, needs) as materialized (
   cross join named n
   cross join literal l
   cross join (
-    select coalesce(string_agg(name, '|') filter (where word = 'derived'), '$') as derived,
-      coalesce(string_agg(name, '|') filter (where word in ('member', 'rank')), '$') as asking,
-      coalesce(string_agg(name, '|') filter (where word = 'asked'), '$') as asked
-    from asking_function
+    select '(?:0}\(|' || string_agg(format('%s}\((?=(?:[^(),]+, ){%s}{me}[,)])', n, n - 1), '|') || ')' as at from generate_series(1, 9) n
   ) f
   cross join lateral (values
     -- the user
@@ -1001,18 +997,14 @@ rule_text (step, pattern, word, needs) as materialized (
     ('(?<![\w.])(?:' || n.claims || ')\(\)', '{claims}', case n.claims when '$' then '{{' else '()' end),
     ('(?<![\w.])(?:' || n.token || ')\(\)|current_setting\({other}(?:, {\w+})?\)', '{token}', '('),
     ('(?<![\w.])(?:' || n.written || ')\(\)', '{forged}', case n.written when '$' then '{{' else '()' end),
-    ('(?<![\w.])(?:' || f.derived || ')[^()]*\)', '{derived}', case f.derived when '$' then '{{' else '(' end),
-    ('(?<![\w.])(?:' || f.asking || ')(?:{\w+}(?:, {\w+})*)?\)', '{rank}', case f.asking when '$' then '{{' else '(' end),
-    ('(?<![\w.])(?:' || f.asking || ')[^()]*\)', '{member}', case f.asking when '$' then '{{' else '(' end),
+    ('{derived AT[^()]*\)', '{derived}', '{derived '),
+    ('{asking AT(?:{\w+}(?:, {\w+})*)?\)', '{rank}', '{asking '),
+    ('{asking AT[^()]*\)', '{member}', '{asking '),
     ('\ycurrent_user\y|\ysession_user\y', case when l.settings is null then '{me}' else '{other}' end, '_user'),
     -- a list of users, unless the setting holds one user, whose name might look like a list
     ('string_to_array\({me}, {k}\)', case when asked.is_strict then '{other}' else '{mine}' end, 'string_to_array('),
     ('{mine}::(?:text|uuid|bigint|integer)\[\]', '{mine}', '{mine}::'),
-    ('(?<![\w.])(?:' || f.asked || ')[^()]*\)', '{asked}', case f.asked when '$' then '{{' else '(' end),
-    ('\ycurrent_user\y|\ysession_user\y', case when l.settings is null then '{me}' else '{other}' end, '_user'),
-    -- a list of users, unless the setting holds one user, whose name might look like a list
-    ('string_to_array\({me}, {k}\)', case when asked.is_strict then '{other}' else '{mine}' end, 'string_to_array('),
-    ('{mine}::(?:text|uuid|bigint|integer)\[\]', '{mine}', '{mine}::'),
+    ('{asked AT[^()]*\)', '{asked}', '{asked '),
     ('nullif\({(me|claims|token)}, {blank}\)', '{\1}', 'nullif('),
     ('coalesce\({(me|claims|token|own [\w$]+|member|rank|list has|list ranked)}(?:, {(?:\1|no|me)})*\)', '{\1}', 'coalesce('),
     ('(?<![\w$])\({([^{}]*)}\)|\( select {([^{}]*)}(?: as [\w$]+)?\)', '{\1\2}', '}'),
@@ -1077,12 +1069,12 @@ rule_text (step, pattern, word, needs) as materialized (
     ('count\(\*\)', '{count}', 'count(*)'),
     ('{open}', '{k}', '{open}'),
     -- the rest
-    ('(?:[\w$.]+)?\((?!\s*select)[^()]*(?:row\.|{row})[^()]*\)(?:\[{k}\])?', '{row}', 'row'),
-    ('[\w$.]+\([^()]*\)|\((?!{[^{}]*}\))[^()]*\)', '{other}', '(')
+    ('(?:[\w$.]+|{\w+ \d+})?\((?!\s*select)[^()]*(?:row\.|{row})[^()]*\)(?:\[{k}\])?', '{row}', 'row'),
+    ('(?:[\w$.]+|{\w+ \d+})\([^()]*\)|\((?!{[^{}]*}\))[^()]*\)', '{other}', '(')
   ) r (pattern, word, needs)
 ),
 
-expression as materialized (
+condition as materialized (
   select s.kind, s.oid, s.clause, s.relid,
     case when s.kind = 'policy' then regexp_replace(m.text, '(?<![\w.$])(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '\.', 'row.', 'g') else m.text end as text
   from source s
@@ -1091,22 +1083,70 @@ expression as materialized (
   where s.kind <> 'function'
 ),
 
-reduction (original, step, text, before, had, seen, is_done) as (
-  select distinct text, 0::bigint, text, text, '{}'::text[] collate "C", '' collate "C", false from expression
+-- Which of the functions that look up what is the user's does a condition call? Each text is cut into calls once, and
+-- names are compared: a pattern made of 1,000 names takes PostgreSQL seconds.
+called as materialized (
+  select t.text, c.n, c.part, c.call[1] as schema, c.call[2] as name
+  from (select distinct text from condition) t
+  cross join lateral rows from (
+    regexp_split_to_table(t.text, '(?<![\w.])(?:[\w$]+\.)?[\w$]+\('),
+    regexp_matches(t.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\(', 'g')
+  ) with ordinality as c (part, call, n)
+),
+
+asks as materialized (
+  select c.text, c.n, f.oid as function,
+    case when f.oid not in (select oid from passing_function) then format('{%s %s}(', f.word, f.place) end as marker
+  from called c join asking_function f on f.name = c.name and f.schema = coalesce(c.schema, f.schema)
+),
+
+-- app.is_member(row.team, {me}) becomes {asking 2}(row.team, {me}) if the function compares its second argument.
+expression as materialized (
+  select c.kind, c.oid, c.clause, c.relid, c.text, coalesce(a.text, c.text) as reducible
+  from condition c
+  left join (
+    select c.text as original, string_agg(concat(c.part, coalesce(a.marker, concat(c.schema || '.', c.name || '('))), '' order by c.n) as text
+    from called c
+    left join (select text, n, max(marker) as marker from asks group by text, n) a on a.text = c.text and a.n = c.n
+    where c.text in (select text from asks)
+    group by c.text
+  ) a on a.original = c.text
+),
+
+-- A text goes on to the next rule whose `needs` it has, and after the last one starts again, until a round changes
+-- nothing. In order of the rules, since PostgreSQL keeps only 32 compiled patterns.
+reduction (original, text, step, before, had, seen, is_done) as (
+  select distinct reducible, reducible, 0::bigint, reducible, '{}'::text[] collate "C", '' collate "C", false from expression
   union all
-  select d.original, r.step, x.text, case when r.step = 1 then d.text else d.before end,
-    case when r.word in ('{has \1\2}', '{own \1\2\3}') then d.had || array(select m.part[1] collate "C" from regexp_matches(x.text, '{(?:has|own) ([\w$]+)}', 'g') m (part)) else d.had end,
-    d.seen || case when x.text = d.text then '' else coalesce((select string_agg(m.part[1], ' ') || ' ' from regexp_matches(d.text, '(?:or|then|else) {(member|rank|parent|staff|flag|asked|list has|list ranked)}', 'g') m (part)), '')
-      || coalesce((select string_agg(m.part[1], ' ') || ' ' from regexp_matches(d.text, '{(member|rank|parent|staff|flag|asked|list has|list ranked)} or', 'g') m (part)), '') end,
-    x.text ~ '^{[^{}]*}$' or r.step = (select max(step) from rule_text) and x.text = case when r.step = 1 then d.text else d.before end
-  from reduction d
-  join rule_text r on r.step = d.step % (select max(step) from rule_text) + 1
-  -- The last two rules take what no other knew: only after a round in which none of the others found anything.
+  select d.original, x.text, coalesce(d.next, 0), case when d.next is null then d.text else d.before end,
+    case when d.word in ('{has \1\2}', '{own \1\2\3}')
+      then d.had || array(select m.part[1] collate "C" from regexp_matches(x.text, '{(?:has|own) ([\w$]+)}', 'g') m (part))
+      else d.had end,
+    case when x.text = d.text then d.seen
+      else concat(d.seen, (
+        select string_agg(concat(m.part[1], m.part[2], ' '), '')
+        from regexp_matches(d.text, '(?:or|then|else) {(' || d.branch || ')}|{(' || d.branch || ')}(?= or)', 'g') m (part))) end,
+    x.text ~ '^{[^{}]*}$' or d.next is null and d.text = d.before
+  from (
+    select d.*, r.step as next, r.pattern, r.word, l.branch
+    from reduction d
+    cross join (
+      select 'member|rank|parent|staff|flag|asked|list has|list ranked' as branch, max(step) as last from rule_text
+    ) l
+    left join lateral (
+      select r.* from rule_text r
+      where r.step > d.step and strpos(d.text, r.needs) > 0
+        -- The last two rules take what no other knew: only after a round in which none of the others found anything.
+        and (r.step <= l.last - 2 or d.text = d.before)
+      order by r.step
+      limit 1
+    ) r on true
+    where not d.is_done
+    order by r.step
+  ) d
   cross join lateral (
-    select case when strpos(d.text, r.needs) = 0 or r.step > (select max(step) from rule_text) - 2 and d.text <> d.before then d.text
-      else regexp_replace(d.text, r.pattern, r.word, 'g') end as text
+    select coalesce(regexp_replace(d.text, d.pattern, d.word, 'g'), d.text) as text offset 0
   ) x
-  where not d.is_done
 ),
 
 verdict as materialized (
@@ -1114,7 +1154,7 @@ verdict as materialized (
   from expression e
   join (
     select original, text, had, seen, substring(text from '^{own ([\w$]+)}$') as own from reduction where is_done offset 0
-  ) d on d.original = e.text
+  ) d on d.original = e.reducible
   left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0 and d.own in (lower(a.attname), 'q_' || lower(a.attname))
 ),
 
@@ -1432,7 +1472,7 @@ touched_owned as materialized (
 
 -- Each policy condition that applies to the API, for each command it is asked for: does it hold rows back?
 clause as materialized (
-  select p.*, s.is_identity,
+  select p.*, o.attname as owner_name, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
       or p.word in ('{member}', '{rank}', '{list has}', '{list ranked}', '{mix}', '{parent}', '{flag}', '{asked}') and not m.is_open
         and (p.seen !~ 'parent' or m.is_guarded and m.is_whole) and (p.seen !~ 'flag' or p.cmd = 'r' and not asked.is_strict)
@@ -1466,6 +1506,10 @@ clause as materialized (
     where d.classid = 'pg_policy'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> p.polrelid
   ) m
   where coalesce(p.oid, 0) <> 0
+),
+
+restrictive as materialized (
+  select polrelid, clause, cmd, word, text, is_held from clause where not polpermissive and is_for_api
 ),
 
 -- What the API may really do: where row security is on, a command without a policy, or with one that is false, is shut.
@@ -2075,18 +2119,6 @@ policy_remedy as materialized (
   cross join asked
 ),
 
--- Which of the functions that look up what is the user's do policies ask? Texts are cut into names once, here and below,
--- and names compared: a pattern made of each name would be compiled again for each pair, which takes minutes at 1,000.
-asks as materialized (
-  select distinct c.text, f.oid as function
-  from (
-    select distinct j.text, m.part[1] as schema, m.part[2] as name
-    from (select distinct text from clause) j
-    cross join regexp_matches(j.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\(', 'g') m (part)
-  ) c
-  join asking_function f on f.called = c.name and f.schema = coalesce(c.schema, f.schema)
-),
-
 -- Does a permissive policy let rows of others through?
 policy as materialized (
   select case when bool_or(not j.is_held) then 'hole' else 'warning' end, format('%I on %s', j.polname, r.name),
@@ -2107,8 +2139,8 @@ policy as materialized (
     and not (r.oid in (select oid from lookup) and j.polcmd = '*')
     -- Whatever it lets through, a restrictive identity test may hold back.
     and not exists (
-      select from clause g
-      where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and not g.polpermissive and g.is_held and g.word <> '{staff}' and g.is_for_api
+      select from restrictive g
+      where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and g.is_held and g.word <> '{staff}'
     )
   group by j.oid, j.polname, r.name
   union all
@@ -2139,16 +2171,19 @@ asked_column as materialized (
 
 -- What a policy trusts beside the row: the columns of other tables that it compares, by itself or by a function.
 trusted_column as materialized (
-  select distinct j.oid as policy, d.refobjid as relid, d.refobjsubid as attnum
-  from (select distinct oid, polrelid, had, text, seen from clause where polpermissive and is_held and seen ~ 'member|rank|mix|list') j
-  join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = j.oid and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.refobjid <> j.polrelid
-  join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-  left join owner_of o on o.table_oid = j.polrelid and o.root = j.polrelid
-  left join owner_of m on m.table_oid = d.refobjid and m.root = d.refobjid
-  where lower(a.attname) <> all (j.had)
-    and (j.seen !~ 'flag' or a.attname !~* '^(is_)?(public|published|shared|visible|listed)$')
-    -- if the owners of both are compared, a row of one's own there only speaks of rows of one's own here
-    and (j.text ~ format('row\.%1$s\)? = \(?[\w$]+\.%2$s(?![\w$])|[\w$]+\.%2$s\)? = \(?row\.%1$s(?![\w$])', lower(o.attname), lower(m.attname))) is not true
+  select t.policy, t.relid, t.attnum
+  from (
+    select distinct j.oid as policy, d.refobjid as relid, d.refobjsubid as attnum, j.text, j.owner_name
+    from (select distinct oid, polrelid, had, text, seen, owner_name from clause where polpermissive and is_held and seen ~ 'member|rank|mix|list') j
+    join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = j.oid and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.refobjid <> j.polrelid
+    join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+    where lower(a.attname) <> all (j.had)
+      and (j.seen !~ 'flag' or a.attname !~* '^(is_)?(public|published|shared|visible|listed)$')
+  ) t
+  full join (select table_oid, attname from owner_of where table_oid = root) m on m.table_oid = t.relid
+  -- if the owners of both are compared, a row of one's own there only speaks of rows of one's own here
+  where coalesce(t.policy, 0) <> 0
+    and (t.text ~ format('row\.%1$s\)? = \(?[\w$]+\.%2$s(?![\w$])|[\w$]+\.%2$s\)? = \(?row\.%1$s(?![\w$])', lower(t.owner_name), lower(m.attname))) is not true
   union
   select j.oid, t.relid, t.attnum
   from asks q
@@ -2157,37 +2192,68 @@ trusted_column as materialized (
   where j.polpermissive and j.is_held
 ),
 
+-- Those that the API may write, and the policy whose check the row must pass.
+writable_column as materialized (
+  select t.policy, t.relid, t.attnum, g.privilege, g.grantees, k.polname, k.cmd, k.text
+  from trusted_column t
+  full join (
+    select objid, subid, privilege, string_agg(distinct grantee_name, ', ') as grantees, case privilege when 'INSERT' then 'a' else 'w' end as cmd
+    from granted
+    where classid = 'pg_class'::regclass and privilege in ('INSERT', 'UPDATE')
+    group by objid, subid, privilege
+  ) g on g.objid = t.relid
+  full join (
+    select oid, polrelid, polname, cmd, text
+    from clause
+    where polpermissive and clause = 'with check' and word not in ('{no}', '{rank}', '{member}', '{list ranked}')
+  ) k on k.polrelid = t.relid and k.cmd = g.cmd
+  where coalesce(t.policy, 0) <> 0 and coalesce(g.subid in (0, t.attnum), false) and coalesce(k.oid, 0) <> 0
+),
+
 -- May the API write what is compared, without a check on it? Then one insert or update makes the user a member.
 team_membership (severity, object, finding, remedy) as materialized (
   select case when bool_or(w.is_stopped) then 'warning' else 'hole' end,
-    format('%s.%I', r.name, a.attname),
+    format('%s.%I', w.relation, w.attname),
     format('%s trust%s this column, and the API role may %s it for a row of its own: %s checks the user, but not this column, so one statement makes a user a member of what is another''s%s',
-      (select string_agg(format('%I on %s', p.polname, p.polrelid::regclass), ', ') from (select distinct p.polname, p.polrelid from trusted_column c join policies p on p.oid = c.policy where (c.relid, c.attnum) = (t.relid, t.attnum) limit 5) p),
-      case when count(distinct t.policy) = 1 then 's' else '' end,
-      string_agg(distinct lower(w.privilege), ' and '), string_agg(distinct w.check_name, ' and '),
+      array_to_string((array_agg(distinct w.policy_name))[1:5], ', '), case when count(distinct w.policy) = 1 then 's' else '' end,
+      string_agg(distinct lower(w.privilege), ' and '), string_agg(distinct format('the policy %I', w.polname), ' and '),
       case when bool_or(w.is_stopped) then '. A trigger speaks of it: read that it refuses' else '' end),
-    string_agg(distinct format('revoke %s on %s from %s; -- and grant it on the other columns, or check this one', lower(w.privilege), r.name, w.grantees), ' ')
-  from trusted_column t
-  join reached r on r.oid = t.relid and r.relrowsecurity
-  join pg_attribute a on a.attrelid = t.relid and a.attnum = t.attnum
-  cross join lateral (
-    select g.privilege, string_agg(distinct g.grantee_name, ', ') as grantees, min(format('the policy %I', k.polname)) as check_name,
-      exists (select from pg_trigger x join body b on b.oid = x.tgfoid where x.tgrelid = t.relid and not x.tgisinternal and x.tgtype & 3 = 3 and x.tgtype & (case g.privilege when 'INSERT' then 4 else 16 end) <> 0
-        and b.code ~* ('new\s*\.\s*"?' || regexp_replace(a.attname, '\W', '\\\&', 'g') || '\y')) as is_stopped
-    from granted g
-    join clause k on k.polrelid = t.relid and k.polpermissive and k.clause = 'with check' and k.cmd = case g.privilege when 'INSERT' then 'a' else 'w' end
-    where g.classid = 'pg_class'::regclass and g.objid = t.relid and g.privilege in ('INSERT', 'UPDATE') and g.subid in (0, t.attnum)
-      and k.word not in ('{no}', '{rank}', '{member}', '{list ranked}')
+    string_agg(distinct format('revoke %s on %s from %s;', lower(w.privilege), w.relation, w.grantees), ' ')
+      || ' -- and grant it on the other columns, or check this one'
+  from (
+    select w.*, a.attname, format('%I.%I', n.nspname, c.relname) as relation, format('%I on %s', p.polname, p.polrelid::regclass) as policy_name,
+      exists (
+        select from pg_trigger x join body b on b.oid = x.tgfoid
+        where x.tgrelid = w.relid and not x.tgisinternal and x.tgtype & 3 = 3 and x.tgtype & (case w.privilege when 'INSERT' then 4 else 16 end) <> 0
+          and b.code ~* ('new\s*\.\s*"?' || regexp_replace(a.attname, '\W', '\\\&', 'g') || '\y')) as is_stopped
+    from writable_column w
+    join pg_class c on c.oid = w.relid and c.relrowsecurity
+    join pg_namespace n on n.oid = c.relnamespace
+    join pg_attribute a on a.attrelid = w.relid and a.attnum = w.attnum
+    join pg_policy p on p.oid = w.policy
+    cross join lateral (
+      select '(?<![\w$])(?:row\.)?(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') as name
+    ) x
+    where (w.relid in (select oid from reached)) is true
       -- to be compared with a constant, or not to be null, ties it to nobody
-      and regexp_replace(k.text, '(?<![\w$])(?:row\.)?(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || ' (?:is not null|(?:<>|>|>=|<|<=) {k})', '', 'g') !~ ('(?<![\w$])(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || '(?![\w$(])')
+      and regexp_replace(w.text, x.name || ' (?:is not null|(?:<>|>|>=|<|<=) {k})', '', 'g') !~ (x.name || '(?![\w$(])')
+      and not exists (select from restrictive k where k.polrelid = w.relid and k.clause = 'with check' and k.cmd = w.cmd and k.text ~ (x.name || '(?![\w$(])'))
+      -- A key that is unique by itself is taken already.
       and not exists (
-        select from clause k2 where k2.polrelid = t.relid and not k2.polpermissive and k2.clause = 'with check' and k2.cmd = k.cmd and k2.is_for_api
-          and k2.text ~ ('(?<![\w$])(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') || '(?![\w$(])'))
-    group by g.privilege
+        select from pg_index x where x.indrelid = w.relid and x.indisunique and x.indpred is null and x.indnkeyatts = 1 and x.indkey[0] = w.attnum)
   ) w
-  -- A key that is unique by itself is taken already.
-  where not exists (select from pg_index x where x.indrelid = t.relid and x.indisunique and x.indpred is null and x.indnkeyatts = 1 and x.indkey[0] = t.attnum)
-  group by r.name, a.attname, t.relid, t.attnum
+  group by w.relation, w.attname, w.relid, w.attnum
+),
+
+-- Functions whose errors or notices show their arguments.
+telling as materialized (
+  select c.oid, p.procost
+  from code c
+  join pg_proc p on p.oid = c.oid
+  where (c.lanname <> 'sql' or c.oid in (select oid from deed))
+    and (c.lanname <> 'plpgsql' or c.body ~* '\y(raise|perform|insert|update|execute)\y|/|::')
+    and c.oid not in (select oid from passing_function) and c.oid not in (select oid from asking_function)
+    and c.prokind = 'f' and p.pronargs > 0
 ),
 
 -- PostgreSQL asks the cheaper side of an and first.
@@ -2196,22 +2262,20 @@ policy_leak as materialized (
     format('beside the identity test this policy gives rows to %s, which is not leakproof: asked first, its errors and notices tell values of other users'' rows',
       coalesce(string_agg(distinct f.oid::regprocedure::text, ', '), 'a cast of PostgreSQL')),
     min(m.remedy)
-  from clause j
+  from (
+    select c.*, c.text ~ '\((?:row\.)?[a-z_]\w*\)(?:::text\))?::(?:integer|bigint|numeric|date|timestamp|json|double)' as is_cast
+    from clause c
+    where c.is_held or not c.polpermissive
+  ) j
   cross join asked
   join reached r on r.oid = j.polrelid
   join policy_remedy m on m.oid = j.oid
   left join (
-    select d.objid as policy, c.oid, p.procost
-    from pg_depend d
-    join code c on c.oid = d.refobjid
-    join pg_proc p on p.oid = c.oid
-    where d.classid = 'pg_policy'::regclass and d.refclassid = 'pg_proc'::regclass
-      and (c.lanname <> 'sql' or exists (select from deed e where e.oid = c.oid))
-      and (c.lanname <> 'plpgsql' or c.body ~* '\y(raise|perform|insert|update|execute)\y|/|::')
-      and c.oid not in (select oid from passing_function) and c.oid not in (select oid from asking_function) and c.prokind = 'f' and p.pronargs > 0
+    select d.objid as policy, f.oid, f.procost
+    from telling f
+    join pg_depend d on d.refclassid = 'pg_proc'::regclass and d.refobjid = f.oid and d.classid = 'pg_policy'::regclass
   ) f on f.policy = j.oid
-  where (j.is_held or not j.polpermissive)
-    and (f.oid is not null and (asked.is_tasks or f.procost < 1) or asked.is_strict and j.text ~ '\((?:row\.)?[a-z_]\w*\)(?:::text\))?::(?:integer|bigint|numeric|date|timestamp|json|double)')
+  where f.oid is not null and (asked.is_tasks or f.procost < 1) or asked.is_strict and j.is_cast
   group by j.polname, r.name
 ),
 
@@ -2786,7 +2850,7 @@ security_definer as materialized (
   cross join apis
   cross join asked
   where not d.is_trigger
-    and (d.names is not null or d.is_dynamic or not d.has_path or d.oid not in (select function from asks))
+    and (d.names is not null or d.is_dynamic or not d.has_path or d.oid not in (select a.function from asks a join clause j on j.text = a.text))
   group by case when d.names is null and not d.is_dynamic then null else d.oid end, d.names, d.is_dynamic, d.is_safe, d.is_open, d.name, d.is_callable, w.place, w.way, w.more, w.unhook, w.hook, d.owner_name, d.has_path, d.is_migrated, apis.names
 ),
 
@@ -3147,7 +3211,7 @@ server_version as materialized (
   where current_setting('server_version_num')::integer >= 190000
 ),
 
-found (check_name, severity, object, finding, remedy) as (
+found (check_name, severity, object, finding, remedy) as materialized (
   select 'missing', c.* from missing c
   union all select 'session', c.* from session c
   union all select 'membership', c.* from team_membership c
@@ -3216,7 +3280,7 @@ found (check_name, severity, object, finding, remedy) as (
 
 -- A DBA accepts a finding by a row in the table audit.accepted (or whatever audit.accepted says). It counts while the
 -- table belongs to a trusted role, no other may write to it, and the day it expires has not come.
-acceptance_table as (
+acceptance_table as materialized (
   select n.nspname, c.relname, c.oid,
     c.relowner in (select oid from trusted) and not exists (
       select from (
@@ -3231,7 +3295,7 @@ acceptance_table as (
   join pg_class c on c.relnamespace = n.oid and c.relname = split_part(asked.accepted, '.', -1) and c.relkind = 'r'
 ),
 
-acceptance as (
+acceptance as materialized (
   select j ->> 'check_name' as check_name, j ->> 'object' as object, j ->> 'reason' as reason, j ->> 'accepted_by' as accepted_by,
     j ->> 'accepted_on' as accepted_on
   from acceptance_table t
