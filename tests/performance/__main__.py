@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,17 @@ def many(server: Server) -> dict[str, Any]:
     return results
 
 
+def crowds(server: Server) -> dict[str, Any]:
+    """8: more connections than can be served at once."""
+    results = concurrency.crowds(server, 8 if QUICK else 20)
+    header = ("connections", "x of 100", "req/s", "p50", "p95", "p99", "refused", "broken", "MB")
+    rows = [(name, *measured.values()) for name, measured in results.items()]
+    table("Crowds that send one request after the other: latency in ms", header, rows)
+    return results
+
+
 def checks(_: Server) -> dict[str, Any]:
-    """8: no database at all."""
+    """9: no database at all."""
     results = tokens.measure()
     table("The token check alone, in microseconds", list(results), [list(results.values())])
     return results
@@ -91,15 +101,16 @@ def checks(_: Server) -> dict[str, Any]:
 def main() -> None:
     """Run all, or those named by the arguments."""
     wrk.ensure()
-    parts = (side_by_side, slow_network, many, growing, checks)
+    parts = {part.__name__: part for part in (side_by_side, slow_network, many, crowds, growing, checks)}
     begun = time.monotonic()
     results: dict[str, Any] = {}
     print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with database.postgres() as server:
-        for part in parts:
-            results[part.__name__] = part(server)
+        for name in sys.argv[1:] or parts:
+            results[name] = parts[name](server)
     print(f"\nIn {time.monotonic() - begun:,.0f} seconds.")
-    keep(results)
+    if results.keys() == parts.keys():
+        keep(results)
 
 
 def keep(results: dict[str, Any]) -> None:

@@ -107,10 +107,10 @@ def other(app: str, **settings: str) -> AbstractContextManager[Service]:
     return serving(sys.executable, "-m", "performance.serve", app, **{"POOL_SIZE": str(POOL)} | settings)
 
 
-def fastify(server: Server) -> AbstractContextManager[Service]:
+def fastify(server: Server, database: str = "tasks") -> AbstractContextManager[Service]:
     """Run the service on Node, installed from its lock."""
     subprocess.run(["npm", "ci", *NPM_OPTIONS], cwd=FASTIFY, check=True, stdout=subprocess.DEVNULL)
-    address = {"PGHOST": server.host, "PGUSER": "tasks_api", "PGDATABASE": "tasks", "POOL_SIZE": str(POOL)}
+    address = {"PGHOST": server.host, "PGUSER": "tasks_api", "PGDATABASE": database, "POOL_SIZE": str(POOL)}
     return serving("node", str(FASTIFY / "server.mjs"), NODE_ENV="production", **address)
 
 
