@@ -5,6 +5,7 @@ It shows the verdict, the access of each role, policies, findings, accepted find
 
 import getpass
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from html import escape
@@ -31,15 +32,21 @@ ACCEPTED = b"""
 select check_name as "check", object, reason, accepted_by as "by", accepted_on as "on", expires_on as "until"
 from audit.accepted order by check_name, object
 """
+LONG = re.compile(r"\S{31,}")
+BREAK = re.compile(r"(?<=[._/(,:])(?=\w)")
 COMMIT = ("git", "describe", "--always", "--dirty", "--abbrev=12")
-MARKS = {"held": "&#10003;", "every": "every row:", "idle": "&ndash;"}
+SHOWN = 10  # holes in the verdict
+POLICY = 4  # the column of policies.sql
+MARKS = {"held": "&#10003;", "every": "every row:", "view": "view:", "idle": "&ndash;"}
 LEGEND = (
-    "&#10003; only the rows that a policy allows. &ndash; no row: a grant without a policy, or the reverse."
+    "&#10003; only the rows that a policy allows. &ndash; no row: a grant without a policy, or the reverse. "
+    "view: the rows that the view selects, since a view has no policies."
 )
-# Lines break at spaces only, so that names stay whole. A wide table scrolls, and on a phone it is a list.
+# Lines break between words, and in names of more than 30 characters after a dot, comma or underscore.
+# On a phone each table is a list.
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 90rem; padding: 1rem; color: #222 }
-h2 { margin-top: 2.5rem }
+h2 { margin-top: 2.5rem; break-after: avoid }
 summary { cursor: pointer; font-weight: 600; padding: .4rem 0 }
 .verdict { border-left: .6rem solid; padding: .6rem 1rem }
 .verdict p { font-size: 1.4rem; margin: 0 }
@@ -53,17 +60,19 @@ table { border-collapse: collapse; width: 100% }
 th, td { border: 1px solid #ccc; padding: .3rem .5rem; text-align: left; vertical-align: top }
 td { white-space: pre-line }
 thead th { background: #eee }
+tr.name th { background: #f7f7f7; border-top: 2px solid #999 }
 tr.hole, tr.BROKEN { background: #fde3e3 }
 tr.warning, tr.not { background: #fff6d6 }
-.marks { white-space: nowrap }
+.marks span { display: block }
 .held { color: #176117 }
 .every { color: #a33c00; font-weight: 600 }
-.idle { color: #777 }
+.view, .idle { color: #666 }
 @media screen and (max-width: 48rem) {
+  ul { padding-left: 1rem }
   .list thead, .list td:empty { display: none }
-  .list table, .list tbody, .list tr, .list td { display: block; overflow-x: auto }
+  .list table, .list tbody, .list tr, .list td, .list tbody th { display: block; overflow-x: auto }
   .list tr { border: 1px solid #ccc; margin-bottom: .8rem }
-  .list td { border: 0 }
+  .list td, .list tbody th { border: 0 }
   .list td::before { content: attr(data-name); display: block; color: #555; font-size: .8em }
 }
 @media print {
@@ -91,12 +100,20 @@ def report(conninfo: str) -> Report:
     counted = f"{findings.summarize(rows)}; {summary.rows[0][0]}"
     [[is_ours, has_accepted]] = run(conninfo, "report", IS_OURS)[0].rows
     body = [
-        *_verdict([*holes, *(f"BROKEN: {tried}" for tried in broken[:3])], counted, sound=sound),
+        *_verdict(
+            [
+                *holes[:SHOWN],
+                *([f"{len(holes) - SHOWN} more: see Findings"] if len(holes) > SHOWN else []),
+                *(f"BROKEN: {tried}" for tried in broken[:3]),
+            ],
+            counted,
+            sound=sound,
+        ),
         *_facts(conninfo, is_ours=is_ours == "True"),
-        f'<h2>Access</h2><p>{LEGEND}</p><div class="wide">',
+        f"<h2>Access</h2><p>{LEGEND}</p>",
         *_matrix(policies),
-        "</div><h2>Policies</h2>",
-        *_list(policies),
+        "<h2>Policies</h2>",
+        *_list(Table(policies.names, [row for row in policies.rows if row[POLICY]]), grouped=True),
         "<h2>Findings</h2>",
         *_list(Table([*found.names, "page"], [[*f[:5], f.page] for f in rows if f.severity != "accepted"])),
         "<h2>Accepted findings</h2>",
@@ -118,7 +135,7 @@ def _page(body: list[str]) -> Iterator[str]:
 def _verdict(holes: list[str], counted: str, *, sound: bool) -> Iterator[str]:
     yield f'<section class="verdict {"ok" if sound else "broken"}"><p><strong>'
     yield f"{'Sound' if sound else 'Not sound'}</strong></p>{escape(counted)}"
-    yield f"<ul>{''.join(f'<li>{escape(hole)}' for hole in holes)}</ul></section>"
+    yield f"<ul>{''.join(f'<li>{_text(hole)}' for hole in holes)}</ul></section>"
 
 
 def _facts(conninfo: str, *, is_ours: bool) -> Iterator[str]:
@@ -132,7 +149,12 @@ def _facts(conninfo: str, *, is_ours: bool) -> Iterator[str]:
         "release": __version__,
         "commit": _commit(),
     }
-    yield f"<dl>{''.join(f'<dt>{name}<dd>{escape(value)}' for name, value in shown.items())}</dl>"
+    yield f"<dl>{''.join(f'<dt>{name}<dd>{_text(value)}' for name, value in shown.items())}</dl>"
+
+
+def _text(value: str) -> str:
+    """Escape text, and mark where a long name may break."""
+    return LONG.sub(lambda name: BREAK.sub("<wbr>", name[0]), escape(value))
 
 
 def _user() -> str:
@@ -152,19 +174,28 @@ def _commit() -> str:
 
 def _matrix(policies: Table) -> Iterator[str]:
     """Lay out a row for each table, a column for each role, and in it a mark for each command."""
-    marks: dict[tuple[str, str], dict[str, str]] = {}
+    marks: dict[tuple[str, str], dict[str, list[str]]] = {}
     for table, command, role, *_, remark in policies.rows:
-        kind = "every" if "every row" in remark or "not apply" in remark else "idle" if remark else "held"
-        marks.setdefault((table, role), {})[command] = kind
+        marks.setdefault((table, role), {}).setdefault(_kind(remark), []).append(command)
     roles = sorted({role for _, role in marks})
-    yield f"<table><thead><tr><th>table{''.join(f'<th>{escape(role)}' for role in roles)}</thead><tbody>"
+    yield f'<div class="wide list"><table><thead><tr><th>table{"".join(f"<th>{_text(r)}" for r in roles)}'
+    yield "</thead><tbody>"
     for table in dict.fromkeys(table for table, _ in marks):
-        yield f"<tr><th>{escape(table)}"
+        yield f"<tr><th>{_text(table)}"
         for role in roles:
             cell = marks.get((table, role), {}).items()
-            lines = (f'<span class="{kind}">{MARKS[kind]} {escape(command)}</span>' for command, kind in cell)
-            yield f'<td class="marks">{"<br>".join(lines)}'
-    yield "</tbody></table>"
+            lines = (
+                f'<span class="{kind}">{MARKS[kind]} {", ".join(dict.fromkeys(commands))}</span>'
+                for kind, commands in cell
+            )
+            yield f'<td class="marks" data-name="{escape(role)}">{"".join(lines)}'
+    yield "</tbody></table></div>"
+
+
+def _kind(remark: str) -> str:
+    if "every row" in remark or "not apply" in remark:
+        return "every"
+    return "view" if "not a table" in remark else "idle" if remark else "held"
 
 
 def _groups(attempts: Table) -> Iterator[str]:
@@ -179,18 +210,23 @@ def _groups(attempts: Table) -> Iterator[str]:
             yield "</details>"
 
 
-def _list(table: Table) -> Iterator[str]:
+def _list(table: Table, *, grouped: bool = False) -> Iterator[str]:
+    """Lay out a table. Grouped, the rows with the same first cell are below a row that shows it."""
     if not table.rows:
         yield "<p>None."
         return
-    names = "".join(f"<th>{escape(name)}" for name in table.names)
-    yield f'<div class="wide list"><table><thead><tr>{names}</thead><tbody>'
+    names = table.names[grouped:]
+    yield f'<div class="wide list"><table><thead><tr>{"".join(f"<th>{escape(name)}" for name in names)}'
+    yield "</thead><tbody>"
+    shown = ""
     for row in table.rows:
+        if grouped and row[0] != shown:
+            shown = row[0]
+            yield f'<tr class="name"><th colspan="{len(names)}">{_text(shown)}'
         kind = next(
             (cell for cell in (row[0], row[-1]) if cell in {"hole", "warning", "BROKEN", "not tried"}), ""
         )
-        cells = (
-            f'<td data-name="{escape(n)}">{escape(cell)}' for n, cell in zip(table.names, row, strict=True)
-        )
-        yield f'<tr class="{kind}">{"".join(cells)}'
+        cells = zip(names, row[grouped:], strict=True)
+        yield f'<tr class="{kind}">'
+        yield from (f'<td data-name="{escape(name)}">{_text(cell)}' for name, cell in cells)
     yield "</tbody></table></div>"
