@@ -6,8 +6,8 @@ connections. A request that has waited for MAX_WAIT seconds is refused.
 
 A user with a request that held a connection for long (an expensive search, a create that waited for a lock)
 is called a long user for some time. Long users may not take the last `reserve` connections, which stay free
-for the short requests of other users. But they may always have as many themselves, so that they also get
-connections while other users' short requests never stop.
+for the short requests of other users. But all long users together may always have `reserve` connections, even
+while others never stop sending short requests.
 
 On Citus, the users of one worker together may not take the last connections either. If the worker hangs, the
 requests of its users hang, but those of other users do not wait for them.
@@ -70,8 +70,9 @@ class FairQueue:
 
     At most `size` requests are inside. One more may enter if its user is known and has no other request
     inside. One user has at most half of the places, and only one until the user's first request has ended.
-    All long users together leave `reserve` places to the others, unless they have fewer than that themselves.
-    All users of one server together leave twice as many, so that long users of other servers can enter, too.
+    All long users together leave `reserve` places to the others, unless they have fewer than `reserve`
+    places. All users of one server together leave twice as many, so that long users of other servers can
+    enter, too.
     """
 
     def __init__(self, size: int) -> None:
