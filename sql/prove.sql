@@ -121,8 +121,8 @@ begin
         case when is_tasks then 'apply the migrations first' else 'audit.role is mistyped' end;
     end if;
     begin
-      -- Not only `set role`: the session would keep the superuser's right to become any role, and the attempts to
-      -- become another role would succeed.
+      -- Session authorization instead of `set role`: after `set role`, a superuser's session may still become any
+      -- role, and the attempts to become another role would succeed.
       execute format('set local session authorization %I', name);
       way := 'session authorization';
       set local session authorization default;

@@ -48,7 +48,7 @@ class Finding(NamedTuple):
 def identify(rows: Iterable[tuple[str, Sequence[str]]]) -> list[Finding]:
     """Return a finding with its fingerprint for each pair of a server and a row.
 
-    The fingerprints of findings with the same cause differ by a number.
+    If several findings have the same cause, a counter makes their fingerprints different.
     """
     findings, seen = [], Counter[str]()
     for server, (severity, check_name, thing, finding, remedy) in rows:

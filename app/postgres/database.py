@@ -21,7 +21,7 @@ from app.postgres.pool import Pool
 from app.settings import Settings
 
 POOL_TIMEOUT = 3  # seconds that a request waits for a new connection
-RECONNECT_TIMEOUT = 0.5  # seconds after which the pool starts over, since its pauses between attempts double
+RECONNECT_TIMEOUT = 0.5  # seconds after which the pool resets its pause between attempts, which doubles
 CONNECT_TIMEOUT = 3  # seconds for an attempt to connect
 # Connection parameters that DATABASE_URL may override (PostgreSQL, 32.1.2).
 DEFAULTS = {
@@ -107,7 +107,7 @@ class Database:
         self.identities = EXPLICIT if self.spread else IMPLICIT
         self.workers: dict[str, int | None] = {}  # the workers of users
         self.workers_until = 0.0
-        # Without wait the first request would wait for the pool's first connection.
+        # Without wait=True the first request would have to wait until the pool has opened a connection.
         await self.pool.open(wait=True, timeout=POOL_TIMEOUT)
         return self
 

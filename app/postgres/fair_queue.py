@@ -68,11 +68,11 @@ Waiting = list[tuple[float, int, User]]  # a heap: recent use, order of listing,
 class FairQueue:
     """Limits the number of requests that use connections; such a request is "inside".
 
-    At most `size` requests are inside. One more may enter if its user is known and has no other request
-    inside. One user has at most half of the places, and only one until the user's first request has ended.
-    All long users together leave `reserve` places to the others, unless they have fewer than `reserve`
-    places. All users of one server together leave twice as many, so that long users of other servers can
-    enter, too.
+    At most `size` requests are inside. One more may enter if an earlier request of its user has ended and
+    none of the user's is inside. One user has at most half of the places, and only one until the user's first
+    request has ended. All long users together leave `reserve` places to the others, unless they have fewer
+    than `reserve` places. All users of one server together leave twice as many, so that long users of other
+    servers can enter, too.
     """
 
     def __init__(self, size: int) -> None:
@@ -173,8 +173,8 @@ class FairQueue:
     def _first_may_enter(self, users: Waiting, now: float, *, long: bool) -> bool:
         """Return whether the first user of a list may enter.
 
-        Users that no longer wait, or that belong to the other list by now, are removed first. A user that is
-        no longer long keeps its turn.
+        Users who no longer wait, or who now belong to the other list, are removed first. A user that is no
+        longer long keeps its turn.
         """
         while users:
             since, _, user = users[0]
