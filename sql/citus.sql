@@ -60,8 +60,8 @@ end
 $$;
 
 -- Returns a statement that revokes functions from PUBLIC and tasks_api.
--- Citus grants some 250 functions to PUBLIC, which run commands on the workers and lock and move shards. Only the
--- owner of the schema (as which Citus moves shards) and superusers need them.
+-- Citus lets PUBLIC execute some 250 functions that run commands on the workers and lock and move shards. Only
+-- superusers and the owner of the schema need them. Citus moves shards as that owner.
 -- tasks_api keeps assign_distributed_transaction_id (a worker joins the coordinator's transaction),
 -- relation_is_a_known_shard (shards are hidden in catalogs) and read_intermediate_result (statements of several
 -- steps). None of them accesses a row that the role could not read.
@@ -117,8 +117,8 @@ set citus.enable_ddl_propagation = on;
 
 -- 1. Identity ------------------------------------------------------------------------------------------------
 
--- Citus passes `set local` in a transaction block on to the workers, but not set_config(). If this function exists,
--- the API begins its transactions with it. `set` takes no parameters, so the value is quoted by format().
+-- Citus sends `set local` in a transaction block to the workers, but not set_config(). If this function exists, the
+-- API begins its transactions with it. `set` takes no parameters, so the value is quoted by format().
 create or replace function app.act_as(user_id text) returns void
 language plpgsql
 as $$
@@ -142,9 +142,9 @@ grant execute on function app.act_as(text) to tasks_api;
 -- forced row security would never finish. So the tables keep force on all nodes, and an event trigger on each worker
 -- removes it from new shards. Row security stays enabled on shards, and tasks_api does not own them. When Citus
 -- writes to a shard, its INSERT lists every column, including those that tasks_api may not insert on the coordinator.
--- So tasks_api gets insert on all columns of shards. Other privileges are those of the table. Citus does not pass
--- `set statistics` on. So the event trigger sets it for each column of shards that may contain text of users, in the
--- transaction that adds the column. So pg_stats of the workers never contains such text.
+-- So tasks_api gets insert on all columns of shards. Other privileges are those of the table. Citus does not send
+-- `set statistics` to the workers. The event trigger executes it for each column of shards that may contain users'
+-- text, in the transaction that adds the column, so the statistics of the workers never contain such text.
 select pg_temp.on_workers($worker$
   do $do$
   declare
@@ -190,7 +190,7 @@ select pg_temp.on_workers($worker$
     $$;
 
     comment on function app.prepare_shards() is
-      'Prepares shards: no force row level security, which would block moves; insert; no statistics of what users write.';
+      'Prepares new shards: removes force row level security, grants insert, keeps users'' text out of statistics.';
 
     revoke execute on function app.prepare_shards() from public;
 
@@ -199,8 +199,8 @@ select pg_temp.on_workers($worker$
       when tag in ('ALTER TABLE')
       execute function app.prepare_shards();
 
-    -- For shards that are older than the trigger: an ALTER TABLE that changes nothing fires it. Its lock blocks
-    -- neither reads nor writes.
+    -- Fire the trigger for shards that already exist, by an ALTER TABLE that changes nothing. Its lock blocks neither
+    -- reads nor writes.
     perform pg_catalog.set_config('lock_timeout', '5s', true);
     perform pg_catalog.set_config('citus.override_table_visibility', 'off', true);
     perform pg_catalog.set_config('citus.enable_manual_changes_to_shards', 'on', true);
@@ -224,7 +224,8 @@ $worker$);
 
 -- 3. Tables --------------------------------------------------------------------------------------------------
 
--- The order is that of the foreign keys. The tables are colocated: all rows of a user are on one node.
+-- A table that is referenced by a foreign key is distributed before the table that references it. The tables are
+-- colocated: all rows of a user are on one node.
 select create_distributed_table('app.users', 'id')
 where not exists (select 1 from pg_dist_partition where logicalrelid = 'app.users'::regclass);
 
@@ -259,8 +260,8 @@ vacuum full pg_statistic; -- removes the deleted rows from the file, since they 
 select pg_temp.withhold() \gexec
 select pg_temp.on_workers(pg_temp.withhold());
 
--- As on one server, nothing on shards is granted to PUBLIC, and tasks_api may not create objects and is a member of
--- no role.
+-- No other privileges have to change: PUBLIC has none on shards, and tasks_api may not create objects and is a member
+-- of no role.
 select format('users, tasks and idempotency_keys are distributed: %s shards on %s workers',
   count(distinct s.shardid), count(distinct p.groupid))
 from pg_dist_shard as s

@@ -6,7 +6,7 @@
 -- old ones have expired: a later request would create the user again, with task ids from 1. Requests of other users
 -- do not wait for it. The bytes of erased rows stay in backups. They also stay in the files of the tables, even after
 -- vacuum, until their space is reused. `vacuum full` of the three tables removes them at once; requests wait for it.
--- The statistics can contain the user's id until analyze.
+-- The statistics can contain the user's id until the next analyze.
 \set ON_ERROR_STOP on
 begin;
 

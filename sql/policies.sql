@@ -78,7 +78,7 @@ rights as (
   left join policies as p on p.oid = g.oid and p.command = g.command
     and (p.grantee in (0, g.grantee) or g.grantee <> 0 and pg_has_role(g.grantee, p.grantee, 'usage'))
   union all
-  -- Policies without a grant. The owner of the database needs none on its own tables.
+  -- Policies without a grant. The owner of the database needs no grant on its own tables.
   select p.oid, p.command, p.grantee, null, false, p.grantee = 'pg_database_owner'::regrole and r.relowner = (
       select datdba from pg_catalog.pg_database where datname = current_database()
     ),

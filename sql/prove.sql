@@ -6,18 +6,20 @@
 -- the results.
 --
 -- In the database of the tasks API, the attempts on its own tables are written below. For all other tables, and in
--- other databases, they are generated from the catalog. bob gets a row. alice and nobody try to read, change,
--- delete, take over and forge it, and to find it through each view and function. alice also inserts rows that
--- reference bob's row, and then tries to read it. The settings are those of audit.sql: audit.role, audit.schema,
--- audit.setting, audit.claim, audit.owners. Those that are not set are derived from the policies and grants.
+-- other databases, they are generated from the catalog. bob gets a row. alice and nobody try to read, change, delete
+-- and take over that row, to insert a row in bob's name, and to find bob's row through each view and function. alice
+-- also inserts rows that reference bob's row, and then tries to read it. The settings are those of audit.sql:
+-- audit.role, audit.schema, audit.setting, audit.claim, audit.owners. Those that are not set are derived from the
+-- policies and grants.
 --
 -- It is safe on a live database. It is one transaction, which is rolled back. Each attempt is undone immediately,
--- except those that must `keep` rows. Each statement that writes is restricted to a probe user or fails at the
--- first row, so it never locks or changes a row of a real user, even if the policies are broken. Waits for a lock
--- end after 100 ms. The output contains no user's data. Reads stop at the first row, but a condition without an
--- index still scans the table. The time limit is 120 seconds: in a database with thousands of tables, set
--- audit.schema to a few schemas. A table of the tasks API is locked for a moment only if the role wrongly owns it
--- or may truncate it. If a column's default uses a sequence, the sequence has a gap afterwards.
+-- except those that insert rows for later attempts (`keep` in the column `must`). Each statement that writes is
+-- restricted to a probe user or fails at the first row, so it never locks or changes a row of a real user, even if
+-- the policies are broken. Waits for a lock end after 100 ms. The output contains no user's data. Reads stop at the
+-- first row, but a condition without an index still scans the table. The time limit is 120 seconds: in a database
+-- with thousands of tables, set audit.schema to a few schemas. A table of the tasks API is locked for a moment only
+-- if the role wrongly owns it or may truncate it. If a column's default uses a sequence, the sequence has a gap
+-- afterwards.
 --
 -- Run it as a superuser, as the API's role, or as a role that may grant the API's role to itself (the role that
 -- created it). Run it as a superuser only if you trust the owners of the schemas, whose triggers then run with a
@@ -27,14 +29,14 @@
 -- * to set another user id: SQL that runs as the API's role may do this, so the API builds no SQL from input;
 -- * create trigger, create rule, comment on: they lock the table before they check the privilege, so the privileges
 --   are looked up instead; the same holds for truncate in other databases;
--- * lock table on app.tasks: PostgreSQL allows it to each role that may delete from a table;
+-- * lock table on app.tasks: every role that may delete from a table may also lock it;
 -- * copy to stdout (PL/pgSQL has no client) and tablesample (it reads the whole table): the project's tests
 --   attempt both;
 -- * to read the number of rows of a table: every role can read it in pg_class;
 -- * procedures, and functions with effects outside of the database (dblink, programs, http), since these cannot be
 --   undone; tables with such triggers are not written to;
 -- * writes by functions: functions are called in a read-only transaction;
--- * to find out whether rows are shared on purpose: a table that every user may read is BROKEN here.
+-- * to find out whether rows are shared on purpose: a table that every user may read is reported as BROKEN.
 
 begin isolation level read committed read write;
 set local search_path = pg_catalog, pg_temp;
@@ -43,8 +45,8 @@ set local lock_timeout = '100ms';
 set local statement_timeout = '120s';
 set local jit = off;
 -- For Citus; elsewhere these settings have no effect. Objects are created only on this server, and `set local` sets
--- the user on all. Keep this order: Citus passes on the whole message that contains a `set local`, which can be
--- this whole file.
+-- the user on all servers. Keep this order: Citus passes on the whole message that contains a `set local`, which can
+-- be this whole file.
 set local citus.enable_ddl_propagation = off;
 set local citus.propagate_set_commands = 'local';
 
@@ -167,9 +169,10 @@ declare
   tables jsonb;
   plan jsonb := '[]';
 begin
-  -- The planner expects only a few rows from each step below, and would choose nested loops.
+  -- The planner expects too few rows from each step below, and would choose slow nested loops.
   perform set_config('enable_nestloop', 'off', true);
-  -- The tables that the roles can reach, and those that these reference; their owner columns; values for their rows
+  -- The tables that the roles can reach, the tables that those reference, their owner columns, and values for their
+  -- rows
   with recursive reached as materialized (
     select c.oid
     from pg_class as c
@@ -396,8 +399,8 @@ begin
     group by r.role, c.oid
     having bool_or(c.owner) and bool_or(c.reference and not c.owner)
   ),
-  -- The tables whose row of bob such a row references. Those without an owner column come first, since their
-  -- policies depend on the reference alone.
+  -- The tables with the rows of bob that such a row references. Tables without an owner column come first, since
+  -- their policies depend on the reference alone.
   shared_key as materialized (
     select k.oid, k.to_oid, row_number() over (partition by k.oid order by k.has_owner, k.to_oid) as rank
     from (
@@ -432,11 +435,11 @@ begin
       (bob, 'bob creates three tasks', 'keep 3',
         $$insert into app.tasks (title, description, completed)
           values ('bob''s first', null, false), ('bob''s second', 'secret', true), ({bob}, 'secret', false)$$),
-      (bob, 'bob keeps an idempotency key', 'keep 1',
+      (bob, 'bob stores an idempotency key', 'keep 1',
         $$insert into app.idempotency_keys (key, task) values ('prove', '{"title": "bob''s"}')$$),
       (alice, 'alice creates two tasks', 'keep 2',
         $$insert into app.tasks (title, completed) values ('alice''s first', false), ('alice''s second', true)$$),
-      (alice, 'alice keeps the same idempotency key', 'keep 1',
+      (alice, 'alice stores the same idempotency key', 'keep 1',
         $$insert into app.idempotency_keys (key, task) values ('prove', '{"title": "alice''s"}')$$),
       (alice, 'alice reads her tasks', 'find 2',
         'table app.tasks'),
@@ -557,8 +560,9 @@ begin
       (alice, 'alice''s ids count only her own tasks', 'find 1',
         $$with made as (insert into app.tasks (title) values ('hers') returning id) select from made where id = 3$$),
 
-      -- The select policies do not apply to a statement that reads no column. It cannot have a condition on the
-      -- owner either, so it fails at the first row that it reaches, before the row is locked. carol has no rows.
+      -- The select policies do not apply to a statement that reads no column. Such a statement cannot be restricted
+      -- to the probe users, so its condition fails at the first row that it reaches, before the row is locked. carol
+      -- has no rows.
       (carol, 'carol, who has no task, changes all tasks', 'find nothing',
         $$update app.tasks set title = 'taken' where {fails}$$),
       (carol, 'carol deletes all tasks', 'find nothing',
@@ -616,7 +620,7 @@ begin
         $$insert into app.idempotency_keys (user_id, key, task) values ({bob}, 'forged', '{}')$$),
       (alice, 'alice sets created_at of a key', 'be refused',
         $$insert into app.idempotency_keys (key, task, created_at) values ('dated', '{}', '2000-01-01')$$),
-      (alice, 'alice keeps a new idempotency key', 'find 1',
+      (alice, 'alice stores a new idempotency key', 'find 1',
         $$insert into app.idempotency_keys (key, task) values ('new', '{}') on conflict do nothing$$),
 
       -- Side channels: errors, statistics, other sessions, objects that shadow those of the API
@@ -700,9 +704,9 @@ begin
             and a.grantee not in (n.nspowner, (select datdba from pg_database where datname = current_database()))$$),
 
       -- Disabling row security and other protections
-      (alice, 'alice switches row security off for her session', 'be refused',
+      (alice, 'alice turns off row security for her session', 'be refused',
         $$select set_config('row_security', 'off', true); select from app.tasks limit 1$$),
-      (alice, 'alice switches row security off for app.tasks', 'be refused',
+      (alice, 'alice disables row security on app.tasks', 'be refused',
         'alter table app.tasks disable row level security'),
       (alice, 'alice drops a policy', 'be refused',
         'drop policy select_own on app.tasks'),
@@ -710,9 +714,9 @@ begin
         'alter policy select_own on app.tasks using (true)'),
       (alice, 'alice adds a policy', 'be refused',
         'create policy prove_all on app.tasks using (true)'),
-      (alice, 'alice switches triggers off for the table', 'be refused',
+      (alice, 'alice disables the triggers of app.users', 'be refused',
         'alter table app.users disable trigger all'),
-      (alice, 'alice switches triggers off for her session', 'be refused',
+      (alice, 'alice turns off triggers for her session', 'be refused',
         $$select set_config('session_replication_role', 'replica', true)$$),
       (alice, 'alice truncates app.tasks', 'be refused',
         'truncate app.tasks'),
@@ -741,7 +745,7 @@ begin
         'create role prove_role'),
 
       -- Several users in one session: a plan or cursor of one user must not show rows to the next
-      (bob, 'bob deallocates his statement and runs it', 'keep 3',
+      (bob, 'bob prepares his statement and runs it', 'keep 3',
         $$select set_config('plan_cache_mode', 'force_generic_plan', true);
          prepare prove_plan as select from app.tasks where user_id = {bob};
          execute prove_plan$$),
@@ -834,18 +838,18 @@ begin
       (3, '', format('nobody reads bob''s row in %s', t.name), 'find nothing or be refused or fail', format('select from %s where %s', t.name, t.bobs), true),
       (4, alice, format('alice changes bob''s row in %s', t.name), 'find nothing or be refused',
         format('update %s set %s = %2$s where %s', t.name, t.changeable, t.bobs), t.quiet and t.changeable is not null),
-      (5, alice, format('alice takes bob''s row in %s over', t.name), 'find nothing or be refused',
+      (5, alice, format('alice makes herself the owner of bob''s row in %s', t.name), 'find nothing or be refused',
         format('update %s set %s where %s', t.name, t.to_alice, t.bobs), t.quiet and has_column_privilege(t.role, t.oid, t.owner, 'update')),
       (6, alice, format('alice hands her row in %s to bob', t.name), 'find nothing or be refused or break a rule',
         format('update %s set %s where %s', t.name, t.to_bob, t.alices), t.quiet and has_column_privilege(t.role, t.oid, t.owner, 'update')),
       (7, alice, format('alice deletes bob''s row in %s', t.name), 'find nothing or be refused',
         format('delete from %s where %s', t.name, t.bobs), t.quiet and has_table_privilege(t.role, t.oid, 'delete')),
-      (8, alice, format('alice makes a row in %s for bob', t.name), 'be refused or break a rule', (
+      (8, alice, format('alice inserts a row for bob in %s', t.name), 'be refused or break a rule', (
         select format('insert into %s (%s) overriding system value values (%s)', t.name, string_agg(quote_ident(c.name), ', ' order by c.num), string_agg(quote_nullable(c.value), ', ' order by c.num))
         from cell as c
         where c.oid = t.oid and c.row = 'forged' and has_column_privilege(t.role, t.oid, c.num, 'insert')
         having bool_or(c.owner)), t.quiet),
-      (12, carol, format('carol learns of bob''s row in %s by a row with the same values', t.name), 'not collide', (
+      (12, carol, format('carol detects bob''s row in %s by inserting the same values', t.name), 'not collide', (
         select format('insert into %s (%s) overriding system value values (%s)', t.name, string_agg(quote_ident(c.name), ', ' order by c.num), string_agg(quote_nullable(c.value), ', ' order by c.num))
         from cell as c
         where c.oid = t.oid and c.row = 'copied' and has_column_privilege(t.role, t.oid, c.num, 'insert')
@@ -854,7 +858,7 @@ begin
         format('update %s set %s = null where {fails}', t.name, t.changeable), t.quiet and t.small and t.changeable is not null),
       (10, carol, format('carol deletes all rows of %s without reading', t.name), 'find nothing or be refused',
         format('delete from %s where {fails}', t.name), t.quiet and t.small and has_table_privilege(t.role, t.oid, 'delete')),
-      (11, alice, format('alice may empty %s', t.name), 'find nothing',
+      (11, alice, format('alice may truncate %s', t.name), 'find nothing',
         -- Supabase grants TRUNCATE to all its roles, and its API has no command for it.
         format('select where has_table_privilege(%L, %s::oid, ''truncate'')', t.role, t.oid), not exists (select from pg_roles where rolname = 'anon'))
     ) as a (place, who, what, must, statement, is_asked)
@@ -862,7 +866,7 @@ begin
     union all
     -- alice inserts a row that references a row of bob, for example a membership, and then reads bob's row
     select 5, row_number() over (order by j.name, d.name, j.role), j.role, alice,
-      format('alice reads bob''s row in %s after a row of her own in %s', d.name, j.name), 'find nothing or be refused or break a rule or fail',
+      format('alice reads bob''s row in %s after inserting a row in %s', d.name, j.name), 'find nothing or be refused or break a rule or fail',
       format('insert into %s (%s) overriding system value values (%s); select from %s where %s', j.name, v.names, v.cells, d.name, d.bobs), null, d.name || 'bob'
     from joined as v
     join target as j on j.role = v.role and j.oid = v.oid and j.quiet
@@ -872,7 +876,7 @@ begin
     -- All tables and views in the schemas, and all views that use them, including those that are added later
     union all
     select 6, row_number() over (order by other.oid, r.role), r.role, alice,
-      'alice finds bob in ' || other.oid::regclass || case when cardinality(roles) > 1 then ' as ' || r.role else '' end, 'find nothing or be refused',
+      'alice finds a row of bob in ' || other.oid::regclass || case when cardinality(roles) > 1 then ' as ' || r.role else '' end, 'find nothing or be refused',
       format('select from %s as r where r::text like any (array[''%%'' || {bob} || ''%%'', %s]) limit 1', other.oid::regclass, trace.patterns), null, null
     from (
       with recursive derived (oid) as (
@@ -893,9 +897,9 @@ begin
     cross join unnest(roles) as r (role)
     where has_any_column_privilege(r.role, other.oid, 'select') and has_schema_privilege(r.role, other.relnamespace, 'usage')
 
-    -- Every user-defined function that the roles may execute, except those with effects outside of the database. It
-    -- is called read-only, so that it cannot lock or change a row: with alice's id, with bob's id, and with the key
-    -- of a row of bob.
+    -- Calls of every user-defined function that the roles may execute, except functions with effects outside of the
+    -- database. The transaction is read-only, so a call cannot lock or change a row. The arguments are alice's id,
+    -- then bob's id, then the key of a row of bob.
     union all
     select 7, row_number() over (order by a.place, p.oid, r.role, a.what), r.role, alice, a.what || case when cardinality(roles) > 1 then ' as ' || r.role else '' end,
       'find nothing or be refused or break a rule or fail',
@@ -1019,8 +1023,8 @@ begin
           else 'fail'
         end;
         happened := 'failed: ' || sqlstate || ' ' || sqlerrm;
-        -- A trigger or an invalid value ended the attempt before the policies did. Errors of keys (class 23) and
-        -- divisions by zero come after the policies.
+        -- A trigger or an invalid value ended the attempt before the policies did. Violated constraints (class 23)
+        -- and divisions by zero come after the policies.
         is_stopped := sqlstate !~ '^(23|22012)';
     end;
     if kind = 'be there' then

@@ -180,7 +180,7 @@ HOLES = [
     ("grant pg_execute_server_program to tasks_api", "alice copies tasks to a program of the server"),
     ("alter role tasks_api superuser", "alice becomes the superuser"),
     ("alter role tasks_api bypassrls", "alice reads another user's tasks"),
-    ("alter table app.tasks owner to tasks_api", "alice switches row security off for app.tasks"),
+    ("alter table app.tasks owner to tasks_api", "alice disables row security on app.tasks"),
     ("alter table app.users disable trigger users_last_task_id_counts", "alice sets her counter back"),
     (
         """
@@ -194,7 +194,7 @@ HOLES = [
         create view app.all_tasks as select title, user_id from app.tasks;
         grant select on app.all_tasks to tasks_api
         """,
-        "alice finds bob in app.all_tasks",
+        "alice finds a row of bob in app.all_tasks",
     ),
     (
         """
@@ -202,7 +202,7 @@ HOLES = [
         create view public.again as select title from public.titles;
         grant select on public.again to public
         """,
-        "alice finds bob in public.again",
+        "alice finds a row of bob in public.again",
     ),
     (
         """
@@ -212,7 +212,7 @@ HOLES = [
           $$ begin insert into app.log values (new.title); return new; end $$;
         create trigger log after insert on app.tasks for each row execute function app.log()
         """,
-        "alice finds bob in app.log",
+        "alice finds a row of bob in app.log",
     ),
 ]
 
@@ -285,7 +285,7 @@ ELSEWHERE = [
     (
         "",
         "create policy hole on shop.customers for insert to web with check (true)",
-        "alice makes a row in shop.customers for bob",
+        "alice inserts a row for bob in shop.customers",
     ),
     (
         "",
@@ -297,16 +297,16 @@ ELSEWHERE = [
         "create policy hole on shop.customers for delete to web using (true)",
         "carol deletes all rows of shop.customers without reading",
     ),
-    ("", "grant truncate on shop.orders to web", "alice may empty shop.orders"),
+    ("", "grant truncate on shop.orders to web", "alice may truncate shop.orders"),
     (
         "",
         "create unique index on shop.customers (name)",
-        "carol learns of bob's row in shop.customers by a row with the same values",
+        "carol detects bob's row in shop.customers by inserting the same values",
     ),
     (
         LOOKUP,
         "create view shop.hole as select id from shop.orders; grant select on shop.hole to web",
-        "alice finds bob in shop.hole",
+        "alice finds a row of bob in shop.hole",
     ),
     (
         LOOKUP,
@@ -327,7 +327,7 @@ ELSEWHERE = [
     (
         TEAMS,
         "create policy join_any on shop.members for insert to web with check (tenant_id = shop.me())",
-        "alice reads bob's row in shop.documents after a row of her own in shop.members",
+        "alice reads bob's row in shop.documents after inserting a row in shop.members",
     ),
     (
         NUMBERS,
