@@ -127,7 +127,7 @@ class Database:
         before it executed anything.
         """
         user, statements = str(values["user_id"]), (identity, statement)
-        server = await self._worker(user) if self.spread else None
+        server = await self._worker(user) if self.on_citus else None
         with Deadline(client or Client()):
             try:
                 return await self._try(user, statements, values, server)
