@@ -35,15 +35,18 @@ class Side:
     api: Api
     postgres: Cluster
 
-    def cpu(self) -> float:
-        """Return the seconds that the processes of the asked PostgreSQL have used."""
+    def cpu(self) -> dict[str, float]:
+        """Return the seconds that the API, and the processes of the asked PostgreSQL, have used."""
         assert self.postgres.process
-        parent, used = self.postgres.process.pid, 0
+        parent, used = self.postgres.process.pid, {"API": 0, "PostgreSQL": 0}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             fields = stat.read_text().rpartition(") ")[2].split()
+            ticks = int(fields[11]) + int(fields[12])
             if int(fields[1]) == parent:
-                used += int(fields[11]) + int(fields[12])
-        return used / TICK
+                used["PostgreSQL"] += ticks
+            if stat.parent.name == str(self.api.process.pid):
+                used["API"] += ticks
+        return {name: ticks / TICK for name, ticks in used.items()}
 
 
 @contextmanager
@@ -67,7 +70,7 @@ async def ask(side: Side, what: str) -> list[float]:
 
 def test_what_a_request_costs(server: Citus, clone: str) -> None:
     latency: dict[tuple[str, str], list[float]] = defaultdict(list)
-    cpu: dict[tuple[str, str], float] = defaultdict(float)
+    cpu: dict[tuple[str, str, str], float] = defaultdict(float)
     with plain() as one, serving(server.conninfo(clone, "tasks_api"), POOL_SIZE="1") as api:
         sides = {"plain": one, "Citus": Side(api, server.coordinator)}
         for side in sides.values():
@@ -77,11 +80,14 @@ def test_what_a_request_costs(server: Citus, clone: str) -> None:
                 for name, side in sides.items():
                     before = side.cpu()
                     latency[what, name] += asyncio.run(ask(side, what))
-                    cpu[what, name] += side.cpu() - before
-    print(
-        "\n              median ms: plain  Citus  ratio     CPU us of PostgreSQL asked: plain  Citus  ratio"
-    )
+                    for whose, seconds in side.cpu().items():
+                        cpu[what, name, whose] += seconds - before[whose]
+    print("\n              median ms: plain  Citus  ratio", end="")
+    print("     CPU us of PostgreSQL asked: plain  Citus  ratio     of the API: plain  Citus  ratio")
     for what in WORK:
         a, b = (statistics.median(latency[what, name]) * 1e3 for name in sides)
-        c, d = (cpu[what, name] / ROUNDS / REQUESTS * 1e6 for name in sides)
-        print(f"{what:10} {a:21.2f} {b:6.2f} {b / a:6.1f} {c:38.0f} {d:6.0f} {d / c if c else 0:6.1f}")
+        print(f"{what:10} {a:21.2f} {b:6.2f} {b / a:6.1f}", end="")
+        for whose, width in {"PostgreSQL": 38, "API": 22}.items():
+            c, d = (cpu[what, name, whose] / ROUNDS / REQUESTS * 1e6 for name in sides)
+            print(f" {c:{width}.0f} {d:6.0f} {d / c if c else 0:6.1f}", end="")
+        print()
