@@ -1,6 +1,6 @@
-"""The catalog layer: what the migrations must have left behind, read from PostgreSQL's own tables.
+"""The access model: what PostgreSQL's catalogs must contain after all migrations.
 
-What stands here word for word is the access model: whoever changes it has to say so here.
+A migration that changes the access model must also change the constants in this file.
 """
 
 from collections.abc import Iterator
@@ -187,7 +187,7 @@ from pg_roles
 where rolname = 'tasks_api' and shobj_description(oid, 'pg_authid') is null
 """
 
-# Everybody's privileges but those of the owner.
+# The privileges of all roles except the owner.
 PRIVILEGES = """
 select c.relname, a.privilege_type, null as "column", a.grantee::regrole::text, a.is_grantable
 from pg_class as c
@@ -208,7 +208,7 @@ left join aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a on a.
 where p.pronamespace = 'app'::regnamespace
 """
 
-# Of every relation in the schema, so that one that is no table is looked at, too.
+# The columns of every relation in the schema, including relations that are not tables.
 COLUMNS_OF = """
 select c.relname, a.attname, format_type(a.atttypid, a.atttypmod), l.collname, a.attnotnull,
   pg_get_expr(d.adbin, d.adrelid)
@@ -260,7 +260,7 @@ def test_these_are_the_policies(owner: psycopg.Connection) -> None:
     assert set(found) == POLICIES
 
 
-def test_no_policy_holds_a_sub_select(owner: psycopg.Connection) -> None:
+def test_no_policy_contains_a_subquery(owner: psycopg.Connection) -> None:
     assert not rows(
         owner, "select polname from pg_policy where concat(polqual, polwithcheck) like '%SUBLINK%'"
     )
@@ -270,14 +270,14 @@ def test_these_are_the_privileges_on_tables(owner: psycopg.Connection) -> None:
     assert set(rows(owner, PRIVILEGES)) == {(*grant, "tasks_api", False) for grant in GRANTS}
 
 
-def test_the_role_may_run_what_is_no_trigger_and_nobody_else_may(owner: psycopg.Connection) -> None:
+def test_only_the_role_may_execute_functions_except_trigger_functions(owner: psycopg.Connection) -> None:
     found = rows(owner, FUNCTION_PRIVILEGES)
     assert found
     for name, is_trigger, grantee, grantable in found:
         assert (name, grantee, grantable) == (name, *((None, None) if is_trigger else ("tasks_api", False)))
 
 
-def test_the_role_may_use_the_schema_and_nobody_else_may(owner: psycopg.Connection) -> None:
+def test_only_the_role_may_use_the_schema(owner: psycopg.Connection) -> None:
     found = rows(
         owner,
         "select a.grantee::regrole::text, a.privilege_type, a.is_grantable from pg_namespace as n "
@@ -286,11 +286,11 @@ def test_the_role_may_use_the_schema_and_nobody_else_may(owner: psycopg.Connecti
     assert found == [("tasks_api", "USAGE", False)]
 
 
-def test_no_privilege_comes_by_default(owner: psycopg.Connection) -> None:
+def test_there_are_no_default_privileges(owner: psycopg.Connection) -> None:
     assert not rows(owner, "select defaclrole::regrole from pg_default_acl")
 
 
-def test_everything_is_described(owner: psycopg.Connection) -> None:
+def test_every_object_has_a_comment(owner: psycopg.Connection) -> None:
     assert not rows(owner, UNDESCRIBED)
 
 
@@ -298,7 +298,7 @@ def test_these_are_the_columns(owner: psycopg.Connection) -> None:
     assert set(rows(owner, COLUMNS_OF)) == COLUMNS
 
 
-def test_these_are_the_rules(owner: psycopg.Connection) -> None:
+def test_these_are_the_constraints(owner: psycopg.Connection) -> None:
     found = owner.execute(
         "select conname, pg_get_constraintdef(oid) from pg_constraint "
         "where connamespace = 'app'::regnamespace and contype <> 'n' and convalidated"
@@ -306,11 +306,11 @@ def test_these_are_the_rules(owner: psycopg.Connection) -> None:
     assert dict(found) == CONSTRAINTS
 
 
-def test_every_rule_holds_for_the_rows_that_were_there_before_it(owner: psycopg.Connection) -> None:
+def test_every_constraint_is_validated(owner: psycopg.Connection) -> None:
     assert not rows(owner, "select conname from pg_constraint where not convalidated")
 
 
-def test_nothing_that_users_write_is_in_the_statistics(owner: psycopg.Connection) -> None:
+def test_columns_that_users_write_have_no_statistics(owner: psycopg.Connection) -> None:
     found = rows(
         owner,
         "select attrelid::regclass::text, attname from pg_attribute where coalesce(attstattarget, -1) <> 0 "
@@ -320,7 +320,7 @@ def test_nothing_that_users_write_is_in_the_statistics(owner: psycopg.Connection
     assert set(found) == {("app.users", "id"), ("app.users", "last_task_id"), ("app.tasks", "completed")}
 
 
-# What a column of a client has: its default, its checks, whether it is described, its target of statistics.
+# The columns that clients may set: default, checks, whether a comment exists, statistics target.
 OF_COLUMNS = """
 select a.attname, pg_get_expr(d.adbin, d.adrelid),
   array(
@@ -335,7 +335,7 @@ where a.attrelid = 'app.tasks'::regclass and a.attnum > 0 and not a.attisdropped
 """
 
 
-def test_each_column_of_clients_has_rules_a_comment_and_grants_no_statistics_a_type_and_tests(
+def test_each_column_that_clients_set_has_checks_a_comment_grants_a_type_examples_and_no_statistics(
     owner: psycopg.Connection,
 ) -> None:
     found = rows(owner, OF_COLUMNS)
@@ -349,13 +349,13 @@ def test_each_column_of_clients_has_rules_a_comment_and_grants_no_statistics_a_t
         ).fetchone() == (True,)
         named = [check for check in checks if not check.endswith(("_not_null", "_pkey"))]  # type: ignore[attr-defined]
         assert described, column
-        if column != "completed":  # a boolean has no rule, and nothing to tell
+        if column != "completed":  # a boolean needs no check, and its statistics reveal nothing
             assert named, column
             assert all(name.startswith(f"tasks_{column}_") for name in named), named
             assert target == 0, column
 
 
-def test_the_user_leads_every_key_and_index(owner: psycopg.Connection) -> None:
+def test_the_user_is_the_first_column_of_every_key_and_index(owner: psycopg.Connection) -> None:
     found: dict[str, list[str]] = dict(owner.execute(INDEXES_OF.encode()))
     assert found == INDEXES
     assert all(columns[0] == "user_id" for name, columns in found.items() if name != "users_pkey")
@@ -376,17 +376,17 @@ def test_no_table_has_a_rule_or_a_child(owner: psycopg.Connection) -> None:
     assert not rows(owner, f"select inhrelid::regclass from pg_inherits where inhparent in {app}")
 
 
-def test_every_function_runs_as_its_caller_and_leaks_nothing(owner: psycopg.Connection) -> None:
+def test_every_function_is_security_invoker_and_not_leakproof(owner: psycopg.Connection) -> None:
     found = rows(
         owner,
         "select prosecdef, proleakproof, proconfig::text from pg_proc "
         "where pronamespace = 'app'::regnamespace",
     )
-    # What is said in PL/pgSQL is looked up when it runs; the others are bound or qualified.
+    # PL/pgSQL looks up names at run time. Other functions have parsed bodies or qualified names.
     assert set(found) == {(False, False, None), (False, False, "{search_path=pg_catalog}")}
 
 
-def test_the_functions_say_how_they_behave(owner: psycopg.Connection) -> None:
+def test_the_functions_have_the_right_volatility(owner: psycopg.Connection) -> None:
     found: dict[str, str] = dict(
         owner.execute("select proname, provolatile from pg_proc where pronamespace = 'app'::regnamespace")
     )
@@ -394,7 +394,7 @@ def test_the_functions_say_how_they_behave(owner: psycopg.Connection) -> None:
     assert found | expected == found
 
 
-def test_the_role_has_no_attribute_but_login(owner: psycopg.Connection) -> None:
+def test_the_role_has_no_attribute_except_login(owner: psycopg.Connection) -> None:
     found = rows(
         owner,
         "select rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls from pg_roles "
@@ -403,7 +403,7 @@ def test_the_role_has_no_attribute_but_login(owner: psycopg.Connection) -> None:
     assert found == [(False,) * 5]
 
 
-def test_the_role_is_a_member_of_nothing(owner: psycopg.Connection) -> None:
+def test_the_role_is_a_member_of_no_role(owner: psycopg.Connection) -> None:
     assert not rows(owner, "select roleid::regrole from pg_auth_members where member = 'tasks_api'::regrole")
 
 

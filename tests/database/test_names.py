@@ -1,4 +1,4 @@
-"""What the API calls is PostgreSQL's own, whatever others put beside it or in front of it."""
+"""The API calls PostgreSQL's functions and operators, even if other schemas contain better matches."""
 
 import re
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from conftest import Server
 from app.api import statements
 from app.postgres.database import ACT_AS, READ_AS
 
-# Each matches better than PostgreSQL's own, wherever public is on the path.
+# Each matches better than PostgreSQL's own function if `public` is anywhere in the search path.
 BETTER_MATCHES = ("to_json(record) returns json", "concatenate(text, integer) returns text")
-# These match as well, and win where public comes first.
+# These match equally well, and have precedence if `public` is first in the search path.
 TWINS = (
     "lower(text) returns text",
     "strpos(text, text) returns integer",
@@ -67,7 +67,7 @@ RUN = {
 
 @pytest.fixture
 def trapped(server: Server, clone: str) -> Iterator[psycopg.Connection]:
-    """Plant functions that tell when they are called; log in as the API does."""
+    """Create functions and operators that record when they are called; connect as the API's role."""
     with server.connect(clone) as owner:
         for function in BETTER_MATCHES + TWINS:
             tell = f"perform pg_catalog.set_config('trap.heard', '{function}', false)"
@@ -90,14 +90,14 @@ def run(api: psycopg.Connection, statement: str) -> None:
         api.execute(statement.encode(), VALUES)
 
 
-def test_the_role_of_the_api_finds_nothing_outside_of_pg_catalog(trapped: psycopg.Connection) -> None:
+def test_the_search_path_of_the_role_is_pg_catalog(trapped: psycopg.Connection) -> None:
     assert trapped.execute("show search_path").fetchone() == ("pg_catalog",)
     trapped.execute("select to_json(mine), 'x' || 1 from (select 1) as mine")
     assert heard(trapped) == (None,)
 
 
 @pytest.mark.parametrize("path", ["pg_catalog", '"$user", public'])
-def test_no_statement_of_the_api_calls_what_others_made(trapped: psycopg.Connection, path: str) -> None:
+def test_statements_of_the_api_call_no_function_of_others(trapped: psycopg.Connection, path: str) -> None:
     trapped.execute(f"set search_path = {path}".encode())
     for what, statement in RUN.items():
         run(trapped, statement)
@@ -113,7 +113,7 @@ def test_the_traps_work(trapped: psycopg.Connection) -> None:
 
 
 @pytest.mark.parametrize("path", ["public, pg_catalog", "public"])
-def test_no_function_of_the_schema_does_under_whatever_path(trapped: psycopg.Connection, path: str) -> None:
+def test_functions_of_the_schema_call_none_on_any_path(trapped: psycopg.Connection, path: str) -> None:
     trapped.execute("set app.user_id = 'alice'")
     trapped.execute(f"set search_path = {path}".encode())
     for call in (
@@ -130,8 +130,8 @@ def test_no_function_of_the_schema_does_under_whatever_path(trapped: psycopg.Con
         assert heard(trapped) == (None,), call
 
 
-def test_what_a_change_computes_of_its_columns_is_immutable(server: Server, database: str) -> None:
-    """Citus passes nothing else on to the server that holds the row."""
+def test_updates_and_deletes_call_only_immutable_functions(server: Server, database: str) -> None:
+    """On Citus, an update or delete may call no other functions."""
     for statement in (statements.CHANGE_TASK, statements.DELETE_TASK):
         called = re.findall(r"(?:pg_catalog|app)[.](\w+)\(", statement.partition("returning")[0])
         assert called

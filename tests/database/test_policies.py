@@ -1,4 +1,4 @@
-"""The policies layer: what tasks_api can and cannot do in SQL, for whom."""
+"""Row security, grants and constraints: what tasks_api can and cannot do in SQL for each user."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ STAMPS = "select version, created_at, updated_at, clock_timestamp() from app.tas
 
 
 def acting(connection: psycopg.Connection) -> AsUser:
-    """Let a connection run statements as tasks_api, each in a (sub)transaction, for a user or None."""
+    """Return a function that runs a statement as tasks_api for a user or None, in a (sub)transaction."""
 
     def as_user(user: str | None, statement: LiteralString, *values: object) -> Rows:
         with connection.transaction():
@@ -60,7 +60,7 @@ def acting(connection: psycopg.Connection) -> AsUser:
 
 @pytest.fixture
 def as_user(server: Server, database: str) -> Iterator[AsUser]:
-    """Run a statement as the API's role for a user: the rows, or one () for each row changed."""
+    """Run a statement as the API's role for a user; return its rows, or one () for each row changed."""
     with server.connect(database, "tasks_api") as connection:
         yield acting(connection)
 
@@ -96,7 +96,7 @@ def make_a_task_and_a_key(as_user: AsUser, user: str) -> None:
 # Allowed
 
 
-def test_a_user_makes_a_task_of_their_own(as_user: AsUser, alice: str) -> None:
+def test_a_user_can_create_a_task(as_user: AsUser, alice: str) -> None:
     assert as_user(alice, CREATE) == [(1, alice, 1)]
     assert as_user(alice, CREATE) == [(2, alice, 1)]
 
@@ -123,14 +123,14 @@ def test_a_user_deletes_their_own_task_and_no_other(as_user: AsUser, alice: str,
     assert as_user(bob, "select title from app.tasks") == [("Buy milk",)]
 
 
-def test_a_user_enters_themselves_and_nobody_else(as_user: AsUser, alice: str, bob: str) -> None:
+def test_a_user_can_insert_only_their_own_user(as_user: AsUser, alice: str, bob: str) -> None:
     assert as_user(alice, "insert into app.users (id) values (%s)", alice) == [()]
     with pytest.raises(errors.InsufficientPrivilege):
         as_user(alice, "insert into app.users (id) values (%s)", bob)
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_a_user_advances_their_own_counter_and_no_other(as_user: AsUser, alice: str, bob: str) -> None:
+def test_a_user_can_increment_only_their_own_counter(as_user: AsUser, alice: str, bob: str) -> None:
     advance: LiteralString = "update app.users set last_task_id = last_task_id + 1 where id = %s"
     assert as_user(alice, advance, alice) == [()]
     assert as_user(alice, advance, bob) == []
@@ -138,7 +138,7 @@ def test_a_user_advances_their_own_counter_and_no_other(as_user: AsUser, alice: 
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_a_user_keeps_the_same_key_as_another(as_user: AsUser, alice: str, bob: str) -> None:
+def test_two_users_can_store_the_same_key(as_user: AsUser, alice: str, bob: str) -> None:
     with pytest.raises(errors.UniqueViolation):
         as_user(alice, KEEP_KEY)
     again: LiteralString = (
@@ -151,7 +151,7 @@ def test_a_user_keeps_the_same_key_as_another(as_user: AsUser, alice: str, bob: 
 # The policies, with every privilege that might be granted by mistake
 
 
-def test_row_security_alone_keeps_rows_with_their_owner(
+def test_row_security_alone_prevents_writing_rows_of_another_user(
     owner: psycopg.Connection, alice: str, bob: str
 ) -> None:
     with owner.transaction(force_rollback=True):
@@ -163,7 +163,7 @@ def test_row_security_alone_keeps_rows_with_their_owner(
             "insert into app.users (id) values (%s || ' too')",
             "insert into app.tasks (user_id, id, title) values (%s, 9, 'planted')",
             "insert into app.idempotency_keys (user_id, key, task) values (%s, 'planted', '{}')",
-            "update app.users set id = %s, last_task_id = 2",  # reads nothing: the select policy is not asked
+            "update app.users set id = %s, last_task_id = 2",  # reads no column: no select policy
             "update app.tasks set user_id = %s",
         ]
         for statement in refused:
@@ -173,7 +173,7 @@ def test_row_security_alone_keeps_rows_with_their_owner(
         assert as_user(alice, "update app.idempotency_keys set task = '[]'") == []
 
 
-def test_an_expired_key_goes_and_only_its_owner_can_let_it(
+def test_only_the_owner_of_a_key_can_delete_it_and_only_after_it_expires(
     owner: psycopg.Connection, alice: str, bob: str
 ) -> None:
     with owner.transaction(force_rollback=True):
@@ -197,14 +197,14 @@ def test_an_expired_key_goes_and_only_its_owner_can_let_it(
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_nobody_sees_nothing(as_user: AsUser) -> None:
+def test_without_a_user_no_row_is_visible(as_user: AsUser) -> None:
     for nobody in (None, ""):
         for table in TABLES:
             assert as_user(nobody, f"select from app.{table}") == []
         assert as_user(nobody, "select app.current_user_id()") == [(None,)]
 
 
-def test_a_connection_that_named_nobody_sees_nothing(server: Server, database: str) -> None:
+def test_on_a_new_connection_no_row_is_visible(server: Server, database: str) -> None:
     with server.connect(database, "tasks_api") as connection:
         assert connection.execute("select app.current_user_id()").fetchall() == [(None,)]
         for table in TABLES:
@@ -212,7 +212,7 @@ def test_a_connection_that_named_nobody_sees_nothing(server: Server, database: s
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_nobody_writes_nothing(as_user: AsUser, alice: str) -> None:
+def test_without_a_user_nothing_can_be_written(as_user: AsUser, alice: str) -> None:
     assert as_user(None, "update app.tasks set title = 'Taken' where user_id = %s", alice) == []
     assert as_user(None, "update app.users set last_task_id = last_task_id + 1 where id = %s", alice) == []
     assert as_user(None, "delete from app.tasks where user_id = %s", alice) == []
@@ -223,7 +223,7 @@ def test_nobody_writes_nothing(as_user: AsUser, alice: str) -> None:
             as_user(None, statement)
 
 
-def test_an_identity_ends_with_its_transaction(as_user: AsUser, server: Server, database: str) -> None:
+def test_the_user_is_reset_when_the_transaction_ends(as_user: AsUser, server: Server, database: str) -> None:
     with server.connect(database, "tasks_api") as connection:
         user = f"Carol {uuid4()}"
         acting(connection)(user, CREATE)
@@ -235,7 +235,7 @@ def test_an_identity_ends_with_its_transaction(as_user: AsUser, server: Server, 
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_what_the_database_decides_cannot_be_written(as_user: AsUser, alice: str) -> None:
+def test_columns_that_only_the_database_sets_cannot_be_written(as_user: AsUser, alice: str) -> None:
     for table, columns in WITHHELD.items():
         for column in columns:
             with pytest.raises(errors.InsufficientPrivilege, match="permission denied"):
@@ -248,7 +248,7 @@ def test_what_the_database_decides_cannot_be_written(as_user: AsUser, alice: str
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_a_user_is_never_deleted_and_no_table_emptied(as_user: AsUser, alice: str) -> None:
+def test_a_user_can_neither_delete_users_nor_truncate_tables(as_user: AsUser, alice: str) -> None:
     refused: list[LiteralString] = [
         "delete from app.users",
         "truncate app.tasks",
@@ -260,7 +260,7 @@ def test_a_user_is_never_deleted_and_no_table_emptied(as_user: AsUser, alice: st
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_a_counter_counts_by_one(as_user: AsUser, alice: str) -> None:
+def test_a_counter_can_only_be_incremented_by_one(as_user: AsUser, alice: str) -> None:
     changes: list[LiteralString] = ["last_task_id - 1", "last_task_id", "last_task_id + 2", "0", "null"]
     for change in changes:
         with pytest.raises(errors.CheckViolation):
@@ -269,14 +269,14 @@ def test_a_counter_counts_by_one(as_user: AsUser, alice: str) -> None:
         as_user(alice, "insert into app.users (id, last_task_id) values (app.current_user_id(), 0)")
 
 
-def test_a_user_name_has_255_characters_at_most(as_user: AsUser) -> None:
+def test_a_user_id_has_at_most_255_characters(as_user: AsUser) -> None:
     longest = str(uuid4()).ljust(255, "\U0001f600")
     assert as_user(longest, CREATE) == [(1, longest, 1)]
     with pytest.raises(errors.CheckViolation, match="users_id_length"):
         as_user(longest + "x", CREATE)
 
 
-def test_names_that_look_alike_are_different_users(as_user: AsUser, alice: str) -> None:
+def test_similar_user_ids_are_different_users(as_user: AsUser, alice: str) -> None:
     as_user(alice, CREATE)
     for other in (
         alice.upper(),
@@ -334,7 +334,7 @@ def test_a_task_is_completed_or_not(as_user: AsUser, alice: str) -> None:
 WORDS = ("none", "low", "medium", "high", "urgent")
 
 
-# Of each further column: the default, values that it takes, and those that it refuses with the rule's name.
+# For each further column: the default, valid values, and invalid values with the constraint's name.
 VALUES: dict[LiteralString, tuple[object, list[object], list[tuple[object, str]]]] = {
     "priority": ("medium", [*WORDS], [("Low", "word"), ("", "word"), ("asap", "word")]),
     "due_date": (
@@ -363,7 +363,7 @@ VALUES: dict[LiteralString, tuple[object, list[object], list[tuple[object, str]]
 }
 
 
-def test_a_column_takes_what_its_rules_say(as_user: AsUser, alice: str) -> None:
+def test_a_column_accepts_only_values_that_its_checks_allow(as_user: AsUser, alice: str) -> None:
     for column, (default, taken, refused) in VALUES.items():
         assert as_user(alice, f"insert into app.tasks (title) values ('x') returning {column}") == [
             (default,)
@@ -382,7 +382,7 @@ def test_a_column_takes_what_its_rules_say(as_user: AsUser, alice: str) -> None:
                 as_user(alice, update, None)
 
 
-def test_what_a_client_sends_is_made_a_value(as_user: AsUser, alice: str) -> None:
+def test_json_of_a_client_is_converted_to_sql_values(as_user: AsUser, alice: str) -> None:
     tags: LiteralString = "select app.tags(%s::jsonb)"
     for sent, made in (
         ('[" b", "a\\u3000", "b", "A"]', ["b", "a", "A"]),
@@ -399,7 +399,7 @@ def test_what_a_client_sends_is_made_a_value(as_user: AsUser, alice: str) -> Non
     assert as_user(alice, "select app.are_tags('{a,b}'), app.are_tags('{a,a}')") == [(True, False)]
 
 
-def test_a_task_is_made_of_the_members_that_its_json_names(as_user: AsUser, alice: str) -> None:
+def test_a_task_is_inserted_with_the_members_of_a_json_object(as_user: AsUser, alice: str) -> None:
     insert: LiteralString = "select app.insert_task(%s)"
     sent = {
         "title": "x",
@@ -428,7 +428,7 @@ def test_a_key_is_printable_ascii_and_its_task_json(as_user: AsUser, alice: str)
         as_user(alice, insert, "no answer", None)
 
 
-def test_a_real_change_adds_one_to_version_and_moves_updated_at(as_user: AsUser, alice: str) -> None:
+def test_a_change_of_a_value_increments_version_and_updated_at(as_user: AsUser, alice: str) -> None:
     as_user(alice, CREATE)
     [(version, created, updated, now)] = as_user(alice, STAMPS)
     assert (version, updated) == (1, created)
@@ -442,7 +442,7 @@ def test_a_real_change_adds_one_to_version_and_moves_updated_at(as_user: AsUser,
         updated = updated_now
 
 
-def test_a_change_that_changes_nothing_leaves_no_mark(as_user: AsUser, alice: str) -> None:
+def test_an_update_to_equal_values_keeps_version_and_updated_at(as_user: AsUser, alice: str) -> None:
     as_user(alice, CREATE)
     [before] = as_user(alice, STAMPS)
     assert as_user(alice, "update app.tasks set title = title, completed = false, description = null") == [()]
@@ -450,7 +450,7 @@ def test_a_change_that_changes_nothing_leaves_no_mark(as_user: AsUser, alice: st
     assert after[:3] == before[:3]
 
 
-def test_updated_at_grows_where_a_clock_was_set_back(owner: psycopg.Connection, alice: str) -> None:
+def test_updated_at_increases_even_if_the_clock_was_set_back(owner: psycopg.Connection, alice: str) -> None:
     with owner.transaction(force_rollback=True):
         as_user = acting(owner)
         as_user(alice, CREATE)
@@ -463,20 +463,20 @@ def test_updated_at_grows_where_a_clock_was_set_back(owner: psycopg.Connection, 
     assert found == [(True,)]
 
 
-def test_an_id_is_never_given_twice(as_user: AsUser, alice: str) -> None:
+def test_an_id_is_never_reused(as_user: AsUser, alice: str) -> None:
     as_user(alice, CREATE)
     as_user(alice, CREATE)
     as_user(alice, "delete from app.tasks")
     assert as_user(alice, CREATE) == [(3, alice, 1)]
 
 
-def test_a_refused_task_uses_up_no_id(as_user: AsUser, alice: str) -> None:
+def test_a_refused_insert_uses_no_id(as_user: AsUser, alice: str) -> None:
     with pytest.raises(errors.CheckViolation):
         as_user(alice, "insert into app.tasks (title) values ('')")
     assert as_user(alice, CREATE) == [(1, alice, 1)]
 
 
-def test_erasing_a_user_erases_all_of_theirs(owner: psycopg.Connection, alice: str, bob: str) -> None:
+def test_erasing_a_user_deletes_all_their_rows(owner: psycopg.Connection, alice: str, bob: str) -> None:
     with owner.transaction(force_rollback=True):
         as_user = acting(owner)
         make_a_task_and_a_key(as_user, alice)
@@ -488,7 +488,9 @@ def test_erasing_a_user_erases_all_of_theirs(owner: psycopg.Connection, alice: s
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_a_known_key_answers_what_its_own_user_made(owner: psycopg.Connection, alice: str, bob: str) -> None:
+def test_a_repeated_key_returns_the_first_task_of_the_same_user(
+    owner: psycopg.Connection, alice: str, bob: str
+) -> None:
     with owner.transaction(force_rollback=True):
         as_user = acting(owner)
         once: LiteralString = """
@@ -500,14 +502,14 @@ def test_a_known_key_answers_what_its_own_user_made(owner: psycopg.Connection, a
         assert first[0] == again[0] == other[0]
         assert as_user(bob, once, "y")[0][1:] == (False, True)
         assert as_user(alice, "select count(*) from app.tasks where title = 'x'") == [(1,)]
-        younger: LiteralString = "select same from app.create_task_once('once', %s)"  # a column since then
+        later: LiteralString = "select same from app.create_task_once('once', %s)"  # with a new column
         for due, same in (("null", True), ('"soon"', False)):
-            assert as_user(alice, younger, f'{{"title": "x", "due": {due}}}') == [(same,)]
+            assert as_user(alice, later, f'{{"title": "x", "due": {due}}}') == [(same,)]
         with pytest.raises(errors.InsufficientPrivilege):
             as_user(None, once, "x")
 
 
-def test_a_create_sweeps_a_hundred_expired_keys_and_its_own(
+def test_a_create_with_a_key_deletes_up_to_a_hundred_expired_keys_of_the_user(
     owner: psycopg.Connection, alice: str, bob: str
 ) -> None:
     with owner.transaction(force_rollback=True):
@@ -521,7 +523,7 @@ def test_a_create_sweeps_a_hundred_expired_keys_and_its_own(
                 [user],
             )
         once: LiteralString = """select replayed, same from app.create_task_once(%s, '{"title": "x"}')"""
-        assert as_user(alice, once, "k1") == [(False, True)]  # the youngest: expired, so used anew
+        assert as_user(alice, once, "k1") == [(False, True)]  # the newest expired key can be used again
         assert as_user(alice, once, "k1") == [(True, True)]
         left: LiteralString = "select count(*), max(substr(key, 2)::integer) from app.idempotency_keys"
         assert as_user(alice, left) == [(150, 150)]
@@ -535,7 +537,7 @@ def test_a_create_sweeps_a_hundred_expired_keys_and_its_own(
         assert as_user(bob, left) == [(250, 250)]
 
 
-def test_the_role_reads_how_far_the_migrations_have_come(as_user: AsUser, alice: str) -> None:
+def test_the_role_can_read_the_number_of_the_newest_migration(as_user: AsUser, alice: str) -> None:
     newest = max(DIRECTORY.glob("*.sql")).name.partition(".")[0]
     assert as_user(alice, "select app.schema_version()") == [(int(newest),)]
 
@@ -543,7 +545,7 @@ def test_the_role_reads_how_far_the_migrations_have_come(as_user: AsUser, alice:
 # Races
 
 
-def test_changes_that_race_are_counted_and_dated_in_their_order(
+def test_concurrent_updates_have_versions_and_time_stamps_in_commit_order(
     server: Server, database: str, as_user: AsUser, alice: str
 ) -> None:
     as_user(alice, CREATE)
@@ -557,7 +559,7 @@ def test_changes_that_race_are_counted_and_dated_in_their_order(
     assert stamps[0][1] < stamps[1][1]
 
 
-def test_tasks_that_are_made_at_once_are_dated_in_the_order_of_their_ids(
+def test_tasks_created_concurrently_have_time_stamps_in_the_order_of_their_ids(
     server: Server, database: str, as_user: AsUser, alice: str
 ) -> None:
     stamps = race(server, database, alice, CREATE_SLOWLY)
@@ -567,7 +569,7 @@ def test_tasks_that_are_made_at_once_are_dated_in_the_order_of_their_ids(
 
 
 def race(server: Server, database: str, user: str, statement: LiteralString) -> Rows:
-    """Run a statement in two transactions; the second began first, and waits for the first's commit."""
+    """Run a statement in two transactions. The one that began first waits until the other commits."""
     identity: LiteralString = "select set_config('app.user_id', %s, true)"
     with (
         ThreadPoolExecutor(1) as other,
@@ -594,7 +596,9 @@ def wait_for_a_lock(server: Server, database: str, backend: int) -> None:
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_the_statements_of_the_api_need_no_filter_to_be_safe(as_user: AsUser, alice: str) -> None:
+def test_statements_without_a_condition_on_the_user_find_only_the_users_rows(
+    as_user: AsUser, alice: str
+) -> None:
     mine = [(alice,)]
     assert as_user(alice, "select user_id from app.tasks order by created_at desc limit 1000") == mine
     assert as_user(alice, "select user_id from app.tasks where id = 1") == mine
@@ -608,10 +612,10 @@ def test_the_statements_of_the_api_need_no_filter_to_be_safe(as_user: AsUser, al
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_a_change_that_reads_nothing_finds_the_users_own_rows_only(
+def test_a_statement_that_reads_no_column_changes_only_the_users_rows(
     as_user: AsUser, alice: str, bob: str
 ) -> None:
-    for user in (alice, bob):  # the select policies are not asked, and the rows of the other are there
+    for user in (alice, bob):  # no column is read, so the select policies do not apply
         assert as_user(user, "update app.users set last_task_id = 2") == [()]
         assert as_user(user, "update app.tasks set title = 'Mine'") == [()]
         assert as_user(user, "delete from app.idempotency_keys") == []
@@ -620,13 +624,13 @@ def test_a_change_that_reads_nothing_finds_the_users_own_rows_only(
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_a_sample_holds_the_users_own_tasks_only(as_user: AsUser, alice: str) -> None:
+def test_tablesample_returns_only_the_users_tasks(as_user: AsUser, alice: str) -> None:
     assert as_user(alice, "select user_id from app.tasks tablesample system (100)") == [(alice,)]
     assert as_user(alice, "select user_id from app.tasks tablesample bernoulli (100)") == [(alice,)]
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_a_copy_holds_the_users_own_tasks_only(server: Server, database: str, alice: str) -> None:
+def test_copy_to_stdout_returns_only_the_users_tasks(server: Server, database: str, alice: str) -> None:
     with server.connect(database, "tasks_api") as connection, connection.transaction():
         connection.execute("select set_config('app.user_id', %s, true)", [alice])
         with connection.cursor().copy("copy app.tasks (user_id) to stdout") as copy:
@@ -634,7 +638,7 @@ def test_a_copy_holds_the_users_own_tasks_only(server: Server, database: str, al
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_nothing_can_be_copied_in_past_the_policies(server: Server, database: str, alice: str) -> None:
+def test_copy_from_stdin_is_refused(server: Server, database: str, alice: str) -> None:
     with server.connect(database, "tasks_api") as connection, connection.transaction(force_rollback=True):
         connection.execute("select set_config('app.user_id', %s, true)", [alice])
         with (
@@ -645,8 +649,8 @@ def test_nothing_can_be_copied_in_past_the_policies(server: Server, database: st
 
 
 @pytest.mark.usefixtures("both_have_a_task")
-def test_a_plan_made_for_one_user_serves_only_whoever_runs_it(as_user: AsUser, alice: str, bob: str) -> None:
-    as_user(bob, "deallocate all")  # a session keeps its plans even where the test fails
+def test_a_prepared_plan_returns_only_rows_of_its_executor(as_user: AsUser, alice: str, bob: str) -> None:
+    as_user(bob, "deallocate all")  # the session may still have them from a failed run
     as_user(bob, "set plan_cache_mode = force_generic_plan")
     as_user(bob, "prepare plan as select user_id from app.tasks")
     assert as_user(bob, "execute plan") == [(bob,)]

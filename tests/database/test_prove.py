@@ -1,4 +1,4 @@
-"""prove.sql tells a sound database from a broken one, for whoever runs it, and leaves no trace."""
+"""prove.sql detects broken isolation for every role that may run it, and leaves no trace."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ select (select count(*) from app.users), (select count(*) from app.tasks),
 
 
 def results(connection: psycopg.Connection) -> dict[str, str]:
-    """Run prove.sql within the transaction that is open, and return the result of each attempt."""
+    """Run prove.sql in the open transaction, and return the result of each attempt."""
     script = (SQL / "prove.sql").read_text()
     script = script.replace("begin isolation level read committed read write;", "").replace("\nrollback;", "")
     attempts = next(r for r in connection.execute(script.encode()).results() if r.description)
@@ -33,12 +33,12 @@ def results(connection: psycopg.Connection) -> dict[str, str]:
 
 
 def broken(connection: psycopg.Connection) -> list[str]:
-    """Name the attempts that are BROKEN."""
+    """Return the attempts that are BROKEN."""
     return [tried for tried, result in results(connection).items() if result == "BROKEN"]
 
 
 @pytest.mark.parametrize("user", ["postgres", "tasks_api"])
-def test_it_finds_the_migrations_sound(server: Server, database: str, user: str) -> None:
+def test_it_finds_nothing_broken_after_the_migrations(server: Server, database: str, user: str) -> None:
     text, sound = reports.prove(server.conninfo(database, user))
     assert sound, text
     assert "none BROKEN" in text
@@ -46,12 +46,12 @@ def test_it_finds_the_migrations_sound(server: Server, database: str, user: str)
 
 @contextmanager
 def migrator(server: Server) -> Iterator[str]:
-    """A role that owns the database but is no superuser; it may create roles."""
+    """A role with CREATEROLE that is not a superuser, to own a database."""
     name = f"migrator_{uuid4().hex[:8]}"
     role = sql.Identifier(name)
     with server.connect("postgres") as postgres:
         postgres.execute(sql.SQL("create role {} login createrole").format(role))
-        if server.version != "15":  # there, who may create roles may grant any
+        if server.version != "15":  # on 15, CREATEROLE suffices to grant any role
             postgres.execute(
                 sql.SQL("grant tasks_api to {} with admin true, inherit false, set false").format(role)
             )
@@ -61,7 +61,7 @@ def migrator(server: Server) -> Iterator[str]:
             postgres.execute(sql.SQL("drop role {}").format(role))
 
 
-def test_the_owner_who_is_no_superuser_can_run_it(server: Server, template: str) -> None:
+def test_an_owner_without_superuser_can_run_it(server: Server, template: str) -> None:
     assert template  # the role is there
     with migrator(server) as name, server.database() as database, server.connect(database) as postgres:
         postgres.execute(
@@ -76,7 +76,7 @@ def test_the_owner_who_is_no_superuser_can_run_it(server: Server, template: str)
         assert postgres.execute("select m from pg_auth_members as m").fetchall() == before_roles
 
 
-def test_a_role_that_may_not_act_for_the_api_is_told_so(server: Server, database: str) -> None:
+def test_a_role_that_may_not_become_the_api_role_gets_an_error(server: Server, database: str) -> None:
     name = f"stranger_{uuid4().hex[:8]}"
     with server.connect("postgres") as postgres:
         postgres.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
@@ -87,7 +87,7 @@ def test_a_role_that_may_not_act_for_the_api_is_told_so(server: Server, database
             postgres.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
 
 
-def test_a_database_without_the_migrations_is_told_so(server: Server, template: str) -> None:
+def test_a_database_without_the_migrations_is_an_error(server: Server, template: str) -> None:
     assert template  # the role is there
     with pytest.raises(SystemExit, match="has no schema app: apply the migrations first"):
         reports.prove(server.conninfo("postgres"))
@@ -108,7 +108,7 @@ def test_it_leaves_no_trace(server: Server, clone: str, user: str) -> None:
         assert connection.execute("show row_security").fetchone() == ("on",)
 
 
-def test_it_touches_no_real_user_even_where_everything_is_open(server: Server, clone: str) -> None:
+def test_it_changes_no_row_of_a_real_user_even_if_every_policy_is_true(server: Server, clone: str) -> None:
     with server.connect(clone) as owner, server.connect(clone) as writer:
         owner.execute("insert into app.users (id, last_task_id) values ('dave', 3)")
         owner.execute(
@@ -118,7 +118,7 @@ def test_it_touches_no_real_user_even_where_everything_is_open(server: Server, c
         for table in ("users", "tasks", "idempotency_keys"):
             owner.execute(f"create policy hole on app.{table} using (true) with check (true)".encode())
         with writer.transaction():
-            # Whoever tried to change these rows would wait for this lock.
+            # A statement that changed these rows would wait for this lock.
             writer.execute("select from app.tasks where user_id = 'dave' for update")
             writer.execute("select from app.users where id = 'dave' for update")
             text, sound = reports.prove(server.conninfo(clone))
@@ -127,7 +127,7 @@ def test_it_touches_no_real_user_even_where_everything_is_open(server: Server, c
         assert "dave" not in text
 
 
-# What is planted, and an attempt that must get through.
+# Pairs of a hole and an attempt that it must make BROKEN.
 HOLES = [
     ("create policy hole on app.tasks using (true)", "alice reads bob's tasks"),
     ("create policy hole on app.tasks using (completed)", "alice reads bob's tasks"),
@@ -218,17 +218,17 @@ HOLES = [
 
 
 @pytest.mark.parametrize(("hole", "attempt"), HOLES)
-def test_it_shows_a_planted_hole(server: Server, database: str, hole: str, attempt: str) -> None:
+def test_a_hole_makes_an_attempt_broken(server: Server, database: str, hole: str, attempt: str) -> None:
     with planted(server, database, hole) as owner:
         assert attempt in broken(owner)
 
 
-def test_it_shows_where_nothing_works(server: Server, database: str) -> None:
+def test_a_missing_privilege_makes_an_attempt_broken(server: Server, database: str) -> None:
     with planted(server, database, "revoke all on app.tasks from tasks_api") as owner:
         assert "alice creates two tasks" in broken(owner)
 
 
-# Databases of others. Each starts with what is sound, which must stay so.
+# Other databases: a secure schema, a hole in it, and the attempt that is BROKEN only with the hole.
 SHOP = (Path(__file__).parent / "shop.sql").read_text().strip().split("\n\n")[1]
 MINE = "(nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub')::uuid"
 TEAMS = f"""
@@ -339,14 +339,14 @@ ELSEWHERE = [
 
 @pytest.fixture(scope="module")
 def shop(server: Server, template: str) -> Iterator[str]:
-    """A database that is not of this project, whose roles go with it."""
-    assert template  # tests elsewhere make the role web within a transaction, too
+    """An empty database, for schemas of other projects."""
+    assert template  # creates tasks_api; the role web is created by tests and rolled back
     with server.database() as name:
         yield name
 
 
 @pytest.mark.parametrize(("sound", "hole", "attempt"), ELSEWHERE)
-def test_it_follows_the_catalog_of_any_schema(
+def test_attempts_are_generated_for_any_schema(
     server: Server, shop: str, sound: str, hole: str, attempt: str
 ) -> None:
     with planted(server, shop, SHOP, sound or "select") as owner:
@@ -356,7 +356,7 @@ def test_it_follows_the_catalog_of_any_schema(
         assert attempt in broken(owner)
 
 
-def test_the_settings_of_the_audit_say_where(server: Server, shop: str) -> None:
+def test_the_settings_of_the_audit_apply(server: Server, shop: str) -> None:
     names = "set local audit.{} = '{}'"
     named = {
         "role": "web",
@@ -371,7 +371,7 @@ def test_the_settings_of_the_audit_say_where(server: Server, shop: str) -> None:
         assert "alice reads bob's row in shop.orders" in tried
 
 
-def test_a_table_that_this_project_gets_one_day_is_tried_too(server: Server, database: str) -> None:
+def test_a_new_table_of_this_project_is_tried(server: Server, database: str) -> None:
     sound = """
     create table app.comments (
       user_id text not null default app.current_user_id() references app.users,
@@ -387,7 +387,7 @@ def test_a_table_that_this_project_gets_one_day_is_tried_too(server: Server, dat
         assert "alice reads bob's row in app.comments" in broken(owner)
 
 
-def test_what_could_not_be_tried_is_said(server: Server, shop: str) -> None:
+def test_a_table_without_a_possible_row_is_not_tried(server: Server, shop: str) -> None:
     cannot = "alter table shop.orders add circle circle not null"
     with planted(server, shop, SHOP, cannot) as owner:
         assert results(owner)["bob has a row in shop.orders"] == "not tried"
@@ -404,12 +404,12 @@ def test_what_could_not_be_tried_is_said(server: Server, shop: str) -> None:
         ),
     ],
 )
-def test_a_mistyped_setting_is_told(server: Server, shop: str, settings: str, said: str) -> None:
+def test_a_wrong_or_missing_setting_is_an_error(server: Server, shop: str, settings: str, said: str) -> None:
     with planted(server, shop, SHOP, settings) as owner, pytest.raises(psycopg.Error, match=said):
         broken(owner)
 
 
-def test_sequences_and_rows_of_others_stay_as_they_are(server: Server, shop: str) -> None:
+def test_identity_sequences_and_existing_rows_stay_unchanged(server: Server, shop: str) -> None:
     with planted(server, shop, SHOP, NUMBERS) as owner:
         owner.execute("insert into shop.people values (1, 'one')")
         before = owner.execute("select xmin, p from shop.people as p").fetchall()

@@ -1,4 +1,4 @@
-"""Every `make migrate` puts the API's role right: after a restore, after changes by hand, after its own."""
+"""`make migrate` repairs the API's role after a restore and after changes by any role, even itself."""
 
 import subprocess
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def access_to(server: Server | Cluster, database: str) -> list[tuple[object, ...
 
 @pytest.fixture(scope="module")
 def elsewhere(server: Server) -> Iterator[Cluster]:
-    """Another server, which never had the role tasks_api."""
+    """Another server, without the role tasks_api."""
     with cluster(server.version) as made:
         made.start(fsync="off")
         yield made
@@ -55,7 +55,7 @@ def elsewhere(server: Server) -> Iterator[Cluster]:
 
 @pytest.fixture
 def restored(server: Server, clone: str, elsewhere: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Name a database of the other server, restored there from a dump that alice has a task in."""
+    """The name of a database on the other server, restored from a dump with a task of alice."""
     program = server.binaries / "pg_dump"
     if not program.exists():
         pytest.skip(f"there is no {program}")
@@ -92,7 +92,7 @@ def assert_serves_alice(elsewhere: Cluster, database: str) -> None:
 
 
 @pytest.mark.parametrize("restored", [[], ["--no-privileges"]], indirect=True, ids=["all", "no privileges"])
-def test_a_database_restored_without_the_role_has_all_of_it_again(
+def test_migrating_after_a_restore_recreates_the_missing_role(
     server: Server, database: str, elsewhere: Cluster, restored: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     migrations.migrate(elsewhere.conninfo(restored))
@@ -109,7 +109,7 @@ def test_a_database_restored_without_the_role_has_all_of_it_again(
     assert capsys.readouterr().out == "nothing to apply: the database is up to date\n"
 
 
-def test_a_role_made_by_hand_after_the_restore_is_repaired(
+def test_a_role_created_manually_after_a_restore_is_repaired(
     server: Server, database: str, elsewhere: Cluster, restored: str
 ) -> None:
     with elsewhere.connect() as superuser:
@@ -120,7 +120,7 @@ def test_a_role_made_by_hand_after_the_restore_is_repaired(
     assert_serves_alice(elsewhere, restored)
 
 
-def test_a_database_restored_at_an_earlier_migration_becomes_the_newest(
+def test_a_database_restored_at_an_earlier_migration_is_migrated(
     server: Server, database: str, elsewhere: Cluster, restored: str
 ) -> None:
     del server, database
@@ -132,7 +132,7 @@ def test_a_database_restored_at_an_earlier_migration_becomes_the_newest(
 
 @pytest.fixture
 def settings(server: Server, clone: str) -> Iterator[list[object]]:
-    """The role's settings before the test, put back after it."""
+    """The role's settings, restored after the test."""
     before = settings_of(server, clone)
     yield before
     with server.connect(clone) as superuser:
@@ -161,7 +161,7 @@ def settings(server: Server, clone: str) -> Iterator[list[object]]:
         "alter role tasks_api reset all",
     ],
 )
-def test_what_the_role_sets_for_itself_is_taken_back(
+def test_settings_that_the_role_changed_itself_are_reset(
     server: Server, clone: str, settings: list[object], lifted: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with server.connect(clone, "tasks_api") as itself:
@@ -172,7 +172,7 @@ def test_what_the_role_sets_for_itself_is_taken_back(
     assert "repaired: alter role tasks_api" in capsys.readouterr().out
 
 
-def test_what_a_superuser_set_on_the_role_is_taken_back_too(
+def test_attributes_settings_and_memberships_of_the_role_are_reset(
     server: Server, clone: str, settings: list[object]
 ) -> None:
     with server.connect(clone) as superuser:
@@ -191,7 +191,7 @@ def test_what_a_superuser_set_on_the_role_is_taken_back_too(
     assert settings_of(server, clone) == settings
 
 
-def test_other_settings_of_the_role_are_its_owners_choice(
+def test_settings_that_the_migrations_do_not_use_are_kept(
     server: Server, clone: str, settings: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with server.connect(clone) as superuser:
@@ -209,7 +209,7 @@ def test_other_settings_of_the_role_are_its_owners_choice(
 
 
 @on_18
-def test_an_owner_that_may_not_alter_the_role_is_told_what_to_run(
+def test_an_owner_without_the_right_to_alter_the_role_gets_the_statement_to_run(
     server: Server, clone: str, settings: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     del settings
@@ -233,7 +233,7 @@ def test_an_owner_that_may_not_alter_the_role_is_told_what_to_run(
 
 
 @on_18
-def test_an_owner_that_may_make_no_role_is_told_what_to_run(elsewhere: Cluster, restored: str) -> None:
+def test_an_owner_without_createrole_gets_the_statement_to_run(elsewhere: Cluster, restored: str) -> None:
     with elsewhere.connect(restored) as superuser:
         superuser.execute("create role plain login")
         superuser.execute("grant all on all tables in schema public to plain")
@@ -248,7 +248,7 @@ def test_an_owner_that_may_make_no_role_is_told_what_to_run(elsewhere: Cluster, 
             superuser.execute("create role tasks_api")
 
 
-def test_sql_run_as_the_role_can_do_to_the_service_what_the_readme_says(
+def test_sql_run_as_the_role_can_do_what_the_readme_warns_of(
     server: Server, clone: str, settings: list[object]
 ) -> None:
     del settings

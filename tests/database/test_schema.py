@@ -16,7 +16,7 @@ INVISIBLE = re.compile(r"[^\S\n ]|\x85")  # white space in the body of app.trimm
 
 
 @on_18
-def test_the_schema_file_is_what_the_migrations_make(server: Server, template: str) -> None:
+def test_the_schema_file_equals_the_migrated_schema(server: Server, template: str) -> None:
     with server.connect(template) as connection:
         connection.execute("set search_path = pg_catalog")
         rows = connection.execute(QUERY.read_bytes()).fetchall()
