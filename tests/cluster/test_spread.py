@@ -354,6 +354,7 @@ def test_shards_that_came_before_citus_sql_was_run_are_reported_and_mended(serve
             its_dba.execute("set citus.enable_ddl_propagation = off")
             its_dba.execute("drop event trigger app_prepare_shards")
         connection.execute(MOVE, (shard, there, worker.port))
+        connection.execute("call citus_cleanup_orphaned_resources()")
     said = server.command("audit", clone).stdout
     for unprepared in (f"app.tasks_{shard}", "event trigger app_prepare_shards"):
         assert f"127.0.0.1:{worker.port}: warning: shard_unprepared: {unprepared}\n" in said
