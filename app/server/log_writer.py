@@ -37,7 +37,7 @@ class LogWriter(logging.Handler):
 
     def __init__(self, descriptor: int = STDERR) -> None:
         self.descriptor = descriptor
-        self.lock_of_lines = Lock()  # not held during a write
+        self.lines_lock = Lock()  # not held during a write
         self.lines: list[bytes] = []
         self.size = 0  # bytes of the lines that wait or are written right now
         self.dropped = 0  # lines dropped since startup
@@ -55,7 +55,7 @@ class LogWriter(logging.Handler):
         """Append lines for the thread to write, or drop them if too many wait. It never blocks on stderr."""
         encoded = [line.encode(errors="backslashreplace") for line in lines]
         size = sum(map(len, encoded))
-        with self.lock_of_lines:
+        with self.lines_lock:
             if self.size + size > MAX_WAITING:
                 self.dropped += len(lines)
                 self.unreported += len(lines)
@@ -96,14 +96,14 @@ class LogWriter(logging.Handler):
     def _write_lines(self) -> None:
         while True:
             self.has_news.wait()
-            with self.lock_of_lines:
+            with self.lines_lock:
                 self.has_news.clear()
                 lines, self.lines = self.lines, []
                 unreported, self.unreported = self.unreported, 0
-            lost = sum(len(some) for some in _together(lines) if not self._write(b"".join(some)))
+            lost = sum(len(some) for some in _batches(lines) if not self._write(b"".join(some)))
             if unreported and self._write(self._report(unreported)):
                 unreported = 0
-            with self.lock_of_lines:
+            with self.lines_lock:
                 self.dropped += lost
                 self.unreported += unreported + lost
                 self.size -= sum(map(len, lines))
@@ -130,7 +130,7 @@ class LogWriter(logging.Handler):
         return True
 
 
-def _together(lines: list[bytes]) -> Iterator[list[bytes]]:
+def _batches(lines: list[bytes]) -> Iterator[list[bytes]]:
     """Yield groups of lines. A write of at most PIPE_BUF bytes to a pipe is atomic."""
     some: list[bytes] = []
     size = 0

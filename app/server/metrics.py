@@ -33,7 +33,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 COUNTED = {*METHODS, "OPTIONS"}
 OTHER = "-"  # the label of all other methods; a client can invent methods, and each label value takes memory
 
-SAMPLE_INTERVAL = 1  # seconds between samples of the pool, since another process may serve the gauges
+SAMPLE_INTERVAL = 1  # seconds between samples of the pool; another process may serve the gauges at any time
 MAX_RENDERINGS = 5  # in a second
 
 

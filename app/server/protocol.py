@@ -11,8 +11,8 @@ flow, pipeline, scope and parser callbacks. tests/server/test_canaries.py fails 
 changes one of them, or fixes #2722.
 
 When it can be removed. uvicorn's zttp protocol (uvicorn #2979) handles the framing correctly. When zttp is
-declared stable, only the list under "HTTP parsers" in README.md remains: the time limits, the limit of unread
-responses, and the cancelling of statements when a client disconnects.
+declared stable, this module is needed only for the rows of "HTTP parsers" in README.md that are "no" for
+zttp, such as the time limits and the limit of unread responses.
 """
 
 import asyncio
@@ -68,8 +68,8 @@ class Transport:
     """A transport that sends all writes of one iteration of the event loop together: head and body.
 
     uvloop would send each separately, and send() is the most expensive system call of a request. This
-    transport also does not read while received data is held back from the parser, independent of uvicorn's
-    flow control.
+    transport also does not read while received data is held back from the parser, independently of
+    uvicorn's flow control.
     """
 
     __slots__ = ("drained", "flushed", "held", "lingering", "loop", "pieces", "transport", "unfinished")
@@ -157,7 +157,7 @@ class Protocol(HttpToolsProtocol):
     """
 
     # without slots an object with more than 30 attributes takes 2 kB
-    __slots__ = ("begun", "deadline", "framing", "head", "paused", "peer", "receiving", "unread")
+    __slots__ = ("awaits_head", "begun", "deadline", "framing", "paused", "peer", "receiving", "unread")
     transport: Transport  # type: ignore[assignment]  # it has all methods that uvicorn uses
 
     # The connection.
@@ -168,7 +168,7 @@ class Protocol(HttpToolsProtocol):
         self.url = b""
         self.begun = b""  # the received data that contains the current head; it may begin before the head
         self.framing = 0  # bytes since the last request, except those of a body
-        self.head = self.receiving = True  # waiting for a head; receiving a request
+        self.awaits_head = self.receiving = True  # waiting for a head; receiving a request
         self.deadline: asyncio.TimerHandle | None = None
         super().connection_made(Transport(self.loop, transport))  # type: ignore[arg-type]  # see above
         self._run_timer()
@@ -238,7 +238,7 @@ class Protocol(HttpToolsProtocol):
             if error.args[0] != PASSED_ON:  # otherwise the application refuses it
                 self._refuse(self._problem(error))
         else:
-            if not (self.head and self.receiving):
+            if not (self.awaits_head and self.receiving):
                 self.begun = b""
             elif len(self.begun) > MAX_LINE:
                 self.begun = self.begun[:MAX_LINE]
@@ -254,7 +254,7 @@ class Protocol(HttpToolsProtocol):
         HALF_CLOSED seconds.
         """
         cycle = self.cycle
-        if self.transport.is_closing() or not (self.head and cycle) or cycle.response_complete:
+        if self.transport.is_closing() or not (self.awaits_head and cycle) or cycle.response_complete:
             self.transport.flush()
             return False
         cycle.keep_alive = False
@@ -275,7 +275,7 @@ class Protocol(HttpToolsProtocol):
         self.scope["state"]["client"] = self.peer
 
     def on_headers_complete(self) -> None:
-        """Start the request. Header fields after this point are trailers, and dropped (RFC 9110, 6.5.1)."""
+        """Start the request. Later header fields are trailers, and are dropped (RFC 9110, 6.5.1)."""
         if len(self.headers) > MAX_FIELDS:
             raise self._too_many()
         if b" RTSP/" in self.begun or b" ICE/" in self.begun:  # the parser accepts these protocols as HTTP
@@ -290,7 +290,7 @@ class Protocol(HttpToolsProtocol):
         ):
             self._check_target()
         super().on_headers_complete()
-        self.head = False
+        self.awaits_head = False
         self.transport.unfinished = True
         self.headers = []
         if self.pipeline:
@@ -303,10 +303,10 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End the request and wait for the next head."""
-        if self.head:  # the head was refused
+        if self.awaits_head:  # the head was refused
             return
         self.framing = 0
-        self.receiving, self.head = False, True
+        self.receiving, self.awaits_head = False, True
         self.transport.unfinished = False
         if self.headers:
             self.headers = []
@@ -367,7 +367,7 @@ class Protocol(HttpToolsProtocol):
         """Return the problem that a callback raised, or one for the parser's error."""
         if isinstance(error.__context__, Problem):
             return error.__context__
-        if self.head and self.receiving and self.url and self._version() not in VERSIONS:
+        if self.awaits_head and self.receiving and self.url and self._version() not in VERSIONS:
             return Problem(505, "Only HTTP/1.1 and HTTP/1.0 are supported")
         if "Transfer-Encoding` header value" in str(error):
             return Problem(501, "The only transfer coding supported is chunked")
@@ -378,7 +378,7 @@ class Protocol(HttpToolsProtocol):
         return Problem(431, f"The request has more than {MAX_FIELDS} header fields")
 
     def _too_long(self) -> Problem:
-        if not (self.head and self.receiving):
+        if not (self.awaits_head and self.receiving):
             return Problem(400, "The chunk sizes and trailers of the request have more than 64 KiB")
         if not self.url:
             return Problem(400, "This is not a valid HTTP request")
@@ -392,13 +392,13 @@ class Protocol(HttpToolsProtocol):
         It is not sent if the client could take it for the response to another request.
         """
         cycle, request_id = self.cycle, new_request_id()
-        if self.head and cycle and not cycle.response_complete:
+        if self.awaits_head and cycle and not cycle.response_complete:
             cycle.keep_alive = False  # the request before this one is still being served
-        elif not self.head and (cycle.response_started or self.pipeline):
+        elif not self.awaits_head and (cycle.response_started or self.pipeline):
             self.transport.linger()
         elif not self.transport.is_closing():
             self.peer.mark_gone()  # cancels the statement of the refused request
-            if not self.head:
+            if not self.awaits_head:
                 cycle.disconnected = True
                 cycle.message_event.set()
             self.transport.write(self._response(problem, request_id))
@@ -455,7 +455,7 @@ class Protocol(HttpToolsProtocol):
 
     def _must_wait(self) -> bool:
         """Return whether parsing must wait because a response is pending or unread."""
-        due = self.head and self.cycle and not self.cycle.response_complete
+        due = self.awaits_head and self.cycle and not self.cycle.response_complete
         return bool(due or self.pipeline or self.flow.write_paused)
 
     # The time limit of clients.

@@ -30,8 +30,8 @@ REQUEST = {
 REFUSED = {"json": 'null, "refused": "%s"', "plain": "null, token refused: %s"}
 
 
-class Line(logging.Formatter):
-    """A line as plain text."""
+class LineFormatter(logging.Formatter):
+    """Formats a record as plain text."""
 
     def formatTime(self, record: logging.LogRecord, _: str | None = None) -> str:  # noqa: N802 - logging's name
         """Return the time as ISO 8601 in UTC, with milliseconds."""
@@ -43,8 +43,8 @@ class Line(logging.Formatter):
         return "".join([*traceback.format_tb(trace), kind.__name__])
 
 
-class JsonLine(Line):
-    """A line as a JSON object."""
+class JsonFormatter(LineFormatter):
+    """Formats a record as a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as JSON."""
@@ -58,8 +58,8 @@ class JsonLine(Line):
 def config(settings: Settings) -> dict[str, Any]:
     """Return the configuration of logging, which uvicorn applies in each process."""
     formatter = {
-        "json": {"()": JsonLine},
-        "plain": {"()": Line, "fmt": "%(asctime)s %(levelname)s %(message)s"},
+        "json": {"()": JsonFormatter},
+        "plain": {"()": LineFormatter, "fmt": "%(asctime)s %(levelname)s %(message)s"},
     }
     return {
         "version": 1,

@@ -26,7 +26,7 @@ from app.settings import Settings, find_mistakes, load
 
 SHUTDOWN_TIMEOUT = 15  # seconds for requests in progress; longer than a request may wait for the database
 # Arguments of gc.set_threshold(). The middle generation is collected once per million new objects, since
-# 4,000 waiting requests have 600,000: with (5000, 20, 20) the collector took 14 to 19 % of the CPU, now 8 %.
+# 4,000 waiting requests own 600,000: with (5000, 20, 20) the collector took 14 to 19 % of the CPU, now 8 %.
 GC_THRESHOLDS = (5000, 200, 20)
 
 
@@ -60,7 +60,7 @@ def serve(announce: Callable[[], object] = lambda: None) -> None:
         signal.signal(number, signal.SIG_IGN)
     with suppress(KeyboardInterrupt):
         if config.workers > 1:
-            sys.exit(serve_in_several(config, announce, counted=settings.metrics))
+            sys.exit(serve_in_several(config, announce, with_metrics=settings.metrics))
         sys.exit(serve_in_one(config, announce))
 
 
@@ -141,7 +141,7 @@ def serve_in_one(config: uvicorn.Config, announce: Callable[[], object]) -> int:
 def tune_gc() -> None:
     """Run the garbage collector less often, and exclude the objects that exist at startup.
 
-    With a thousand waiting requests a collection takes long.
+    With a thousand waiting requests a collection takes a long time.
     """
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

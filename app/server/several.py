@@ -110,7 +110,7 @@ class Supervisor:
             self._wait_for_workers()
             while self.signals:
                 self._handle(signal.Signals(self.signals.pop(0)))
-            if not self.must_end:  # Ctrl-C was sent to the workers, too
+            if not self.must_end:  # otherwise the same Ctrl-C may have ended them
                 self._check_workers()
         self.listening.close()  # otherwise new clients would connect and get no response
         while self.workers:
@@ -121,7 +121,7 @@ class Supervisor:
         logger.info("Stopping parent process [%d]", os.getpid())
 
     def _wait_for_workers(self) -> None:
-        """Wait for a heartbeat or the exit of a worker, at most TICK seconds because of signals."""
+        """Wait for a heartbeat or the exit of a worker. Return after TICK seconds, to handle signals."""
         connections = [each.connection for each in (*self.workers, *self.stopping)]
         if not connections:
             sleep(TICK)
@@ -173,7 +173,7 @@ class Supervisor:
         if ended:
             self._wait_longer()
         for worker in ended:
-            logger.error("%s ended: %s; another in %d s", worker.name, worker.end(), self.pause)
+            logger.error("%s ended: %s; replaced in %d s", worker.name, worker.end(), self.pause)
             # If a new worker exits before it serves, the SIGHUP is abandoned and the old workers continue.
             self.replaced = [each for each in self.replaced if each != worker and worker.serves]
 
@@ -184,13 +184,13 @@ class Supervisor:
         self.last_end, self.next_start = now, now + self.pause
 
 
-def serve_in_several(config: uvicorn.Config, announce: Callable[[], object], *, counted: bool) -> int:
+def serve_in_several(config: uvicorn.Config, announce: Callable[[], object], *, with_metrics: bool) -> int:
     """Run a supervisor with its workers; return the exit status.
 
     If the first worker refuses to start, all are stopped.
     """
     with ExitStack() as stack:
-        if counted and not usable_folder():
+        if with_metrics and not usable_folder():
             try:
                 os.environ[VARIABLE] = stack.enter_context(TemporaryDirectory())
             except OSError as error:
@@ -211,7 +211,7 @@ def _blocked_signals() -> Iterator[None]:
 
 
 def _set_handlers() -> None:
-    """Exit at SIGINT and SIGTERM while uvicorn does not handle them; ignore the other signals."""
+    """Exit on SIGINT and SIGTERM while uvicorn does not handle them; ignore the other signals."""
     for number in SIGNALS:
         ends = number in (signal.SIGINT, signal.SIGTERM)
         signal.signal(number, _end if ends else signal.SIG_IGN)

@@ -252,10 +252,10 @@ def test_processes_wait_for_a_database_that_is_away_and_stop_together(server: Se
         with few_files(api.process.pid):
             os.kill(first, signal.SIGKILL)
             eventually(lambda: "No process can be started: Too many open files" in api.log.read_text())
-        eventually(lambda: "another in 2 s" in api.log.read_text(), 120)
+        eventually(lambda: "replaced in 2 s" in api.log.read_text(), 120)
         said = re.findall(r"Process \[(\d+)\] ended: (.*)", api.log.read_text())
-        assert said[0] == (str(first), "killed by SIGKILL; another in 0 s")
-        assert said[1][1] == "exit status 3; another in 2 s"
+        assert said[0] == (str(first), "killed by SIGKILL; replaced in 0 s")
+        assert said[1][1] == "exit status 3; replaced in 2 s"
         assert httpx.get(f"{api.url}/health", timeout=60).status_code == 200
         owner.execute(f"alter database {clone} connection limit -1")
         eventually(lambda: api.log.read_text().count("Application startup complete") == 3, 120)
