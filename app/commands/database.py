@@ -37,7 +37,7 @@ def run_as_owner(action: Callable[[str], None]) -> None:
 
 
 def audit() -> None:
-    """Print the findings of audit.sql; exit with 0 if sound, 1 on a finding that fails, 2 on an error."""
+    """Print the findings of audit.sql; exit with 0 if sound, 1 if --fail-on applies, 2 on an error."""
     parser = ArgumentParser("python -m app audit", description=audit.__doc__)
     parser.add_argument("--format", default="text", choices=["text", "json", "sarif", "markdown"])
     parser.add_argument("--fail-on", default="hole", choices=["hole", "warning"], help="default: hole")

@@ -41,7 +41,7 @@ class Finding(NamedTuple):
 
     @property
     def page(self) -> str:
-        """Return the heading that explains the check."""
+        """Return the link to the explanation of the check."""
         return f"{PAGE}#{self.check_name}"
 
 

@@ -36,8 +36,8 @@ where l.locktype = 'advisory' and l.granted and a.datname = current_database()
 """
 
 # Citus refuses to change a function after a parallel change of a table in the same transaction. Without Citus
-# this setting has no effect. The next one is for the backslashes in the migrations' regular expressions. The
-# last one lifts a time limit of the database or the owner, which is not meant for migrations (as in pg_dump).
+# this setting has no effect. The second is for the backslashes in the migrations' regular expressions. The
+# third overrides a time limit of the database or the owner: a migration may take longer (as in pg_dump).
 SETTINGS = (
     "set citus.multi_shard_modify_mode = 'sequential'; set standard_conforming_strings = on; "
     "set statement_timeout = 0"
@@ -74,7 +74,7 @@ where name = 'default_transaction_read_only'
 """
 
 POOLER = (
-    "MIGRATION_DATABASE_URL: leads to a connection pooler, which would keep the lock of this session; "
+    "MIGRATION_DATABASE_URL: connects to a pooler, which would keep the lock of this session; "
     "set it to the host of PostgreSQL itself (on Neon the one without -pooler)"
 )
 
@@ -83,7 +83,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
     """yoyo's backend for PostgreSQL, with any connection string of libpq.
 
     yoyo's manual has apply_migrations() and rollback_migrations(), which commit a migration and its record
-    separately. This class calls the steps of yoyo instead. tests/server/test_canaries.py fails if yoyo
+    separately. This class calls yoyo's single steps instead. tests/server/test_canaries.py fails if yoyo
     changes them.
     """
 

@@ -39,7 +39,7 @@ SHOWN = 10  # holes in the verdict
 POLICY = 4  # the column of policies.sql
 MARKS = {"held": "&#10003;", "every": "every row:", "view": "view:", "idle": "&ndash;"}
 LEGEND = (
-    "&#10003; only the rows that a policy allows. &ndash; no row: a grant without a policy, or the reverse. "
+    "&#10003; only the rows that a policy allows. &ndash; no row: a grant or a policy without the other. "
     "view: the rows that the view selects, since a view has no policies."
 )
 # Lines break between words, and in names of more than 30 characters after a dot, comma or underscore.
@@ -144,7 +144,7 @@ def _facts(conninfo: str, *, is_ours: bool) -> Iterator[str]:
     shown = {
         "host": str(named.get("host") or named.get("hostaddr") or os.environ.get("PGHOST") or "local socket"),
         **dict(zip(facts.names, facts.rows[0], strict=True)),
-        "asked by": _user(),
+        "run by": _user(),
         "migration": run(conninfo, "report", MIGRATION)[0].rows[0][0] if is_ours else "none of this project",
         "release": __version__,
         "commit": _commit(),

@@ -16,7 +16,7 @@ from app.settings import DatabaseSettings, load
 
 
 def main() -> None:
-    """Start psql as tasks_api, acting for the user named by AS."""
+    """Start psql as tasks_api, acting for the user in the variable AS."""
     user = named_user()
     conninfo = conninfo_to_dict(load(DatabaseSettings).database_url.get_secret_value())
     psql = shutil.which("psql") or sys.exit("psql: is missing; install PostgreSQL's client")

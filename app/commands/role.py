@@ -153,7 +153,7 @@ def _holds(connection: Connection[Any], statement: str) -> bool:
 def _run(connection: Connection[Any], statements: Iterable[str], *, needed: bool = False) -> None:
     """Run and print each statement, and print those that this role may not run.
 
-    End the process if one of those is needed.
+    End the process if a statement is needed that this role may not run.
     """
     refused = []
     for statement in statements:

@@ -13,7 +13,7 @@ LIFETIME = 24 * 60 * 60  # seconds
 
 
 def main() -> None:
-    """Print a token for the user named by AS."""
+    """Print a token for the user in the variable AS."""
     print(make_token(named_user(), load(TokenSettings)))
 
 
@@ -30,7 +30,7 @@ def make_token(user: str, settings: TokenSettings) -> str:
 
 
 def named_user() -> str:
-    """Return the user named by AS. End the process if AS is not set."""
+    """Return the user in the variable AS. End the process if it is not set."""
     return os.environ.get("AS") or sys.exit(
         f"AS: is missing; name the user, like make {sys.argv[1]} AS=alice"
     )

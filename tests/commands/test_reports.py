@@ -326,7 +326,7 @@ def test_the_page_of_a_sound_database_says_so(
     assert facts["server"].startswith(f"PostgreSQL {server.version}")
     assert (facts["database"], facts["role"], facts["release"]) == (database, "postgres", __version__)
     assert facts["migration"] == str(safety.SCHEMA_VERSION)
-    assert facts.keys() >= {"commit", "asked by", "at"}
+    assert facts.keys() >= {"commit", "run by", "at"}
     row = re.search(r"<tr><th>app.users(.*?)(?:<tr>|</tbody>)", html)
     assert row
     marks = re.findall(r"<td[^>]*>(.*?)(?=<td|$)", row[1])

@@ -51,7 +51,7 @@ def test_migrations_refuse_a_pooler_and_leave_no_lock(
     postgres: Cluster, mode: str, command: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pgbouncer(postgres, mode) as port, postgres.connect("tasks") as owner:
-        with pytest.raises(SystemExit, match="MIGRATION_DATABASE_URL: leads to a connection pooler"):
+        with pytest.raises(SystemExit, match="MIGRATION_DATABASE_URL: connects to a pooler"):
             command(postgres.conninfo("tasks", "tasks_api", port))
         locks = "select count(*) from pg_locks where locktype = 'advisory'"
         assert owner.execute(locks).fetchone() == (0,)
