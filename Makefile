@@ -90,7 +90,7 @@ lock: $(READY) ## update requirements.txt from pyproject.toml
 	  --constraint requirements.txt --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  -o tests/performance/requirements.txt
 
-# In a directory of its own, so that types and tests do not depend on whether it is installed.
+# These packages are in a separate directory, so that mypy and the tests give the same results without them.
 .venv/bench/ready: tests/performance/requirements.txt $(READY)
 	@$(PYTHON) -m uv pip install --quiet --target .venv/bench -r tests/performance/requirements.txt
 	@touch $@
