@@ -11,8 +11,8 @@ from app import __version__
 COMMANDS = {
     "run": ("app.server.run:serve", "serve the API"),
     "check": ("app.commands.check:main", "run the startup checks without serving: settings, database, keys"),
-    "token": ("app.commands.token:main", "print a token for the user named by AS"),
-    "psql": ("app.commands.psql:main", "start psql as the user named by AS"),
+    "token": ("app.commands.token:main", "print a token for the user in the variable AS"),
+    "psql": ("app.commands.psql:main", "start psql as the user in the variable AS"),
     "migrate": ("app.commands.database:migrate", "apply the migrations that are not applied yet"),
     "rollback": ("app.commands.database:rollback", "undo the newest applied migration"),
     "migrations": ("app.commands.database:show", "list the migrations, applied or pending"),
@@ -24,7 +24,7 @@ COMMANDS = {
     "policies": ("app.commands.database:policies", "show which role may do what, by which grant and policy"),
     "report": (
         "app.commands.database:html_report",
-        "write policies, findings and attempts to report.html, for an auditor",
+        "write policies, findings and the attempts of prove to report.html, for an auditor",
     ),
 }
 USAGE = f"usage: python -m app {'|'.join(COMMANDS)}"
@@ -36,14 +36,14 @@ OPTIONS = {
 
 def main() -> None:
     """Run the command that the first argument names."""
-    given = " ".join(sys.argv[1:])
-    if given in OPTIONS:
-        print(OPTIONS[given])
+    arguments = " ".join(sys.argv[1:])
+    if arguments in OPTIONS:
+        print(OPTIONS[arguments])
         return
-    given = given.partition(" ")[0] if given.startswith("audit ") else given  # the only command with options
-    if given not in COMMANDS:
+    command = "audit" if arguments.startswith("audit ") else arguments  # the only command with options
+    if command not in COMMANDS:
         sys.exit(f"{USAGE}, or --help or --version")
-    module, _, function = COMMANDS[given][0].partition(":")
+    module, _, function = COMMANDS[command][0].partition(":")
     try:
         getattr(import_module(module), function)()
     except KeyboardInterrupt:

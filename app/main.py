@@ -23,14 +23,14 @@ from app.api.errors import HANDLERS
 from app.api.state import Services, State
 from app.identity.keys import Keys
 from app.identity.tokens import Tokens
-from app.postgres import Unready, safety
+from app.postgres import NotReady, safety
 from app.postgres.database import Database
 from app.settings import Settings, load
 
 DESCRIPTION = """Tasks of many users, isolated by PostgreSQL's row security.
 
 Every task endpoint needs a bearer token whose user claim (`sub`) equals `{user_id}` in the path.
-A task of another user does not exist. Errors are `application/problem+json` (RFC 9457)."""
+The response for a task of another user is 404. Errors are `application/problem+json` (RFC 9457)."""
 
 # FastAPI's OpenTelemetry is off, since checking whether it is configured costs 5 µs in each request.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
@@ -55,7 +55,7 @@ class API(FastAPI):
     async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         failure: Message | None = None
 
-        async def send_but_failures(message: Message) -> None:
+        async def hold_back_failure(message: Message) -> None:
             nonlocal failure
             if message["type"].endswith(".failed"):
                 failure = message
@@ -63,7 +63,7 @@ class API(FastAPI):
                 await send(message)
 
         try:
-            await super().__call__(scope, receive, send_but_failures)
+            await super().__call__(scope, receive, hold_back_failure)
         except BaseException as error:
             if failure:
                 # SystemExit: a check at startup failed. CancelledError: a second Ctrl-C cancels the shutdown.
@@ -78,14 +78,14 @@ class API(FastAPI):
         return self.openapi_schema
 
     @cached_property
-    def document(self) -> bytes:
+    def openapi_json(self) -> bytes:
         """The OpenAPI document as JSON. FastAPI's own route would serialize it for each request, in 2 ms."""
         return json.dumps(self.openapi()).encode()
 
 
 async def get_document(request: Request) -> Response:
     """Serve the OpenAPI document."""
-    return Response(request.app.document, media_type="application/json")
+    return Response(request.app.openapi_json, media_type="application/json")
 
 
 @asynccontextmanager
@@ -107,12 +107,12 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             yield {"services": services}
     except psycopg.Error as error:
         raise SystemExit(f"DATABASE_URL: {' '.join(str(error).split())}") from error
-    except Unready as reason:
+    except NotReady as reason:
         raise SystemExit(str(reason)) from None
 
 
 async def check_database(database: Database, settings: Settings) -> None:
-    """Raise Unready or psycopg's error if the database is not ready for the API or has a hole."""
+    """Raise NotReady or psycopg's error if the database is not ready, or if the audit finds a hole."""
     await safety.check(database)
     await safety.check_prepared(database)
     await safety.audit(database, settings.on_hole)
@@ -139,8 +139,8 @@ def create_app(lifespan: Lifespan = lifespan) -> API:
         strict_content_type=False,
         exception_handlers=HANDLERS,
         telemetry=NO_TELEMETRY,
-        # include_router() would match each request against two routers. A path that ends with a parameter
-        # comes last, since it is compared by its pattern.
+        # include_router() would match each request against two routers. Routes whose path ends with a
+        # parameter come last, since Route.matches cannot exclude them by the end of the path.
         routes=[
             *sorted(
                 tasks.router.routes, key=lambda route: isinstance(route, Route) and route.path[-1] == "}"

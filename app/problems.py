@@ -19,7 +19,7 @@ TITLES = {status.value: status.phrase for status in HTTPStatus} | {
 }
 
 
-# Messages by the type of Pydantic's error: its own messages address programmers.
+# Messages by the type of Pydantic's error. Pydantic's own messages are written for programmers.
 MESSAGES = {
     "missing": "is missing",
     "dict_type": "must be a JSON object",
@@ -35,7 +35,7 @@ MESSAGES = {
 
 
 class Problem(Exception):
-    """An error response, which endpoints and their parameters raise as an exception."""
+    """An error response. Endpoints, and the code that reads their parameters, raise it."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         self.status, self.detail, self.headers = status, detail, headers or {}
@@ -52,7 +52,7 @@ class Problem(Exception):
 
 
 class Invalid(Problem):
-    """A 422 for well-formed input with invalid values. Takes pairs of a field and a message."""
+    """A 422 for well-formed input with invalid values. The arguments are pairs of a field and a message."""
 
     def __init__(self, *fields: tuple[str, str]) -> None:
         super().__init__(422, "; ".join(f"{field}: {message}" for field, message in fields))
@@ -62,7 +62,7 @@ class Invalid(Problem):
 def validate(adapter: TypeAdapter[T], value: object, name: str) -> T:
     """Return the value, validated and converted.
 
-    Raise Invalid, which names the invalid members; an error of the whole value is reported as `name`.
+    Raise Invalid, which names the invalid members, or `name` if the value as a whole is invalid.
     """
     try:
         valid: T = adapter.validator.validate_python(value)  # half the cost of adapter.validate_python
@@ -74,7 +74,7 @@ def validate(adapter: TypeAdapter[T], value: object, name: str) -> T:
 def invalid(errors: Iterable[Any], name: str) -> Invalid:
     """Return Pydantic's errors as Invalid: one message for each field.
 
-    An error that has no field's name in its location is reported as `name`.
+    An error whose location contains no field name is reported as an error of `name`.
     """
     fields: dict[str, str] = {}
     for error in errors:

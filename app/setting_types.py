@@ -120,8 +120,8 @@ URL_RULES = refusing({
     rf"(?!postgres(ql)?://){SCHEME.pattern}.*": "is not a PostgreSQL URL; "
     "write postgresql://USER:PASSWORD@HOST/DATABASE",
 })  # fmt: skip
-# For each remedy, the connection parameters of Prisma, SQLAlchemy, asyncpg, JDBC and node-postgres that need
-# it. libpq does not know these parameters.
+# What to do instead of the connection parameters of Prisma, SQLAlchemy, asyncpg, JDBC and node-postgres that
+# libpq does not know.
 FOREIGN_PARAMETERS = {
     "behind PgBouncer before 1.22 set PREPARED_STATEMENTS=false": (
         *("pgbouncer", "prepareThreshold", "statement_cache_size", "prepared_statement_cache_size"),
@@ -210,7 +210,7 @@ def find_roots() -> None:
 
 
 def _strong(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-    """Raise ValueError for a secret shorter than the hash output (RFC 7518, section 3.2) or a public key."""
+    """Raise ValueError for a public key, and for a secret shorter than the hash (RFC 7518, section 3.2)."""
     if value is None:
         return None
     secret = value.get_secret_value()
@@ -240,7 +240,7 @@ def _trustworthy(value: str | None) -> str | None:
     except ValueError:
         usable = False
     if not usable or not re.fullmatch(r"[!-~]+", value) or "#" in value:
-        raise ValueError("is not a valid URL of host, port, path and query")
+        raise ValueError("is not a valid URL, or contains a user name or a fragment")
     if url.scheme != "https" and not (url.scheme == "http" and _loopback(url.hostname or "")):
         raise ValueError("is not an https URL (http is for localhost only)")
     return value

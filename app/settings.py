@@ -74,7 +74,7 @@ class TokenSettings(Base):
 
     @model_validator(mode="after")
     def verifies_some_token(self) -> Self:
-        """Refuse algorithms that no configured key can verify: every request would get a 401."""
+        """Refuse algorithms for which no key is configured: every request would get a 401."""
         with_secret = self.jwt_secret and types.HMAC.intersection(self.jwt_algorithms)
         with_published = self.jwt_jwks_url and not types.HMAC.issuperset(self.jwt_algorithms)
         if not with_secret and not with_published:
@@ -131,7 +131,7 @@ def _explain(kind: type[Base], error: ErrorDetails) -> str:
 
 
 def _problem(field: FieldInfo, error: ErrorDetails) -> str:
-    """Return a message for pydantic's error: its own messages address programmers."""
+    """Return a message for pydantic's error. Pydantic's own messages are written for programmers."""
     limits = {key: getattr(m, key) for m in field.metadata for key in ("ge", "le") if hasattr(m, key)}
     match error["type"]:
         case "missing":
@@ -203,7 +203,7 @@ def find_mistakes() -> list[str]:
 
 
 def misspellings() -> dict[str, str]:
-    """Return misspelt names by setting: names of variables that are similar to a setting that is not set."""
+    """Return the names of misspelt variables, by the setting that was probably meant and is not set."""
     given = _given()
     near = {wrong: get_close_matches(wrong, NAMES - given, 1, 0.88) for wrong in sorted(given - NAMES)}
     return {names[0]: wrong for wrong, names in near.items() if names}

@@ -39,8 +39,8 @@ POLICY = (
 def read(name: str) -> tuple[bytes, str]:
     """Return the content and the media type of a file, which is read once.
 
-    Starlette's FileResponse would read it in a thread for each request, at 4 ms of CPU, and serve any number
-    of ranges.
+    Starlette's FileResponse would read it in a thread for each request, at 4 ms of CPU, and accept any
+    number of ranges in `Range`.
     """
     return (FOLDER / name).read_bytes(), guess_type(name)[0] or ""
 

@@ -49,7 +49,7 @@ FIELD_NAMES = re.compile(rb"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-
 # A path is split at slashes before it is decoded. A decoded segment may contain a slash, which would end the
 # segment, or a line feed, which Starlette's patterns treat as the end of the path. STAND_INS replace both.
 # They are lone surrogates, which decoding never yields. ENCODED is put before an encoded path outside of
-# /api/, so that it matches no route: a proxy that hides /metrics need not know /%6detrics.
+# /api/, so that it matches no route. A rule of a proxy that hides /metrics need not cover /%6detrics.
 ENCODED = "\udc25"
 STAND_INS = {"/": "\udc2f", "\n": "\udc0a"}
 HIDE = str.maketrans(STAND_INS)
@@ -101,46 +101,46 @@ class EdgeMiddleware:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         started, status = perf_counter(), 0
-        given: dict[bytes, bytes] = dict(scope["headers"])
+        fields: dict[bytes, bytes] = dict(scope["headers"])
         state = scope.setdefault("state", {})
         services: Services | None = state.get("services")
-        origin = _allowed_origin(services, given)
-        request_id = _request_id(given)
-        exchange = Exchange(scope["method"], request_id.decode(), given, state.get("client"))
+        origin = _allowed_origin(services, fields)
+        request_id = _request_id(fields)
+        exchange = Exchange(scope["method"], request_id.decode(), fields, state.get("client"))
         state["exchange"] = exchange
         added = [(b"x-request-id", request_id), *COMMON_HEADERS, *_cors(origin)]
-        rest = Rest(receive) if _may_send_on(given) else None
+        body = BodyReceive(receive) if _closes_if_unread(fields) else None
         if exchange.method == "HEAD":  # as GET, without the body (RFC 9110, section 9.3.2)
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         elif b"%" in (scope.get("raw_path") or b""):
             scope = {**scope}  # _split_path changes it; uvicorn's access log cannot encode that path
 
-        def complete(message: Message) -> Awaitable[None]:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 nonlocal status
                 status = message["status"]
                 message["headers"] = [*message["headers"], *added]
-                if rest and not rest.ended:
+                if body and not body.ended:
                     message["headers"].append(CLOSE)
             return send(message)
 
         try:
-            app = self.responder(scope, given, origin)
-            await app(scope, rest or receive, complete)
+            app = self.responder(scope, fields, origin)
+            await app(scope, body or receive, send_with_headers)
         except CancelledError:
             if status:
                 raise
             response = Problem(503, STOPPING, {"Retry-After": "1"}).response()
-            await response(scope, receive, complete)
+            await response(scope, receive, send_with_headers)
         finally:
             if services:
                 _observe(services, scope, status or DEFECT, perf_counter() - started)
         return None
 
-    def responder(self, scope: Scope, given: Mapping[bytes, bytes], origin: bytes | None) -> ASGIApp:
+    def responder(self, scope: Scope, fields: Mapping[bytes, bytes], origin: bytes | None) -> ASGIApp:
         """Return the ASGI application for a request: self.app, a problem or a preflight response."""
         try:
-            _refuse_malformed(scope, given)
+            _refuse_malformed(scope, fields)
             _limit_target(scope)
         except Problem as problem:
             return problem.response()
@@ -148,8 +148,8 @@ class EdgeMiddleware:
         if scope["method"] == "OPTIONS":
             if scope["path"] == "*":  # about the server, not a resource (RFC 9110, section 9.3.7)
                 return Response(status_code=204, headers={"Allow": ", ".join((*METHODS, "OPTIONS"))})
-            if b"origin" in given and b"access-control-request-method" in given:
-                return _preflight(origin, given)
+            if b"origin" in fields and b"access-control-request-method" in fields:
+                return _preflight(origin, fields)
         return self.app
 
 
@@ -168,7 +168,7 @@ def _without_body(send: Send) -> Send:
     return send_head
 
 
-class Rest:
+class BodyReceive:
     """A `receive` that remembers whether the application has read the body to its end."""
 
     def __init__(self, receive: Receive) -> None:
@@ -182,9 +182,9 @@ class Rest:
         return message
 
 
-def _refuse_malformed(scope: Scope, given: Mapping[bytes, bytes]) -> None:
+def _refuse_malformed(scope: Scope, fields: Mapping[bytes, bytes]) -> None:
     """Raise Problem for a wrong version, Host or transfer coding (RFC 9112, sections 2.3, 3.2 and 6.1)."""
-    version, host, headers = scope["http_version"], given.get(b"host"), scope["headers"]
+    version, host, headers = scope["http_version"], fields.get(b"host"), scope["headers"]
     if version not in VERSIONS:
         raise _malformed(505, "Only HTTP/1.1 and HTTP/1.0 are supported")
     if len(headers) > MAX_FIELDS:
@@ -195,18 +195,18 @@ def _refuse_malformed(scope: Scope, given: Mapping[bytes, bytes]) -> None:
     elif (
         len(host) > MAX_HOST_BYTES
         or not is_authority(host)
-        or (len(given) < len(headers) and len(_lines(scope, b"host")) > 1)
+        or (len(fields) < len(headers) and len(_lines(scope, b"host")) > 1)
     ):
         raise _malformed(400, "Host must be one host, with or without a port")
-    if b"transfer-encoding" in given:
-        _refuse_coding(scope, given)
+    if b"transfer-encoding" in fields:
+        _refuse_coding(scope, fields)
 
 
-def _refuse_coding(scope: Scope, given: Mapping[bytes, bytes]) -> None:
+def _refuse_coding(scope: Scope, fields: Mapping[bytes, bytes]) -> None:
     lines = _lines(scope, b"transfer-encoding")
     if [line.strip().lower() for line in lines] != [b"chunked"]:
         raise _malformed(501, "The only transfer coding supported is chunked")
-    if b"content-length" in given or scope["http_version"] == "1.0":
+    if b"content-length" in fields or scope["http_version"] == "1.0":
         raise _malformed(400, "The length of the body is ambiguous")
 
 
@@ -231,14 +231,15 @@ def is_authority(value: bytes) -> bool:
         return False
 
 
-def _may_send_on(given: Mapping[bytes, bytes]) -> bool:
-    """Return whether the client may still send too much of the body after the response.
+def _closes_if_unread(fields: Mapping[bytes, bytes]) -> bool:
+    """Return whether to close the connection if the application responds before it has read the body.
 
-    After `Expect: 100-continue` and a status other than 100, the client may or may not send its body.
+    This is so if more than MAX_DRAINED bytes may follow, or if the client expects a 100: after another status
+    it may or may not send its body.
     """
-    if b"content-length" in given:
-        return b"expect" in given or int(given[b"content-length"]) > MAX_DRAINED
-    return b"transfer-encoding" in given
+    if b"content-length" in fields:
+        return b"expect" in fields or int(fields[b"content-length"]) > MAX_DRAINED
+    return b"transfer-encoding" in fields
 
 
 def _limit_target(scope: Scope) -> None:
@@ -258,9 +259,9 @@ def refuse_path(path: bytes) -> None:
         raise Problem(404, "Path not found")
 
 
-def _request_id(given: Mapping[bytes, bytes]) -> bytes:
+def _request_id(fields: Mapping[bytes, bytes]) -> bytes:
     """Return the client's id for the request, or a new one."""
-    request_id = given.get(b"x-request-id")
+    request_id = fields.get(b"x-request-id")
     return request_id if request_id and REQUEST_ID.fullmatch(request_id) else new_request_id()
 
 
@@ -269,8 +270,8 @@ def new_request_id() -> bytes:
     return b"%032x" % getrandbits(128)
 
 
-def _allowed_origin(services: Services | None, given: Mapping[bytes, bytes]) -> bytes | None:
-    origin = given.get(b"origin")
+def _allowed_origin(services: Services | None, fields: Mapping[bytes, bytes]) -> bytes | None:
+    origin = fields.get(b"origin")
     allowed = origin is not None and services and origin.decode("latin-1") in services.origins
     return origin if allowed else None
 
@@ -279,14 +280,14 @@ def _cors(origin: bytes | None) -> list[Field]:
     return [] if origin is None else [(b"access-control-allow-origin", origin), *CORS_HEADERS]
 
 
-def _preflight(origin: bytes | None, given: Mapping[bytes, bytes]) -> Response:
+def _preflight(origin: bytes | None, fields: Mapping[bytes, bytes]) -> Response:
     """Allow all requested headers for an allowed origin.
 
     This is safe, since the API does not use cookies.
     """
     if origin is None:
         return Response(status_code=204)
-    asked = given.get(b"access-control-request-headers", b"")
+    asked = fields.get(b"access-control-request-headers", b"")
     reflected = len(asked) <= MAX_REQUESTED_HEADERS and FIELD_NAMES.fullmatch(asked)
     return Response(
         status_code=204,

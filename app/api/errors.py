@@ -1,4 +1,4 @@
-"""Exception handlers: each error becomes a problem. One table maps SQLSTATEs to the details of 503."""
+"""Exception handlers: each error becomes a problem. One table maps SQLSTATEs to the `detail` of a 503."""
 
 import logging
 from collections.abc import Callable, Coroutine
@@ -39,8 +39,8 @@ STOPPING = "The service is restarting; try again"
 UNFIT = "The database is not in the state that this service needs"
 
 # The detail of a 503 by SQLSTATE or class (PostgreSQL, appendix A). Any other SQLSTATE is a defect and a 500.
-REFUSALS = {
-    # closed port, login refused, no such database; a NoConnection has this detail for any SQLSTATE
+DETAILS = {
+    # closed port, login refused, no such database; a NoConnection gets this detail whatever its SQLSTATE is
     UNREACHABLE: ("08001", "08004", "28", "3D", "55000"),
     LOST: ("08",),
     READ_ONLY: ("25006",),
@@ -57,7 +57,7 @@ REFUSALS = {
     # pooler: a prepared statement does not exist, or exists already.
     UNFIT: ("3F", "42P01", "42703", "42883", "42501", "0A000", "26000", "42P05"),
 }
-SQLSTATES = {state: detail for detail, states in REFUSALS.items() for state in states}
+SQLSTATES = {state: detail for detail, states in DETAILS.items() for state in states}
 
 # The field and its rule, by the prefix of the constraint's name.
 RULES = schemas.RULES | {
@@ -108,7 +108,7 @@ def _violated_rule(error: psycopg.Error) -> tuple[str, str] | None:
 
 
 async def _on_invalid_request(_: Request, error: RequestValidationError) -> Response:
-    """Return the errors of FastAPI's own solver as a problem."""
+    """Return the errors of FastAPI's dependency solver as a problem."""
     errors = error.errors()
     if any(e["type"] == "json_invalid" for e in errors):
         return Problem(400, "The body must be JSON in UTF-8").response()

@@ -19,7 +19,7 @@ from app.api.statements import (
     GET_TASK,
     TOGGLE_TASK,
 )
-from app.postgres import Unready, safety
+from app.postgres import NotReady, safety
 from app.postgres.database import Database
 from app.problems import Problem
 
@@ -60,7 +60,7 @@ class Readiness:
             await safety.check(self.database)
             await safety.check_statements(self.database, STATEMENTS)
             await safety.audit_servers(self.database, self.on_hole)
-        except Unready as reason:
+        except NotReady as reason:
             return Problem(503, str(reason), {"Retry-After": "5"})
         except psycopg.Error as error:
             return error

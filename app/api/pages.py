@@ -1,6 +1,6 @@
-"""Keyset pagination: a page starts after the last row of the page before.
+"""Keyset pagination: a page starts after the last row of the previous page.
 
-Pages neither repeat nor skip a task, unless its place in the order changes. With the sort by creation, page
+Pages neither repeat nor skip a task, unless its place in the order changes. In the order of creation, page
 1,000 costs as much as page 1. The cursor contains the sort key and the id of the last row. It is not signed:
 a forged cursor only chooses another start within the user's own tasks.
 """
@@ -28,11 +28,11 @@ from app.api.schemas import (
     NO_NUL,
     STATUSES,
     WHITE_SPACE,
-    AnyCase,
     ExactLocalTime,
     LocalTime,
+    LowerCase,
+    PriorityName,
     Text,
-    Word,
 )
 from app.problems import Invalid
 
@@ -45,7 +45,7 @@ Order = Literal["asc", "desc"]
 Status = Literal["all", "pending", "completed"]
 ASCENDING = {"title", "due_date", "status"}  # sort keys whose default order is asc
 
-# Values that other clients send for sort and status, and for `completed`, which means a status.
+# Values that other clients send for `sort` and `status`, and for `completed`, which is an alias of `status`.
 SORTS = {
     "created_at": "created",
     "createdAt": "created",
@@ -62,9 +62,9 @@ COMPLETED = {"true": "completed", "false": "pending"}
 FIRST_PAGES = {"skip": ("0",), "offset": ("0",), "page": ("0", "1")}
 
 
-def _time_stamp(value: str) -> str:
+def _timestamp(value: str) -> str:
     if not TIMESTAMP.fullmatch(value):
-        raise ValueError("is not a time stamp")
+        raise ValueError("is not a timestamp")
     datetime.fromisoformat(value)
     return value
 
@@ -78,9 +78,9 @@ def _in_response_format(value: str) -> str:
 # For each sort, the member of the task that a cursor contains, and its type. The sort `created` needs only
 # the id.
 KEYS: dict[Sort, tuple[str, TypeAdapter[Any]]] = {
-    "updated": ("updated_at", TypeAdapter(Annotated[str, AfterValidator(_time_stamp)])),
+    "updated": ("updated_at", TypeAdapter(Annotated[str, AfterValidator(_timestamp)])),
     "title": ("title", TypeAdapter(Text)),
-    "priority": ("priority", TypeAdapter(Word)),
+    "priority": ("priority", TypeAdapter(PriorityName)),
     "due_date": ("due_date", TypeAdapter(Annotated[LocalTime, BeforeValidator(_in_response_format)] | None)),
     "status": ("status", TypeAdapter(Literal["pending", "completed"])),
 }
@@ -115,7 +115,7 @@ def _boolean(value: object) -> object:
     return value
 
 
-def _anything(value: object) -> object:
+def _no_filter(value: object) -> object:
     """Return None for values that other clients send instead of leaving the filter out."""
     return None if isinstance(value, str) and value.lower() in ("", "all") else value
 
@@ -127,7 +127,7 @@ def _array(value: str) -> str:
     return "" if tags in ([], ["all"]) else f"{{{','.join(quoted)}}}"
 
 
-def _or(*names: str) -> Any:  # noqa: ANN401 - as Field's own
+def _aliases(*names: str) -> Any:  # noqa: ANN401 - as Field's own
     """Accept several names for a parameter. The first one has precedence."""
     return Field(validation_alias=AliasChoices(*names))
 
@@ -144,22 +144,22 @@ class Page(BaseModel, frozen=True):
         Field(description="The status of the tasks; `completed=true` or `false` has the same effect."),
     ] = "all"
     priority: Annotated[
-        Word | None,
-        AnyCase,
-        BeforeValidator(_anything),
+        PriorityName | None,
+        LowerCase,
+        BeforeValidator(_no_filter),
         Field(description="The priority of the tasks; `all` or an empty value for any."),
-        WithJsonSchema({"type": "string", "enum": [*get_args(Word), "all", ""]}),
+        WithJsonSchema({"type": "string", "enum": [*get_args(PriorityName), "all", ""]}),
     ] = None
     category: Annotated[
         Annotated[Text, Field(max_length=50), AfterValidator(lambda value: value.strip(WHITE_SPACE))] | None,
-        BeforeValidator(_anything),
-        Field(description="The category of the tasks, in any case; `all` or an empty value for any."),
+        BeforeValidator(_no_filter),
+        Field(description="The category of the tasks, case-insensitive; `all` or an empty value for any."),
         WithJsonSchema({"type": "string", "maxLength": 50, "pattern": NO_NUL}),
     ] = None
     tags: Annotated[
         Text,
         AfterValidator(_array),
-        _or("tags", "tag"),
+        _aliases("tags", "tag"),
         Field(
             description="Comma-separated tags: lists tasks that have all of them; `all` or an empty value "
             "for any. `tag` means the same.",
@@ -178,9 +178,10 @@ class Page(BaseModel, frozen=True):
     ] = None
     search: Annotated[
         Text,
-        _or("search", "q"),
+        _aliases("search", "q"),
         Field(
-            description="Text in the title or description, in any case; empty for none. `q` means the same.",
+            description="Text in the title or description, case-insensitive; empty for none. `q` means the "
+            "same.",
             max_length=MAX_SEARCH_LENGTH,
             json_schema_extra={"pattern": NO_NUL},
         ),
@@ -188,7 +189,7 @@ class Page(BaseModel, frozen=True):
     sort: Annotated[
         Sort,
         BeforeValidator(lambda value: SORTS.get(value, value)),
-        _or("sort", "sort_by"),
+        _aliases("sort", "sort_by"),
         Field(
             description="The sort key. Titles are sorted by code point, priorities by rank. Tasks without a "
             "due date come last. `sort_by` means the same."
@@ -196,7 +197,7 @@ class Page(BaseModel, frozen=True):
     ] = "created"
     order: Annotated[
         Order | None,
-        _or("order", "sort_order"),
+        _aliases("order", "sort_order"),
         Field(
             description="The direction. The default is asc for title, due_date and status, else desc. "
             "`sort_order` means the same."
@@ -213,7 +214,7 @@ class Page(BaseModel, frozen=True):
     ] = False
     cursor: Annotated[
         str | None,
-        Field(description="The start of the page, from the Link header of the page before."),
+        Field(description="The start of the page, from the Link header of the previous page."),
         WithJsonSchema({"type": "string"}),
     ] = None
 
@@ -249,7 +250,7 @@ class Page(BaseModel, frozen=True):
 
 
 def _stray_cursor() -> Invalid:
-    """Return a new exception. A shared one would keep a reference to each frame that it passed."""
+    """Return a new exception. A shared one would keep a reference to each frame of its traceback."""
     return Invalid(("cursor", "was not issued for this ordering"))
 
 

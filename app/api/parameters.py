@@ -1,9 +1,9 @@
 """Readers of the parameters of an endpoint.
 
 A parameter may be the request, a known dependency, a path parameter, a frozen model of the whole query, all
-lines of a header field, or a JSON body. FastAPI's own solver supports more kinds, at ten times the cost. It
-also reads the body before it runs dependencies, so it would read bodies of clients without a token. An error
-is raised as a Problem that names the parameter.
+lines of a header field, or a JSON body. FastAPI's dependency solver supports more kinds, at ten times the
+cost. It also reads the body before it runs dependencies, so it would read bodies of clients without a token.
+An error is raised as a Problem that names the parameter.
 """
 
 import json
@@ -26,7 +26,7 @@ BLANK = b" \t\r\n"
 MAX_QUERIES = 256  # parsed queries that are cached: most clients send the same few
 MAX_KEPT_QUERY = 256  # bytes of a cached query; longer ones contain a cursor or a search and seldom repeat
 KINDS = (
-    "Request, UserTasks, Annotated[…, Path()], Annotated[a frozen model, Query()], "
+    "Request, UserSession, Annotated[…, Path()], Annotated[a frozen model, Query()], "
     "Annotated[list[str] | None, Header(alias=…)], Annotated[…, Body()]"
 )
 LINES = (list[str], list[str] | None)  # the lines of a header field (RFC 9110, section 5.3)
@@ -42,7 +42,7 @@ def readers(
 ) -> list[tuple[str, Reader]]:
     """Return the name and the reader of each parameter, in the order of reading.
 
-    Raise TypeError for a parameter of another kind.
+    Raise TypeError for a parameter of an unsupported kind.
     """
     ordered = [(*_reader(parameter, path, dependencies), parameter.name) for parameter in parameters]
     if [turn for turn, *_ in ordered].count(LAST) > 1:
@@ -54,7 +54,7 @@ def _reader(parameter: Parameter, path: Container[str], dependencies: Dependenci
     kind, adapter = parameter.annotation, TypeAdapter[Any]
     match [marker for marker in getattr(kind, "__metadata__", ()) if isinstance(marker, MARKERS)]:
         case [] if kind is Request:
-            return NEXT, _itself
+            return NEXT, _read_request
         case [params.Depends(dependency=dependency)] if dependency in dependencies:
             return FIRST, dependencies[dependency]
         case [params.Path(alias=None)] if parameter.name in path:
@@ -80,7 +80,7 @@ def _is_flat(kind: Any) -> bool:  # noqa: ANN401 - any type
     )
 
 
-async def _itself(request: Request) -> Request:
+async def _read_request(request: Request) -> Request:
     return request
 
 

@@ -57,7 +57,7 @@ def etag(version: int) -> bytes:
 
 
 def wanted_etags(if_match: Lines) -> str | None:
-    """Return the entity tags of If-Match, one in each line, or None if it allows any version.
+    """Return the entity tags of If-Match, joined by line feeds, or None if it allows any version.
 
     The statement compares them as text, so a weak or malformed entity tag does not match.
     """

@@ -29,8 +29,8 @@ DATE = (
     f"|[0-9]{{4}}-02-(0[1-9]|1[0-9]|2[0-8])|{LEAP_YEAR}-02-29)"
 )
 LOCAL_TIME = rf"{DATE}(T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{{1,9}})?)?)?"
-IS_LOCAL_TIME = re.compile(LOCAL_TIME)
-IN_LOCAL_TIME = "Must be a date, or a local date and time without an offset, such as 2026-12-24T18:30:00."
+LOCAL_TIME_PATTERN = re.compile(LOCAL_TIME)
+LOCAL_TIME_RULE = "Must be a date, or a local date and time without an offset, such as 2026-12-24T18:30:00."
 
 
 def trimmed(length: int) -> str:
@@ -52,12 +52,12 @@ def _storable(value: str) -> str:
 
 def _in_full(value: str) -> str:
     """Return a local time as YYYY-MM-DDTHH:MM:SS. Fractions of a second are dropped."""
-    if not IS_LOCAL_TIME.fullmatch(value):
-        raise ValueError(_message(IN_LOCAL_TIME))
+    if not LOCAL_TIME_PATTERN.fullmatch(value):
+        raise ValueError(_message(LOCAL_TIME_RULE))
     return value[:19] + "T00:00:00"[len(value[:19]) - len("YYYY-MM-DD") :]
 
 
-def _few(tags: list[str] | None) -> list[str]:
+def _limited(tags: list[str] | None) -> list[str]:
     if tags and len(tags) > MAX_TAGS:
         raise ValueError(f"must be at most {MAX_TAGS}")
     return tags or []
@@ -67,8 +67,8 @@ Text = Annotated[str, AfterValidator(_storable)]
 LocalTime = Annotated[str, AfterValidator(_in_full)]
 # For comparisons: a task that is due at 23:59:59 is due before 23:59:59.999, the end of a day in JavaScript.
 ExactLocalTime = Annotated[str, AfterValidator(lambda value: _in_full(value) + value[19:])]
-Word = Literal["none", "low", "medium", "high", "urgent"]
-AnyCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+PriorityName = Literal["none", "low", "medium", "high", "urgent"]
+LowerCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
 Title = Annotated[
     Text,
@@ -89,8 +89,8 @@ Completed = Annotated[
     StrictBool, Field(description="Whether the task is completed; `status` means the same.", examples=[False])
 ]
 Priority = Annotated[
-    Word,
-    AnyCase,
+    PriorityName,
+    LowerCase,
     Field(
         description="Must be none, low, medium, high or urgent. Case is ignored; the default is medium.",
         examples=["high"],
@@ -100,8 +100,8 @@ DueDate = Annotated[
     Annotated[LocalTime, Field(json_schema_extra={"pattern": f"^({LOCAL_TIME})?$"})] | None,
     BeforeValidator(lambda value: None if value == "" else value),
     Field(
-        description=f"{IN_LOCAL_TIME} It is not converted between time zones; null for none. `dueDate` means "
-        "the same.",
+        description=f"{LOCAL_TIME_RULE} It is not converted between time zones; null for none. `dueDate` "
+        "means the same.",
         examples=["2026-12-24T18:30:00"],
     ),
 ]
@@ -120,7 +120,7 @@ Tags = Annotated[
         Field(fail_fast=True, json_schema_extra={"maxItems": MAX_TAGS}),
     ]
     | None,
-    AfterValidator(_few),
+    AfterValidator(_limited),
     Field(
         description="Must have 1 to 50 characters each, not counting white space at either end. At most 20; "
         "duplicates are removed; null for none.",
@@ -128,7 +128,7 @@ Tags = Annotated[
     ),
 ]
 
-# Whether a task of this status is completed. Other clients send the values besides pending and completed.
+# The value of `completed` for each status. Responses contain only pending and completed.
 STATUSES = {
     "pending": False,
     "completed": True,
@@ -178,7 +178,7 @@ class TaskChanges(_MaybeWithTitle, _OtherMembers):
     """The members to change. Members that are absent are not changed."""
 
 
-# The member and its rule by the prefix of constraint names: tasks_title_ is the prefix of tasks_title_length.
+# The member and the message, by the prefix of the violated constraint: tasks_title_ for tasks_title_length.
 RULES = {
     f"tasks_{name}_": (name, _message(schema["description"]))
     for name, schema in TypeAdapter(TaskChanges).json_schema()["properties"].items()
@@ -194,7 +194,7 @@ class Completion(TypedDict, total=False):
 class Task(TypedDict):
     """A task."""
 
-    id: Annotated[int, Field(description="Counted from 1 for each user.", ge=1, examples=[7])]
+    id: Annotated[int, Field(description="The ids of each user start at 1.", ge=1, examples=[7])]
     user_id: Annotated[
         str, Field(description="The owner of the task.", min_length=1, max_length=255, examples=["alice"])
     ]
@@ -205,7 +205,7 @@ class Task(TypedDict):
         Literal["pending", "completed"],
         Field(description="The value of `completed` as a word.", examples=["pending"]),
     ]
-    priority: Annotated[Word, Field(examples=["medium"])]
+    priority: Annotated[PriorityName, Field(examples=["medium"])]
     due_date: Annotated[
         Annotated[
             str,
@@ -218,7 +218,11 @@ class Task(TypedDict):
     tags: Annotated[list[str], Field(examples=[["home"]])]
     version: Annotated[
         int,
-        Field(description="Increases by 1 with each change of a value. It is the ETag.", ge=1, examples=[3]),
+        Field(
+            description="Increases by 1 with each request that changes a value. It is the ETag.",
+            ge=1,
+            examples=[3],
+        ),
     ]
     created_at: Annotated[datetime, Field(examples=["2026-11-20T09:30:00.123456+00:00"])]
     updated_at: Annotated[datetime, Field(examples=["2026-11-20T09:31:00+00:00"])]

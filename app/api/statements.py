@@ -12,7 +12,7 @@ app/postgres/safety.py checks that the search_path of the role is pg_catalog alo
 from typing import NamedTuple, get_args
 
 from app.api.pages import Page
-from app.api.schemas import Word
+from app.api.schemas import PriorityName
 from app.postgres.connection import Value
 
 # The members of a task in a request, after validation, as one JSON object.
@@ -171,7 +171,7 @@ FILTERED_BY = ("priority", "category", "tags", "due_before", "due_after", "searc
 
 
 def _rank(word: str) -> str:
-    return f"pg_catalog.array_position(array{list(get_args(Word))}, {word})"
+    return f"pg_catalog.array_position(array{list(get_args(PriorityName))}, {word})"
 
 
 # The sort expressions of a row and of the cursor. Rows with equal keys are sorted by id. The sort `created`

@@ -21,7 +21,7 @@ from app.api.preconditions import (
     is_unchanged,
     wanted_etags,
 )
-from app.api.routing import Route, UserTasks
+from app.api.routing import Route, UserSession
 from app.api.schemas import Completion, OtherNames, Stats, Task, TaskChanges, TaskCreate
 from app.api.state import services_of
 from app.postgres.connection import Row, Value
@@ -50,22 +50,22 @@ router = APIRouter(
 
 
 @router.get("/tasks", response_model=list[Task], responses=LISTED)
-async def list_tasks(tasks: UserTasks, page: Annotated[Page, Query()], request: Request) -> Response:
+async def list_tasks(session: UserSession, page: Annotated[Page, Query()], request: Request) -> Response:
     """List one page of tasks. If there are more, the `Link` header has the URL of the next page."""
     statement, values = statements.list_page(page)
-    rows = await tasks.read(statement, **values)
+    rows = await session.read(statement, **values)
     listed = [row[0] for row in rows if row[0] is not None]
     headers = {b"x-total-count": b"%d" % rows[0][1]} if page.count else {}
     if len(listed) > page.limit:
         listed.pop()
         query = request.scope["query_string"].decode("latin-1")  # as Starlette's QueryParams
-        headers[b"link"] = next_page(query, path_of(tasks, request), page, listed[-1]).encode("latin-1")
+        headers[b"link"] = next_page(query, path_of(session, request), page, listed[-1]).encode("latin-1")
     return json_response(f"[{','.join(listed)}]", headers)
 
 
 @router.post("/tasks", status_code=201, response_model=Task, responses=CREATED)
 async def create_task(
-    tasks: UserTasks,
+    session: UserSession,
     task: Annotated[TaskCreate, OtherNames, Body()],
     request: Request,
     idempotency_key: IdempotencyKey = None,
@@ -73,22 +73,22 @@ async def create_task(
     """Create a task. A repeated request with the same `Idempotency-Key` returns the task of the first one."""
     sent, key = to_json(task).decode(), field_value(idempotency_key)
     if key is None:
-        (created,) = await tasks.write(statements.CREATE_TASK, sent=sent)
+        (created,) = await session.write(statements.CREATE_TASK, sent=sent)
     else:
-        (created,) = await tasks.write_with_retry(statements.CREATE_TASK_ONCE, key=key, sent=sent)
+        (created,) = await session.write_with_retry(statements.CREATE_TASK_ONCE, key=key, sent=sent)
     body, version, number, replayed, same = created
     if not same:
         raise Invalid(("Idempotency-Key", "has been used for another task"))
-    headers = {b"location": f"{path_of(tasks, request)}/{number}".encode(), b"etag": etag(version)}
+    headers = {b"location": f"{path_of(session, request)}/{number}".encode(), b"etag": etag(version)}
     if replayed:
         headers[b"idempotency-replayed"] = b"true"
     return json_response(body, headers, 201)
 
 
 @router.get("/tasks/{task_id}", response_model=Task, responses=READ)
-async def get_task(tasks: UserTasks, task_id: TaskId, if_none_match: IfNoneMatch = None) -> Response:
+async def get_task(session: UserSession, task_id: TaskId, if_none_match: IfNoneMatch = None) -> Response:
     """Read a task. The response is 304 without a body if the task has the ETag in `If-None-Match`."""
-    body, version = require_task(await tasks.read(statements.GET_TASK, id=task_id))
+    body, version = require_task(await session.read(statements.GET_TASK, id=task_id))
     headers = {b"etag": etag(version)}
     if is_unchanged(if_none_match, headers[b"etag"]):
         return json_response("", headers, 304)
@@ -98,53 +98,55 @@ async def get_task(tasks: UserTasks, task_id: TaskId, if_none_match: IfNoneMatch
 @router.patch("/tasks/{task_id}", response_model=Task, responses=CHANGED)
 @router.put("/tasks/{task_id}", name="put_task", response_model=Task, responses=CHANGED)
 async def update_task(
-    tasks: UserTasks,
+    session: UserSession,
     task_id: TaskId,
     changes: Annotated[TaskChanges, OtherNames, Body()],
     if_match: IfMatch = None,
 ) -> Response:
     """Change the members that are present. `null` clears description, due_date, category and tags."""
-    return await _change(tasks, task_id, if_match, statements.CHANGE_TASK, sent=to_json(changes).decode())
+    return await _change(session, task_id, if_match, statements.CHANGE_TASK, sent=to_json(changes).decode())
 
 
 @router.patch("/tasks/{task_id}/complete", response_model=Task, responses=CHANGED)
 async def complete_task(
-    tasks: UserTasks,
+    session: UserSession,
     task_id: TaskId,
     completion: Annotated[Completion, OtherNames, Body()] = TOGGLE,
     if_match: IfMatch = None,
 ) -> Response:
     """Set `completed`. Without a body or with an empty object, toggle it."""
     if not completion:
-        return await _change(tasks, task_id, if_match, statements.TOGGLE_TASK)
-    return await _change(tasks, task_id, if_match, statements.CHANGE_TASK, sent=to_json(completion).decode())
+        return await _change(session, task_id, if_match, statements.TOGGLE_TASK)
+    return await _change(
+        session, task_id, if_match, statements.CHANGE_TASK, sent=to_json(completion).decode()
+    )
 
 
 @router.delete("/tasks/{task_id}", status_code=204, responses=DELETED)
-async def delete_task(tasks: UserTasks, task_id: TaskId, if_match: IfMatch = None) -> Response:
+async def delete_task(session: UserSession, task_id: TaskId, if_match: IfMatch = None) -> Response:
     """Delete a task. Its id is not used again."""
-    require_task(await tasks.write(statements.DELETE_TASK, id=task_id, etags=wanted_etags(if_match)))
+    require_task(await session.write(statements.DELETE_TASK, id=task_id, etags=wanted_etags(if_match)))
     return json_response("", {}, 204)
 
 
 @router.get("/stats", response_model=Stats, responses=COUNTED)
-async def get_stats(tasks: UserTasks) -> Response:
+async def get_stats(session: UserSession) -> Response:
     """Count all, pending and completed tasks."""
-    ((stats,),) = await tasks.read(statements.COUNT_TASKS)
+    ((stats,),) = await session.read(statements.COUNT_TASKS)
     return json_response(stats, {})
 
 
 async def _change(
-    tasks: UserTasks, task_id: int, if_match: IfMatch, statement: str, **changes: Value
+    session: UserSession, task_id: int, if_match: IfMatch, statement: str, **changes: Value
 ) -> Response:
     etags = wanted_etags(if_match)
-    body, version = require_task(await tasks.write(statement, id=task_id, etags=etags, **changes))
+    body, version = require_task(await session.write(statement, id=task_id, etags=etags, **changes))
     return json_response(body, {b"etag": etag(version)})
 
 
-def path_of(tasks: Session, request: Request) -> str:
+def path_of(session: Session, request: Request) -> str:
     """Return the path of a user's tasks as clients see it, with the prefix that a proxy removes."""
-    return f"{services_of(request.scope).root_path}/api/{_segment(tasks.user)}/tasks"
+    return f"{services_of(request.scope).root_path}/api/{_segment(session.user)}/tasks"
 
 
 @lru_cache(MAX_SEGMENTS)

@@ -15,7 +15,7 @@ import psycopg
 from app.api.health import STATEMENTS
 from app.identity.keys import EDWARDS, Keys
 from app.main import check_database
-from app.postgres import Unready, safety
+from app.postgres import NotReady, safety
 from app.postgres.database import Database
 from app.server.run import try_address, why_not
 from app.settings import MigrationSettings, Settings, find_mistakes, load
@@ -53,7 +53,7 @@ async def _check(settings: Settings) -> bool:
     for name, check in checks.items():
         try:
             result = f"ok, {await check(settings)}"
-        except (Failed, Unready) as reason:
+        except (Failed, NotReady) as reason:
             result, sound = str(reason), False
         print(f"{name}: {result}")
     return sound

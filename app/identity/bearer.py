@@ -27,4 +27,4 @@ class Bearer(SecurityBase):
                 if scheme.lower() == "bearer" and (token := token.strip()):
                     return str(token)
                 break
-        raise Refused(Reason.MISSING, 401, "A bearer token is needed", {"WWW-Authenticate": "Bearer"})
+        raise Refused(Reason.MISSING, 401, "A bearer token is required", {"WWW-Authenticate": "Bearer"})

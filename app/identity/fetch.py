@@ -15,7 +15,7 @@ FETCH_TIMEOUT = 5  # seconds for the whole fetch, including DNS and TLS
 MAX_BYTES = 256 * 1024
 OK = 200
 
-# The exceptions of get().
+# The exceptions that get() raises.
 UNREACHABLE = (OSError, ValueError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError)
 
 

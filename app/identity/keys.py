@@ -28,7 +28,7 @@ log = logging.getLogger("uvicorn.error")
 REFRESH_INTERVAL = 300  # seconds between fetches
 RETRY_INTERVAL = 10  # seconds between fetches while they fail
 MIN_FETCH_INTERVAL = 5  # seconds between fetches for tokens that name unknown keys
-MAX_KEYS = 100  # keys used of one JWKS
+MAX_KEYS = 100  # keys of one JWKS that are used
 MAX_WITHDRAWN = 1000  # names of withdrawn keys that are kept
 MAX_WAITING = 4096  # tokens with unknown keys that are kept, about 200 bytes each
 RSA_BITS = range(2048, 8193)
@@ -68,7 +68,7 @@ class Keys:
         self.failure = ""  # why the last fetch failed
         self.usable = 0  # number of usable keys; `published` has a key once for each of its algorithms
         self.noted: set[str] = set()  # what was logged about the keys
-        self.asked = float("-inf")
+        self.last_asked = float("-inf")  # when a fetch for an unknown key last began
         self.begun = self.succeeded = 0  # number of fetches, and the number of the newest one that succeeded
         self.withdrawn: set[str | None] = set()  # names of keys that are no longer published
         # Tokens with an unknown key: the number of fetches that had begun when it was first seen, by digest.
@@ -84,7 +84,7 @@ class Keys:
             if self.unbound:
                 log.warning("Any token of the issuer is accepted: set %s", " and ".join(self.unbound))
             if self.shared:
-                log.warning("JWT_SECRET (or BETTER_AUTH_SECRET) is accepted besides JWT_JWKS_URL")
+                log.warning("Tokens signed with JWT_SECRET (or BETTER_AUTH_SECRET) are accepted, too")
             await self.fetch()
             self.refreshing = asyncio.create_task(self._refresh())
         return self
@@ -96,7 +96,7 @@ class Keys:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def verifies(self, algorithm: object) -> bool:
-        """Return whether any key may verify this algorithm."""
+        """Return whether any key may verify a signature with this algorithm."""
         published = bool(self.url) and algorithm in self.allowed
         return published or any(key.algorithm_name == algorithm for key in self.shared)
 
@@ -115,7 +115,7 @@ class Keys:
                 await self.fetch()
                 found = self._named(algorithm, kid)
             if found is None and self.succeeded <= first_seen and kid not in self.withdrawn:
-                pause = self.asked + MIN_FETCH_INTERVAL - asyncio.get_running_loop().time()
+                pause = self.last_asked + MIN_FETCH_INTERVAL - asyncio.get_running_loop().time()
                 raise Refused(Reason.UNKNOWN_YET, 503, TRY_AGAIN, {"Retry-After": str(max(ceil(pause), 1))})
         return found or []
 
@@ -142,13 +142,13 @@ class Keys:
         return self.waiting.setdefault(token, self.begun)
 
     def _may_ask(self) -> bool:
-        """Return whether to fetch: a fetch is running, or the last one began MIN_FETCH_INTERVAL ago."""
+        """Return whether to fetch for an unknown key: a fetch is running, or the last one is old enough."""
         now = asyncio.get_running_loop().time()
         if self.fetching and not self.fetching.done():
             return True
-        if now - self.asked < MIN_FETCH_INTERVAL:
+        if now - self.last_asked < MIN_FETCH_INTERVAL:
             return False
-        self.asked = now
+        self.last_asked = now
         return True
 
     async def fetch(self) -> None:
@@ -260,13 +260,13 @@ def _read_key(jwk: Any) -> list[PyJWK]:  # noqa: ANN401
         algorithms = tuple(name for name in algorithms if name == alg)
     if not algorithms:
         raise Unusable("its alg does not match its kind")
-    keys = [_as(algorithm, jwk) for algorithm in algorithms]
+    keys = [_key_for(algorithm, jwk) for algorithm in algorithms]
     if jwk["kty"] == "RSA" and keys[0].key.key_size not in RSA_BITS:
         raise Unusable(f"it has {keys[0].key.key_size} bits, not {RSA_BITS[0]} to {RSA_BITS[-1]}")
     return keys
 
 
-def _as(algorithm: str, jwk: Any) -> PyJWK:  # noqa: ANN401
+def _key_for(algorithm: str, jwk: Any) -> PyJWK:  # noqa: ANN401
     """Return a key that verifies only this algorithm. In PyJWT Ed25519 has only its old name, EdDSA."""
     key = PyJWK(jwk, "EdDSA" if algorithm in EDWARDS else algorithm)
     key.algorithm_name = algorithm

@@ -73,7 +73,7 @@ class Tokens:
         user, until = self.keys.verified.get(digest, ("", 0.0))
         if until <= time.time():
             claims = await self.claims(token, digest)
-            user = self.name(claims.get(self.claim))
+            user = self.user_id(claims.get(self.claim))
             self.remember(digest, user, int(claims["exp"]) + self.leeway)
         return user
 
@@ -99,7 +99,7 @@ class Tokens:
                 keys = await self.keys.find(algorithm, kid, digest)
                 for key in keys:
                     with suppress(InvalidSignatureError):
-                        return self.verified(token, key)
+                        return self.decode(token, key)
                 if keys:
                     reason = Reason.SIGNATURE
                 else:
@@ -110,7 +110,7 @@ class Tokens:
                 reason = MISSING_CLAIM.get(error.claim, reason)
         raise unauthorized(reason, detail)
 
-    def verified(self, token: str, key: PyJWK) -> dict[str, Any]:
+    def decode(self, token: str, key: PyJWK) -> dict[str, Any]:
         """Return the claims of an access token that this key signed for this audience (RFC 8725, 3.11)."""
         whole = self.jwt.decode_complete(
             token, key, audience=self.audience, issuer=self.issuer, leeway=self.leeway
@@ -121,7 +121,7 @@ class Tokens:
         claims: dict[str, Any] = whole["payload"]
         return claims
 
-    def name(self, claim: object) -> str:
+    def user_id(self, claim: object) -> str:
         """Return the user claim as a user id; raise Refused if it is not valid."""
         user = str(claim) if isinstance(claim, str | int) and not isinstance(claim, bool) else ""
         if not USER.fullmatch(user):

@@ -1,5 +1,5 @@
-"""Access to the database: one request is one round trip, one transaction and one user."""
+"""Access to the database: a request takes one round trip and one transaction, as one user."""
 
 
-class Unready(Exception):
+class NotReady(Exception):
     """The database is not ready for this code. The message names the reason and the remedy."""

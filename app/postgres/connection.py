@@ -1,7 +1,7 @@
 """Pipelines on psycopg's connection: several statements in one round trip and one transaction.
 
 psycopg's own pipeline() creates a cursor for each statement, and registers the socket with the event loop for
-each wait. With this module, a get costs about half of the CPU time (measured in 2026-11). This module calls
+each wait. With this module, a GET costs about half of the CPU time (measured in 2026-11). This module calls
 libpq's functions through the methods of psycopg.pq with the same names, in the order that PostgreSQL's manual
 describes (32.4, 32.5). The socket stays registered with the event loop.
 
@@ -138,12 +138,12 @@ class Connection(AsyncConnection[Any]):
     def _send(
         self, statements: Sequence[str], values: Mapping[str, Value], *, commit: bool
     ) -> tuple[list[dict[bytes, bytes]], bool]:
-        """Send all statements; return what each expected result prepares, and whether data is unsent."""
+        """Send all statements. Return the statement that each result prepares, and whether data is unsent."""
         try:
             self.pgconn.enter_pipeline_mode()
             prepared = [p for statement in statements for p in self._send_one(*positional(statement), values)]
             self.pgconn.pipeline_sync()
-            if commit:  # after the sync: if a statement fails, the server skips everything before the sync
+            if commit:  # after the sync, since after an error the server skips everything up to the sync
                 self.pgconn.send_query_params(b"commit", None)
                 self.pgconn.pipeline_sync()
             return prepared, self.pgconn.flush() != 0

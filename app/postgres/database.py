@@ -1,4 +1,4 @@
-"""Runs statements as a user: one request is one round trip, one transaction and one user.
+"""Runs statements as a user. A request takes one round trip and one transaction.
 
 Only this module sets app.user_id for requests. set_config(…, true) and the statement of the request are sent
 in one pipeline, which is one transaction. The setting ends with the transaction, so no other request on the
@@ -21,7 +21,7 @@ from app.postgres.pool import Pool
 from app.settings import Settings
 
 POOL_TIMEOUT = 3  # seconds that a request waits for a new connection
-RECONNECT_TIMEOUT = 0.5  # seconds after which the pool resets its pause between attempts, which doubles
+RECONNECT_TIMEOUT = 0.5  # seconds; then psycopg's pool starts again with its shortest pause between attempts
 CONNECT_TIMEOUT = 3  # seconds for an attempt to connect
 # Connection parameters that DATABASE_URL may override (PostgreSQL, 32.1.2).
 DEFAULTS = {
@@ -44,9 +44,9 @@ select pg_catalog.set_config('app.user_id', %(user_id)s, true),
   pg_catalog.set_config('statement_timeout', '2s', true)
 """
 
-# If sql/citus.sql has created this function, the user must be set with it: only `set local` in a transaction
+# If sql/citus.sql has created app.act_as, the user must be set with it: only `set local` in a transaction
 # block reaches the workers.
-SPREAD = "select 1 from pg_catalog.pg_proc where oid = pg_catalog.to_regprocedure('app.act_as(text)')"
+DISTRIBUTED = "select 1 from pg_catalog.pg_proc where oid = pg_catalog.to_regprocedure('app.act_as(text)')"
 CITUS = "select 1 from pg_catalog.pg_extension where extname = 'citus'"
 # The worker that has the user's rows, if there are several.
 WORKER = """
@@ -60,6 +60,7 @@ where shard.logicalrelid = 'app.users'::pg_catalog.regclass
 """
 WORKERS_AGE = 60  # seconds, since rows may be moved to another worker
 
+# The statements that set the user, in the implicit transaction of a pipeline or in an explicit one.
 SET = "select app.act_as(%(user_id)s)"
 IMPLICIT: dict[str, tuple[str, ...]] = {ACT_AS: (ACT_AS,), READ_AS: (READ_AS,)}
 EXPLICIT: dict[str, tuple[str, ...]] = {
@@ -69,7 +70,7 @@ EXPLICIT: dict[str, tuple[str, ...]] = {
 
 
 class Database:
-    """A connection pool with the role tasks_api."""
+    """A pool of connections as the role tasks_api."""
 
     def __init__(self, settings: Settings) -> None:
         session.set_environment()
@@ -96,15 +97,15 @@ class Database:
         )
 
     async def __aenter__(self) -> Self:
-        """Open the pool. Open a separate connection first, since its error gives the reason of a failure."""
+        """Open the pool. Open a separate connection first, since its error gives the reason for a failure."""
         try:
             async with await self.connect() as connection:
-                self.spread = (await connection.execute(SPREAD)).rowcount > 0
+                self.distributed = (await connection.execute(DISTRIBUTED)).rowcount > 0
                 self.on_citus = (await connection.execute(CITUS)).rowcount > 0
         except Error as error:
             raise await session.explain(error, self.connect) from None
-        self.unaudited: list[str] | None = None if self.on_citus else []  # workers; None: all
-        self.identities = EXPLICIT if self.spread else IMPLICIT
+        self.unaudited: list[str] | None = None if self.on_citus else []  # workers to audit; None means all
+        self.identities = EXPLICIT if self.distributed else IMPLICIT
         self.workers: dict[str, int | None] = {}  # the workers of users
         self.workers_until = 0.0
         # Without wait=True the first request would have to wait until the pool has opened a connection.
@@ -137,7 +138,7 @@ class Database:
             return await self._try(user, statements, values, server)
 
     async def _worker(self, user: str) -> int | None:
-        """Return the worker that has the user's rows. If it hangs, the queue keeps places for others."""
+        """Return the worker that has the user's rows. The queue limits the requests of each worker."""
         now = monotonic()
         if now > self.workers_until:
             self.workers, self.workers_until = {}, now + WORKERS_AGE
@@ -184,7 +185,7 @@ class Database:
     ) -> Awaitable[list[Row]]:
         """Run statements in one transaction. The first one must be ACT_AS or READ_AS."""
         begun = (*self.identities[statements[0]], *statements[1:])
-        return connection.execute_pipeline(begun, values, commit=self.spread)
+        return connection.execute_pipeline(begun, values, commit=self.distributed)
 
 
 class Session(NamedTuple):

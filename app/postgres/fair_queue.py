@@ -4,10 +4,10 @@ Without it the user with the most requests would get most of the connections. Th
 of the user with the smallest recent use. Recent use is the time for which the user's requests recently held
 connections. A request that has waited for MAX_WAIT seconds is refused.
 
-A user with a request that held a connection for long (an expensive search, a create that waited for a lock)
-is called a long user for some time. Long users may not take the last `reserve` connections, which stay free
-for the short requests of other users. But all long users together may always have `reserve` connections, even
-while others never stop sending short requests.
+A user with a request that held a connection for LONG or more (an expensive search, a create that waited for
+a lock) is called a long user for some time. Long users may not take the last `reserve` connections, which
+stay free for the short requests of other users. But all long users together may always have `reserve`
+connections, even while others never stop sending short requests.
 
 On Citus, the users of one worker together may not take the last connections either. If the worker hangs, the
 requests of its users hang, but those of other users do not wait for them.
@@ -29,8 +29,8 @@ PAUSE_FACTOR = 10  # multiplied by the delay of the event loop's timer
 LONG = 0.1  # seconds with a connection; a request that holds it longer delays others noticeably
 # A second with a connection counts as recent use for this many seconds.
 DECAY = 20
-# Short requests of a user count as recent use for at most this many seconds in total. A user who sends none
-# for this time has no recent use left.
+# The short requests of a user count as recent use for at most this many seconds in total. After that time
+# without a request, a user who is not long has no recent use.
 HEAD_START = 1.5
 MAX_KNOWN = 4096  # users; about 1 MB
 
@@ -50,7 +50,7 @@ class User:
         self.listed = False  # whether the user is in one of FairQueue.lists
 
     def is_long(self, now: float) -> bool:
-        """Return whether a request of the user has recently held a connection for long."""
+        """Return whether a request of the user has recently held a connection for LONG or more."""
         return self.until > now + HEAD_START
 
     def charge(self, held: float, now: float) -> None:
@@ -68,11 +68,11 @@ Waiting = list[tuple[float, int, User]]  # a heap: recent use, order of listing,
 class FairQueue:
     """Limits the number of requests that use connections; such a request is "inside".
 
-    At most `size` requests are inside. One more may enter if an earlier request of its user has ended and
-    none of the user's is inside. One user has at most half of the places, and only one until the user's first
-    request has ended. All long users together leave `reserve` places to the others, unless they have fewer
-    than `reserve` places. All users of one server together leave twice as many, so that long users of other
-    servers can enter, too.
+    At most `size` requests are inside. One more may enter if its user has no request inside and an earlier
+    request of the user has ended. One user has at most half of the places, and only one until the user's
+    first request has ended. All long users together leave `reserve` places to the others, unless they have
+    fewer than `reserve` places. All users of one server together leave twice as many, so that long users of
+    other servers can enter, too.
     """
 
     def __init__(self, size: int) -> None:
@@ -173,8 +173,8 @@ class FairQueue:
     def _first_may_enter(self, users: Waiting, now: float, *, long: bool) -> bool:
         """Return whether the first user of a list may enter.
 
-        Users who no longer wait, or who now belong to the other list, are removed first. A user that is no
-        longer long keeps its turn.
+        Users who no longer wait, or who now belong to the other list, are removed first. A user who is no
+        longer long keeps its place in the order.
         """
         while users:
             since, _, user = users[0]

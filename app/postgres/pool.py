@@ -64,9 +64,9 @@ class Pool(AsyncConnectionPool[Connection]):
         self.renewed = 0.0
 
     async def take(self, user: str | None, server: int | None = None) -> Connection:
-        """Wait for the user's turn and return a connection. Without a user (None) do not queue."""
+        """Wait for the user's turn and return a connection. Without a user (None), do not queue."""
         now = monotonic()
-        self._refuse_outage()
+        self._raise_if_unreachable()
         if user is not None and not (self.queue.enter(user, now, server) or await self.queue.wait(user, now)):
             raise self._refusal()
         if self.kept:
@@ -85,7 +85,7 @@ class Pool(AsyncConnectionPool[Connection]):
 
     async def _get(self) -> Connection:
         """Get a connection from psycopg's pool. Stop waiting as soon as no connection can be made."""
-        self._refuse_outage()
+        self._raise_if_unreachable()
         try:
             async with asyncio.timeout(None) as limit:
                 self.asking.add(limit)
@@ -96,7 +96,7 @@ class Pool(AsyncConnectionPool[Connection]):
         except (PoolTimeout, TimeoutError):
             raise self._refusal() from None
 
-    def _refuse_outage(self) -> None:
+    def _raise_if_unreachable(self) -> None:
         """Raise NoConnection if no connection can be made and none is open."""
         if self.failure and not self._has_connection():
             raise NoConnection(self.failure)
@@ -122,8 +122,8 @@ class Pool(AsyncConnectionPool[Connection]):
         self.failures[state] += 1
         if state != self.failure:
             reason = " ".join(str(made).split())
-            away = TLS_REMEDY if TLS.search(reason) else REMEDY
-            remedy = REMEDIES.get(state, away)
+            default = TLS_REMEDY if TLS.search(reason) else REMEDY
+            remedy = REMEDIES.get(state, default)
             log.error("DATABASE_URL: no connection can be made, SQLSTATE %s: %s; %s", state, reason, remedy)
         self.failure = state
         if not self._has_connection():

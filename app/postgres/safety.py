@@ -14,11 +14,11 @@ from textwrap import indent
 
 from psycopg import Error, errors
 
-from app.postgres import Unready, session
+from app.postgres import NotReady, session
 from app.postgres.connection import Row, Value
 from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
-from app.postgres.servers import EXPLAIN_HERE, ask_servers, check_identity, check_spread
+from app.postgres.servers import EXPLAIN_HERE, ask_servers, check_distributed, check_identity
 
 SQL = Path(__file__).parent.parent.parent / "sql"
 # The newest migration, which this code needs.
@@ -88,7 +88,7 @@ NOT_UTF_8 = (errors.CharacterNotInRepertoire, errors.UntranslatableCharacter, er
 
 
 async def check(database: Database) -> None:
-    """Raise Unready unless all migrations are applied and row security is active for this connection."""
+    """Raise NotReady unless all migrations are applied and row security is active for this connection."""
     try:
         wrong = await database.probe([session.WRONG], PROBE)
         (row,) = await database.probe([CHECK], PROBE)
@@ -100,48 +100,48 @@ async def check(database: Database) -> None:
                 (await connection.execute_pipeline([WHO], PROBE))[0][0],
             )
         said = error.diag.message_primary
-        raise Unready(
+        raise NotReady(
             f"In the database, tasks_api lacks a privilege: {said}: run make migrate, then make audit"
         ) from None
     except (errors.InvalidSchemaName, errors.UndefinedFunction):
-        then = ", then sql/citus.sql" if database.spread else ""
-        raise Unready(f"The database lacks a function of schema app: run make migrate{then}") from None
+        then = ", then sql/citus.sql" if database.distributed else ""
+        raise NotReady(f"The database lacks a function of schema app: run make migrate{then}") from None
     except NOT_UTF_8:
-        raise Unready(
+        raise NotReady(
             "The database, or a pooler in front of it, does not support UTF-8: see `show server_encoding`"
         ) from None
     except Error as error:
         raise await session.explain(error, database.connect) from None
-    version, role, user, exposed, standby, path, spread, bypasses = row
+    version, role, user, exposed, standby, path, distributed, bypasses = row
     _check_role(database, wrong, role)
     if version < SCHEMA_VERSION:
-        raise Unready(f"The database is at migration {version}, not at {SCHEMA_VERSION}: run make migrate")
+        raise NotReady(f"The database is at migration {version}, not at {SCHEMA_VERSION}: run make migrate")
     _check_session(database, wrong, path, standby=standby)
     if user != session.PROBE_USER:
-        raise Unready(
+        raise NotReady(
             "app.user_id does not reach the statement: the pooler splits the transaction of a pipeline"
         )
     if exposed:
         remedy = "alter table … enable row level security, force row level security"
         if bypasses:
             remedy = "the role is a superuser or has BYPASSRLS; run make migrate"
-        raise Unready(f"Row security is not active for tasks_api on {exposed}: {remedy}")
-    check_spread(database, spread=spread)
+        raise NotReady(f"Row security is not active for tasks_api on {exposed}: {remedy}")
+    check_distributed(database, distributed=distributed)
     if database.on_citus:
         await check_identity(database)
 
 
 def _check_role(database: Database, wrong: list[Row], role: str) -> None:
-    """Raise Unready unless the role is tasks_api. The setting `role` may have changed it."""
+    """Raise NotReady unless the role is tasks_api. The setting `role` may have changed it."""
     if switched := [row for row in wrong if row[0] == "role"]:
         database.pool.renew()
-        raise Unready(session.describe(switched))
+        raise NotReady(session.describe(switched))
     if role != "tasks_api":
-        raise Unready(f"The role is {role}, not tasks_api: set the user in DATABASE_URL to tasks_api")
+        raise NotReady(f"The role is {role}, not tasks_api: set the user in DATABASE_URL to tasks_api")
 
 
 def _check_session(database: Database, wrong: list[Row], path: str, *, standby: bool) -> None:
-    """Raise Unready unless the session can write and has the settings that the code relies on.
+    """Raise NotReady unless the session can write and has the settings that the code relies on.
 
     In this case all connections of the pool are replaced: their sessions may be older than the settings in
     the catalog, or belong to a server that is a standby now.
@@ -149,30 +149,30 @@ def _check_session(database: Database, wrong: list[Row], path: str, *, standby: 
     if standby or wrong:
         database.pool.renew()
     if standby:
-        raise Unready("The database is a standby, so it is read-only: point DATABASE_URL at the primary")
+        raise NotReady("The database is a standby, so it is read-only: point DATABASE_URL at the primary")
     if wrong:
-        raise Unready(session.describe(wrong))
+        raise NotReady(session.describe(wrong))
     if path != "pg_catalog":  # operators of another schema could replace those in the check
-        raise Unready(
+        raise NotReady(
             f"The search_path of tasks_api is {path}: run make migrate, then have poolers reconnect"
         )
 
 
 async def check_statements(database: Database, statements: Iterable[str]) -> None:
-    """Raise Unready or psycopg's error if a statement cannot run.
+    """Raise NotReady or psycopg's error if a statement cannot run.
 
     The statements are explained, which needs the same privileges on tables as running them.
     """
     explained = [f"explain {statement}" for statement in statements]
     (row,) = await database.probe([EXPLAIN_HERE, *explained, WITHHELD], PROBE)
     if row[0]:
-        raise Unready(
+        raise NotReady(
             f"In the database, tasks_api lacks privileges on {row[0]}: run make migrate, then make audit"
         )
 
 
 async def check_prepared(database: Database) -> None:
-    """Raise Unready if a connection can run a statement that another connection has prepared.
+    """Raise NotReady if a connection can run a statement that another connection has prepared.
 
     In this case a pooler gives one server session to both and does not track prepared statements.
     """
@@ -186,27 +186,27 @@ async def check_prepared(database: Database) -> None:
                 await database.execute(another, (READ_AS, CHECK), PROBE)
             except errors.InvalidSqlStatementName:
                 return
-    raise Unready("The pooler does not track prepared statements: set PREPARED_STATEMENTS=false")
+    raise NotReady("The pooler does not track prepared statements: set PREPARED_STATEMENTS=false")
 
 
 async def audit(database: Database, on_hole: str) -> None:
-    """Run sql/audit.sql as tasks_api. Raise Unready for a hole, unless `on_hole` is "warn"."""
+    """Run sql/audit.sql as tasks_api. Raise NotReady for a hole, unless `on_hole` is "warn"."""
     async with database.pool.connection() as connection, connection.transaction(force_rollback=True):
         await connection.execute(FOR_AUDIT)
         preset = await (await connection.execute(PRESET)).fetchone()
         if preset != (None,):
-            raise Unready("app.user_id is set in every new session: find where it is set, and reset it")
+            raise NotReady("app.user_id is set in every new session: find where it is set, and reset it")
         sql = (SQL / "audit.sql").read_text()
         try:
             rows = await (await connection.execute(sql.encode())).fetchall()
         except errors.QueryCanceled:
-            raise Unready(AUDIT_TIMED_OUT) from None
+            raise NotReady(AUDIT_TIMED_OUT) from None
     _judge({describe(*row): row[0] for row in rows}, on_hole)
     await audit_servers(database, on_hole)
 
 
 async def audit_servers(database: Database, on_hole: str) -> None:
-    """Audit the workers of Citus that are not audited yet; raise Unready for a hole.
+    """Audit the workers of Citus that are not audited yet; raise NotReady for a hole.
 
     A worker that does not respond is logged and skipped, so that the API serves the users of the others.
     /ready audits it as soon as it responds.
@@ -218,7 +218,7 @@ async def audit_servers(database: Database, on_hole: str) -> None:
         async with await database.connect() as connection:
             found, away = await ask_servers(connection, sql, FOR_AUDIT, database.unaudited)
     except errors.QueryCanceled:
-        raise Unready(AUDIT_TIMED_OUT) from None
+        raise NotReady(AUDIT_TIMED_OUT) from None
     _judge({f"{server}: {describe(*row)}": row[0] for server, row in found}, on_hole)
     for server in sorted({*away} - {*(database.unaudited or ())}):
         log.warning("%s does not respond, so it was not audited: /ready audits it later", server)
@@ -228,10 +228,10 @@ async def audit_servers(database: Database, on_hole: str) -> None:
 
 
 def _judge(findings: Mapping[str, str], on_hole: str) -> None:
-    """Log findings, each with its severity. Raise Unready for a hole, unless `on_hole` is "warn"."""
+    """Log findings, each with its severity. Raise NotReady for a hole, unless `on_hole` is "warn"."""
     holes = [finding for finding, severity in findings.items() if severity == "hole"]
     if holes and on_hole == "refuse":
-        raise Unready("\n\n".join(["The database does not isolate users:", *holes]))
+        raise NotReady("\n\n".join(["The database does not isolate users:", *holes]))
     for finding, severity in findings.items():
         log.log(logging.WARNING if severity in ("hole", "warning") else logging.INFO, "%s", finding)
 

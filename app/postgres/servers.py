@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import OperationalError
 
-from app.postgres import Unready
+from app.postgres import NotReady
 from app.postgres.connection import Connection
 from app.postgres.database import Database
 from app.postgres.session import PROBE_USER
@@ -41,19 +41,19 @@ where id = %s
 START_TIMEOUT, READY_TIMEOUT = "5s", "500ms"
 
 
-def check_spread(database: Database, *, spread: bool) -> None:
-    """Raise Unready if this process sets app.user_id in a way that does not reach the workers.
+def check_distributed(database: Database, *, distributed: bool) -> None:
+    """Raise NotReady if this process sets app.user_id in a way that does not reach the workers.
 
-    `spread` is whether app.act_as exists now, that is, whether sql/citus.sql has distributed the tables.
+    `distributed` is whether app.act_as exists now, that is, whether sql/citus.sql has distributed the tables.
     """
-    if spread != database.spread:
-        raise Unready("The tables were distributed, or made local, after this process started: restart it")
-    if database.on_citus and not spread:
-        raise Unready("The database has the extension citus, but its tables are local: run sql/citus.sql")
+    if distributed != database.distributed:
+        raise NotReady("The tables were distributed, or made local, after this process started: restart it")
+    if database.on_citus and not distributed:
+        raise NotReady("The database has the extension citus, but its tables are local: run sql/citus.sql")
 
 
 async def check_identity(database: Database) -> None:
-    """Raise Unready if app.user_id does not reach a worker. A worker that does not respond is ignored."""
+    """Raise NotReady if app.user_id does not reach a worker. A worker that does not respond is ignored."""
     async with await database.connect() as connection:
         await _reach(connection, PROBE_USER, "the workers", READY_TIMEOUT)
 
@@ -82,7 +82,7 @@ async def ask_servers(
 
 
 async def _reach(connection: Connection, user: str, server: str, limit: str) -> bool:
-    """Return whether the worker of this user responds. Raise Unready if app.user_id is not set there.
+    """Return whether the worker of this user responds. Raise NotReady if app.user_id is not set there.
 
     The connection should be new: on one that is connected to the worker already, the coordinator would wait
     without a limit for a worker that hangs.
@@ -97,5 +97,5 @@ async def _reach(connection: Connection, user: str, server: str, limit: str) -> 
             raise
         return False
     if seen != user:
-        raise Unready(f"app.user_id does not reach {server}, so all lists are empty: run sql/citus.sql")
+        raise NotReady(f"app.user_id does not reach {server}, so all lists are empty: run sql/citus.sql")
     return True

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from psycopg import Error
 
-from app.postgres import Unready
+from app.postgres import NotReady
 from app.postgres.connection import Connection, Row
 
 # libpq sends these as start-up parameters, which override options in PGOPTIONS and DATABASE_URL. It reads
@@ -29,8 +29,8 @@ CLOSED = ("transaction timeout", "server closed the connection", "the connection
 LIFT_ATTEMPTS = 50  # a limit of 1 ms can also end the statement that lifts it
 HAS_TRANSACTION_TIMEOUT = 170000  # server_version of the first release with it
 
-# The settings that are wrong in this session (with `here` true), and those that the catalog gives a wrong
-# value for new sessions (with `here` false), since the sessions of the pool may be older. Settings that the
+# The settings that are wrong in this session (`here` is true), and those that the catalog makes wrong in new
+# sessions (`here` is false), since this session may be older than the catalog's settings. Settings that the
 # client sends are not looked up in the catalog.
 #
 # pg_settings lists neither role nor app.user_id. The transaction of this check has changed app.user_id and
@@ -152,7 +152,7 @@ def set_environment() -> None:
 
 
 async def explain(error: Error, connect: Callable[[], Awaitable[Connection]]) -> Exception:
-    """Return the error, or Unready if a time limit that is too short for the check has caused it."""
+    """Return the error, or NotReady if a time limit that is too short for the check has caused it."""
     reason = error
     for _ in range(LIFT_ATTEMPTS):
         if not _may_be_limit(reason):
@@ -165,7 +165,7 @@ async def explain(error: Error, connect: Callable[[], Awaitable[Connection]]) ->
             reason = another
         else:
             short = [row for row in wrong if row[0] in LIMITS.split()]
-            return Unready(describe(short)) if short else error
+            return NotReady(describe(short)) if short else error
     return error
 
 

@@ -48,7 +48,9 @@ def secret(alice: Person, bob: Person) -> Any:
     return bob.create(SECRET, description=SECRET)
 
 
-def test_a_task_of_someone_else_is_like_one_that_never_was(alice: Person, bob: Person, secret: Any) -> None:
+def test_the_response_for_a_task_of_another_user_is_that_for_a_missing_task(
+    alice: Person, bob: Person, secret: Any
+) -> None:
     mine = tasks(alice)
     for method, rest, headers, body in REACHES:
         his, never = (

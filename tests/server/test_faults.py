@@ -26,7 +26,7 @@ from conftest import ALWAYS_FRESH, Api, Database, Server, on_18, serving
 from support.contract import until_blocked
 from support.faults import NOBODY, PGBOUNCER, Cluster, Splitter, cluster, eventually, network, pgbouncer
 
-from app.postgres import Unready, safety
+from app.postgres import NotReady, safety
 from app.postgres.database import Database as Pool
 from app.settings import Settings, load
 
@@ -467,7 +467,7 @@ def test_a_pooler_that_takes_the_pipeline_apart_is_refused(
     asyncio.run(check(postgres.port))
     with (
         network(postgres.port, Splitter) as pooler,
-        pytest.raises(Unready, match="splits the transaction of a pipeline"),
+        pytest.raises(NotReady, match="splits the transaction of a pipeline"),
     ):
         asyncio.run(check(pooler.port))
 
@@ -484,7 +484,7 @@ def test_a_pooler_that_mixes_prepared_statements_up_is_refused(
     with pgbouncer(postgres) as port:
         monkeypatch.setenv("JWT_SECRET", "x" * 32)
         monkeypatch.setenv("DATABASE_URL", postgres.conninfo("tasks", "tasks_api", port))
-        with pytest.raises(Unready, match="set PREPARED_STATEMENTS=false"):
+        with pytest.raises(NotReady, match="set PREPARED_STATEMENTS=false"):
             asyncio.run(check())
         monkeypatch.setenv("PREPARED_STATEMENTS", "false")
         asyncio.run(check())
