@@ -61,7 +61,7 @@ def _refuse(rules: dict[str, str], text: str) -> None:
 
 # Opening and closing quotes that shells, word processors and env files leave around values.
 QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019"}
-EDGES = {
+STRAY_CHARACTERS = {
     "|".join(f"{a}.*{b}" for a, b in QUOTES.items()): "is in quotes, which docker --env-file and Kubernetes "
     "do not remove; remove them",
     r".*\r": "ends with a carriage return, as in files with Windows line endings; remove it",
@@ -71,7 +71,7 @@ EDGES = {
 SECRET_SETTINGS = {"DATABASE_URL", "MIGRATION_DATABASE_URL", "JWT_SECRET", "JWT_SECRET_PREVIOUS"}
 
 
-def check_edges(value: str, name: str) -> str:
+def check_chars(value: str, name: str) -> str:
     """Raise ValueError if a value is in quotes, begins or ends with white space, or starts with `NAME=`.
 
     Shells, editors and env files cause these mistakes. The characters would become a part of the secret, host
@@ -79,7 +79,7 @@ def check_edges(value: str, name: str) -> str:
     """
     if value.upper().startswith(f"{name}="):
         raise ValueError("repeats its own name; write only what follows the =")
-    _refuse(EDGES, value)
+    _refuse(STRAY_CHARACTERS, value)
     if any(c.isspace() or not c.isprintable() for c in value[:1] + value[-1:]):
         raise ValueError("begins or ends with white space or an invisible character; remove it")
     if name not in SECRET_SETTINGS and not value.isprintable():
@@ -97,7 +97,7 @@ def _split(value: object, info: ValidationInfo) -> object:
     if not members:
         raise ValueError("is a list without members; write one or more, or leave it empty")
     for member in members:
-        check_edges(member, str(info.field_name).upper())
+        check_chars(member, str(info.field_name).upper())
     return members
 
 

@@ -49,9 +49,9 @@ class Base(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def refuse_edges(cls, value: object, info: ValidationInfo) -> object:
+    def refuse_stray_characters(cls, value: object, info: ValidationInfo) -> object:
         """Refuse quotes, white space and line ends around any value."""
-        return types.check_edges(value, str(info.field_name).upper()) if isinstance(value, str) else value
+        return types.check_chars(value, str(info.field_name).upper()) if isinstance(value, str) else value
 
 
 class MigrationSettings(Base):

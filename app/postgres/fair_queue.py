@@ -5,8 +5,8 @@ of the user with the smallest recent use. Recent use is the time for which the u
 connections. A request that has waited for MAX_WAIT seconds is refused.
 
 A user with a request that held a connection for LONG or more (an expensive search, a create that waited for
-a lock) is called a long user for some time. Long users may not take the last `reserve` connections, which
-stay free for the short requests of other users. But all long users together may always have `reserve`
+a lock) is called a heavy user for some time. Heavy users may not take the last `reserve` connections, which
+stay free for the short requests of other users. But all heavy users together may always have `reserve`
 connections, even while others never stop sending short requests.
 
 On Citus, the users of one worker together may not take the last connections either. If the worker hangs, the
@@ -30,7 +30,7 @@ LONG = 0.1  # seconds with a connection; a request that holds it longer delays o
 # A second with a connection counts as recent use for this many seconds.
 DECAY = 20
 # The short requests of a user count as recent use for at most this many seconds in total. After that time
-# without a request, a user who is not long has no recent use.
+# without a request, a user who is not heavy has no recent use.
 HEAD_START = 1.5
 MAX_KNOWN = 4096  # users; about 1 MB
 
@@ -38,18 +38,18 @@ MAX_KNOWN = 4096  # users; about 1 MB
 class User:
     """The state of a user: requests with a connection, waiting requests, and recent use."""
 
-    __slots__ = ("inside", "known", "listed", "long_inside", "server", "turns", "until")
+    __slots__ = ("heavy_inside", "inside", "known", "listed", "server", "turns", "until")
 
     def __init__(self) -> None:
         self.inside = 0
-        self.long_inside = 0  # the user's part of FairQueue.long_inside
+        self.heavy_inside = 0  # the user's part of FairQueue.heavy_inside
         self.server: int | None = None  # the server that has the user's rows, if there are several
         self.known = False  # whether a request of the user has ended
         self.until = 0.0  # the time until which recent use counts
         self.turns: OrderedDict[asyncio.Future[bool], None] | None = None  # waiting requests, oldest first
         self.listed = False  # whether the user is in one of FairQueue.lists
 
-    def is_long(self, now: float) -> bool:
+    def is_heavy(self, now: float) -> bool:
         """Return whether a request of the user has recently held a connection for LONG or more."""
         return self.until > now + HEAD_START
 
@@ -70,20 +70,20 @@ class FairQueue:
 
     At most `size` requests are inside. One more may enter if its user has no request inside and an earlier
     request of the user has ended. One user has at most half of the places, and only one until the user's
-    first request has ended. All long users together leave `reserve` places to the others, unless they have
-    fewer than `reserve` places. All users of one server together leave twice as many, so that long users of
+    first request has ended. All heavy users together leave `reserve` places to the others, unless they have
+    fewer than `reserve` places. All users of one server together leave twice as many, so that heavy users of
     other servers can enter, too.
     """
 
     def __init__(self, size: int) -> None:
         self.free = size
-        self.long_inside = 0  # requests of long users
+        self.heavy_inside = 0  # requests of heavy users
         self.share = max(1, size // 2)
         self.reserve = min(size - 1, max(1, size // 5))
         self.most = max(1, size - 2 * self.reserve)  # places of the users of one server
         self.inside: Counter[int | None] = Counter()  # by server
         self.users: OrderedDict[str, User] = OrderedDict()  # in the order in which they were first seen
-        # Users with waiting requests, by server, and by whether they are long. Each list is a heap with the
+        # Users with waiting requests, by server, and by whether they are heavy. Each list is a heap with the
         # least recent use first.
         self.lists: dict[tuple[int | None, bool], Waiting] = {}
         self.listings = 0
@@ -112,16 +112,16 @@ class FairQueue:
         user.inside += entered
         if user.server is not None:
             self.inside[user.server] += entered
-        if user.long_inside or user.is_long(now):
-            self.long_inside -= user.long_inside
-            user.long_inside = user.inside if user.is_long(now) else 0
-            self.long_inside += user.long_inside
+        if user.heavy_inside or user.is_heavy(now):
+            self.heavy_inside -= user.heavy_inside
+            user.heavy_inside = user.inside if user.is_heavy(now) else 0
+            self.heavy_inside += user.heavy_inside
 
     def _add_user(self, name: str, now: float) -> User:
-        """Add a user. If there are too many, drop the oldest two, unless inside, waiting or long."""
+        """Add a user. If there are too many, drop the oldest two, unless inside, waiting or heavy."""
         for _ in range(2 if len(self.users) >= MAX_KNOWN else 0):
             first, user = self.users.popitem(last=False)
-            if user.inside or user.turns or user.is_long(now):
+            if user.inside or user.turns or user.is_heavy(now):
                 self.users[first] = user
         user = self.users[name] = User()
         return user
@@ -131,7 +131,7 @@ class FairQueue:
             return False
         if user.server is not None and self.inside[user.server] >= self.most:
             return False
-        if self.long_inside >= self.reserve and user.is_long(now):
+        if self.heavy_inside >= self.reserve and user.is_heavy(now):
             return self.free > self.reserve
         return self.free > (-1 if user.known and not user.inside else 0)
 
@@ -151,15 +151,15 @@ class FairQueue:
             user.listed = True
             self.listings += 1
             since = since or max(now, min(user.until, now + HEAD_START))
-            users = self.lists.setdefault((user.server, user.is_long(now)), [])
+            users = self.lists.setdefault((user.server, user.is_heavy(now)), [])
             heappush(users, (since, self.listings, user))
 
     def _admit(self, now: float) -> None:
         """Admit the first user of a list while there is a place. The other users wait."""
         while ready := [
             users
-            for (_, long), users in [*self.lists.items()]
-            if self._first_may_enter(users, now, long=long)
+            for (_, heavy), users in [*self.lists.items()]
+            if self._first_may_enter(users, now, heavy=heavy)
         ]:
             *_, user = heappop(min(ready))
             user.listed = False
@@ -170,19 +170,19 @@ class FairQueue:
                 self._count(user, 1, now)
             self._list(user, now)
 
-    def _first_may_enter(self, users: Waiting, now: float, *, long: bool) -> bool:
+    def _first_may_enter(self, users: Waiting, now: float, *, heavy: bool) -> bool:
         """Return whether the first user of a list may enter.
 
         Users who no longer wait, or who now belong to the other list, are removed first. A user who is no
-        longer long keeps its place in the order.
+        longer heavy keeps its place in the order.
         """
         while users:
             since, _, user = users[0]
-            if user.turns and user.is_long(now) == long:
+            if user.turns and user.is_heavy(now) == heavy:
                 return self._may_enter(user, now)
             heappop(users)
             user.listed = False
-            self._list(user, now, since if long else None)
+            self._list(user, now, since if heavy else None)
         return False
 
     def _remove(self, turn: asyncio.Future[bool]) -> None:

@@ -233,11 +233,11 @@ def test_short_requests_that_never_stop_do_not_stop_a_long_one(size: int, after:
 def test_a_user_s_long_request_is_forgotten_in_time() -> None:
     user = User()
     user.charge(LONG, 0)
-    assert user.is_long(fair_queue.DECAY * LONG - 1)
-    assert not user.is_long(fair_queue.DECAY * LONG + 1)
+    assert user.is_heavy(fair_queue.DECAY * LONG - 1)
+    assert not user.is_heavy(fair_queue.DECAY * LONG + 1)
     for now in range(100):
         user.charge(SHORT, 100 + now / 100)  # however many short ones
-    assert not user.is_long(101)
+    assert not user.is_heavy(101)
 
 
 def test_a_turn_that_comes_to_a_cancelled_request_goes_on_to_the_next() -> None:
@@ -292,7 +292,7 @@ def test_so_many_users_are_known_and_those_with_long_requests_in_any_case(
         await crowd.meet("long", held=LONG)
         await crowd.meet(*(f"user {n}" for n in range(1000)))
         assert len(crowd.queue.users) <= 51
-        assert crowd.queue.users["long"].is_long(crowd.clock.time())
+        assert crowd.queue.users["long"].is_heavy(crowd.clock.time())
 
     run(work)
 
