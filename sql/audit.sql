@@ -16,13 +16,16 @@
 --   remedy      SQL to paste, as the owner of the object or as a superuser; after -- what only a person can decide.
 --
 -- Settings, each optional (sql/README.md explains them): audit.preset, audit.role, audit.schema, audit.setting,
--- audit.claim, audit.owners, audit.accepted, audit.fail_on. What is not set is found in the policies and grants.
+-- audit.claim, audit.owners, audit.accepted, audit.fail_on, audit.width. What is not set is found in the policies and
+-- grants.
 --
 -- psql's exit status: with audit.fail_on=hole (or warning) and ON_ERROR_STOP the statement ends in an error that
 -- counts and names the findings, and psql exits with 3.
 --
+-- Each part opens with its question and an example: the statements that make a hole, and => what is then reported.
+--
 -- The parts:  1 data   2 what is asked   3 roles   4 grants   5 names and settings   6 functions that name the user
---   7 conditions   8 whose rows   9 what runs   10 rights of others   11 the checks   12 what is shown
+--   7 conditions   8 whose rows   9 what runs   10 rights of others   11-18 the checks   19 what is shown
 --
 -- Names below are those of pg_catalog: the search_path of the session should say so, as above. The audit compares the
 -- text of policies, so quote_all_identifiers must be off, and standard_conforming_strings on, as they are by default.
@@ -30,30 +33,50 @@
 --
 -- The planner cannot know how many rows a part has, and may compare each row of one with each row of another, in time
 -- that grows with the square of the number of tables. So parts are computed for all tables at once. Conditions with
--- `not in` or `(… in (select …)) is true` are hashed, and so is a full join. A pattern made of each name would be compiled for each text.
+-- `not in` or `(… in (select …)) is true` are hashed, and so is a full join. A pattern made of each name would be
+-- compiled for each text.
 with recursive
 
--- 1. Data: what PostgreSQL, platforms and this project's migrations bring -----------------------------------------
+-- 1. Data -------------------------------------------------------------------------------------------------------------
+-- What do PostgreSQL, platforms and this project's migrations bring? Nothing here is logic.
+--
+--   drop trigger tasks_touch on app.tasks;
+--   => warning guard_missing trigger tasks_touch on app.tasks: the migrations made it and it is gone
 
 -- Schemas that belong to a platform or a tool: their objects are the author's, only what a project adds is looked at.
 platform_schema (preset, nspname) as materialized (values
-  ('supabase', '{auth,storage,realtime,_realtime,graphql,graphql_public,vault,extensions,pgbouncer,supabase_functions,supabase_migrations,_analytics,_supavisor,net,pgsodium,pgsodium_masks,pgtle,pgmq}'::text[]),
-  ('', '{cron,graphile_worker,graphile_migrate,hdb_catalog,hdb_views,pgboss,partman,pgmq,net,topology,tiger,drizzle,repack,timescaledb_information,_timescaledb_catalog,_timescaledb_internal,_timescaledb_config,_timescaledb_functions}')
+  ('supabase', string_to_array('auth storage realtime _realtime graphql graphql_public vault extensions pgbouncer '
+    'supabase_functions supabase_migrations _analytics _supavisor net pgsodium pgsodium_masks pgtle pgmq', ' ')),
+  ('', string_to_array('cron graphile_worker graphile_migrate hdb_catalog hdb_views pgboss partman pgmq net topology '
+    'tiger drizzle repack timescaledb_information _timescaledb_catalog _timescaledb_internal _timescaledb_config '
+    '_timescaledb_functions', ' '))
 ),
 
 -- What the migrations of the tasks API made, and nobody may quietly take away or hollow out: each with its definition,
 -- or the MD5 of a function's body without white space.
 guard (kind, relname, name, definition, loss) as materialized (values
-  ('trigger', 'users', 'users_last_task_id_counts', 'BEFORE UPDATE ON app.users FOR EACH ROW WHEN ((new.last_task_id IS DISTINCT FROM (old.last_task_id + 1))) EXECUTE FUNCTION app.refuse_recount()', 'a counter can be set back, and an id given twice'),
-  ('trigger', 'tasks', 'tasks_touch', 'BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION app.touch_task() or BEFORE UPDATE ON app.tasks FOR EACH ROW EXECUTE FUNCTION app.touch_task()', 'versions stand still: changes made meanwhile are lost'),
-  ('constraint', 'tasks', 'tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'tasks stay when their user is erased'),
-  ('constraint', 'idempotency_keys', 'idempotency_keys_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'keys stay when their user is erased'),
-  ('constraint', 'users', 'users_id_length', 'CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))', 'a user may have no name, which a setting left empty also has'),
-  ('constraint', 'tasks', 'tasks_title_length', 'CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))', 'a title may be empty or without end'),
+  ('trigger', 'users', 'users_last_task_id_counts',
+    'BEFORE UPDATE ON app.users FOR EACH ROW WHEN ((new.last_task_id IS DISTINCT FROM (old.last_task_id + 1))) '
+    'EXECUTE FUNCTION app.refuse_recount()', 'a counter can be set back, and an id given twice'),
+  ('trigger', 'tasks', 'tasks_touch',
+    'BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION app.touch_task() '
+    'or BEFORE UPDATE ON app.tasks FOR EACH ROW EXECUTE FUNCTION app.touch_task()',
+    'versions stand still: changes made meanwhile are lost'),
+  ('constraint', 'tasks', 'tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE',
+    'tasks stay when their user is erased'),
+  ('constraint', 'idempotency_keys', 'idempotency_keys_user_id_fkey',
+    'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'keys stay when their user is erased'),
+  ('constraint', 'users', 'users_id_length', 'CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))',
+    'a user may have no name, which a setting left empty also has'),
+  ('constraint', 'tasks', 'tasks_title_length', 'CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))',
+    'a title may be empty or without end'),
   ('default', 'tasks', 'id', 'app.next_task_id()', 'an id may be given twice, or tells what others do'),
-  ('function', null, 'app.refuse_recount()', 'b8acf57a169d2ac7dc222b558c71ddab', 'a counter can be set back, and an id given twice'),
-  ('function', null, 'app.touch_task()', 'f3e10ee00eb619cca313a65afedb8c67', 'versions stand still: changes made meanwhile are lost'),
-  ('function', null, 'app.next_task_id()', '13455cf6b995e8a7d8862d36316f31e9', 'an id may be given twice, or tells what others do')
+  ('function', null, 'app.refuse_recount()', 'b8acf57a169d2ac7dc222b558c71ddab',
+    'a counter can be set back, and an id given twice'),
+  ('function', null, 'app.touch_task()', 'f3e10ee00eb619cca313a65afedb8c67',
+    'versions stand still: changes made meanwhile are lost'),
+  ('function', null, 'app.next_task_id()', '13455cf6b995e8a7d8862d36316f31e9',
+    'an id may be given twice, or tells what others do')
 ),
 
 -- Leakproof functions of PostgreSQL 15 to 18: what initdb makes so. No name says it: textregexeq is not one of them.
@@ -61,21 +84,21 @@ sealed as materialized (
   select p.oid
   from pg_proc p
   where p.proleakproof
-    and p.oid = any (regexp_split_to_array('56 57 60 61 62 63 64 65 66 67 68 69 70 72 73 74 84 144 145 146 147 148 149 150 151 157 158 159 160 161 162
-      163 164 165 166 167 168 169 184 185 235 236 240 241 242 243 244 245 246 247 248 249 250 251 252 253 287
-      288 289 290 291 292 293 294 295 296 297 298 299 300 301 302 303 304 305 306 307 308 309 310 311 313 316
-      318 350 351 354 355 356 358 359 360 377 404 406 407 409 458 459 467 468 469 470 471 472 474 475 476 477
-      478 479 481 482 619 652 655 656 657 658 659 677 678 679 680 681 716 717 740 741 742 743 754 830 831 832
-      833 834 835 836 842 852 853 854 855 856 857 888 889 890 891 892 893 920 921 922 923 924 925 926 999 1048
-      1049 1050 1051 1052 1053 1063 1064 1078 1086 1087 1088 1089 1090 1091 1092 1102 1103 1104 1105 1106 1107
-      1145 1152 1153 1154 1155 1156 1157 1162 1163 1164 1165 1166 1167 1246 1265 1288 1292 1314 1315 1319 1352
-      1353 1354 1355 1356 1357 1358 1370 1400 1401 1462 1463 1464 1465 1466 1467 1482 1483 1484 1485 1486 1581
-      1582 1592 1593 1594 1595 1596 1638 1639 1666 1667 1668 1669 1670 1671 1672 1691 1692 1693 1740 1742 1743
-      1781 1782 1850 1851 1852 1853 1854 1855 1856 1857 1858 1859 1860 1861 1948 1949 1950 1951 1952 1953 1954
-      2045 2052 2053 2054 2055 2056 2057 2160 2161 2163 2164 2166 2174 2175 2177 2178 2180 2188 2189 2190 2191
-      2192 2193 2194 2195 2311 2321 2557 2558 2790 2791 2792 2793 2794 2954 2955 2956 2957 2958 2959 2960 3231
-      3232 3233 3234 3235 3236 3251 3308 3309 3419 3420 3421 3422 3432 3696 4113 4114 4115 4116 4117 4118 4119
-      4123 5034 5035 5036 5037 5084 5085 5096 6342 6343 6364 6365 6367 6368 6369 6393 6394', '\s+')::oid[])
+    and p.oid = any (regexp_split_to_array('56 57 60 61 62 63 64 65 66 67 68 69 70 72 73 74 84 144 145 146 147 148 149
+      150 151 157 158 159 160 161 162 163 164 165 166 167 168 169 184 185 235 236 240 241 242 243 244 245 246 247 248
+      249 250 251 252 253 287 288 289 290 291 292 293 294 295 296 297 298 299 300 301 302 303 304 305 306 307 308 309
+      310 311 313 316 318 350 351 354 355 356 358 359 360 377 404 406 407 409 458 459 467 468 469 470 471 472 474 475
+      476 477 478 479 481 482 619 652 655 656 657 658 659 677 678 679 680 681 716 717 740 741 742 743 754 830 831 832
+      833 834 835 836 842 852 853 854 855 856 857 888 889 890 891 892 893 920 921 922 923 924 925 926 999 1048 1049 1050
+      1051 1052 1053 1063 1064 1078 1086 1087 1088 1089 1090 1091 1092 1102 1103 1104 1105 1106 1107 1145 1152 1153 1154
+      1155 1156 1157 1162 1163 1164 1165 1166 1167 1246 1265 1288 1292 1314 1315 1319 1352 1353 1354 1355 1356 1357 1358
+      1370 1400 1401 1462 1463 1464 1465 1466 1467 1482 1483 1484 1485 1486 1581 1582 1592 1593 1594 1595 1596 1638 1639
+      1666 1667 1668 1669 1670 1671 1672 1691 1692 1693 1740 1742 1743 1781 1782 1850 1851 1852 1853 1854 1855 1856 1857
+      1858 1859 1860 1861 1948 1949 1950 1951 1952 1953 1954 2045 2052 2053 2054 2055 2056 2057 2160 2161 2163 2164 2166
+      2174 2175 2177 2178 2180 2188 2189 2190 2191 2192 2193 2194 2195 2311 2321 2557 2558 2790 2791 2792 2793 2794 2954
+      2955 2956 2957 2958 2959 2960 3231 3232 3233 3234 3235 3236 3251 3308 3309 3419 3420 3421 3422 3432 3696 4113 4114
+      4115 4116 4117 4118 4119 4123 5034 5035 5036 5037 5084 5085 5096 6342 6343 6364 6365 6367 6368 6369 6393
+      6394', '\s+')::oid[])
 ),
 
 -- Roles that PostgreSQL brings, and what a member of them can do.
@@ -97,7 +120,27 @@ predefined (rolname, danger) as materialized (values
   ('pg_database_owner', 'do what the owner of the database can')
 ),
 
--- 2. What is asked: the settings, and what the policies and grants say where they are not set ----------------------
+-- What the API's roles should not hold, and what they could do with it.
+withheld (check_name, kinds, privileges, danger) as materialized (values
+  ('sequence', '{S}'::text[], '{SELECT,USAGE,UPDATE}'::text[],
+    'its numbers tell how much all users do, or can be advanced for them'),
+  ('create', '{schema,database,tablespace}', '{CREATE}',
+    'an object that stands in front of another, or that others call, runs with their rights'),
+  ('temp', '{database}', '{TEMPORARY}',
+    'a temporary table stands in front of the real one of its name, and keeps rows from one user''s request to the '
+    'next''s'),
+  ('large_object', '{large object}', '{SELECT,UPDATE}', 'large objects have no policies, every user shares them'),
+  ('parameter', '{parameter}', '{SET,"ALTER SYSTEM"}',
+    'it is kept for superusers: session_replication_role, for one, switches triggers and keys off'),
+  ('foreign_server', '{foreign server,foreign data wrapper}', '{USAGE}',
+    'it can reach another server, or this one as another role')
+),
+
+-- 2. What is asked ----------------------------------------------------------------------------------------------------
+-- Which roles, settings and schemas are meant? What no setting says is read off the policies and grants.
+--
+--   set local audit.role = 'tasks_aip';
+--   => hole missing role tasks_aip: role tasks_aip does not exist
 
 given as materialized (
   select lower(coalesce(nullif(btrim(current_setting('audit.preset', true)), ''), '')) as preset,
@@ -107,22 +150,28 @@ given as materialized (
     regexp_split_to_array(nullif(btrim(current_setting('audit.claim', true)), ''), '[, ]+') as claims,
     regexp_split_to_array(nullif(btrim(current_setting('audit.owners', true)), ''), '[, ]+') as owners,
     coalesce(nullif(btrim(current_setting('audit.accepted', true)), ''), 'audit.accepted') as accepted,
-    lower(coalesce(nullif(btrim(current_setting('audit.fail_on', true)), ''), '')) as fail_on
+    lower(coalesce(nullif(btrim(current_setting('audit.fail_on', true)), ''), '')) as fail_on,
+    to_number(substring(current_setting('audit.width', true) from '^[1-9]\d{1,2}$'), '999') as width
 ),
 
 -- This project's own database is known by its functions: a schema of others may well be called app.
 asked as materialized (
-  select g.*, p.is_tasks, p.is_tasks or g.roles is not null and g.settings is not null as is_strict, p.function as tasks_function,
-    case when g.preset <> '' then g.preset when p.is_tasks then 'tasks' when s.is_supabase then 'supabase' else '' end as kind
+  select g.*, p.is_tasks, p.is_tasks or g.roles is not null and g.settings is not null as is_strict,
+    p.function as tasks_function,
+    case when g.preset <> '' then g.preset when p.is_tasks then 'tasks' when s.is_supabase then 'supabase' else ''
+      end as kind
   from given g
   cross join lateral (
-    select g.preset in ('', 'tasks') and coalesce(g.roles, '{tasks_api}') = '{tasks_api}' and coalesce(g.schemas, '{app}') = '{app}'
-      and count(distinct p.proname) filter (where p.proname <> 'current_user_id') >= 2 as is_tasks, max(p.oid) filter (where p.proname = 'current_user_id' and p.pronargs = 0) as function
+    select g.preset in ('', 'tasks') and coalesce(g.roles, '{tasks_api}') = '{tasks_api}'
+      and coalesce(g.schemas, '{app}') = '{app}'
+      and count(distinct p.proname) filter (where p.proname <> 'current_user_id') >= 2 as is_tasks,
+        max(p.oid) filter (where p.proname = 'current_user_id' and p.pronargs = 0) as function
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace
     where n.nspname = 'app' and p.proname in ('schema_version', 'next_task_id', 'create_task_once', 'current_user_id')
   ) p
   cross join lateral (
-    select count(*) = 2 and exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'auth' and p.proname = 'uid') as is_supabase
+    select count(*) = 2 and exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+      where n.nspname = 'auth' and p.proname = 'uid') as is_supabase
     from pg_roles where rolname in ('anon', 'authenticated')
   ) s
 ),
@@ -144,7 +193,8 @@ policies as materialized (
 
 -- Functions in SQL and PL/pgSQL, without comments. A body parsed at its making is written out by PostgreSQL.
 body as materialized (
-  select p.oid, n.nspname, p.proname, p.pronamespace, p.pronargs, p.proretset, p.prosecdef, p.proowner, p.prorettype, p.provolatile, l.lanname,
+  select p.oid, n.nspname, p.proname, p.pronamespace, p.pronargs, p.proretset, p.prosecdef, p.proowner, p.prorettype,
+    p.provolatile, l.lanname,
     p.prosqlbody is not null as is_parsed,
     regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
       '(''(?:[^'']|'''')*'')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/', '\1 ', 'g') as code
@@ -152,7 +202,8 @@ body as materialized (
   join pg_namespace n on n.oid = p.pronamespace
   join pg_language l on l.oid = p.prolang
   where p.oid >= 16384 and l.lanname not in ('c', 'internal')
-    and (p.pronamespace in (select oid from home) or p.oid not in (select objid from extension_made where classid = 'pg_proc'::regclass))
+    and (p.pronamespace in (select oid from home)
+      or p.oid not in (select objid from extension_made where classid = 'pg_proc'::regclass))
 ),
 
 -- Settings of one's own that the policies read, or that the functions do which they call.
@@ -169,7 +220,8 @@ setting_read as materialized (
         select m.part[1] from (select distinct concat_ws(' ', using_text, check_text) as t from policies) p
         cross join regexp_matches(p.t, '([\w$]+)"?\(', 'g') m (part)
         union
-        select m.part[1] from body f cross join regexp_matches(f.code, '([\w$]+)"?\(', 'g') m (part) where f.pronargs = 0
+        select m.part[1] from body f cross join regexp_matches(f.code, '([\w$]+)"?\(', 'g') m (part)
+          where f.pronargs = 0
       )
   ) x
   cross join regexp_matches(x.t, 'current_setting\(\s*E?''([^'']+\.[^'']+)''', 'gi') m (part)
@@ -181,21 +233,26 @@ identity_setting as materialized (
   select s.name
   from asked
   cross join unnest(coalesce(asked.settings, case asked.kind
-      when 'tasks' then '{app.user_id}' when 'supabase' then '{request.jwt.claims,request.jwt.claim,request.jwt.claim.sub}'
+      when 'tasks' then '{app.user_id}' when 'supabase'
+        then '{request.jwt.claims,request.jwt.claim,request.jwt.claim.sub}'
       when 'postgrest' then '{request.jwt.claims,request.jwt.claim,request.jwt.claim.sub}'
     end::text[])) s (name)
   union
   select r.name from asked cross join setting_read r
-  where asked.settings is null and asked.kind not in ('tasks', 'supabase', 'postgrest') and r.name !~ '^request\.jwt\.claim\.(role|email|aud|iss|exp)$'
+  where asked.settings is null and asked.kind not in ('tasks', 'supabase', 'postgrest')
+    and r.name !~ '^request\.jwt\.claim\.(role|email|aud|iss|exp)$'
     -- one that is compared with a constant is a switch, not a user
-    and not exists (select from policies p where concat_ws(' ', p.using_text, p.check_text) ~* ('current_setting\(''' || regexp_replace(r.name, '\W', '\\\&', 'g') || '''(::text)?(, true)?\)\)?(::\w+)? (=|<>) (''[^'']|true|false|[0-9])'))
+    and not exists (select from policies p where concat_ws(' ', p.using_text, p.check_text) ~* ('current_setting\('''
+      || regexp_replace(r.name, '\W', '\\\&', 'g')
+      || '''(::text)?(, true)?\)\)?(::\w+)? (=|<>) (''[^'']|true|false|[0-9])'))
 ),
 
 policy_role as materialized (
   select p.polrelid, r.rolid
   from policies p
   cross join unnest(p.polroles) r (rolid)
-  where not exists (select from setting_read) or concat_ws(' ', p.using_text, p.check_text) ~* 'current_setting|[\w$]+\((\)| |[^)]*\))'
+  where not exists (select from setting_read)
+    or concat_ws(' ', p.using_text, p.check_text) ~* 'current_setting|[\w$]+\((\)| |[^)]*\))'
 ),
 
 -- The roles under which the application works: where none is given, those that hold a privilege on a table with row
@@ -203,7 +260,8 @@ policy_role as materialized (
 wanted_role as materialized (
   select w.rolname::name
   from asked
-  cross join unnest(coalesce(asked.roles, case asked.kind when 'tasks' then '{tasks_api}' when 'supabase' then '{anon,authenticated}' end::text[])) w (rolname)
+  cross join unnest(coalesce(asked.roles, case asked.kind when 'tasks' then '{tasks_api}' when 'supabase'
+    then '{anon,authenticated}' end::text[])) w (rolname)
   where w.rolname <> ''
   union
   select r.rolname
@@ -221,11 +279,16 @@ wanted_role as materialized (
       ) c
       cross join aclexplode(c.acl) a
       where a.grantee <> c.relowner
-        and (not exists (select from policies) or (c.oid, a.grantee) in (select polrelid, rolid from policy_role) or (c.oid, 0::oid) in (select polrelid, rolid from policy_role))
+        and (not exists (select from policies) or (c.oid, a.grantee) in (select polrelid, rolid from policy_role)
+          or (c.oid, 0::oid) in (select polrelid, rolid from policy_role))
     )
 ),
 
--- 3. Roles: what the API's roles can become, and what can become them -----------------------------------------------
+-- 3. Roles ------------------------------------------------------------------------------------------------------------
+-- What can the API's roles become, and what can become them?
+--
+--   create role clerk; grant pg_read_all_data to clerk; grant clerk to tasks_api;
+--   => hole role_membership tasks_api -> clerk -> pg_read_all_data: the API role is a member of clerk, and so of 1 more
 
 api as materialized (
   select r.oid, r.rolname, quote_ident(r.rolname) as name
@@ -234,7 +297,8 @@ api as materialized (
 
 -- Their names in a finding and in a remedy.
 apis as materialized (
-  select string_agg(name, ', ' order by name) as names, min(name) as name, array_agg(oid) as oids, count(*) as n from api
+  select string_agg(name, ', ' order by name) as names, min(name) as name, array_agg(oid) as oids, count(*) as n
+    from api
 ),
 
 -- The schemas of the application, whose owners are trusted.
@@ -245,14 +309,17 @@ home as materialized (
   where case
       when asked.schemas is not null then n.nspname = any (asked.schemas)
       when asked.is_tasks then n.nspname = 'app'
-      else n.oid not in (select oid from platform) and n.oid in (select c.relnamespace from pg_class c where c.oid in (select polrelid from policies))
+      else n.oid not in (select oid from platform)
+        and n.oid in (select c.relnamespace from pg_class c where c.oid in (select polrelid from policies))
     end
 ),
 
 owner_name as materialized (
-  select o.parts[cardinality(o.parts) - 2] as nspname, coalesce(o.parts[cardinality(o.parts) - 1], '') as relname, o.parts[cardinality(o.parts)] as attname
+  select o.parts[cardinality(o.parts) - 2] as nspname, coalesce(o.parts[cardinality(o.parts) - 1], '') as relname,
+    o.parts[cardinality(o.parts)] as attname
   from asked
-  cross join lateral unnest(coalesce(asked.owners, case when asked.is_tasks then '{users.id,tasks.user_id,idempotency_keys.user_id,user_id}' end::text[])) as u (name)
+  cross join lateral unnest(coalesce(asked.owners,
+    case when asked.is_tasks then '{users.id,tasks.user_id,idempotency_keys.user_id,user_id}' end::text[])) as u (name)
   cross join lateral (select string_to_array(u.name, '.') as parts) o
   where u.name <> ''
 ),
@@ -326,15 +393,18 @@ trusted as materialized (
   union
   select nspowner from home
   union
-  select c.relowner from asked join pg_class c on not asked.is_tasks and c.relkind in ('r', 'p') and c.relnamespace in (select oid from home)
+  select c.relowner from asked join pg_class c on not asked.is_tasks and c.relkind in ('r', 'p')
+    and c.relnamespace in (select oid from home)
     and c.oid in (select polrelid from policies)
   union
-  select r.oid from asked join pg_roles r on asked.kind = 'supabase' and r.rolname ~ '^(supabase_|postgres$|dashboard_user$|service_role$|pgbouncer$|authenticator$)'
+  select r.oid from asked join pg_roles r on asked.kind = 'supabase'
+    and r.rolname ~ '^(supabase_|postgres$|dashboard_user$|service_role$|pgbouncer$|authenticator$)'
 ),
 
 -- What lies in the schemas of a platform.
 platform_object as materialized (
-  select 'pg_class'::regclass::oid as classid, c.oid as objid from pg_class c where c.relnamespace in (select oid from platform)
+  select 'pg_class'::regclass::oid as classid, c.oid as objid from pg_class c
+    where c.relnamespace in (select oid from platform)
   union
   select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace in (select oid from platform)
   union
@@ -348,7 +418,8 @@ extension_made as materialized (
   select d.classid, d.objid
   from pg_depend d
   join pg_extension e on e.oid = d.refobjid
-  left join pg_depend made on made.classid = d.refclassid and made.objid = e.oid and made.refclassid = 'pg_namespace'::regclass -- pg_catalog is pinned
+  left join pg_depend made on made.classid = d.refclassid and made.objid = e.oid
+    and made.refclassid = 'pg_namespace'::regclass -- pg_catalog is pinned
   left join pg_class c on d.classid = 'pg_class'::regclass and c.oid = d.objid
   where d.deptype = 'e' and d.refclassid = 'pg_extension'::regclass
     and d.xmin in (made.xmin, e.xmin)
@@ -370,34 +441,47 @@ membership as materialized (
   from pg_auth_members m
 ),
 
--- Breadth first, one row a step and each role once: meshed roles have more paths than anybody can count.
-becomes as (
-  select 0 as step, array_agg(oid) as newest, array_agg(oid) as seen from api
+-- One step from role to role: `up` to what a role can become, else down to what can become it. The role that made
+-- another by CREATEROLE (16+) holds it with admin option alone: that is administration.
+role_step as materialized (
+  select true as up, m.member as before, m.roleid as oid
+  from membership m
+  where m.inherit_option or m.set_option or m.admin_option
   union all
-  select b.step + 1, n.oids, b.seen || n.oids
-  from becomes b
+  select false, m.roleid, m.member
+  from membership m join pg_roles r on r.oid = m.member
+  where m.member not in (select oid from trusted)
+    and (m.inherit_option or m.set_option or (m.admin_option and not r.rolcreaterole))
+),
+
+-- Breadth first, one row a step and each role once: meshed roles have more paths than anybody can count.
+role_walk (up, step, newest, seen) as (
+  select d.up, 0, array_agg(api.oid), array_agg(api.oid) from api cross join (values (true), (false)) as d (up)
+    group by d.up
+  union all
+  select w.up, w.step + 1, n.oids, w.seen || n.oids
+  from role_walk w
   cross join lateral (
-    select array_agg(distinct m.roleid) as oids
-    from membership m
-    where m.member = any (b.newest) and m.roleid <> all (b.seen)
-      and (m.inherit_option or m.set_option or m.admin_option)
+    select array_agg(distinct s.oid) as oids
+    from role_step s
+    where s.up = w.up and s.before = any (w.newest) and s.oid <> all (w.seen)
   ) n
   where n.oids is not null
 ),
 
-self_path as (
-  select oid, array[oid] as path from api
+role_path (up, oid, path) as (
+  select d.up, api.oid, array[api.oid] from api cross join (values (true), (false)) as d (up)
   union all
-  select n.oid, p.path || n.oid
-  from self_path p
+  select p.up, n.oid, p.path || n.oid
+  from role_path p
   join (
-    select distinct on (n.oid) n.oid, m.member as before
-    from becomes b
-    join becomes v on v.step = b.step - 1
-    cross join lateral unnest(b.newest) as n (oid)
-    join membership m on m.roleid = n.oid and m.member = any (v.newest) and (m.inherit_option or m.set_option or m.admin_option)
-    order by n.oid, m.member
-  ) n on n.before = p.oid
+    select distinct on (w.up, n.oid) w.up, n.oid, s.before
+    from role_walk w
+    join role_walk v on v.up = w.up and v.step = w.step - 1
+    cross join lateral unnest(w.newest) as n (oid)
+    join role_step s on s.up = w.up and s.oid = n.oid and s.before = any (v.newest)
+    order by w.up, n.oid, s.before
+  ) n on n.up = p.up and n.before = p.oid
 ),
 
 -- The API role and what it can become, each by a shortest way.
@@ -406,7 +490,8 @@ self as materialized (
     r.rolsuper or r.rolbypassrls or r.rolname ~ '^pg_' as is_above,
     (select string_agg(quote_ident(s.rolname), ' -> ' order by w.step)
      from unnest(p.path) with ordinality as w (oid, step) join pg_roles s on s.oid = w.oid) as way
-  from self_path p join pg_roles r on r.oid = p.oid
+  from role_path p join pg_roles r on r.oid = p.oid
+  where p.up
 ),
 
 -- Whose grants the API has: its own, those of what it can become, and PUBLIC's (0). What a role has that bypasses row
@@ -417,39 +502,11 @@ grantee as materialized (
   select 0, 'public'
 ),
 
--- The same from the other end. The role that made another by CREATEROLE (16+) holds it with admin option alone: that is
--- administration.
-impersonates as (
-  select 0 as step, array_agg(oid) as newest, array_agg(oid) as seen from api
-  union all
-  select i.step + 1, n.oids, i.seen || n.oids
-  from impersonates i
-  cross join lateral (
-    select array_agg(distinct m.member) as oids
-    from membership m join pg_roles r on r.oid = m.member
-    where m.roleid = any (i.newest) and m.member <> all (i.seen)
-      and m.member not in (select oid from trusted)
-      and (m.inherit_option or m.set_option or (m.admin_option and not r.rolcreaterole))
-  ) n
-  where n.oids is not null
-),
-
-impersonator_path as (
-  select oid, array[oid] as path from api
-  union all
-  select n.oid, p.path || n.oid
-  from impersonator_path p
-  join (
-    select distinct on (n.oid) n.oid, m.roleid as before
-    from impersonates b
-    join impersonates v on v.step = b.step - 1
-    cross join lateral unnest(b.newest) as n (oid)
-    join membership m on m.member = n.oid and m.roleid = any (v.newest) and (m.inherit_option or m.set_option or m.admin_option)
-    order by n.oid, m.roleid
-  ) n on n.before = p.oid
-),
-
--- 4. Grants: all that was ever granted to the API's roles, to what they can become, or to PUBLIC -------------------
+-- 4. Grants -----------------------------------------------------------------------------------------------------------
+-- What was ever granted to the API's roles, to what they can become, or to PUBLIC?
+--
+--   grant truncate on app.tasks to tasks_api;
+--   => hole privilege app.tasks: tasks_api may TRUNCATE here: row security does not apply to TRUNCATE
 
 -- `= any (array(…))` here and below: few are picked from many, by index, and the planner knows it. It would otherwise
 -- expect millions of rows and compile the audit to machine code for longer than it runs.
@@ -470,7 +527,8 @@ grants as materialized (
     where t.attrelid = any (array(select x.attrelid from pg_attribute x where x.attacl is not null))
       and t.attacl is not null and not t.attisdropped and c.relpersistence <> 't'
     union all
-    select 'pg_proc'::regclass, p.oid, 0, 'function', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
+    select 'pg_proc'::regclass, p.oid, 0, 'function',
+      format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
       format('routine %I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)), null, p.proacl
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace
     where p.oid = any (array(select x.oid from pg_proc x where x.proacl is not null))
@@ -516,7 +574,8 @@ granted as materialized (
       and (g.classid, g.objid) not in (select i.classoid, i.objoid from pg_init_privs i)
     -- initdb records those of information_schema nowhere.
     or g.grantee = 0 and g.privilege = 'SELECT' and g.object like 'information\_schema.%' as is_initial,
-    format('revoke %s%s on %s from %s;', lower(g.privilege), ' (' || quote_ident(g.column_name) || ')', g.target, e.name)
+    format('revoke %s%s on %s from %s;', lower(g.privilege), ' (' || quote_ident(g.column_name) || ')', g.target,
+      e.name)
       as revoke
   from grants g
   join grantee e on e.oid = g.grantee
@@ -553,7 +612,8 @@ usable as materialized (
 
 -- Schemas in which a role that is not trusted can create objects, and which role.
 writable as materialized (
-  select n.oid, n.nspname, string_agg(distinct case w.oid when 0 then 'everybody' else pg_get_userbyid(w.oid) end, ', ') as who
+  select n.oid, n.nspname, string_agg(distinct case w.oid when 0 then 'everybody' else pg_get_userbyid(w.oid) end,
+    ', ') as who
   from pg_namespace n
   cross join lateral (
     select n.nspowner as oid
@@ -564,7 +624,11 @@ writable as materialized (
   group by n.oid, n.nspname
 ),
 
--- 5. Names and settings: what is set, and where unqualified names are looked up ------------------------------------
+-- 5. Names and settings -----------------------------------------------------------------------------------------------
+-- What is set for the API's sessions, and where do they look up names that no schema qualifies?
+--
+--   alter role tasks_api set row_security = off;
+--   => hole setting role tasks_api set row_security: row_security = off is set here
 
 watched (name, sound, danger) as materialized (
   select * from (values
@@ -601,8 +665,10 @@ role_setting as materialized (
 file_setting as materialized (
   select lower(split_part(f.word, '=', 1)) as name, substr(f.word, strpos(f.word, '=') + 1) as value
   from ts_stat(
-    case when has_table_privilege('pg_file_settings', 'select') and has_function_privilege('pg_show_all_file_settings()', 'execute')
-      then 'select pg_catalog.array_to_tsvector(pg_catalog.array_agg(pg_catalog.left(name || ''='' || coalesce(setting, ''''), 500)))
+    case when has_table_privilege('pg_file_settings', 'select')
+      and has_function_privilege('pg_show_all_file_settings()', 'execute')
+      then 'select pg_catalog.array_to_tsvector(pg_catalog.array_agg(
+              pg_catalog.left(name || ''='' || coalesce(setting, ''''), 500)))
             from (select distinct on (name) name, setting from pg_catalog.pg_file_settings
                   where name is not null and error is null order by name, seqno desc) newest'
     end
@@ -625,9 +691,11 @@ server_setting as materialized (
 
 -- Every search_path that could be the API's, and which one is. Where none is set it is "$user", public.
 path_setting as materialized (
-  select p.rolname, p.object, p.value, p.rank, p.place, p.rank = max(p.rank) over (partition by p.rolname) as is_effective
+  select p.rolname, p.object, p.value, p.rank, p.place,
+    p.rank = max(p.rank) over (partition by p.rolname) as is_effective
   from (
-    select rolname, format('%s set search_path', place) as object, value, rank, place from role_setting where name = 'search_path'
+    select rolname, format('%s set search_path', place) as object, value, rank, place from role_setting
+      where name = 'search_path'
     union all
     select api.rolname, s.object, s.value, -1, null from server_setting s cross join api where s.name = 'search_path'
     union all
@@ -659,7 +727,13 @@ shadow as materialized (
     and not exists (select from authored m where m.classid = 'pg_proc'::regclass and m.objid = p.oid)
 ),
 
--- 6. Functions that name the user: which ones answer with the setting, and nothing else? ---------------------------
+-- 6. Functions that name the user -------------------------------------------------------------------------------------
+-- Which functions return the setting and nothing else?
+-- Fails safe: a body with a part that is not listed here does not count, and each policy that calls it is a finding.
+--
+--   create or replace function app.current_user_id() returns text language sql stable parallel safe
+--     return coalesce(nullif(current_setting('app.user_id', true), ''), 'alice');
+--   => hole identity_function app.current_user_id(): the policies ask this function who the user is, but it does more
 
 -- All conditions and bodies are read as text, since PostgreSQL writes policies and views out with each operator in
 -- parentheses and each name in its schema. First every literal becomes a marker in braces, which no SQL outside of
@@ -674,7 +748,8 @@ shadow as materialized (
 literal as materialized (
   select
     (select string_agg(regexp_replace(name, '\W', '\\\&', 'g'), '|') from identity_setting) as settings,
-    coalesce((select string_agg(regexp_replace(c, '\W', '\\\&', 'g'), '|') from unnest(asked.claims) c), 'sub') as claims,
+    coalesce((select string_agg(regexp_replace(c, '\W', '\\\&', 'g'), '|') from unnest(asked.claims) c),
+      'sub') as claims,
     case when asked.claims is null then '{(?:claim|k)}' else '{claim}' end as claim,
     (select string_agg(regexp_replace(name, '\W', '\\\&', 'g'), '|') from (
       select rolname::text as name from api union select 'authenticated' union select 'anon') r) as roles,
@@ -696,7 +771,8 @@ source as materialized (
   from pg_attrdef d
   where d.adrelid in (select polrelid from policies) or d.adrelid in (select oid from mine)
   union all
-  select 'view', c.oid, null, c.oid, rtrim(pg_get_viewdef(c.oid), ';') from pg_class c where c.relkind = 'v' and c.oid >= 16384 and c.relnamespace not in (select oid from platform)
+  select 'view', c.oid, null, c.oid, rtrim(pg_get_viewdef(c.oid), ';') from pg_class c where c.relkind = 'v'
+    and c.oid >= 16384 and c.relnamespace not in (select oid from platform)
   union all
   select 'function', b.oid, null, null, b.code from body b where b.lanname in ('sql', 'plpgsql')
 ),
@@ -707,7 +783,8 @@ marked as materialized (
   cross join literal l
   cross join lateral (
     select lower(
-      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(r.raw,
+      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
+      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(r.raw,
         'pg_catalog\.', '', 'gi'),
         'E?''(?:' || coalesce(l.settings, '$') || ')''' || l.cast_to, '{setting}', 'gi'),
         'E?''request\.jwt\.[\w.]+''' || l.cast_to, '{other}', 'gi'),
@@ -723,7 +800,8 @@ marked as materialized (
         '(?<![\w.$])\d+(?:\.\d+)?(?![\w$])', '{k}', 'g')) as text
   ) x
   cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(x.text, '\ytrue\y', '{yes}', 'g'), '\yfalse\y', '{no}', 'g'), '(?<!\yis )(?<!\yis not )\ynull' || l.cast_to || '(?![\w])', '{null}', 'g') as text
+    select regexp_replace(regexp_replace(regexp_replace(x.text, '\ytrue\y', '{yes}', 'g'), '\yfalse\y', '{no}', 'g'),
+      '(?<!\yis )(?<!\yis not )\ynull' || l.cast_to || '(?![\w])', '{null}', 'g') as text
   ) t
 ),
 
@@ -732,7 +810,8 @@ marked as materialized (
 -- table or another call to it is not on this list, and then every policy that calls it is a finding.
 plain as materialized (
   select b.oid, b.nspname, b.proname, b.lanname, m.text, b.prorettype in ('json'::regtype, 'jsonb'::regtype) as is_json,
-    (coalesce(nullif(y.typbasetype, 0), y.oid) in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype, 'numeric'::regtype,
+    (coalesce(nullif(y.typbasetype, 0), y.oid) in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype,
+      'bigint'::regtype, 'integer'::regtype, 'numeric'::regtype,
       'json'::regtype, 'jsonb'::regtype)) and not b.proretset as is_whole
   from body b
   join marked m on m.raw = b.code
@@ -744,7 +823,8 @@ naming_function as (
   select 1 as step, p.oid, p.nspname, p.proname, p.word, p.called
   from (
     select p.oid, p.nspname, p.proname, c.called,
-      case when p.is_json then 'claims' when c.code ~ '{written}' then 'written' when c.code ~ '->>? ?{key}' or c.code ~ '{other}' and c.code !~ '{setting}' then 'token'
+      case when p.is_json then 'claims' when c.code ~ '{written}' then 'written' when c.code ~ '->>? ?{key}'
+        or c.code ~ '{other}' and c.code !~ '{setting}' then 'token'
         when not p.is_whole or c.code ~ '->>? ?{k}' and l.claim = '{claim}' then 'token' else 'me' end as word
     from plain p
     cross join literal l
@@ -753,7 +833,9 @@ naming_function as (
     ) c
     where c.code ~ 'current_setting ?\( ?{(?:setting|other)}'
       and regexp_replace(c.code, '->>? ?{\w+}|#>>? ?{\w+}', '', 'g') !~ '{(?:k|open|claim|key|apirole|written)}'
-      and regexp_replace(c.code, '\y(?:current_setting|nullif|coalesce|if|and|or|not|return|select|then|else|when|as) ?\(', '#(', 'g') !~ '[\w$"] ?\('
+      and regexp_replace(c.code,
+        '\y(?:current_setting|nullif|coalesce|if|and|or|not|return|select|then|else|when|as) ?\(', '#(',
+        'g') !~ '[\w$"] ?\('
       and c.code !~ '\yfrom\y|\||\.(?!\w*%)|\y(?:insert|update|delete|execute|perform|loop)\y|\$\d'
   ) p
 ),
@@ -763,7 +845,9 @@ naming_function as (
 passing_function as materialized (
   select oid, nspname, proname, word, false as is_looked_up from naming_function
   union all
-  select p.oid, p.nspname, p.proname, case when c.is_looked_up then 'me' when p.is_json then 'claims' when c.code ~ '{(?:written)}' then 'written' when c.code ~ '->>? ?{key}|{token}' then 'token' when not p.is_whole then 'token' else 'me' end, c.is_looked_up
+  select p.oid, p.nspname, p.proname, case when c.is_looked_up then 'me' when p.is_json then 'claims'
+    when c.code ~ '{(?:written)}' then 'written' when c.code ~ '->>? ?{key}|{token}' then 'token' when not p.is_whole
+    then 'token' else 'me' end, c.is_looked_up
   from plain p
   cross join (
     select string_agg(format('(?:%s\.)?%s', lower(nspname), lower(proname)), '|') filter (where word = 'me') as me,
@@ -772,23 +856,35 @@ passing_function as materialized (
   ) n
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(p.text, '\yraise\y[^;]*;', ';', 'g'),
-      '(?<![\w.])(?:' || coalesce(n.me, '$') || ') ?\( ?\)', '{me}', 'g'), '(?<![\w.])(?:' || coalesce(n.claims, '$') || ') ?\( ?\)', '{claims}', 'g') as code
+      '(?<![\w.])(?:' || coalesce(n.me, '$') || ') ?\( ?\)', '{me}', 'g'), '(?<![\w.])(?:' || coalesce(n.claims, '$')
+        || ') ?\( ?\)', '{claims}', 'g') as code
   ) b
   cross join lateral (
-    select b.code, p.is_whole and regexp_replace(b.code, '\( ?(?:select )?{me}(?: as \w+)? ?\)|{me} ?:: ?\w+', '{me}', 'g')
-      ~ '^(?:begin return \()? ?select (?:[\w$]+\.)?[\w$]+ from [\w$.]+(?: (?:as )?[\w$]+)? where \(?(?:[\w$]+\.)?[\w$]+ = {me}\)?(?: limit {k})? ?;?(?: ?\); end;?)?$' as is_looked_up
+    select b.code, p.is_whole and regexp_replace(b.code, '\( ?(?:select )?{me}(?: as \w+)? ?\)|{me} ?:: ?\w+', '{me}',
+      'g')
+      ~ '^(?:begin return \()? ?select (?:[\w$]+\.)?[\w$]+ from [\w$.]+(?: (?:as )?[\w$]+)? where '
+        '\(?(?:[\w$]+\.)?[\w$]+ = {me}\)?(?: limit {k})? ?;?(?: ?\); end;?)?$' as is_looked_up
   ) c
   where p.oid not in (select oid from naming_function)
     and (c.is_looked_up or c.code ~ '{(?:me|claims)}'
     and regexp_replace(c.code, '->>? ?{\w+}|#>>? ?{\w+}', '', 'g') !~ '{(?:k|open|claim|key|apirole|written)}'
-    and regexp_replace(c.code, '\y(?:current_setting|nullif|coalesce|if|and|or|not|return|select|then|else|when|as) ?\(', '#(', 'g') !~ '[\w$"] ?\('
+    and regexp_replace(c.code,
+      '\y(?:current_setting|nullif|coalesce|if|and|or|not|return|select|then|else|when|as) ?\(', '#(',
+      'g') !~ '[\w$"] ?\('
     and c.code !~ '\yfrom\y|\||\.(?!\w*%)|\y(?:insert|update|delete|execute|perform|loop)\y|\$\d')
 ),
 
 named as materialized (
-  select coalesce(string_agg(f.name, '|') filter (where f.word = 'me'), '$') as me, coalesce(string_agg(f.name, '|') filter (where f.word = 'claims'), '$') as claims,
-    coalesce(string_agg(f.name, '|') filter (where f.word = 'token'), '$') as token, coalesce(string_agg(f.name, '|') filter (where f.word = 'written'), '$') as written
-  from (select word, format('(?:%s\.)?%s', lower(nspname), lower(proname)) as name from passing_function) f
+  select coalesce(string_agg(f.name, '|') filter (where f.word = 'me'), '$') as me,
+    coalesce(string_agg(f.name, '|') filter (where f.word = 'claims'), '$') as claims,
+    coalesce(string_agg(f.name, '|') filter (where f.word = 'token'), '$') as token,
+      coalesce(string_agg(f.name, '|') filter (where f.word = 'written'), '$') as written
+  from (
+    select word, format('(?:%s\.)?%s', lower(nspname), lower(proname)) as name from passing_function
+    union
+    select 'me', '(?:app\.)?current_user_id' from asked
+      where is_tasks -- if it names another, that is one finding: identity_function
+  ) f
 ),
 
 -- Functions to which a policy passes the user: has_role(auth.uid(), 'admin'). Their argument at that place is the user.
@@ -807,7 +903,8 @@ passed as materialized (
 -- What of a function's statements is held to the user? Its text with {me} wherever the user is named, also by a
 -- variable that only ever holds the user, cut into statements.
 code_named as materialized (
-  select b.oid, b.nspname, b.proname, b.prorettype, v.text, exists (select from regexp_matches(v.text, '\yexecute\y')) as is_dynamic, u.place,
+  select b.oid, b.nspname, b.proname, b.prorettype, v.text,
+    exists (select from regexp_matches(v.text, '\yexecute\y')) as is_dynamic, u.place,
     -- held by an argument, it answers about any user: no more than yes or no may come of that
     u.place is not null and b.prorettype <> 'boolean'::regtype as is_about_any
   from body b
@@ -823,66 +920,93 @@ code_named as materialized (
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(regexp_replace(
       -- the owner of the row that a trigger sees, which the policies have compared with the user
-      case when b.prorettype = 'trigger'::regtype then regexp_replace(m.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g') else m.text end,
+      case when b.prorettype = 'trigger'::regtype
+        then regexp_replace(m.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g')
+        else m.text end,
       'current_setting ?\( ?{setting} ?(?:, ?{\w+} ?)?\)', '{me}', 'g'),
-      '(?<![\w.])(?:' || n.me || ') ?\( ?\)', '{me}', 'g'), '(?<![\w.])(?:' || n.claims || ') ?\( ?\)', '{claims}', 'g'), '(?<![\w.])(?:' || n.token || ') ?\( ?\)', '{token}', 'g') as text
+      '(?<![\w.])(?:' || n.me || ') ?\( ?\)', '{me}', 'g'), '(?<![\w.])(?:' || n.claims || ') ?\( ?\)', '{claims}',
+        'g'), '(?<![\w.])(?:' || n.token || ') ?\( ?\)', '{token}', 'g') as text
   ) a
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(regexp_replace(a.text,
-      'nullif ?\( ?{(me|claims)} ?, ?{blank} ?\)', '{\1}', 'g'), '\( ?(?:select )?{(me|claims)}(?: as \w+)? ?\)', '{\1}', 'g'),
-      '{me} ?:: ?jsonb?', '{claims}', 'g'), '{me} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{me}', 'g') as text
+      'nullif ?\( ?{(me|claims)} ?, ?{blank} ?\)', '{\1}', 'g'), '\( ?(?:select )?{(me|claims)}(?: as \w+)? ?\)',
+        '{\1}', 'g'),
+      '{me} ?:: ?jsonb?', '{claims}', 'g'),
+        '{me} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{me}', 'g') as text
   ) c
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(regexp_replace(c.text,
-      '\( ?{claims} ?->> ?' || l.claim || ' ?\)|{claims} ?->> ?' || l.claim, '{me}', 'g'), '\( ?(?:select )?{me}(?: as \w+)? ?\)', '{me}', 'g'),
-      '{me} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{me}', 'g'), '\( ?(?:select )?{me}(?: as \w+)? ?\)', '{me}', 'g') as text
+      '\( ?{claims} ?->> ?' || l.claim || ' ?\)|{claims} ?->> ?' || l.claim, '{me}', 'g'),
+        '\( ?(?:select )?{me}(?: as \w+)? ?\)', '{me}', 'g'),
+      '{me} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{me}', 'g'),
+        '\( ?(?:select )?{me}(?: as \w+)? ?\)', '{me}', 'g') as text
   ) e
   -- if an argument is another than the user, it raises: from then on the argument is the user
   cross join lateral (
     select string_agg(distinct x.name, '|') as names
     from (
       select coalesce(m.part[1], m.part[2], m.part[3]) as name
-      from regexp_matches(case when strpos(e.text, '{me}') > 0 then e.text end, '(?:(?<=[;\s])([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? ?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+))', 'g') m (part)
+      from regexp_matches(case when strpos(e.text, '{me}') > 0 then e.text end,
+        '(?:(?<=[;\s])(?!(?:begin|then|else|loop)\y)([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? ?(?::=|=|default) ?{me} '
+          '?;|([\w$]+) ?:= ?{me} '
+        '?;|select {me} into (?:strict )?([\w$]+))', 'g') m (part)
       union
       select m.part[1] from regexp_matches(e.text, 'if ([\w$]+) is distinct from {me} then raise', 'g') m (part)
       union
       select lower(u.name)
     ) x
-    where x.name is not null and not exists (select from regexp_matches(e.text, '(?<![\w.])' || regexp_replace(x.name, '\$', '\\$', 'g') || ' ?:= ?(?!{me} ?;)'))
+    where x.name is not null and not exists (select
+      from regexp_matches(e.text, '(?<![\w.])' || regexp_replace(x.name, '\$', '\\$', 'g') || ' ?:=(?! ?{me} ?;)'))
   ) w
   cross join lateral (
-    select case when w.names is null then e.text else regexp_replace(e.text, '(?<![\w.])(?:' || replace(w.names, '$', '\$') || ')(?![\w.(])(?! ?:=)', '{me}', 'g') end as text
+    select case when w.names is null then e.text
+      else regexp_replace(e.text, '(?<![\w.{])(?:' || replace(w.names, '$', '\$') || ')(?![\w.(])(?! ?:=)', '{me}',
+      'g') end as text
   ) v
   where b.lanname in ('sql', 'plpgsql')
 ),
 
 statement as materialized (
-  select f.oid, f.is_about_any, s.step, s.text, x.text ~ '{own}' and x.text !~ '\yor\y|\ynot {own}|{own} +is (?:not true|false)' or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,
+  select f.oid, f.is_about_any, s.step, s.text, x.text ~ '{own}'
+    and (select bool_and(b.part ~ '{own}') from regexp_split_to_table(x.text, '\yor\y') b (part)) -- each side of an or
+    and x.text !~ '\ynot {own}|{own}[) ]+is (?:not {yes}|{no})'
+      -- on a left join keeps the rows of the table before it
+      and (s.text !~ '\y(?:left|right|full) (?:outer )?join\y' or x.text ~ '\ywhere\y.*{own}')
+    or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,
     x.text ~ '{own}' as has_own,
     array(
       select m.part[1]
-      from regexp_matches(s.text, '(?:\y(?:from|join|into|update|using|truncate|table|only|copy)|,) ?\(?(?:(?:q_)?[\w$]+\.)?(?:q_)?([\w$]+)(?![\w$.(])', 'g') m (part)
+      from regexp_matches(s.text,
+        '(?:\y(?:from|join|into|update|using|truncate|table|only|copy)|,) '
+        '?\(?(?:(?:q_)?[\w$]+\.)?(?:q_)?([\w$]+)(?![\w$.(])', 'g') m (part)
     ) as tables
   from code_named f
-  cross join lateral regexp_split_to_table(f.text, ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)|\yunion\y') with ordinality as s (text, step)
+  cross join lateral regexp_split_to_table(f.text,
+    ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)|\yunion\y') with ordinality as s (text, step)
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(case when strpos(s.text, '{me}') > 0 then s.text else '' end,
-      '(?<![\w.$])\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)?|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}', '{own}', 'g'),
+      '(?<![\w.$])\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: '
+        '?\w+)?|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}', '{own}', 'g'),
       '\yupdate\y.*?\yset\y.*?(?=\ywhere\y|$)', ' update ', 'g'), '\ycase\y.*?\yend\y', ' case ', 'g') as text
   ) o
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(regexp_replace(o.text,
-      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)', ' ', 'g'),
-      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)', ' ', 'g') as text
+      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)',
+        ' ', 'g'),
+      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)',
+        ' ', 'g') as text
   ) p
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(regexp_replace(p.text,
-      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)', ' ', 'g'),
-      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)', ' ', 'g') as text
+      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)',
+        ' ', 'g'),
+      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)',
+        ' ', 'g') as text
   ) x
 ),
 word as materialized (
-  select distinct b.oid, b.path, lower(btrim(w.part[1], '" .')) as schema, lower(btrim(w.part[2], '"')) as name, w.part[3] is not null as is_call
+  select distinct b.oid, b.path, lower(btrim(w.part[1], '" .')) as schema, lower(btrim(w.part[2], '"')) as name,
+    w.part[3] is not null as is_call
   from (
     select b.oid, b.code, array(
       select e.oid from path_entry e where e.is_effective and e.oid is not null
@@ -897,7 +1021,8 @@ word as materialized (
     ) as path
     from body b
   ) b
-  cross join lateral regexp_matches(b.code, '((?:[[:alpha:]_][\w$]*|"[^"]+")\s*\.\s*)?([[:alpha:]_][\w$]*|"[^"]+")(\s*\()?', 'g') as w (part)
+  cross join lateral regexp_matches(b.code,
+    '((?:[[:alpha:]_][\w$]*|"[^"]+")\s*\.\s*)?([[:alpha:]_][\w$]*|"[^"]+")(\s*\()?', 'g') as w (part)
 ),
 
 -- Bodies say only by name what they call and touch: every word that is the name of a function or relation, in its
@@ -920,18 +1045,23 @@ said as materialized (
 touches as materialized (
   select a.function, a.objid as relid, bool_and(s.is_own and not n.is_beside) as is_held,
     bool_and(s.is_own and not n.is_beside and not s.is_about_any) as is_held_to_caller, bool_or(s.has_own) as has_own,
-    bool_or(case when s.text ~ '\y(?:insert|update|delete|merge)\y' then s.text ~ ('(?:into|update|from|only) (?:[\w$]+\.)?' || lower(c.relname)) else false end) as is_written
+    bool_or(case when s.text ~ '\y(?:insert|update|delete|merge)\y'
+      then s.text ~ ('(?:into|update|from|only) (?:[\w$]+\.)?' || lower(c.relname)) else false end) as is_written
   from said a
   join pg_class c on a.classid = 'pg_class'::regclass and c.oid = a.objid
   join statement s on s.oid = a.function and lower(c.relname) = any (s.tables)
   -- from users u, tasks t where u.id = {me}: whose tasks are read is not said
   left join lateral (
-    select m.part[1] as name from regexp_matches(s.text, '(?<![\w$])' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g')
-      || ' (?:as )?(?!(?:as|on|using|where|set|join|left|right|inner|cross|full|natural|order|group|limit|for|returning|union|and|values|default)\y)([\w$]+)') m (part) where s.is_own and s.text ~ '[\w$]\.[\w$]+\)? = {me}|{me} = \(?[\w$]+\.' limit 1
+    select m.part[1] as name from regexp_matches(s.text, '(?<![\w$])'
+      || regexp_replace(lower(c.relname), '\W', '\\\&', 'g')
+      || ' (?:as )?(?!(?:as|on|using|where|set|join|left|right|inner|cross|full|natural|order|group|limit|for'
+        '|returning|union|and|values|default)\y)([\w$]+)') m (part) where s.is_own
+        and s.text ~ '[\w$]\.[\w$]+\)? = {me}|{me} = \(?[\w$]+\.' limit 1
   ) t on true
   cross join lateral (
     select coalesce(s.text ~ '[\w$]\.[\w$]+\)? = {me}|{me} = \(?[\w$]+\.' and s.text !~ '\yusing ?\(|\ynatural\y'
-      and s.text !~ format('(?<![\w$])%1$s\.[\w$]+\)?(?: ?:: ?\w+)? ?(?:=|in\y)|= ?\(?%1$s\.', coalesce(t.name, regexp_replace(lower(c.relname), '\W', '\\\&', 'g'))), false) as is_beside
+      and s.text !~ format('(?<![\w$])%1$s\.[\w$]+\)?(?: ?:: ?\w+)? ?(?:=|in\y)|= ?\(?%1$s\.',
+        coalesce(t.name, regexp_replace(lower(c.relname), '\W', '\\\&', 'g'))), false) as is_beside
   ) n
   group by a.function, a.objid
 ),
@@ -945,17 +1075,33 @@ asking_function as materialized (
     where not is_dynamic and prorettype <> 'trigger'::regtype
       and oid not in (select oid from passing_function where not is_looked_up)
   ) f
-  full join (select function, bool_and(is_held) as is_held from touches where not is_written group by function) t on t.function = f.oid
+  full join (select function, bool_and(is_held) as is_held from touches where not is_written
+    group by function) t on t.function = f.oid
   where coalesce(f.oid, 0) <> 0 and coalesce(t.is_held, false)
+  union all
+  -- one that compares its argument with the user: is_mine(user_id)
+  select f.oid, lower(f.nspname), lower(f.proname), 'same', 1
+  from code_named f
+  join pg_proc p on p.oid = f.oid and p.pronargs = 1 and not p.prosecdef and f.prorettype = 'boolean'::regtype
+  where f.text ~ format('^(?:select|return|(?:declare [^;]+; )?begin(?: if {me} is null then return (?:{no}|{null}); '
+    'end if;)? return) \(?(?:\$1|%s)(?:::\w+)? = {me}\)?;?(?: end;?)?$',
+    coalesce(nullif(regexp_replace(lower(p.proargnames[1]), '\W', '\\\&', 'g'), ''), '\$1'))
   union all
   select b.oid, lower(b.nspname), lower(b.proname), 'asked', 0
   from asked
   join body b on not asked.is_strict and b.prorettype = 'boolean'::regtype
   join code_named f on f.oid = b.oid
-  where f.text ~ '{(?:me|claims|token)}' and not exists (select from touches t where t.function = b.oid and (t.is_held or t.is_written))
+  where f.text ~ '{(?:me|claims|token)}' and not exists (select from touches t where t.function = b.oid
+    and (t.is_held or t.is_written))
 ),
 
--- 7. Conditions: what a policy, a view or a default comes to -------------------------------------------------------
+-- 7. Conditions -------------------------------------------------------------------------------------------------------
+-- Which rows does a policy, a view or a default let through?
+-- Fails safe: what no rule knows becomes {other}, which holds back no row, and so is a finding.
+--
+--   create policy urgent on app.tasks for select to tasks_api
+--     using (user_id = app.current_user_id() or priority = 'urgent');
+--   => hole policy urgent on app.tasks: this permissive policy lets the API role read rows of other users
 
 -- A condition is reduced from the inside out, a rule at a time, until one marker is left:
 --
@@ -973,14 +1119,16 @@ asking_function as materialized (
 --   {no}      false or null     {member}  true only where a row of another table, which is the user's, says so
 --   {rank}    the same, without a look at the row: an administrator, say
 --   {parent}  a row of another table that the caller may see   {staff}  a claim of the token has a certain value
---   {flag}    the row says that others may read it     {asked}  a function that knows the user, but whose body no rule knows
+--   {flag}    the row says that others may read it     {asked}  a function that knows the user, in an unknown form
 --   {mix}     one of these or another                  {other}  whatever no rule knows: it lets anything through
 --
 -- What fails, fails as {other}, which is a finding. In a pattern COL is a column, TYPE a type that keeps every
 -- character of a name, ITEM anything reduced, ACC any marker that holds rows back.
 rule_text (step, pattern, word, needs) as materialized (
   select row_number() over (),
-    replace(replace(replace(replace(replace(replace(r.pattern, 'AT', f.at), 'ACC', '(?:own [\w$]+|no|member|rank|parent|staff|flag|asked|mix|list has|list ranked)'), 'ITEM', '(?:{[^{}]*}|[\w$.]+)'),
+    replace(replace(replace(replace(replace(replace(r.pattern, 'AT', f.at), 'ACC',
+      '(?:own [\w$]+|no|member|rank|parent|staff|flag|asked|mix|list has|list ranked)'), 'ITEM',
+      '(?:{[^{}]*}|[\w$.]+)'),
       'COL', '(?:row\.)?([\w$]+)'), 'INNER', '(?:(?!row\.)[\w$]+\.)([\w$]+)'), 'FLAG',
       '(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)(?![\w$.(])'),
     r.word, r.needs
@@ -988,7 +1136,8 @@ rule_text (step, pattern, word, needs) as materialized (
   cross join named n
   cross join literal l
   cross join (
-    select '(?:0}\(|' || string_agg(format('%s}\((?=(?:[^(),]+, ){%s}{me}[,)])', n, n - 1), '|') || ')' as at from generate_series(1, 9) n
+    select '(?:0}\(|' || string_agg(format('%s}\((?=(?:[^(),]+, ){%s}{me}[,)])', n, n - 1), '|') || ')' as at
+      from generate_series(1, 9) n
   ) f
   cross join lateral (values
     -- the user
@@ -1006,47 +1155,64 @@ rule_text (step, pattern, word, needs) as materialized (
     ('{mine}::(?:text|uuid|bigint|integer)\[\]', '{mine}', '{mine}::'),
     ('{asked AT[^()]*\)', '{asked}', '{asked '),
     ('nullif\({(me|claims|token)}, {blank}\)', '{\1}', 'nullif('),
-    ('coalesce\({(me|claims|token|own [\w$]+|member|rank|list has|list ranked)}(?:, {(?:\1|no|me)})*\)', '{\1}', 'coalesce('),
+    ('coalesce\({(me|claims|token|own [\w$]+|member|rank|list has|list ranked)}(?:, {(?:\1|no|me)})*\)', '{\1}',
+      'coalesce('),
     ('(?<![\w$])\({([^{}]*)}\)|\( select {([^{}]*)}(?: as [\w$]+)?\)', '{\1\2}', '}'),
     ('\( select (?:[\w$]+\.)?[\w$]+ from {me} [\w$]+\)', '{me}', 'from {me}'),
     ('{(?:me|claims)}::jsonb?', '{claims}', '}::json'),
     ('{(me|token|derived)}::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '{\1}', '}::'),
     ('\({claims} ->>? {written}\)|\({claims} #>>? {written}\)|\({forged} ->>? {\w+}\)', '{forged}', '{claims}'),
+    ('\(\({claims} ->> {k}\) = {k}\)|\({k} = \({claims} ->> {k}\)\)', '{staff}', '{claims} ->> {k}'),
     ('\({claims} -> {\w+}\)', '{claims}', '{claims}'),
     ('\({claims} (?:->>|#>>) ' || l.claim || '\)', '{me}', '{claims}'),
     ('\({claims} (?:->>|#>>) {\w+}\)', '{token}', '{claims}'),
     ('\({token} = {service}\)|\({service} = {token}\)', '{no}', '{service}'),
-    ('\({token} (?:=|= any) {(?:k|claim|key)}\)|\({k} = {token}\)|\({token} = any \(array\[{(?:k|service)}(?:, {(?:k|service)})*\]\)\)', '{staff}', '{token}'),
+    ('\({token} (?:=|= any) {(?:k|claim|key)}\)|\({k} = {token}\)|\({token} = any \(array\[{(?:k|service)}(?:, '
+      '{(?:k|service)})*\]\)\)', '{staff}', '{token}'),
     -- the row
-    ('\(storage\.foldername\((?:row\.)?name\)\)\[{k}\]|split_part\((?:row\.)?name, {k}, {k}\)|(?<![\w$.])[\w$]+\.[\w$]+\((?:row\.)?name\)', 'name', 'name'),
-    ('(?<![\w$])\(((?:[\w$]+\.)?[\w$]+)\)::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '\1', ')::'),
+    ('\(storage\.foldername\((?:row\.)?name\)\)\[{k}\]|split_part\((?:row\.)?name, {k}, '
+      '{k}\)|(?<![\w$.])[\w$]+\.[\w$]+\((?:row\.)?name\)', 'name', 'name'),
+    ('(?<![\w$])\(((?:[\w$]+\.)?[\w$]+)\)::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '\1',
+      ')::'),
     ('{row}::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '{row}', '{row}::'),
     ('\(COL (?:=|in) {me}\)|\({me} = COL\)|\(COL = any \(array\[{me}\]\)\)', '{own \1\2\3}', '{me}'),
+    ('\(\(([\w$]+) = coalesce\({me}, {blank}\)\) and \(\1 <> {blank}\)\)', '{own \1}', 'coalesce({me}, {blank})'),
+    ('{same 1}\(\(?COL\)?(?:::\w+)?\)', '{own \1}', '{same 1}'),
     ('\({claims} -> (?:row\.)?[\w$]+\)', '{ofrow}', '{claims} ->'),
     ('\({ofrow} ->>? {\w+}\)', '{ofrow}', '{ofrow}'),
     ('\({ofrow} (?:=|\?) {\w+}\)|\({claims} \? (?:row\.)?[\w$]+\)', '{member}', '{'),
     ('\(COL = any {mine}\)', '{own \1}', '{mine}'),
     -- a list of users in the row, or the user of its parent
-    ('\({me} = any \(?(?:row\.)?[\w$]+\)?\)|\((?:row\.)?[\w$]+ (?:@>|&&) array\[{me}\]\)|\((?:row\.)?[\w$]+ \? {me}\)|\({me} (?:=|in|= any) {list link}\)|\({list link} = {me}\)', '{member}', '{me}'),
-    ('\(FLAG(?: is true)?\)|\((?:[\w$]+\.)?[\w$]+ = {open}\)|\(FLAG = {yes}\)|(?<= or | and |\()FLAG(?= or | and |\))', '{flag}', ''),
-    ('\(COL is distinct from {me}\)', '{apart \1}', 'is distinct from'),
+    ('\({me} = any \(?(?:row\.)?[\w$]+\)?\)|\((?:row\.)?[\w$]+ (?:@>|&&) array\[{me}\]\)|\((?:row\.)?[\w$]+ \? '
+      '{me}\)|\({me} (?:=|in|= any) {list link}\)|\({list link} = {me}\)', '{member}', '{me}'),
+    ('\(FLAG(?: is {yes})?\)|\((?:[\w$]+\.)?[\w$]+ = {open}\)|\(FLAG = {yes}\)|(?<= or | and |\()FLAG'
+      '(?= or | and |\))', '{flag}', ''),
+    ('\(COL (?:is distinct from|<>) {me}\)|\({me} <> COL\)', '{apart \1\2}', '{me}'),
     ('\(not {apart ([\w$]+)}\)', '{own \1}', '{apart'),
     ('\(INNER (?:=|in) {me}\)|\({me} = INNER\)', '{has \1\2}', '{me}'),
     ('\((?:row\.[\w$]+|{row}) = [\w$]+\.[\w$]+\)|\([\w$]+\.[\w$]+ = (?:row\.[\w$]+|{row})\)', '{link}', 'row'),
-    ('\([\w$]+\.[\w$]+(?:::[\w.]+)? (?:=|<>|>=|<=|<|>) (?:any )?{(?:k|yes|no|key|claim|apirole|other)}(?:::[\w.]+)?\)|\(\([\w$]+\.[\w$]+\)::[\w.]+ (?:=|<>) (?:any )?{(?:k|key|claim|apirole|other)}(?:::[\w.]+)?\)', '{const}', '('),
+    ('\([\w$]+\.[\w$]+(?:::[\w.]+)? (?:=|<>|>=|<=|<|>) (?:any '
+      ')?{(?:k|yes|no|key|claim|apirole|other)}(?:::[\w.]+)?\)|\(\([\w$]+\.[\w$]+\)::[\w.]+ (?:=|<>) (?:any '
+      ')?{(?:k|key|claim|apirole|other)}(?:::[\w.]+)?\)', '{const}', '('),
     -- and
     ('\((?:ITEM and )*{no}(?: and ITEM)*\)', '{no}', '{no}'),
     ('\((?:ITEM and )*{own ([\w$]+)}(?: and ITEM)*\)', '{own \1}', '{own '),
     ('\((?:ITEM and )*{member}(?: and ITEM)*\)', '{member}', '{member}'),
-    ('\((?:{(?:rank|ranked|member|linked|flag)} or )*{(has [\w$]+)}(?: or {(?:has [\w$]+|rank|ranked|member|linked|flag)})*\)', '{\1}', ' or '),
+    ('\((?:{(?:rank|ranked|member|linked|flag)} or )*{(has [\w$]+)}(?: or {(?:has '
+      '[\w$]+|rank|ranked|member|linked|flag)})*\)', '{\1}', ' or '),
     ('\((?=[^()]*{(?:has [\w$]+|linked)})(?=[^()]*{(?:link|linked)})ITEM(?: and ITEM)+\)', '{linked}', '{link'),
-    ('\((?=[^()]*{(?:has [\w$]+|ranked)})(?=[^()]*(?:{const}|{ranked}|(?: and |\()(?:[\w$]+\.)?[\w$]+(?: and |\))))ITEM(?: and ITEM)+\)', '{ranked}', 'and'),
-    ('\((?:ITEM and )*{(has [\w$]+|rank|list has|list ranked|parent|asked|mix|staff|link|flag)}(?: and ITEM)*\)', '{\1}', ' and '),
+    ('\((?=[^()]*{(?:has [\w$]+|ranked)})(?=[^()]*(?:{const}|{ranked}|(?: and |\()(?:[\w$]+\.)?[\w$]+(?: and '
+      '|\))))ITEM(?: and ITEM)+\)', '{ranked}', 'and'),
+    ('\((?:ITEM and )*{(has [\w$]+|rank|list has|list ranked|parent|asked|mix|staff|link|flag)}(?: and ITEM)*\)',
+      '{\1}', ' and '),
     -- what a sub-select finds
     ('(?<![\w$])\(((?!\s*select)[^()]* join [^()]*)\)', '\1', ' join '),
-    ('\( select (?:{(?:k|yes|open)}|count\(\*\)|{count})(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)', '{list none}', '( select '),
-    ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* (?:where|on) {(has|linked|ranked)[^{}]*}[^()]*\)', '{list \1}', '( select '),
-    ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* where {link}[^()]*\)', '{list link}', '( select '),
+    ('\( select (?:{(?:k|yes|open)}|count\(\*\)|{count})(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)',
+      '{list none}', '( select '),
+    ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* (?:where|on) '
+      '{(has|linked|ranked)[^{}]*}[^()]*\)', '{list \1}', '( select '),
+    ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* where '
+      '{link}[^()]*\)', '{list link}', '( select '),
     ('\( select (?![^()]* (?:union|except|intersect) )[^()]* from [^()]*\)', '{list none}', '( select '),
     ('exists {list linked}', '{member}', 'exists {'),
     ('exists {list ranked}', '{rank}', 'exists {'),
@@ -1054,16 +1220,22 @@ rule_text (step, pattern, word, needs) as materialized (
     ('\((?:(?:row\.)?[\w$]+|{row}) (?:=|in|= any) {(?:list (?:has|linked|ranked)|derived)}\)', '{member}', '{'),
     ('\([\w$]+\.[\w$]+ (?:=|in|= any) {(?:list (?:has|linked|ranked)|derived)}\)', '{has nested}', '{'),
     ('\((?:(?:row\.)?[\w$]+|{row}) (?:=|in|= any) {list (?:none|link)}\)', '{parent}', '{list '),
-    ('\({(?:list (?:has|ranked|linked)|derived)}(?:::[\w.]+)? (?:=|= any|>=|>) {(?:k|key|claim|other|apirole|yes)}(?:::[\w.]+)?\)|\({(?:k|key|claim|apirole)} = {(?:list (?:has|ranked|linked)|derived)}\)', '{rank}', '{'),
+    ('\({(?:list (?:has|ranked|linked)|derived)}(?:::[\w.]+)? (?:=|= any|>=|>) '
+      '{(?:k|key|claim|other|apirole|yes)}(?:::[\w.]+)?\)|\({(?:k|key|claim|apirole)} = {(?:list '
+      '(?:has|ranked|linked)|derived)}\)', '{rank}', '{'),
     -- or, case, is true, not
     ('\((?:{no} or )*{own ([\w$]+)}(?: or {(?:own \1|no)})*\)', '{own \1}', ' or '),
     ('\((?:{ACC} or )+{ACC}\)', '{mix}', ' or '),
-    ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})* when (?:(?! then | when |case )[^()])* then {own ([\w$]+)}(?: when (?:(?! then | when |case )[^()])* then {(?:own \1|no|null)})*(?: else {(?:own \1|no|null)})? end', '{own \1}', 'case'),
+    ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})* when (?:(?! then | when |case '
+      ')[^()])* then {own ([\w$]+)}(?: when (?:(?! then | when |case )[^()])* then {(?:own \1|no|null)})*(?: else '
+      '{(?:own \1|no|null)})? end', '{own \1}', 'case'),
     ('case when {own ([\w$]+)} then (?:{[^{}]*}|[\w$.]+)(?: else {(?:no|null)})? end', '{own \1}', 'case'),
-    ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})+ else {own ([\w$]+)} end', '{own \1}', 'case'),
-    ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null|ACC)})+(?: else {(?:no|null|ACC)})? end', '{mix}', 'case'),
+    ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})+ else {own ([\w$]+)} end',
+      '{own \1}', 'case'),
+    ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null|ACC)})+(?: else '
+      '{(?:no|null|ACC)})? end', '{mix}', 'case'),
     ('\({(own [\w$]+|member|rank|mix|staff|parent|flag|asked|no)} = {yes}\)', '{\1}', '{yes}'),
-    ('\({(own [\w$]+|member|rank|mix|staff|parent|flag|asked|no)} is true\)', '{\1}', ' is true'),
+    ('\({(own [\w$]+|member|rank|mix|staff|parent|flag|asked|no)} is {yes}\)', '{\1}', ' is {yes}'),
     ('\(not {no}\)', '{yes}', 'not {no}'),
     ('\(not {yes}\)', '{no}', 'not {yes}'),
     ('count\(\*\)', '{count}', 'count(*)'),
@@ -1076,10 +1248,25 @@ rule_text (step, pattern, word, needs) as materialized (
 
 condition as materialized (
   select s.kind, s.oid, s.clause, s.relid,
-    case when s.kind = 'policy' then regexp_replace(m.text, '(?<![\w.$])(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '\.', 'row.', 'g') else m.text end as text
+    case when strpos(t.text, ' is null)') = 0 then t.text
+      else regexp_replace(t.text, '\((?:row\.)?(?:' || coalesce(n.names, '$') || ') is null\)', '{no}', 'g') end as text
   from source s
   join marked m on m.raw = s.raw
   left join pg_class c on c.oid = s.relid
+  cross join lateral (
+    select case when s.kind <> 'policy' then m.text
+      else regexp_replace(m.text, '(?<![\w.$])(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '\.',
+        'row.', 'g') end as text
+  ) t
+  -- a column that cannot be null
+  left join lateral (
+    select string_agg(regexp_replace(lower(a.attname), '\W', '\\\&', 'g'), '|') as names
+    from pg_attribute a
+    where s.kind = 'policy' and strpos(t.text, ' is null)') > 0 and a.attrelid = s.relid and a.attnum > 0
+      and a.attnotnull
+      and not exists (select from pg_constraint k where k.conrelid = s.relid and k.contype = 'n'
+        and a.attnum = any (k.conkey) and not k.convalidated)
+  ) n on true
   where s.kind <> 'function'
 ),
 
@@ -1105,7 +1292,8 @@ expression as materialized (
   select c.kind, c.oid, c.clause, c.relid, c.text, coalesce(a.text, c.text) as reducible
   from condition c
   left join (
-    select c.text as original, string_agg(concat(c.part, coalesce(a.marker, concat(c.schema || '.', c.name || '('))), '' order by c.n) as text
+    select c.text as original, string_agg(concat(c.part, coalesce(a.marker, concat(c.schema || '.', c.name || '('))),
+      '' order by c.n) as text
     from called c
     left join (select text, n, max(marker) as marker from asks group by text, n) a on a.text = c.text and a.n = c.n
     where c.text in (select text from asks)
@@ -1116,16 +1304,19 @@ expression as materialized (
 -- A text goes on to the next rule whose `needs` it has, and after the last one starts again, until a round changes
 -- nothing. In order of the rules, since PostgreSQL keeps only 32 compiled patterns.
 reduction (original, text, step, before, had, seen, is_done) as (
-  select distinct reducible, reducible, 0::bigint, reducible, '{}'::text[] collate "C", '' collate "C", false from expression
+  select distinct reducible, reducible, 0::bigint, reducible, '{}'::text[] collate "C", '' collate "C", false
+    from expression
   union all
   select d.original, x.text, coalesce(d.next, 0), case when d.next is null then d.text else d.before end,
     case when d.word in ('{has \1\2}', '{own \1\2\3}')
-      then d.had || array(select m.part[1] collate "C" from regexp_matches(x.text, '{(?:has|own) ([\w$]+)}', 'g') m (part))
+      then d.had || array(select m.part[1] collate "C"
+        from regexp_matches(x.text, '{(?:has|own) ([\w$]+)}', 'g') m (part))
       else d.had end,
     case when x.text = d.text then d.seen
       else concat(d.seen, (
         select string_agg(concat(m.part[1], m.part[2], ' '), '')
-        from regexp_matches(d.text, '(?:or|then|else) {(' || d.branch || ')}|{(' || d.branch || ')}(?= or)', 'g') m (part))) end,
+        from regexp_matches(d.text, '(?:or|then|else) {(' || d.branch || ')}|{(' || d.branch || ')}(?= or)',
+          'g') m (part))) end,
     x.text ~ '^{[^{}]*}$' or d.next is null and d.text = d.before
   from (
     select d.*, r.step as next, r.pattern, r.word, l.branch
@@ -1150,18 +1341,29 @@ reduction (original, text, step, before, had, seen, is_done) as (
 ),
 
 verdict as materialized (
-  select e.kind, e.oid, e.relid, e.clause, e.text, btrim(d.text, '() ') as word, d.had, d.seen || btrim(d.text, '(){} ') as seen, a.attnum
+  select e.kind, e.oid, e.relid, e.clause, e.text, btrim(d.text, '() ') as word, d.had, d.seen
+    || btrim(d.text, '(){} ') as seen, a.attnum
   from expression e
   join (
-    select original, text, had, seen, substring(text from '^{own ([\w$]+)}$') as own from reduction where is_done offset 0
+    select original, text, had, seen, substring(text from '^{own ([\w$]+)}$') as own from reduction
+      where is_done offset 0
   ) d on d.original = e.reducible
-  left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0 and d.own in (lower(a.attname), 'q_' || lower(a.attname))
+  left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0
+    and d.own in (lower(a.attname), 'q_' || lower(a.attname))
 ),
 
--- 8. Whose rows: the column that says it, and which conditions hold rows back ---------------------------------------
+-- 8. Whose rows -------------------------------------------------------------------------------------------------------
+-- Which column names the owner of a row, and which conditions compare it with the user?
+--
+--   create table app.notes (id bigint primary key, author text not null references app.users);
+--   alter table app.notes enable row level security;
+--   create policy own on app.notes to tasks_api using (author = app.current_user_id());
+--   grant select, insert on app.notes to tasks_api;
+--   => hole unique_key notes_pkey on app.notes: this unique index spans all users, since it does not compare author
 
 reached_policy as materialized (
-  select p.oid, p.polrelid, v.clause, c.cmd, p.polcmd, p.polname, p.polpermissive, v.word, v.attnum, v.seen, v.had, v.text,
+  select p.oid, p.polrelid, v.clause, c.cmd, p.polcmd, p.polname, p.polpermissive, v.word, v.attnum, v.seen, v.had,
+    v.text,
     0 = any (p.polroles) or (select oids from apis) && p.polroles as is_for_api
   from policies p
   join verdict v on v.kind = 'policy' and v.oid = p.oid
@@ -1169,7 +1371,14 @@ reached_policy as materialized (
   where p.polcmd in ('*', c.cmd) and p.polroles && array(select oid from grantee)
 ),
 
--- 9. What runs: the closure over pg_depend from every relation and function that the API can reach ----------------
+-- 9. What runs --------------------------------------------------------------------------------------------------------
+-- What runs when the API uses a relation or a function? All that pg_depend and the names in bodies lead to.
+-- Fails safe: each word of a body that is the name of a function or relation counts as a use of it.
+--
+--   create function app.tell() returns trigger language plpgsql as
+--     'begin perform pg_notify(''tasks'', new.title); return new; end';
+--   create trigger tells after insert on app.tasks for each row execute function app.tell();
+--   => hole trigger app.tell() by trigger tells on app.tasks: working with the table calls this function, which tells
 
 -- What a view reads, all the way down, and which view on the way reads it: by its parsed definition, since pg_depend
 -- keeps nothing about PostgreSQL's own catalogs. It needs no USAGE on the schemas of what it reads.
@@ -1201,7 +1410,8 @@ callable as materialized (
   left join authored m on m.classid = 'pg_proc'::regclass and m.objid = p.oid
   where (p.oid >= 16384 or p.prosecdef or p.proconfig is not null)
     and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-    and (p.proowner in (select oid from self) or p.proacl is null or p.oid in (select objid from grants where kind = 'function'))
+    and (p.proowner in (select oid from self) or p.proacl is null
+      or p.oid in (select objid from grants where kind = 'function'))
 ),
 
 -- What follows from what. `by_right`: only where the API has a right on it, or other rights are borrowed on the way.
@@ -1212,7 +1422,8 @@ edge as materialized (
     d.refclassid = 'pg_class'::regclass and d.refobjid not in (select oid from mine) as by_right
   from pg_depend d
   where d.refobjid >= 16384
-    and (d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass, 'pg_opfamily'::regclass, 'pg_collation'::regclass)
+    and (d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass,
+      'pg_opfamily'::regclass, 'pg_collation'::regclass)
       or d.refclassid = 'pg_type'::regclass and d.classid <> 'pg_operator'::regclass
       or d.refclassid = 'pg_class'::regclass and d.classid in ('pg_proc'::regclass, 'pg_policy'::regclass))
   union all
@@ -1225,7 +1436,8 @@ edge as materialized (
   left join pg_policy y on d.classid = 'pg_policy'::regclass and y.oid = d.objid
   where d.refobjid >= 16384 and d.deptype in ('a', 'i')
     and d.classid in ('pg_trigger'::regclass, 'pg_constraint'::regclass, 'pg_class'::regclass, 'pg_policy'::regclass,
-      'pg_attrdef'::regclass, 'pg_rewrite'::regclass, 'pg_statistic_ext'::regclass, 'pg_amop'::regclass, 'pg_amproc'::regclass)
+      'pg_attrdef'::regclass, 'pg_rewrite'::regclass, 'pg_statistic_ext'::regclass, 'pg_amop'::regclass,
+        'pg_amproc'::regclass)
     and coalesce(not t.tgisinternal and t.tgenabled <> 'D', true)
     and coalesce(k.contype <> 'f', true)
     and coalesce(c.relkind in ('i', 'I'), true)
@@ -1233,7 +1445,8 @@ edge as materialized (
     -- Most indexes, constraints and defaults are made of PostgreSQL's own objects alone.
     and (d.classid not in ('pg_constraint'::regclass, 'pg_class'::regclass, 'pg_attrdef'::regclass)
       or (d.classid, d.objid) in (
-        select classid, objid from pg_depend where refobjid >= 16384 and refclassid <> 'pg_class'::regclass and refclassid <> 'pg_constraint'::regclass))
+        select classid, objid from pg_depend where refobjid >= 16384 and refclassid <> 'pg_class'::regclass
+          and refclassid <> 'pg_constraint'::regclass))
   union all
   -- partitions and children, and the triggers of tables whose rows go along with its rows
   select 'pg_class'::regclass, i.inhparent, 'pg_class'::regclass, i.inhrelid, 0, true, false
@@ -1249,7 +1462,8 @@ edge as materialized (
   from view_reads v left join view_as_owner o on o.oid = v.reader
   where v.reader is not null
   union all
-  select 'pg_proc'::regclass, s.function, s.classid, s.objid, 0, s.classid = 'pg_class'::regclass, s.classid = 'pg_class'::regclass and s.objid not in (select oid from mine)
+  select 'pg_proc'::regclass, s.function, s.classid, s.objid, 0, s.classid = 'pg_class'::regclass,
+    s.classid = 'pg_class'::regclass and s.objid not in (select oid from mine)
   from said s
   union all
   select 'pg_type'::regclass, t.oid, 'pg_cast'::regclass, k.oid, 0, false, false
@@ -1269,7 +1483,8 @@ piece (classid, objid, automatic, hookclass, hook, within, reader) as (
     union
     select 'pg_proc'::regclass, p.oid, false, case when p.prosecdef then p.oid else 0 end
     from callable p
-    where p.pronamespace in (select oid from usable) and not (p.is_authored and (not p.prosecdef or p.pronamespace in (select oid from platform)))
+    where p.pronamespace in (select oid from usable)
+      and not (p.is_authored and (not p.prosecdef or p.pronamespace in (select oid from platform)))
     union
     select 'pg_proc'::regclass, oid, true, 0 from shadow
     -- A schema hides a function from who would name it, but not from who uses a cast, an operator or a domain.
@@ -1290,18 +1505,24 @@ piece (classid, objid, automatic, hookclass, hook, within, reader) as (
   from piece p
   join edge e on e.classid = p.classid and e.objid = p.objid and (not e.by_right or p.within <> 0)
   left join pg_proc f on e.toclass = 'pg_proc'::regclass and f.oid = e.toid and f.prosecdef
-  -- What is read with the rights of others is not looked into: whether they may read it says all. But what a view calls.
+  -- What is read with the rights of others is not looked into: whether they may read it says all. But what a view
+  -- calls.
   where (p.classid <> 'pg_class'::regclass or p.within = 0 and p.reader = 0 or e.toclass = 'pg_rewrite'::regclass)
-    -- Triggers, aggregates and operator classes call a function without a look at who may; else the caller needs EXECUTE.
-    and (f.oid is null or p.classid in ('pg_trigger'::regclass, 'pg_amproc'::regclass, 'pg_opclass'::regclass, 'pg_opfamily'::regclass)
-      or p.classid = 'pg_proc'::regclass and p.objid in (select aggfnoid::oid from pg_aggregate where aggfnoid::oid >= 16384)
-      or case when p.within = 0 then f.oid in (select oid from callable) else has_function_privilege((select w.proowner from pg_proc w where w.oid = p.within), f.oid, 'execute') end)
+    -- Triggers, aggregates and operator classes call a function without a look at who may; else the caller needs
+    -- EXECUTE.
+    and (f.oid is null or p.classid in ('pg_trigger'::regclass, 'pg_amproc'::regclass, 'pg_opclass'::regclass,
+      'pg_opfamily'::regclass)
+      or p.classid = 'pg_proc'::regclass and p.objid in (select aggfnoid::oid from pg_aggregate
+        where aggfnoid::oid >= 16384)
+      or case when p.within = 0 then f.oid in (select oid from callable)
+        else has_function_privilege((select w.proowner from pg_proc w where w.oid = p.within), f.oid, 'execute') end)
 ),
 
 -- Relations that the API works with by its own rights, and the partitions and children of them.
 reached as materialized (
   select c.oid, c.relkind, c.relnamespace, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
-    format('%I.%I', n.nspname, c.relname) as name, k.oid is not null as is_known, n.oid in (select oid from platform) as is_platform
+    format('%I.%I', n.nspname, c.relname) as name, k.oid is not null as is_known,
+      n.oid in (select oid from platform) as is_platform
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   left join known k on k.oid = c.oid
@@ -1318,13 +1539,15 @@ touched as (
 
 -- The functions among the pieces, and what they say.
 code as materialized (
-  select p.oid, p.prosecdef, p.proowner, pg_get_userbyid(p.proowner) as owner_name, p.proacl is null as is_public, p.proconfig,
+  select p.oid, p.prosecdef, p.proowner, pg_get_userbyid(p.proowner) as owner_name, p.proacl is null as is_public,
+    p.proconfig,
     p.prokind, p.prosrc, p.prorettype = 'trigger'::regtype as is_trigger, l.lanname, l.lanpltrusted,
     format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) as name,
     coalesce(b.code, p.prosrc, '') as body,
     exists (select from unnest(p.proconfig) c where c like 'search\_path=%') as has_path,
     m.objid is not null as is_authored,
-    asked.is_tasks and n.nspname = 'app' and p.proname in ('current_user_id', 'next_task_id', 'trimmed', 'local_time', 'tags', 'are_tags', 'schema_version',
+    asked.is_tasks and n.nspname = 'app' and p.proname in ('current_user_id', 'next_task_id', 'trimmed', 'local_time',
+      'tags', 'are_tags', 'schema_version',
       'insert_task', 'create_task_once', 'refuse_recount', 'stamp_task', 'touch_task') as is_migrated
   from asked
   cross join pg_proc p
@@ -1337,16 +1560,19 @@ code as materialized (
 
 -- How they come to run: each automatic one with the table and the hook that brings it along, and SQL to unhook it.
 hook (hookclass, hook, table_oid, what, unhook) as materialized (
-  select 'pg_trigger'::regclass::oid, t.oid, t.tgrelid, format('trigger %I', t.tgname), format('drop trigger if exists %I on %s;', t.tgname, t.tgrelid::regclass)
+  select 'pg_trigger'::regclass::oid, t.oid, t.tgrelid, format('trigger %I', t.tgname),
+    format('drop trigger if exists %I on %s;', t.tgname, t.tgrelid::regclass)
   from pg_trigger t
   where not t.tgisinternal
   union all
   select 'pg_attrdef'::regclass, d.oid, d.adrelid, format('the default of %I', a.attname),
-    format(case when a.attgenerated = '' then 'alter table %s alter column %I drop default;' else 'alter table %s drop column if exists %I;' end, d.adrelid::regclass, a.attname)
+    format(case when a.attgenerated = '' then 'alter table %s alter column %I drop default;'
+      else 'alter table %s drop column if exists %I;' end, d.adrelid::regclass, a.attname)
   from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
   union all
-  select 'pg_constraint'::regclass, k.oid, k.conrelid, format('constraint %I', k.conname), 
-    case when k.coninhcount = 0 then format('alter table %s drop constraint if exists %I;', k.conrelid::regclass, k.conname) else '-- goes with that of its parent' end
+  select 'pg_constraint'::regclass, k.oid, k.conrelid, format('constraint %I', k.conname),
+    case when k.coninhcount = 0 then format('alter table %s drop constraint if exists %I;', k.conrelid::regclass,
+      k.conname) else '-- goes with that of its parent' end
   from pg_constraint k
   where k.conrelid <> 0 and k.contype <> 'f'
   union all
@@ -1354,11 +1580,13 @@ hook (hookclass, hook, table_oid, what, unhook) as materialized (
   union all
   select 'pg_rewrite'::regclass, w.oid, w.ev_class, 'its definition', null from pg_rewrite w where w.oid >= 16384
   union all
-  select 'pg_class'::regclass, i.indexrelid, i.indrelid, format('index %s', i.indexrelid::regclass), format('drop index if exists %s;', i.indexrelid::regclass)
+  select 'pg_class'::regclass, i.indexrelid, i.indrelid, format('index %s', i.indexrelid::regclass),
+    format('drop index if exists %s;', i.indexrelid::regclass)
   from pg_index i
   where i.indexrelid in (select p.hook from piece p where p.hookclass = 'pg_class'::regclass)
   union all
-  select 'pg_statistic_ext'::regclass, s.oid, s.stxrelid, format('statistics %I', s.stxname), format('drop statistics if exists %s.%I;', s.stxnamespace::regnamespace, s.stxname)
+  select 'pg_statistic_ext'::regclass, s.oid, s.stxrelid, format('statistics %I', s.stxname),
+    format('drop statistics if exists %s.%I;', s.stxnamespace::regnamespace, s.stxname)
   from pg_statistic_ext s
   union all
   select 'pg_proc'::regclass, d.refobjid, d.objid, 'the partition key', null
@@ -1366,7 +1594,8 @@ hook (hookclass, hook, table_oid, what, unhook) as materialized (
   where d.refclassid = 'pg_proc'::regclass and d.refobjid >= 16384 and d.classid = 'pg_class'::regclass
   union all
   select 'pg_type'::regclass, a.atttypid, a.attrelid, format('column %I of type %s', a.attname, a.atttypid::regtype),
-    (select string_agg(format('alter domain %s drop constraint if exists %I;', k.contypid::regtype, k.conname), ' ') from pg_constraint k where k.contypid = a.atttypid)
+    (select string_agg(format('alter domain %s drop constraint if exists %I;', k.contypid::regtype, k.conname), ' ')
+      from pg_constraint k where k.contypid = a.atttypid)
   from pg_attribute a
   where a.atttypid >= 16384 and a.attrelid in (select oid from touched)
 ),
@@ -1377,7 +1606,8 @@ hooked as materialized (
   from piece p
   left join hook h on h.hookclass = p.hookclass and h.hook = p.hook
   left join (
-    select c.oid, format('%I.%I', n.nspname, c.relname) as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    select c.oid, format('%I.%I', n.nspname, c.relname) as name from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
   ) c on c.oid = h.table_oid
   where p.automatic and p.hook <> 0
     and p.classid in ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass,
@@ -1386,11 +1616,14 @@ hooked as materialized (
 
 -- Each function with the first of its tables and hooks.
 hooked_function as materialized (
-  select h.oid, format(' by %s on %s', h.what[1], h.table_name[1]) as place, h.table_name[1] as table_name, h.what[1] as what, h.unhook[1] as unhook, h.hook[1] as hook,
+  select h.oid, format(' by %s on %s', h.what[1], h.table_name[1]) as place, h.table_name[1] as table_name,
+    h.what[1] as what, h.unhook[1] as unhook, h.hook[1] as hook,
     h.more, h.is_trigger
   from (
-    select objid as oid, array_agg(what order by table_name, what) as what, array_agg(table_name order by table_name, what) as table_name,
-      array_agg(unhook order by table_name, what) as unhook, array_agg(hook order by table_name, what) as hook, count(*) - 1 as more,
+    select objid as oid, array_agg(what order by table_name, what) as what,
+      array_agg(table_name order by table_name, what) as table_name,
+      array_agg(unhook order by table_name, what) as unhook, array_agg(hook order by table_name, what) as hook,
+        count(*) - 1 as more,
       bool_or(hookclass = 'pg_trigger'::regclass) as is_trigger
     from hooked
     where classid = 'pg_proc'::regclass
@@ -1411,7 +1644,8 @@ user_column as materialized (
 user_table as materialized (
   select oid, owner_column from known where owner_column in ('id')
   union
-  select c.oid, 'id' from asked join pg_class c on asked.kind = 'supabase' and c.relname = 'users' and c.relnamespace in (select oid from pg_namespace where nspname = 'auth')
+  select c.oid, 'id' from asked join pg_class c on asked.kind = 'supabase' and c.relname = 'users'
+    and c.relnamespace in (select oid from pg_namespace where nspname = 'auth')
   union
   select v.relid, a.attname
   from asked join verdict v on v.kind = 'policy' and v.attnum is not null and not asked.is_tasks
@@ -1421,14 +1655,16 @@ user_table as materialized (
 
 -- By its name; else by its key to the known users; else by its default; else by the policies themselves.
 owner_of as materialized (
-  select t.oid as table_oid, t.root, a.attnum, a.attname, a.attnotnull, a.atttypid, a.attcollation, k.oid is not null as is_known, o.is_named
+  select t.oid as table_oid, t.root, a.attnum, a.attname, a.attnotnull, a.atttypid, a.attcollation,
+    k.oid is not null as is_known, o.is_named
   from touched t
   left join known k on k.oid = t.root
   join (
     select distinct on (w.root) w.root, w.attname, w.rank <= 2 or w.rank = 3 and asked.is_tasks as is_named
     from asked
     cross join lateral (
-      select k.oid as root, 1 as rank, u.attname from known k join pg_attribute u on u.attrelid = k.oid and u.attname = k.owner_column and not u.attisdropped
+      select k.oid as root, 1 as rank, u.attname from known k join pg_attribute u on u.attrelid = k.oid
+        and u.attname = k.owner_column and not u.attisdropped
       union all
       select u.attrelid, 2, u.attname from pg_attribute u
       where u.attname in (select o.attname from owner_name o where o.relname = '') and not u.attisdropped
@@ -1444,10 +1680,12 @@ owner_of as materialized (
       where v.kind = 'policy'
       union all
       select v.relid, case when asked.is_tasks then 3 else 6 end, u.attname
-      from verdict v join pg_attrdef d on d.oid = v.oid join pg_attribute u on u.attrelid = d.adrelid and u.attnum = d.adnum
+      from verdict v join pg_attrdef d on d.oid = v.oid join pg_attribute u on u.attrelid = d.adrelid
+        and u.attnum = d.adnum
       where v.kind = 'default' and v.word = '{me}'
       union all
-      select u.attrelid, 7, u.attname from pg_attribute u where u.attname in (select c.attname from user_column c) and not u.attisdropped and u.attnum > 0
+      select u.attrelid, 7, u.attname from pg_attribute u where u.attname in (select c.attname from user_column c)
+        and not u.attisdropped and u.attnum > 0
     ) w
     order by w.root, w.rank, w.attname
   ) o on o.root = t.root
@@ -1464,8 +1702,14 @@ owned as materialized (
 
 -- The same for partitions and children.
 touched_owned as materialized (
-  select t.oid, t.root, o.attnum, o.attname
-  from (select oid, min(root) as root from touched group by oid) t
+  select t.*, o.attnum, o.attname
+  from (
+    select u.oid, u.root, c.relname, c.relkind, format('%I.%I', n.nspname, c.relname) as name,
+      n.oid in (select oid from platform) as is_platform
+    from (select oid, min(root) as root from touched group by oid) u
+    join pg_class c on c.oid = u.oid
+    join pg_namespace n on n.oid = c.relnamespace
+  ) t
   full join owner_of o on o.table_oid = t.oid and o.root = t.root
   where coalesce(t.oid, 0) <> 0
 ),
@@ -1474,8 +1718,10 @@ touched_owned as materialized (
 clause as materialized (
   select p.*, o.attname as owner_name, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
-      or p.word in ('{member}', '{rank}', '{list has}', '{list ranked}', '{mix}', '{parent}', '{flag}', '{asked}') and not m.is_open
-        and (p.seen !~ 'parent' or m.is_guarded and m.is_whole) and (p.seen !~ 'flag' or p.cmd = 'r' and not asked.is_strict)
+      or p.word in ('{member}', '{rank}', '{list has}', '{list ranked}', '{mix}', '{parent}', '{flag}', '{asked}')
+        and not m.is_open
+        and (p.seen !~ 'parent' or m.is_guarded and m.is_whole)
+          and (p.seen !~ 'flag' or p.cmd = 'r' and not asked.is_strict)
       -- a row that names nobody is nobody's
       or p.cmd = 'a' and not asked.is_strict and o.attnum is null as is_held
   from reached_policy p
@@ -1483,27 +1729,37 @@ clause as materialized (
   cross join asked
   cross join lateral (
     select p.attnum is not null and (o.attnum is null or p.attnum = o.attnum or not o.is_named
-      or not (o.is_known and exists (select from pg_attribute a where a.attrelid = p.polrelid and a.attnum = p.attnum and a.attname in ('title', 'description', 'category', 'key')))
+      or not (o.is_known and exists (select from pg_attribute a where a.attrelid = p.polrelid and a.attnum = p.attnum
+        and a.attname in ('title', 'description', 'category', 'key')))
         and (p.clause = 'using' or not exists (
-          select from granted g where g.objid = p.polrelid and g.privilege = case p.cmd when 'a' then 'INSERT' else 'UPDATE' end and g.subid in (0, o.attnum)))) as is_identity
+          select from granted g where g.objid = p.polrelid
+            and g.privilege = case p.cmd when 'a' then 'INSERT' else 'UPDATE' end
+            and g.subid in (0, o.attnum)))) as is_identity
   ) s
   -- Rows of other tables that the caller may see count where the policies of those hold.
   cross join lateral (
     select coalesce(bool_and(t.relrowsecurity and d.refobjid in (select oid from reached) and d.refobjid not in (
       select q.polrelid from reached_policy q where q.clause = 'using' and q.polpermissive and q.cmd = 'r'
-        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{asked}', '{mix}', '{parent}', '{list has}', '{list ranked}'))), false) as is_guarded,
+        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{asked}', '{mix}', '{parent}',
+          '{list has}', '{list ranked}'))), false) as is_guarded,
       -- the whole of a unique key is compared, or the one column in question
       coalesce(bool_or(p.text ~ ' in \( select ' or exists (
         select from pg_index x
         where x.indrelid = d.refobjid and x.indisunique and x.indpred is null and x.indexprs is null and not exists (
-          select from pg_attribute a where a.attrelid = x.indrelid and a.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1])
-            and p.text !~ ('\.(?:q_)?' || lower(a.attname) || ' = \(?row\.|row\.[\w$]+\)?(?:::\w+)? = \(?[\w$]+\.(?:q_)?' || lower(a.attname) || '\y')))), false) as is_whole,
+          select from pg_attribute a where a.attrelid = x.indrelid
+            and a.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1])
+            and p.text !~ ('\.(?:q_)?' || lower(a.attname)
+              || ' = \(?row\.|row\.[\w$]+\)?(?:::\w+)? = \(?[\w$]+\.(?:q_)?' || lower(a.attname) || '\y')))),
+              false) as is_whole,
       -- a table that others may write, or the numbers of tasks, which each user has from 1 on
-      coalesce(bool_or(not t.relrowsecurity and t.oid in (select oid from effective where privilege in ('INSERT', 'UPDATE'))
-        or t.oid in (select oid from known where relname = 'tasks') and d.refobjsubid = 1 and p.text !~ 'row\.user_id|user_id in \('), false) as is_open
+      coalesce(bool_or(not t.relrowsecurity and t.oid in (select oid from effective
+        where privilege in ('INSERT', 'UPDATE'))
+        or t.oid in (select oid from known where relname = 'tasks') and d.refobjsubid = 1
+          and p.text !~ 'row\.user_id|user_id in \('), false) as is_open
     from pg_depend d
     join pg_class t on t.oid = d.refobjid
-    where d.classid = 'pg_policy'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> p.polrelid
+    where d.classid = 'pg_policy'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
+      and d.refobjid <> p.polrelid
   ) m
   where coalesce(p.oid, 0) <> 0
 ),
@@ -1515,10 +1771,12 @@ restrictive as materialized (
 -- What the API may really do: where row security is on, a command without a policy, or with one that is false, is shut.
 effective as materialized (
   select u.oid, u.privilege,
-    not c.relrowsecurity or exists (select from reached_policy p where p.polrelid = u.oid and p.cmd = m.cmd and p.polpermissive and p.word not in ('{no}', '{rank}', '{staff}')) as is_for_users
+    not c.relrowsecurity or exists (select from reached_policy p where p.polrelid = u.oid and p.cmd = m.cmd
+      and p.polpermissive and p.word not in ('{no}', '{rank}', '{staff}')) as is_for_users
   from right_on u
   join pg_class c on c.oid = u.oid
-  left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as m (privilege, cmd) on m.privilege = u.privilege
+  left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as m (privilege,
+    cmd) on m.privilege = u.privilege
   where m.cmd is not null and (not c.relrowsecurity or c.relkind not in ('r', 'p') or (u.oid, m.cmd) in (
     select polrelid, cmd from reached_policy where polpermissive and word <> '{no}'))
 ),
@@ -1529,16 +1787,20 @@ written_column as materialized (
   from asked
   join pg_attribute a on a.attnum > 0 and a.atttypid = 'text'::regtype
   where case when asked.is_tasks then a.attrelid in (select oid from known)
-    else a.attrelid in (select table_oid from owner_of) and a.attname not in ('id', 'name', 'title', 'description', 'code', 'label', 'slug', 'type', 'status', 'key', 'value', 'content', 'url', 'image', 'currency', 'metadata', 'color', 'icon') end
+    else a.attrelid in (select table_oid from owner_of)
+      and a.attname not in ('id', 'name', 'title', 'description', 'code', 'label', 'slug', 'type', 'status', 'key',
+      'value', 'content', 'url', 'image', 'currency', 'metadata', 'color', 'icon') end
 ),
 
--- Tables that hold nobody's rows: the API may only read them (but for administrators), they name no owner, belong to no row that does, and look
+-- Tables that hold nobody's rows: the API may only read them (but for administrators), they name no owner, belong to no
+-- row that does, and look
 -- like none of the tables that have one.
 lookup as materialized (
   select r.oid
   from reached r
   where r.relkind in ('r', 'p') and not r.is_known
-    and r.oid not in (select e.oid from effective e where e.privilege <> 'SELECT' and (e.is_for_users or (select is_strict from asked)))
+    and r.oid not in (select e.oid from effective e where e.privilege <> 'SELECT'
+      and (e.is_for_users or (select is_strict from asked)))
     and r.oid not in (select table_oid from owner_of)
     and exists (select from right_on g where g.oid = r.oid)
     and not exists (select from pg_inherits i where r.oid in (i.inhparent, i.inhrelid))
@@ -1546,7 +1808,8 @@ lookup as materialized (
       select p.polrelid from reached_policy p where cardinality(p.had) > 0 and p.word <> '{rank}'
       union all
       select p.polrelid from reached_policy p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
-      where d.refclassid = 'pg_class'::regclass and d.refobjid <> p.polrelid and (p.word <> '{rank}' or (select is_strict from asked))
+      where d.refclassid = 'pg_class'::regclass and d.refobjid <> p.polrelid
+        and (p.word <> '{rank}' or (select is_strict from asked))
     )
     and not exists (
       select from pg_constraint f
@@ -1561,7 +1824,12 @@ lookup as materialized (
     )
 ),
 
--- 10. Rights of others: does a function or a view that runs with them reach rows that the caller may not? -----------
+-- 10. Rights of others ------------------------------------------------------------------------------------------------
+-- Does what runs as another role reach rows that its caller may not?
+-- Fails safe: a statement that uses a table of users counts as unfiltered unless it compares a column with the user.
+--
+--   create view app.titles as select title from app.tasks; grant select on app.titles to tasks_api;
+--   => hole view app.titles: this view runs as its owner, who may see all of app.tasks
 
 -- Roles that need no grant: they bypass row security, or can give themselves whatever they lack.
 strong as materialized (
@@ -1586,10 +1854,12 @@ personal as materialized (
         select from pg_attribute a
         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and (
           a.attname in (select u.attname from user_column u)
-          or a.attname ~* '(^|_)(user|owner|member|author|account|customer|tenant|profile|person|email|password|secret|token)(_?id|s)?$|_by$'
+          or a.attname ~* '(^|_)(user|owner|member|author|account|customer|tenant|profile|person|email|password'
+            '|secret|token)(_?id|s)?$|_by$'
           or asked.is_tasks and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w))
       )
-      or exists (select from pg_constraint f where f.conrelid = c.oid and f.contype = 'f' and f.confrelid in (select oid from user_table)))
+      or exists (select from pg_constraint f where f.conrelid = c.oid and f.contype = 'f'
+        and f.confrelid in (select oid from user_table)))
 ),
 
 -- Whose rights decide, over which relation; is it more than the policies of the caller let through?
@@ -1602,12 +1872,14 @@ borrowed as materialized (
       when c.relkind not in ('r', 'p', 'f', 'm') then b.reader = 0 and false
       when b.owner in (select oid from strong) then true
       when not c.relrowsecurity or c.relkind in ('f', 'm') then pg_has_role(b.owner, c.relowner, 'usage')
-        or has_any_column_privilege(b.owner, c.oid, 'select, insert, update') or has_table_privilege(b.owner, c.oid, 'delete')
+        or has_any_column_privilege(b.owner, c.oid, 'select, insert, update')
+          or has_table_privilege(b.owner, c.oid, 'delete')
       else pg_has_role(b.owner, c.relowner, 'usage') and not c.relforcerowsecurity
         or (pg_has_role(b.owner, c.relowner, 'usage') or has_any_column_privilege(b.owner, c.oid, 'select, update'))
           and exists (
             select from policies p join verdict v on v.oid = p.oid and v.kind = 'policy' and v.clause = 'using'
-            where p.polrelid = c.oid and p.polpermissive and p.polcmd in ('r', '*') and v.attnum is null and v.word <> '{no}'
+            where p.polrelid = c.oid and p.polpermissive and p.polcmd in ('r', '*') and v.attnum is null
+              and v.word <> '{no}'
               and exists (select from unnest(p.polroles) as g where g = 0 or pg_has_role(b.owner, g, 'usage'))
           )
     end as is_past
@@ -1623,36 +1895,46 @@ borrowed as materialized (
   join pg_namespace n on n.oid = c.relnamespace
 ),
 
--- What a body does besides reading and writing tables. A statement begins a line of its own, after ; or a keyword.
+-- What a body does besides reading and writing tables: bodies with one of the words are searched for the pattern. A
+-- statement begins a line of its own, after ; or a keyword.
 deed as materialized (
   select c.oid, w.kind, w.what
-  from code c
+  from (select oid, lanname, body, lower(body) as text from code) c
   cross join literal l
   cross join lateral (values
-    ('names', 'sets who the user is or how row security works: what follows runs as another',
-      c.body ~* format('set_config\s*\(\s*(''(%1$s|%2$s)''(?!\s*,\s*''''\s*,)|[^''\s])|(^|;|\y(begin|then|else|loop)\y)\s*set\s+((local|session)\s+)?(%1$s|%2$s|session\s+authorization)\y',
+    ('names', 'sets who the user is or how row security works: what follows runs as another', '{%set%}',
+      format('set_config\s*\(\s*(''(%1$s|%2$s)''(?!\s*,\s*''''\s*,)|[^''\s])|(^|;|\y(begin|then|else'
+        '|loop)\y)\s*set\s+((local|session)\s+)?(%1$s|%2$s|session\s+authorization)\y',
         coalesce(l.settings, '$'), 'role|session_authorization|row_security|session_replication_role')),
-    ('keeps', 'leaves something in the session, which a pool hands to the next user: a temporary table, or a setting that outlives the transaction',
-      c.body ~* '\ycreate\s+(local\s+|global\s+)?temp(orary)?\s+(table|view|sequence)\y(?!.*\yon\s+commit\s+drop\y)|\yinto\s+temp(orary)?\y|set_config\s*\([^()]*(\([^()]*\)[^()]*)*,\s*(false|''f(alse)?'')\s*\)'),
-    ('stores', 'makes large objects, which belong to the role of all users: each of them reads every one',
-      c.body ~* '\y(lo_creat\w*|lo_from_bytea|lo_import)\y'),
-    ('locks', 'takes an advisory lock keyed by the user, which everybody sees in pg_locks: one learns that another is at work',
-      c.body ~* '\ypg_(try_)?advisory_\w*lock\w*\s*\(.*(current_setting|\y(new|old)\.|user|owner|tenant)'),
-    ('tells', 'tells every listening session about it: users see what others do', c.body ~* '\y(pg_)?notify\y' or c.prosrc = 'triggered_change_notification'),
+    ('keeps', 'leaves something in the session, which a pool hands to the next user: a temporary table, or a setting '
+      'that outlives the transaction', '{%temp%,%set_config%}',
+      '\ycreate\s+(local\s+|global\s+)?temp(orary)?\s+(table|view|sequence)\y(?!.*\yon\s+commit\s+drop\y)'
+      '|\yinto\s+temp(orary)?\y|set_config\s*\([^()]*(\([^()]*\)[^()]*)*,\s*(false|''f(alse)?'')\s*\)'),
+    ('stores', 'makes large objects, which belong to the role of all users: each of them reads every one', '{%lo_%}',
+      '\y(lo_creat\w*|lo_from_bytea|lo_import)\y'),
+    ('locks', 'takes an advisory lock keyed by the user, which everybody sees in pg_locks: one learns that another is '
+      'at work', '{%advisory%}',
+      '\ypg_(try_)?advisory_\w*lock\w*\s*\(.*(current_setting|\y(new|old)\.|user|owner|tenant)'),
+    ('tells', 'tells every listening session about it: users see what others do', '{%notif%}',
+      '\y(pg_)?notify\y|^triggered_change_notification$'),
     ('carries', 'copies rows to large objects, files, programs or other servers, where no policy holds',
-      c.body ~* '\y(lo_\w+|loread|lowrite|dblink\w*|pg_(read|write)\w*_file\w*|pg_file_write|copy\s|pg_logical_emit_message)\y|\ycopy\y'),
-    ('is dynamic', 'runs SQL that it puts together itself', c.body ~* '\yexecute\y' or c.lanname not in ('sql', 'plpgsql', 'internal', 'c'))
-  ) as w (kind, what, does)
-  where w.does
+      '{%lo_%,%lowrite%,%dblink%,%_file%,%copy%,%emit%}',
+      '\y(lo_\w+|loread|lowrite|dblink\w*|pg_(read|write)\w*_file\w*|pg_file_write|copy|pg_logical_emit_message)\y'),
+    ('is dynamic', 'runs SQL that it puts together itself', '{%execute%}', '\yexecute\y')
+  ) as w (kind, what, words, pattern)
+  where c.text like any (w.words::text[]) and c.body ~* w.pattern
+    or w.kind = 'is dynamic' and c.lanname not in ('sql', 'plpgsql', 'internal', 'c')
 ),
 
 -- Is every statement held to the user that reaches a table past its policies? Of bodies that cannot be read: no.
 reach_past as materialized (
   select b.within, b.name, b.is_mine, b.is_usable, b.oid,
-    case when b.oid < 16384 or b.relkind in ('m', 'f') then false else coalesce(h.is_held, false) end as is_held, h.is_written, h.is_read_somewhere
+    case when b.oid < 16384 or b.relkind in ('m', 'f') then false else coalesce(h.is_held, false) end as is_held,
+      h.is_written, h.is_read_somewhere
   from borrowed b
   left join (
-    select p.within, t.relid, bool_and(t.is_held_to_caller) as is_held, bool_or(t.is_written) as is_written, true as is_read_somewhere
+    select p.within, t.relid, bool_and(t.is_held_to_caller) as is_held, bool_or(t.is_written) as is_written,
+      true as is_read_somewhere
     from (select distinct within, objid from piece where within <> 0 and classid = 'pg_proc'::regclass) p
     full join touches t on t.function = p.objid
     where coalesce(p.objid, 0) <> 0 and coalesce(t.function, 0) <> 0
@@ -1660,7 +1942,8 @@ reach_past as materialized (
   ) h on h.within = b.within and h.relid = b.oid
   where b.within <> 0 and b.is_past
     -- a name that no statement reads from is a column's or a variable's
-    and (h.is_read_somewhere or b.relkind not in ('r', 'p') or not exists (select from code_named f where f.oid = b.within))
+    and (h.is_read_somewhere or b.relkind not in ('r', 'p')
+      or not exists (select from code_named f where f.oid = b.within))
 ),
 
 -- A guard: if it is not … then raise. With <> or a plain not, null passes it: the result for a user without a row.
@@ -1668,90 +1951,139 @@ guarded as materialized (
   select f.oid, bool_or(g.is_safe) as is_safe, bool_or(not g.is_safe) as is_open
   from code_named f
   cross join lateral (
-    select m.part[1] as test from regexp_matches(f.text, '\yif ((?:(?!\ythen\y).)*?) then (?:raise|return)', 'g') m (part)
+    select m.part[1] as test, m.part[2] in ('raise', 'return') as is_refusal
+    from regexp_matches(f.text, '\yif ((?:(?!\ythen\y).)*?) then (\w+)\M', 'g') m (part)
+    union all
+    -- who knows the password
+    select 'exists {me}', false from regexp_matches(f.text, '= ?(?:[\w$]+\.)?crypt ?\(')
   ) t
   cross join lateral (
-    select t.test ~ '^not ?\(? ?exists|is distinct from|is not true|coalesce|not found' or exists (
-        select from body h where t.test ~ ('^not (?:[\w$]+\.)?' || lower(h.proname) || ' ?\(') and h.code ~* '\yexists\y|\ycoalesce\y|\ycount\y'
+    select not t.is_refusal or t.test ~ '^not ?\(? ?exists|is distinct from|is not {yes}|coalesce|not found' or exists (
+        select from body h where t.test ~ ('^not (?:[\w$]+\.)?' || lower(h.proname) || ' ?\(')
+          and h.code ~* '\yexists\y|\ycoalesce\y|\ycount\y'
       ) as is_safe
   ) g
-  where t.test ~ '{me}|\yselect\y|\(|<>|!=|\ynot\y' and t.test !~ '^{me} is null$|^\(?{me} is null\)?$'
+  where case when t.is_refusal then t.test ~ '{me}|\yselect\y|\(|<>|!=|\ynot\y' and t.test !~ '^\(?{me} is null\)?$'
+    else t.test ~ '^\(?exists\y.*{me}' end
   group by f.oid
 ),
 
 -- Functions that run with the rights of their owner, and more than the API has.
 definer as materialized (
-  select c.oid, c.name, c.owner_name, c.is_public, c.has_path, c.is_migrated, c.is_trigger, p.automatic, b.names, b.held_names, g.is_safe, g.is_open, b.is_near, b.is_told,
-    c.oid in (select oid from callable) as is_callable, d.is_dynamic, c.proowner in (select oid from strong) as is_strong
+  select c.oid, c.name, c.owner_name, c.is_public, c.has_path, c.is_migrated, c.is_trigger, p.automatic, b.names,
+    b.held_names, g.is_safe, g.is_open, b.is_near, b.is_told,
+    c.oid in (select oid from callable) as is_callable, d.is_dynamic,
+      c.proowner in (select oid from strong) as is_strong
   from code c
-  join (select objid, bool_and(automatic) as automatic from piece where classid = 'pg_proc'::regclass group by objid) p on p.objid = c.oid
+  join (select objid, bool_and(automatic) as automatic from piece where classid = 'pg_proc'::regclass
+    group by objid) p on p.objid = c.oid
   left join guarded g on g.oid = c.oid
   cross join lateral (
     select string_agg(distinct x.name, ', ') filter (where not x.is_held) as names,
       string_agg(distinct x.name, ', ') filter (where x.is_held) as held_names,
       coalesce(bool_or(x.is_mine or x.is_usable and not c.has_path), false) as is_near,
-      coalesce(bool_or(x.is_written and not x.is_held and x.oid in (select oid from effective where privilege = 'SELECT')), false) as is_told
+      coalesce(bool_or(x.is_written and not x.is_held
+        and x.oid in (select oid from effective where privilege = 'SELECT')), false) as is_told
     from reach_past x where x.within = c.oid
   ) b
-  cross join lateral (select exists (select from deed d where d.oid = c.oid and d.kind in ('is dynamic', 'carries')) as is_dynamic) d
+  cross join lateral (select exists (select from deed d where d.oid = c.oid
+    and d.kind in ('is dynamic', 'carries')) as is_dynamic) d
   where c.prosecdef and c.proowner not in (select oid from self)
     and c.oid not in (select oid from passing_function)
     and (b.names is not null or b.held_names is not null or d.is_dynamic and exists (
       select from personal y join pg_class t on t.oid = y.oid
-      where (pg_has_role(c.proowner, t.relowner, 'usage') or has_any_column_privilege(c.proowner, t.oid, 'select, insert, update'))
-        and not (t.relrowsecurity and t.relforcerowsecurity and c.proowner not in (select oid from strong) and not exists (
-          select from policies p where p.polrelid = t.oid and exists (select from unnest(p.polroles) as g where g = 0 or pg_has_role(c.proowner, g, 'usage')))))
+      where (pg_has_role(c.proowner, t.relowner, 'usage')
+        or has_any_column_privilege(c.proowner, t.oid, 'select, insert, update'))
+        and not (t.relrowsecurity and t.relforcerowsecurity and c.proowner not in (select oid from strong)
+          and not exists (
+          select from policies p where p.polrelid = t.oid
+            and exists (select from unnest(p.polroles) as g where g = 0 or pg_has_role(c.proowner, g, 'usage')))))
       or c.lanname in ('c', 'internal') and not c.is_authored)
     and (not c.is_authored or b.is_near)
     and (not c.is_trigger or b.is_near or exists (select from deed d where d.oid = c.oid and d.kind <> 'is dynamic'))
 ),
 
--- 11. The checks, one each, named as its check_name ------------------------------------------------------------------
+-- 11. Checks: roles ---------------------------------------------------------------------------------------------------
+-- Is there what was asked for, and are the API's roles and their sessions as they should be?
+--
+--   alter role tasks_api bypassrls;
+--   => hole role_attribute tasks_api: the API role has the attribute BYPASSRLS
 
--- Was something asked for that is not there?
-missing as materialized (
-  select m.severity, m.object, m.finding, m.remedy
-  from asked
-  cross join lateral (
-    select 'hole' as severity, format('role %I', w.rolname) as object, format('role %I does not exist: this is no database of this API, or audit.role is mistyped', w.rolname) as finding, '-- make migrate, or set audit.role' as remedy
-    from wanted_role w where w.rolname not in (select rolname from pg_roles)
-    union all
-    select 'hole', 'no role', 'no role holds a privilege on a table with row security: this is no database of this API, or its migrations were not applied, or audit.role must say how its role is called', '-- make migrate, or set audit.role'
-    where not exists (select from wanted_role)
-    union all
-    select 'hole', format('schema %I', s.name), format('schema %I does not exist: audit.schema is mistyped, or the migrations were not applied', s.name), '-- make migrate, or set audit.schema'
-    from unnest(asked.schemas) s (name) where s.name not in (select nspname from pg_namespace)
-    union all
-    select 'hole', format('table %s', concat_ws('.', coalesce(k.nspname, case when asked.is_tasks then 'app' end), k.relname)), format('table %s does not exist: audit.owners is mistyped, or the migrations were not applied', k.relname), '-- make migrate, or set audit.owners'
-    from owner_name k where k.relname <> '' and k.relname not in (select relname from known)
-    union all
-    select 'hole', 'function app.current_user_id()', 'function app.current_user_id() does not exist: the policies have nothing to ask', '-- make migrate' where asked.is_tasks and asked.tasks_function is null
-    union all
-    select 'hole', format('audit.preset %s', asked.preset), format('there is no preset %s', asked.preset), '-- one of supabase, postgrest, postgraphile' where asked.preset not in ('', 'tasks', 'supabase', 'postgrest', 'postgraphile')
-    union all
-    select 'warning', s.name, format('no policy names the setting %s, by itself or by a function: audit.setting is mistyped, or nothing in this database depends on it', s.name), '-- set audit.setting'
-    from unnest(asked.settings) s (name) where s.name not in (select name from setting_read) and not asked.is_tasks
-  ) m
+-- What the API's session relies on besides `watched`. To lack it opens no way to another user's row, and the API
+-- refuses to start where it would break its contract. Each is judged by the setting that goes before the others.
+session_setting (name, sound, danger) as materialized (
+  values ('client_encoding', 'utf-?8|unicode',
+    'a session that does not ask for UTF-8 itself stores other text than it was sent'),
+    ('timezone', '(etc/)?(utc|gmt)',
+      'a session that does not ask for UTC itself renders time stamps with another offset'),
+    ('default_transaction_isolation', 'read committed', 'concurrent changes of one user are refused'),
+    ('default_transaction_read_only', 'off?|f(alse)?|no?|0', 'every change is refused'),
+    ('standard_conforming_strings', 'on|t(rue)?|y(es)?|1', 'a backslash in a string of SQL is no backslash'),
+    ('synchronous_commit', '(on|true|yes|1|local|remote_\w+)',
+      'a change that was answered can be lost when the server crashes'),
+    ('fsync', 'on', 'a crash of the machine can lose changes that were answered, and damage the database'),
+    ('full_page_writes', 'on', 'a crash of the machine can damage the database')
 ),
 
--- What was assumed where nobody said it?
-assumed as materialized (
-  select 'note', coalesce((select names from apis), 'no role'),
-    format('assumed: the application works as %s; %s; its schemas are %s', coalesce((select names from apis), 'no role'),
-      coalesce('the user is named in ' || (select string_agg(name, ', ' order by name) from identity_setting), case when exists (select from policies where concat_ws(' ', using_text, check_text) ~ '(CURRENT|SESSION)_USER') then 'each user is a role of the database' else 'no policy names a setting' end),
+found_roles (check_name, severity, object, finding, remedy) as materialized (
+  -- Was something asked for that is not there?
+  select 'missing', m.severity, m.object, m.finding, m.remedy
+  from asked
+  cross join lateral (
+    select 'hole' as severity, format('role %I', w.rolname) as object,
+      format('role %I does not exist: this is no database of this API, or audit.role is mistyped',
+      w.rolname) as finding, '-- make migrate, or set audit.role' as remedy
+    from wanted_role w where w.rolname not in (select rolname from pg_roles)
+    union all
+    select 'hole', 'no role',
+      'no role holds a privilege on a table with row security: this is no database of this API, or its migrations '
+      'were not applied, or audit.role must say how its role is called', '-- make migrate, or set audit.role'
+    where not exists (select from wanted_role)
+    union all
+    select 'hole', format('schema %I', s.name),
+      format('schema %I does not exist: audit.schema is mistyped, or the migrations were not applied', s.name),
+      '-- make migrate, or set audit.schema'
+    from unnest(asked.schemas) s (name) where s.name not in (select nspname from pg_namespace)
+    union all
+    select 'hole', format('table %s', concat_ws('.', coalesce(k.nspname, case when asked.is_tasks then 'app' end),
+      k.relname)), format('table %s does not exist: audit.owners is mistyped, or the migrations were not applied',
+      k.relname), '-- make migrate, or set audit.owners'
+    from owner_name k where k.relname <> '' and k.relname not in (select relname from known)
+    union all
+    select 'hole', 'function app.current_user_id()',
+      'function app.current_user_id() does not exist: the policies have nothing to ask', '-- make migrate'
+      where asked.is_tasks and asked.tasks_function is null
+    union all
+    select 'hole', format('audit.preset %s', asked.preset), format('there is no preset %s', asked.preset),
+      '-- one of supabase, postgrest, postgraphile'
+      where asked.preset not in ('', 'tasks', 'supabase', 'postgrest', 'postgraphile')
+    union all
+    select 'warning', s.name,
+      format('no policy names the setting %s, by itself or by a function: audit.setting is mistyped, or nothing in '
+      'this database depends on it', s.name), '-- set audit.setting'
+    from unnest(asked.settings) s (name) where s.name not in (select name from setting_read) and not asked.is_tasks
+  ) m
+  union all
+  -- What was assumed where nobody said it?
+  select 'assumed', 'note', coalesce((select names from apis), 'no role'),
+    format('assumed: the application works as %s; %s; its schemas are %s',
+      coalesce((select names from apis), 'no role'),
+      coalesce('the user is named in ' || (select string_agg(name, ', ' order by name) from identity_setting),
+        case when exists (select from policies where concat_ws(' ', using_text, check_text) ~ '(CURRENT|SESSION)_USER')
+        then 'each user is a role of the database' else 'no policy names a setting' end),
       coalesce((select string_agg(quote_ident(nspname), ', ' order by nspname) from home), 'none'))
       || case when asked.kind <> '' then format(' (preset %s)', asked.kind) else '' end,
     '-- if that is wrong, set audit.role, audit.setting and audit.schema'
   from asked
   where not asked.is_tasks and (asked.roles is null or asked.settings is null) and exists (select from api)
-),
-
-role_attribute as materialized (
-  select 'hole', s.way,
+  union all
+  select 'role_attribute', 'hole', s.way,
     format('%s has the attribute %s: it %s',
-      case when s.is_api then 'the API role' else 'the API role can become this role, which' end, string_agg(a.attribute, ', '), min(a.danger)),
+      case when s.is_api then 'the API role' else 'the API role can become this role, which' end,
+        string_agg(a.attribute, ', '), min(a.danger)),
     case when s.is_api then string_agg(format('alter role %I no%s;', s.rolname, lower(a.attribute)), ' ')
-      else (select format('revoke %I from %I;', g.rolname, m.rolname) from pg_roles g, pg_roles m where m.oid = s.path[1] and g.oid = s.path[2]) end
+      else (select format('revoke %I from %I;', g.rolname, m.rolname) from pg_roles g, pg_roles m
+        where m.oid = s.path[1] and g.oid = s.path[2]) end
   from self s
   join pg_roles r on r.oid = s.oid
   cross join lateral (values
@@ -1763,11 +2095,9 @@ role_attribute as materialized (
   ) as a (is_set, attribute, danger)
   where a.is_set and (s.is_api or s.rolname not like 'pg\_%')
   group by s.way, s.is_api, s.rolname, s.path
-),
-
--- One row for each role that was granted: what lies behind it is listed there.
-role_membership as materialized (
-  select case when bool_or(m.is_hole) then 'hole' else 'hint' end,
+  union all
+  -- One row for each role that was granted: what lies behind it is listed there.
+  select 'role_membership', case when bool_or(m.is_hole) then 'hole' else 'hint' end,
     (array_agg(m.way order by m.is_hole desc, m.is_above desc, cardinality(m.path) desc))[1],
     format('the API role is a member of %I%s: it can %s', m.direct,
       case when count(*) > 1 then format(', and so of %s more', count(*) - 1) else '' end,
@@ -1782,41 +2112,41 @@ role_membership as materialized (
         union all
         select x.refobjid from pg_shdepend x where x.refclassid = 'pg_authid'::regclass and x.deptype = 'o'
       ) as is_hole,
-      coalesce(d.danger, 'use the privileges of ' || quote_ident(s.rolname) || ', and see what its policies let through') as danger
+      coalesce(d.danger, 'use the privileges of ' || quote_ident(s.rolname)
+        || ', and see what its policies let through') as danger
     from self s
     join pg_roles a on a.oid = s.path[1]
     join pg_roles g on g.oid = s.path[2]
     left join predefined d on d.rolname = s.rolname
-    where not s.is_api and s.oid not in (select r.oid from pg_roles r where r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication)
+    where not s.is_api and s.oid not in (select r.oid from pg_roles r where r.rolsuper or r.rolbypassrls
+      or r.rolcreaterole or r.rolcreatedb or r.rolreplication)
   ) m
   group by m.direct
   union all
-  select 'warning', format('%s -> %I', api.name, r.rolname),
-    format('the API role is a member of %I: without the options to inherit, set or administer it this gives nothing yet, but one ALTER away it does', r.rolname),
+  select 'role_membership', 'warning', format('%s -> %I', api.name, r.rolname),
+    format('the API role is a member of %I: without the options to inherit, set or administer it this gives nothing '
+      'yet, but one ALTER away it does', r.rolname),
     format('revoke %I from %s;', r.rolname, api.name)
   from membership m
   join api on api.oid = m.member
   join pg_roles r on r.oid = m.roleid
   where not (m.inherit_option or m.set_option or m.admin_option)
-),
-
--- Logins and workers may well be members of the API's role: then they are the API, and name users as it does.
-role_impersonation as materialized (
-  select 'hint',
+  union all
+  -- Logins and workers may well be members of the API's role: then they are the API, and name users as it does.
+  select 'role_impersonation', 'hint',
     (select string_agg(quote_ident(s.rolname), ' -> ' order by w.step desc)
      from unnest(i.path) with ordinality as w (oid, step) join pg_roles s on s.oid = w.oid),
     format('%I can become the API role, and then name any user in the setting, as the API does', r.rolname),
     format('revoke %I from %I; -- if it is not part of the API', t.rolname, f.rolname)
-  from impersonator_path i
-  join pg_roles r on r.oid = i.oid
+  from role_path i
+  join pg_roles r on r.oid = i.oid and not i.up
   join pg_roles f on f.oid = i.path[2]
   join pg_roles t on t.oid = i.path[1]
-),
-
-role_ownership as materialized (
-  select 'hole', o.object,
+  union all
+  select 'role_ownership', 'hole', o.object,
     format('this %s belongs to %s: its owner can change it, grant it and switch its protection off', o.type,
-      case when o.is_api then 'the API role' else format('%I, which the API role can become (%s)', o.rolname, o.way) end),
+      case when o.is_api then 'the API role' else format('%I, which the API role can become (%s)', o.rolname, o.way)
+        end),
     case o.type
       when 'large object' then format('alter large object %s owner to %I;', o.object, o.heir)
       when 'database' then format('alter database %s owner to %I;', o.object, o.heir)
@@ -1827,11 +2157,13 @@ role_ownership as materialized (
       -- An owner's grants go with the ownership.
       case when s.is_api then coalesce(
         (select format(' grant %s%s on %s to %I;', k.others, (
-            select string_agg(format(', %s (%s)', lower(e.key), e.value), '') from jsonb_each_text(k.instead) e), i.identity, s.rolname)
+            select string_agg(format(', %s (%s)', lower(e.key), e.value), '') from jsonb_each_text(k.instead) e),
+              i.identity, s.rolname)
           from decided k where i.type = 'table' and i.identity = format('app.%I', k.relname)),
         (select format(' grant execute on function %s to %I;', i.identity, s.rolname)
           from code c where i.type = 'function' and c.oid = d.objid and c.is_migrated and not c.is_trigger),
-        (select format(' grant usage on schema %s to %I;', i.identity, s.rolname) from home where i.type = 'schema' and home.oid = d.objid)
+        (select format(' grant usage on schema %s to %I;', i.identity, s.rolname) from home where i.type = 'schema'
+          and home.oid = d.objid)
       ) end as regrant,
       coalesce((
         select t.rolname from pg_roles t
@@ -1839,7 +2171,8 @@ role_ownership as materialized (
         order by t.oid = (select nspowner from home) desc, t.oid
         limit 1
       ), 'postgres') as heir,
-      row_number() over (partition by s.oid order by i.schema is distinct from (select nspname::text from home), i.identity) as place
+      row_number() over (partition by s.oid order by i.schema is distinct from (select nspname::text from home),
+        i.identity) as place
     from pg_shdepend d
     join self s on s.oid = d.refobjid
     cross join lateral pg_identify_object(d.classid, d.objid, d.objsubid) i
@@ -1847,14 +2180,15 @@ role_ownership as materialized (
       and d.dbid in (0, (select oid from pg_database where datname = current_database()))
       and coalesce(i.schema, '') !~ '^pg_(toast_)?temp'
       and i.identity is not null
-      and i.type not in ('toast table', 'index')
+      and i.type not in ('toast table', 'index', 'user mapping') -- a mapping for a role is not its own
   ) o
   where o.place <= 25
-),
-
-role_limit as materialized (
-  select case when asked.is_tasks then 'warning' else 'hint' end, api.name, format('the API role has no %s: %s', string_agg(l.name, ', '), min(l.danger)),
-    string_agg(format('alter %s set %s = %L;', case when e.place like 'role ' || api.name || '%' then e.place else 'role ' || api.name end, l.name, l.value), ' ')
+  union all
+  select 'role_limit', case when asked.is_tasks then 'warning' else 'hint' end, api.name,
+    format('the API role has no %s: %s', string_agg(l.name, ', '), min(l.danger)),
+    string_agg(format('alter %s set %s = %L;',
+      case when e.place like 'role ' || api.name || '%' then e.place else 'role ' || api.name end, l.name, l.value),
+      ' ')
   from (values
     ('statement_timeout', '5s', 'one statement can keep a connection, and everybody who waits for it, busy for ever'),
     ('lock_timeout', '2s', 'requests queue without end behind a lock'),
@@ -1863,31 +2197,19 @@ role_limit as materialized (
   cross join api
   cross join asked
   left join lateral (
-    select s.place, s.value from role_setting s where s.name = l.name and s.rolname = api.rolname order by s.rank desc limit 1
+    select s.place, s.value from role_setting s where s.name = l.name and s.rolname = api.rolname order by s.rank desc
+      limit 1
   ) e on true
-  where (e.value is null or e.value ~ '^0*[a-z]*$') and (asked.is_tasks or asked.kind = '' and l.name = 'statement_timeout')
+  where (e.value is null or e.value ~ '^0*[a-z]*$')
+    and (asked.is_tasks or asked.kind = '' and l.name = 'statement_timeout')
   group by asked.is_tasks, api.name, case when asked.is_tasks then l.name end
-),
-
--- What the API's session relies on besides `watched`. To lack it opens no way to another user's row, and the API
--- refuses to start where it would break its contract. Each is judged by the setting that goes before the others.
-session_setting (name, sound, danger) as materialized (
-  values ('client_encoding', 'utf-?8|unicode', 'a session that does not ask for UTF-8 itself stores other text than it was sent'),
-    ('timezone', '(etc/)?(utc|gmt)', 'a session that does not ask for UTC itself renders time stamps with another offset'),
-    ('default_transaction_isolation', 'read committed', 'concurrent changes of one user are refused'),
-    ('default_transaction_read_only', 'off?|f(alse)?|no?|0', 'every change is refused'),
-    ('standard_conforming_strings', 'on|t(rue)?|y(es)?|1', 'a backslash in a string of SQL is no backslash'),
-    ('synchronous_commit', '(on|true|yes|1|local|remote_\w+)', 'a change that was answered can be lost when the server crashes'),
-    ('fsync', 'on', 'a crash of the machine can lose changes that were answered, and damage the database'),
-    ('full_page_writes', 'on', 'a crash of the machine can damage the database')
-),
-
-session as materialized (
-  select 'warning', s.object, format('%s = %s is set here: %s', e.name, s.value, e.danger), s.remedy
+  union all
+  select 'session', 'warning', s.object, format('%s = %s is set here: %s', e.name, s.value, e.danger), s.remedy
   from asked
   cross join session_setting e
   cross join lateral (
-    select format('%s set %s', r.place, r.name) as object, r.value, r.rank, format('alter %s reset %s;', r.place, r.name) as remedy
+    select format('%s set %s', r.place, r.name) as object, r.value, r.rank,
+      format('alter %s reset %s;', r.place, r.name) as remedy
     from role_setting r
     where r.name = e.name
     union all
@@ -1895,17 +2217,20 @@ session as materialized (
     select format('configuration file: %s', c.name), c.setting, -1,
       format('alter system reset %s; select pg_reload_conf(); -- or take it out of the file', c.name)
     from pg_settings c
-    where c.name = e.name and c.source = 'configuration file' and c.name in ('synchronous_commit', 'fsync', 'full_page_writes')
+    where c.name = e.name and c.source = 'configuration file'
+      and c.name in ('synchronous_commit', 'fsync', 'full_page_writes')
     order by rank desc
     limit 1
   ) s
   where asked.is_tasks and lower(s.value) !~ format('^(%s)$', e.sound)
   union all
-  select 'warning', api.name, format('the %s of the API role is %s, longer than %s: %s', l.name, s.value, l.value, 'requests wait longer than their client does'),
+  select 'session', 'warning', api.name, format('the %s of the API role is %s, longer than %s: %s', l.name, s.value,
+    l.value, 'requests wait longer than their client does'),
     format('alter %s set %s = %L;', s.place, l.name, l.value)
   from asked
   cross join api
-  cross join (values ('statement_timeout', '5s', 5000), ('lock_timeout', '2s', 2000), ('idle_in_transaction_session_timeout', '10s', 10000))
+  cross join (values ('statement_timeout', '5s', 5000), ('lock_timeout', '2s', 2000),
+    ('idle_in_transaction_session_timeout', '10s', 10000))
     as l (name, value, milliseconds)
   cross join lateral (
     select r.place, r.value, regexp_match(lower(r.value), '^ *([0-9.]+) *(us|ms|s|min|h|d|) *$') as part
@@ -1916,33 +2241,36 @@ session as materialized (
   ) s
   where asked.is_tasks
     and s.part[1]::numeric * case s.part[2]
-      when 'us' then 0.001 when 's' then 1000 when 'min' then 60000 when 'h' then 3600000 when 'd' then 86400000 else 1 end > l.milliseconds
+      when 'us' then 0.001 when 's' then 1000 when 'min' then 60000 when 'h' then 3600000 when 'd' then 86400000 else 1
+        end > l.milliseconds
   union all
   -- Characters from the row, or they would be folded where this is planned, in databases that lack them too.
-  select 'warning', format('database %I', d.datname),
+  select 'session', 'warning', format('database %I', d.datname),
     'lower() folds ASCII alone in this database: a search for ärger misses ÄRGER',
     '-- dump it, and restore it into: create database … template template0 encoding ''UTF8'' locale ''C.UTF-8'''
   from asked
   join pg_database d on d.datname = current_database() and d.encoding = pg_char_to_encoding('UTF8')
   where asked.is_tasks and lower(chr(case when d.encoding >= 0 then 196 end)) <> chr(228)
-),
-
-role_leftover as materialized (
-  select case when asked.is_tasks then 'warning' else 'hint' end, quote_ident(r.rolname),
-    format('this login %s, and owns neither the database nor its schema: who has its password reads and changes every user''s rows', a.can),
+  union all
+  select 'role_leftover', case when asked.is_tasks then 'warning' else 'hint' end, quote_ident(r.rolname),
+    format('this login %s, and owns neither the database nor its schema: who has its password reads and changes every '
+      'user''s rows', a.can),
     a.remedy
   from asked
   cross join pg_roles r
   cross join lateral (values
     (r.rolsuper, 'is a superuser', format('alter role %I nosuperuser; -- or nologin', r.rolname)),
-    (r.rolbypassrls and not r.rolsuper, 'bypasses row security', format('alter role %I nobypassrls; -- or nologin', r.rolname)),
+    (r.rolbypassrls and not r.rolsuper, 'bypasses row security',
+      format('alter role %I nobypassrls; -- or nologin', r.rolname)),
     (not r.rolbypassrls and not r.rolsuper and exists (
         select from pg_roles b
         where (b.rolsuper or b.rolbypassrls) and pg_has_role(r.oid, b.oid, 'member')
       ),
-      'can become a role that bypasses row security', format('alter role %I nologin; -- or revoke that role from it', r.rolname)),
+      'can become a role that bypasses row security',
+        format('alter role %I nologin; -- or revoke that role from it', r.rolname)),
     (r.rolcreaterole and not r.rolsuper and current_setting('server_version_num')::integer < 160000,
-      'may grant itself every role that is no superuser (CREATEROLE, before PostgreSQL 16)', format('alter role %I nocreaterole;', r.rolname))
+      'may grant itself every role that is no superuser (CREATEROLE, before PostgreSQL 16)',
+        format('alter role %I nocreaterole;', r.rolname))
   ) as a (is_set, can, remedy)
   where r.rolcanlogin and a.is_set and r.oid <> 10
     and r.oid not in (select datdba from pg_database where datname = current_database())
@@ -1951,32 +2279,59 @@ role_leftover as materialized (
     and (asked.is_tasks or r.rolname !~ '^(supabase_|postgres$|rds|cloudsql|azure|neon|doadmin|authenticator$)')
 ),
 
-row_security as materialized (
-  select case when r.oid in (select oid from lookup) then 'hint' else 'hole' end, r.name,
-    case when r.oid in (select oid from lookup) then 'row security is off for this table, which looks as if it held nobody''s rows: every user reads it'
-      else format('row security is off for this table, and the API role may %s: each user reaches every other user''s rows',
+-- 12. Checks: tables and views ----------------------------------------------------------------------------------------
+-- Can rows be reached past the policies: without row security, by a copy, or by a view of another's rights?
+--
+--   alter table app.tasks disable row level security;
+--   => hole row_security app.tasks: row security is off for this table
+
+-- Views of the owner that filter by the user in all that they read. Only a barrier holds functions of the caller back.
+filtered_view as materialized (
+  select v.oid, exists (select from pg_options_to_table(c.reloptions) o where o.option_name = 'security_barrier'
+    and o.option_value::boolean) as is_barrier,
+    exists (select from effective e where e.oid = v.oid and e.privilege in ('INSERT', 'UPDATE'))
+      and not exists (select from pg_options_to_table(c.reloptions) o
+        where o.option_name = 'check_option') as is_letter_box
+  from verdict v
+  join pg_class c on c.oid = v.oid
+  where v.kind = 'view' and v.word ~ ' where {(?:own|has|linked|ranked|member)[^{}]*}'
+    and v.word !~ ' (?:union|except|intersect|left join|right join|full join) |{list'
+    -- of one table, and of that once: a second instance of it need not be the user's
+    and (select count(distinct b.oid) + coalesce(max(regexp_count(v.text, '(?<![\w$.])' || lower(b.name)
+      || '(?![\w$.])')), 1)
+      from borrowed b where b.reader = v.oid and b.is_past) <= 2
+),
+
+found_tables (check_name, severity, object, finding, remedy) as materialized (
+  select 'row_security', case when r.oid in (select oid from lookup) then 'hint' else 'hole' end, r.name,
+    case when r.oid in (select oid from lookup)
+      then 'row security is off for this table, which looks as if it held nobody''s rows: every user reads it'
+      else format('row security is off for this table, and the API role may %s: each user reaches every other user''s '
+        'rows',
         (select string_agg(distinct lower(u.privilege), ', ') from right_on u where u.oid = r.oid)) end,
-    format('alter table %s enable row level security;', r.name) || case when asked.is_tasks then format(' alter table %s force row level security;', r.name) else ' -- and a policy for those who may' end
+    format('alter table %s enable row level security;', r.name)
+      || case when asked.is_tasks then format(' alter table %s force row level security;', r.name)
+      else ' -- and a policy for those who may' end
   from reached r
   cross join asked
   where r.relkind in ('r', 'p') and not r.relrowsecurity and not r.is_platform
-),
-
--- The owner passes row security unless it is forced. That is a way only where something of the owner's runs for the API.
-row_security_not_forced as materialized (
-  select 'hint', case when asked.is_tasks then min(r.name) else string_agg(r.name, ', ' order by r.name) end,
+  union all
+  -- The owner passes row security unless it is forced. That is a way only where something of the owner's runs for the
+  -- API.
+  select 'row_security_not_forced', 'hint',
+    case when asked.is_tasks then min(r.name) else string_agg(r.name, ', ' order by r.name) end,
     'row security is not forced: what runs as the owner (a job, a migration) is not held to the policies',
     string_agg(format('alter table %s force row level security;', r.name), ' ' order by r.name)
   from reached r
   cross join asked
-  where asked.kind <> 'supabase' and r.relkind in ('r', 'p') and r.relrowsecurity and not r.relforcerowsecurity and not r.is_platform
+  where asked.kind <> 'supabase' and r.relkind in ('r', 'p') and r.relrowsecurity and not r.relforcerowsecurity
+    and not r.is_platform
     and r.oid not in (select oid from lookup) and r.oid not in (select oid from shard)
   group by asked.is_tasks, case when asked.is_tasks then r.oid end
-),
-
-shard_unprepared as materialized (
-  select 'warning', format('%I.%I', n.nspname, c.relname),
-    'Citus cannot write to this shard for the API role, nor move it while it is written to: its users'' writes are refused',
+  union all
+  select 'shard_unprepared', 'warning', format('%I.%I', n.nspname, c.relname),
+    'Citus cannot write to this shard for the API role, nor move it while it is written to: its users'' writes are '
+      'refused',
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   from shard
   join pg_class c on c.oid = shard.oid
@@ -1984,82 +2339,81 @@ shard_unprepared as materialized (
   cross join api
   where c.relkind = 'r' and (c.relforcerowsecurity or not has_table_privilege(api.oid, c.oid, 'insert'))
   union all
-  select 'warning', 'event trigger app_prepare_shards',
-    'no such event trigger is enabled, so new shards and new columns of shards are not prepared: writes are refused, and statistics keep what users write',
+  select 'shard_unprepared', 'warning', 'event trigger app_prepare_shards',
+    'no such event trigger is enabled, so new shards and new columns of shards are not prepared: writes are refused, '
+      'and statistics keep what users write',
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   where exists (select from shard)
     and not exists (select from pg_event_trigger where evtname = 'app_prepare_shards' and evtenabled in ('O', 'A'))
   union all
-  select 'warning', format('app.%I', k.relname),
-    'this table is distributed, and its old rows are still in this server''s files: no statement reaches them, also not an erase',
+  select 'shard_unprepared', 'warning', format('app.%I', k.relname),
+    'this table is distributed, and its old rows are still in this server''s files: no statement reaches them, also '
+      'not an erase',
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   from known k
   where exists (
-      select from pg_trigger t join pg_proc p on p.oid = t.tgfoid where t.tgrelid = k.oid and p.proname = 'citus_truncate_trigger'
+      select from pg_trigger t join pg_proc p on p.oid = t.tgfoid where t.tgrelid = k.oid
+        and p.proname = 'citus_truncate_trigger'
     )
     and pg_relation_size(k.oid) > 0
-),
-
-foreign_table as materialized (
-  select 'hole', r.name,
+  union all
+  select 'foreign_table', 'hole', r.name,
     'the API role can reach this foreign table: its rows lie on another server, where no policy of this database holds',
     format('revoke all on %s from %s, public;', r.name, apis.names)
   from reached r cross join apis
   where r.relkind = 'f' and not r.is_platform
   union all
-  select 'warning', format('%I.%I', n.nspname, c.relname),
-    'this foreign table is a partition or child of a table that the API works with: users'' rows lie on another server, where no policy of this database holds',
+  select 'foreign_table', 'warning', format('%I.%I', n.nspname, c.relname),
+    'this foreign table is a partition or child of a table that the API works with: users'' rows lie on another '
+      'server, where no policy of this database holds',
     format('drop foreign table %I.%I; -- after moving its rows', n.nspname, c.relname)
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   where c.relkind = 'f' and c.oid in (select oid from touched) and c.oid not in (select oid from reached)
-),
-
-materialized_view as materialized (
-  select 'hole', r.name,
-    'the API role can reach this materialized view: it keeps a copy of the rows that its owner saw, and no policy can hold on it',
+  union all
+  select 'materialized_view', 'hole', r.name,
+    'the API role can reach this materialized view: it keeps a copy of the rows that its owner saw, and no policy can '
+      'hold on it',
     format('revoke all on %s from %s, public;', r.name, apis.names)
   from reached r cross join apis
   where r.relkind = 'm' and not r.is_platform and exists (
-    select from pg_rewrite w join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.oid
-    where w.ev_class = r.oid and (d.refobjid in (select oid from personal) or exists (select from pg_class v where v.oid = d.refobjid and v.relkind = 'v')))
-),
-
--- Views of the owner that filter by the user in all that they read. Only a barrier holds functions of the caller back.
-filtered_view as materialized (
-  select v.oid, exists (select from pg_options_to_table(c.reloptions) o where o.option_name = 'security_barrier' and o.option_value::boolean) as is_barrier,
-    exists (select from effective e where e.oid = v.oid and e.privilege in ('INSERT', 'UPDATE'))
-      and not exists (select from pg_options_to_table(c.reloptions) o where o.option_name = 'check_option') as is_letter_box
-  from verdict v
-  join pg_class c on c.oid = v.oid
-  where v.kind = 'view' and v.word ~ ' where {(?:own|has|linked|ranked|member)[^{}]*}' and v.word !~ ' (?:union|except|intersect|left join|right join|full join) |{list'
-    and (select count(distinct b.oid) from borrowed b where b.reader = v.oid and b.is_past) < 2
-),
-
-view as materialized (
-  select case when f.oid is null or f.is_letter_box then 'hole' else 'warning' end, r.name,
-    case when f.is_letter_box then format('this view runs as its owner and filters by the user, but has no check option: the API role may write rows of others into %s through it', v.names)
-      when f.oid is not null then format('this view runs as its owner and filters by the user, but is no security barrier: a function in the caller''s condition sees rows of %s before the filter', v.names)
-      when r.oid = v.reader then format('this view runs as its owner, who may see all of %s, and not as its caller: through it the API role does too', v.names)
-      else format('this view reads %s through %s, which runs as its owner: through it the API role sees what that owner does', v.names, v.reader_name)
+    select from pg_rewrite w join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+      and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.oid
+    where w.ev_class = r.oid and (d.refobjid in (select oid from personal)
+      or exists (select from pg_class v where v.oid = d.refobjid and v.relkind = 'v')))
+  union all
+  select 'view', 'hole', r.name,
+    case when f.is_letter_box
+      then format('this view runs as its owner and filters by the user, but has no check option: the API role may '
+      'write rows of others into %s through it', v.names)
+      when f.oid is not null
+        then format('this view runs as its owner and filters by the user, but is no security barrier: a cast or a '
+        'function in the caller''s condition sees rows of %s before the filter, and its error shows them', v.names)
+      when r.oid = v.reader
+        then format('this view runs as its owner, who may see all of %s, and not as its caller: through it the API '
+        'role does too', v.names)
+      else format('this view reads %s through %s, which runs as its owner: through it the API role sees what that '
+        'owner does', v.names, v.reader_name)
     end,
     case when f.is_letter_box then format('alter view %s set (check_option = cascaded);', v.reader_name)
       when f.oid is not null then format('alter view %s set (security_barrier = true);', v.reader_name)
       else format('alter view %s set (security_invoker = true);', v.reader_name) end
   from reached r
   join (
-    select v.view, v.reader, string_agg(distinct b.name, ', ') as names, format('%I.%I', n.nspname, c.relname) as reader_name
+    select v.view, v.reader, string_agg(distinct b.name, ', ') as names,
+      format('%I.%I', n.nspname, c.relname) as reader_name
     from view_reads v
     join borrowed b on b.reader = v.reader and b.oid = v.oid and b.within = 0 and b.is_past
     join pg_class c on c.oid = v.reader
     join pg_namespace n on n.oid = c.relnamespace
-    where not exists (select from authored m where m.classid = 'pg_class'::regclass and m.objid = v.reader) or b.is_mine and n.oid not in (select oid from platform)
+    where not exists (select from authored m where m.classid = 'pg_class'::regclass and m.objid = v.reader)
+      or b.is_mine and n.oid not in (select oid from platform)
     group by v.view, v.reader, n.nspname, c.relname
   ) v on v.view = r.oid
   left join filtered_view f on f.oid = v.reader
   where f.oid is null or f.is_letter_box or not f.is_barrier
   union all
-  select 'warning', r.name,
+  select 'view', 'warning', r.name,
     'this view runs as its owner, not as its caller: only the views that it reads isolate users',
     format('alter view %s set (security_invoker = true);', r.name)
   from reached r
@@ -2071,26 +2425,25 @@ view as materialized (
     )
     and not exists (select from view_reads v join borrowed b on b.reader = v.reader and b.is_past where v.view = r.oid)
   union all
-  select 'hole', r.name,
-    format('this view reads %s, a copy of rows without row security: through it the API role can reach every user''s', m.oid::regclass),
+  select 'view', 'hole', r.name,
+    format('this view reads %s, a copy of rows without row security: through it the API role can reach every user''s',
+      m.oid::regclass),
     format('drop view %s;', r.name)
   from reached r
   join view_reads v on v.view = r.oid and v.reader not in (select oid from view_as_owner)
   join mine m on m.oid = v.oid and m.relkind = 'm'
-),
-
-rule as materialized (
-  select 'hole', format('%I on %s', w.rulename, r.name),
-    'a rule rewrites what is done with this relation, and what it adds runs as the relation''s owner: rows can be copied or changed past the policies',
+  union all
+  select 'rule', 'hole', format('%I on %s', w.rulename, r.name),
+    'a rule rewrites what is done with this relation, and what it adds runs as the relation''s owner: rows can be '
+      'copied or changed past the policies',
     format('drop rule %I on %s;', w.rulename, r.name)
   from reached r
   join pg_rewrite w on w.ev_class = r.oid
   where w.rulename <> '_RETURN' and not r.is_platform
-),
-
-owner as materialized (
-  select case when (select is_tasks from asked) then 'warning' else 'hint' end, r.name,
-    format('this table belongs to %I, who owns neither the database nor its schema: they can switch its row security off', pg_get_userbyid(r.relowner)),
+  union all
+  select 'owner', case when (select is_tasks from asked) then 'warning' else 'hint' end, r.name,
+    format('this table belongs to %I, who owns neither the database nor its schema: they can switch its row security '
+      'off', pg_get_userbyid(r.relowner)),
     format('alter table %s owner to %I;', r.name, home.owner_name)
   from reached r
   cross join (select * from home order by oid limit 1) home
@@ -2100,65 +2453,41 @@ owner as materialized (
     and r.relowner <> (select n.nspowner from pg_namespace n where n.oid = r.relnamespace)
 ),
 
+-- 13. Checks: policies ------------------------------------------------------------------------------------------------
+-- Does a policy let rows of others through, by itself or by a column that the user may write?
+--
+--   alter policy update_own on app.tasks with check (true);
+--   => hole policy update_own on app.tasks: this permissive policy lets the API role update rows of other users
+
 -- What the policy should say instead; where another one says it already, it only has to go.
 policy_remedy as materialized (
   select p.oid,
-    case when asked.is_tasks and r.attname is not null and r.atttypid in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
+    case when asked.is_tasks and r.attname is not null
+      and r.atttypid in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
         and r.attcollation not in (select oid from pg_collation where not collisdeterministic)
         and (not p.polpermissive or (p.polrelid, p.polcmd::text) not in (
-          select polrelid, unnest(array[cmd, '*']) from clause where polpermissive and is_identity
+          select polrelid, unnest(array[cmd, '*']) from clause
+          where polpermissive and is_identity and oid not in (select oid from clause where not is_held)
         ))
       then format('alter policy %I on %s', p.polname, r.name)
         || case when p.polcmd <> 'a' then format(' using (%I = app.current_user_id())', r.attname) else '' end
-        || case when p.polcmd in ('a', 'w', '*') then format(' with check (%I = app.current_user_id())', r.attname) else '' end
+        || case when p.polcmd in ('a', 'w', '*') then format(' with check (%I = app.current_user_id())', r.attname)
+          else '' end
         || ';'
-      else format('drop policy if exists %I on %s;', p.polname, r.name) || case when asked.is_tasks then '' else ' -- and make one that compares the owner''s column with the user' end
+      else format('drop policy if exists %I on %s;', p.polname, r.name)
+        || case when asked.is_tasks then '' else ' -- and make one that compares the owner''s column with the user' end
     end as remedy
   from pg_policy p
   join owned r on r.oid = p.polrelid
   cross join asked
 ),
 
--- Does a permissive policy let rows of others through?
-policy as materialized (
-  select case when bool_or(not j.is_held) then 'hole' else 'warning' end, format('%I on %s', j.polname, r.name),
-    case when bool_or(not j.is_held) then format('this permissive policy lets the API role %s rows of other users: %s',
-        string_agg(distinct case j.cmd when 'r' then 'read' when 'a' then 'insert' when 'w' then 'update' else 'delete' end, ', ') filter (where not j.is_held),
-        string_agg(distinct format('%s %s', j.clause, coalesce(case j.clause when 'using' then p.using_text else coalesce(p.check_text, p.using_text) end, 'nothing')), ' and ') filter (where not j.is_held))
-      when bool_or(j.seen ~ 'flag') then 'this policy shows a row to others if the row says so: read that only its owner, or nobody, can make it say so'
-      else 'this policy trusts a claim of the token, not a row: each token that carries it reaches every user''s rows' end,
-    min(m.remedy)
-  from clause j
-  join reached r on r.oid = j.polrelid
-  join policies p on p.oid = j.oid
-  join policy_remedy m on m.oid = j.oid
-  left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as u (privilege, cmd) on u.cmd = j.cmd
-  where j.polpermissive and (not j.is_held or j.seen ~ 'staff|flag')
-    and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
-    and not (r.oid in (select oid from lookup) and j.cmd = 'r')
-    and not (r.oid in (select oid from lookup) and j.polcmd = '*')
-    -- Whatever it lets through, a restrictive identity test may hold back.
-    and not exists (
-      select from restrictive g
-      where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and g.is_held and g.word <> '{staff}'
-    )
-  group by j.oid, j.polname, r.name
-  union all
-  select 'warning', f.oid::regprocedure::text,
-    format('%s policies trust what this function returns about the user (%s), and its body is none that can be judged from its text: read whether it returns true only for rows of the user',
-      count(distinct j.oid), string_agg(distinct format('%I on %s', j.polname, j.polrelid::regclass), ', ')),
-    '-- read it, then accept this finding'
-  from asks q
-  join asking_function f on f.oid = q.function and f.word = 'asked'
-  join clause j on j.text = q.text and j.polpermissive and j.is_held
-  group by f.oid
-),
-
 -- The columns that such a function reads, but for those that it compares with the user.
 asked_column as materialized (
   select f.oid as function, t.relid, a.attnum
   from (
-    select n.oid, array(select m.part[1] from regexp_matches(n.text, '(?<![\w$])([\w$]+)(?![\w$(])', 'g') m (part)) as names,
+    select n.oid, array(select m.part[1] from regexp_matches(n.text, '(?<![\w$])([\w$]+)(?![\w$(])',
+      'g') m (part)) as names,
       array(select coalesce(m.part[1], m.part[2]) from regexp_matches(n.text,
         '(?<![\w$])([\w$]+) ?(?:::\w+ ?)?= ?{me}|{me} ?= ?(?:[\w$]+\.)?([\w$]+)(?![\w$(])', 'g') m (part)) as tied
     from code_named n
@@ -2166,7 +2495,8 @@ asked_column as materialized (
   ) f
   join touches t on t.function = f.oid
   join pg_attribute a on a.attrelid = t.relid and a.attnum > 0 and not a.attisdropped
-  where array[lower(a.attname), 'q_' || lower(a.attname)] && f.names and not array[lower(a.attname), 'q_' || lower(a.attname)] && f.tied
+  where array[lower(a.attname), 'q_' || lower(a.attname)] && f.names
+    and not array[lower(a.attname), 'q_' || lower(a.attname)] && f.tied
 ),
 
 -- What a policy trusts beside the row: the columns of other tables that it compares, by itself or by a function.
@@ -2174,8 +2504,10 @@ trusted_column as materialized (
   select t.policy, t.relid, t.attnum
   from (
     select distinct j.oid as policy, d.refobjid as relid, d.refobjsubid as attnum, j.text, j.owner_name
-    from (select distinct oid, polrelid, had, text, seen, owner_name from clause where polpermissive and is_held and seen ~ 'member|rank|mix|list') j
-    join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = j.oid and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.refobjid <> j.polrelid
+    from (select distinct oid, polrelid, had, text, seen, owner_name from clause where polpermissive and is_held
+      and seen ~ 'member|rank|mix|list') j
+    join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = j.oid and d.refclassid = 'pg_class'::regclass
+      and d.refobjsubid > 0 and d.refobjid <> j.polrelid
     join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
     where lower(a.attname) <> all (j.had)
       and (j.seen !~ 'flag' or a.attname !~* '^(is_)?(public|published|shared|visible|listed)$')
@@ -2183,7 +2515,8 @@ trusted_column as materialized (
   full join (select table_oid, attname from owner_of where table_oid = root) m on m.table_oid = t.relid
   -- if the owners of both are compared, a row of one's own there only speaks of rows of one's own here
   where coalesce(t.policy, 0) <> 0
-    and (t.text ~ format('row\.%1$s\)? = \(?[\w$]+\.%2$s(?![\w$])|[\w$]+\.%2$s\)? = \(?row\.%1$s(?![\w$])', lower(t.owner_name), lower(m.attname))) is not true
+    and (t.text ~ format('row\.%1$s\)? = \(?[\w$]+\.%2$s(?![\w$])|[\w$]+\.%2$s\)? = \(?row\.%1$s(?![\w$])',
+      lower(t.owner_name), lower(m.attname))) is not true
   union
   select j.oid, t.relid, t.attnum
   from asks q
@@ -2197,7 +2530,8 @@ writable_column as materialized (
   select t.policy, t.relid, t.attnum, g.privilege, g.grantees, k.polname, k.cmd, k.text
   from trusted_column t
   full join (
-    select objid, subid, privilege, string_agg(distinct grantee_name, ', ') as grantees, case privilege when 'INSERT' then 'a' else 'w' end as cmd
+    select objid, subid, privilege, string_agg(distinct grantee_name, ', ') as grantees,
+      case privilege when 'INSERT' then 'a' else 'w' end as cmd
     from granted
     where classid = 'pg_class'::regclass and privilege in ('INSERT', 'UPDATE')
     group by objid, subid, privilege
@@ -2205,44 +2539,10 @@ writable_column as materialized (
   full join (
     select oid, polrelid, polname, cmd, text
     from clause
-    where polpermissive and clause = 'with check' and word not in ('{no}', '{rank}', '{member}', '{list ranked}')
+    where polpermissive and clause = 'with check'
+      and word not in ('{no}', '{rank}', '{member}', '{asked}', '{list ranked}')
   ) k on k.polrelid = t.relid and k.cmd = g.cmd
   where coalesce(t.policy, 0) <> 0 and coalesce(g.subid in (0, t.attnum), false) and coalesce(k.oid, 0) <> 0
-),
-
--- May the API write what is compared, without a check on it? Then one insert or update makes the user a member.
-team_membership (severity, object, finding, remedy) as materialized (
-  select case when bool_or(w.is_stopped) then 'warning' else 'hole' end,
-    format('%s.%I', w.relation, w.attname),
-    format('%s trust%s this column, and the API role may %s it for a row of its own: %s checks the user, but not this column, so one statement makes a user a member of what is another''s%s',
-      array_to_string((array_agg(distinct w.policy_name))[1:5], ', '), case when count(distinct w.policy) = 1 then 's' else '' end,
-      string_agg(distinct lower(w.privilege), ' and '), string_agg(distinct format('the policy %I', w.polname), ' and '),
-      case when bool_or(w.is_stopped) then '. A trigger speaks of it: read that it refuses' else '' end),
-    string_agg(distinct format('revoke %s on %s from %s;', lower(w.privilege), w.relation, w.grantees), ' ')
-      || ' -- and grant it on the other columns, or check this one'
-  from (
-    select w.*, a.attname, format('%I.%I', n.nspname, c.relname) as relation, format('%I on %s', p.polname, p.polrelid::regclass) as policy_name,
-      exists (
-        select from pg_trigger x join body b on b.oid = x.tgfoid
-        where x.tgrelid = w.relid and not x.tgisinternal and x.tgtype & 3 = 3 and x.tgtype & (case w.privilege when 'INSERT' then 4 else 16 end) <> 0
-          and b.code ~* ('new\s*\.\s*"?' || regexp_replace(a.attname, '\W', '\\\&', 'g') || '\y')) as is_stopped
-    from writable_column w
-    join pg_class c on c.oid = w.relid and c.relrowsecurity
-    join pg_namespace n on n.oid = c.relnamespace
-    join pg_attribute a on a.attrelid = w.relid and a.attnum = w.attnum
-    join pg_policy p on p.oid = w.policy
-    cross join lateral (
-      select '(?<![\w$])(?:row\.)?(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') as name
-    ) x
-    where (w.relid in (select oid from reached)) is true
-      -- to be compared with a constant, or not to be null, ties it to nobody
-      and regexp_replace(w.text, x.name || ' (?:is not null|(?:<>|>|>=|<|<=) {k})', '', 'g') !~ (x.name || '(?![\w$(])')
-      and not exists (select from restrictive k where k.polrelid = w.relid and k.clause = 'with check' and k.cmd = w.cmd and k.text ~ (x.name || '(?![\w$(])'))
-      -- A key that is unique by itself is taken already.
-      and not exists (
-        select from pg_index x where x.indrelid = w.relid and x.indisunique and x.indpred is null and x.indnkeyatts = 1 and x.indkey[0] = w.attnum)
-  ) w
-  group by w.relation, w.attname, w.relid, w.attnum
 ),
 
 -- Functions whose errors or notices show their arguments.
@@ -2256,14 +2556,99 @@ telling as materialized (
     and c.prokind = 'f' and p.pronargs > 0
 ),
 
--- PostgreSQL asks the cheaper side of an and first.
-policy_leak as materialized (
-  select case when bool_or(f.procost < 1) then 'hole' else 'warning' end, format('%I on %s', j.polname, r.name),
-    format('beside the identity test this policy gives rows to %s, which is not leakproof: asked first, its errors and notices tell values of other users'' rows',
+found_policies (check_name, severity, object, finding, remedy) as materialized (
+  -- Does a permissive policy let rows of others through?
+  select 'policy', case when bool_or(not j.is_held) then 'hole' else 'warning' end,
+    format('%I on %s', j.polname, r.name),
+    case when bool_or(not j.is_held) then format('this permissive policy lets the API role %s rows of other users: %s',
+        string_agg(distinct case j.cmd when 'r' then 'read' when 'a' then 'insert' when 'w' then 'update' else 'delete'
+          end, ', ') filter (where not j.is_held),
+        string_agg(distinct format('%s %s', j.clause,
+          coalesce(case j.clause when 'using' then p.using_text else coalesce(p.check_text, p.using_text) end,
+          'nothing')), ' and ') filter (where not j.is_held))
+      when bool_or(j.seen ~ 'flag')
+        then 'this policy shows a row to others if the row says so: read that only its owner, or nobody, can make it '
+        'say so'
+      else 'this policy trusts a claim of the token, not a row: each token that carries it reaches every user''s rows'
+        end,
+    min(m.remedy)
+  from clause j
+  join reached r on r.oid = j.polrelid
+  join policies p on p.oid = j.oid
+  join policy_remedy m on m.oid = j.oid
+  left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as u (privilege,
+    cmd) on u.cmd = j.cmd
+  where j.polpermissive and (not j.is_held or j.seen ~ 'staff|flag')
+    and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
+    and not (r.oid in (select oid from lookup) and j.cmd = 'r')
+    and not (r.oid in (select oid from lookup) and j.polcmd = '*')
+    -- Whatever it lets through, a restrictive identity test may hold back.
+    and not exists (
+      select from restrictive g
+      where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and g.is_held and g.word <> '{staff}'
+    )
+  group by j.oid, j.polname, r.name
+  union all
+  select 'policy', 'warning', f.oid::regprocedure::text,
+    format('%s policies trust what this function returns about the user (%s), and its body is none that can be judged '
+      'from its text: read whether it returns true only for rows of the user',
+      count(distinct j.oid), string_agg(distinct format('%I on %s', j.polname, j.polrelid::regclass), ', ')),
+    '-- read it, then accept this finding'
+  from asks q
+  join asking_function f on f.oid = q.function and f.word = 'asked'
+  join clause j on j.text = q.text and j.polpermissive and j.is_held
+  group by f.oid
+  union all
+  -- May the API write what is compared, without a check on it? Then one insert or update makes the user a member.
+  select 'membership', case when bool_or(w.is_stopped) then 'warning' else 'hole' end,
+    format('%s.%I', w.relation, w.attname),
+    format('%s trust%s this column, and the API role may %s it for a row of its own: %s checks the user, but not this '
+      'column, so one statement makes a user a member of what is another''s%s',
+      array_to_string((array_agg(distinct w.policy_name))[1:5], ', '),
+        case when count(distinct w.policy) = 1 then 's' else '' end,
+      string_agg(distinct lower(w.privilege), ' and '),
+        string_agg(distinct format('the policy %I', w.polname), ' and '),
+      case when bool_or(w.is_stopped) then '. A trigger speaks of it: read that it refuses' else '' end),
+    string_agg(distinct format('revoke %s on %s from %s;', lower(w.privilege), w.relation, w.grantees), ' ')
+      || ' -- and grant it on the other columns, or check this one'
+  from (
+    select w.*, a.attname, format('%I.%I', n.nspname, c.relname) as relation,
+      format('%I on %s', p.polname, p.polrelid::regclass) as policy_name,
+      exists (
+        select from pg_trigger x join body b on b.oid = x.tgfoid
+        where x.tgrelid = w.relid and not x.tgisinternal and x.tgtype & 3 = 3
+          and x.tgtype & (case w.privilege when 'INSERT' then 4 else 16 end) <> 0
+          and b.code ~* ('new\s*\.\s*"?' || regexp_replace(a.attname, '\W', '\\\&', 'g') || '\y')) as is_stopped
+    from writable_column w
+    join pg_class c on c.oid = w.relid and c.relrowsecurity
+    join pg_namespace n on n.oid = c.relnamespace
+    join pg_attribute a on a.attrelid = w.relid and a.attnum = w.attnum
+    join pg_policy p on p.oid = w.policy
+    cross join lateral (
+      select '(?<![\w$])(?:row\.)?(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') as name
+    ) x
+    where (w.relid in (select oid from reached)) is true
+      -- to be compared with a constant, or not to be null, ties it to nobody
+      and regexp_replace(w.text, x.name || ' (?:is not null|(?:<>|>|>=|<|<=) {k})', '', 'g') !~ (x.name || '(?![\w$(])')
+      and not exists (select from restrictive k where k.polrelid = w.relid and k.clause = 'with check'
+        and k.cmd = w.cmd and k.text ~ (x.name || '(?![\w$(])'))
+      -- A key that is unique by itself is taken already.
+      and not exists (
+        select from pg_index x where x.indrelid = w.relid and x.indisunique and x.indpred is null and x.indnkeyatts = 1
+          and x.indkey[0] = w.attnum)
+  ) w
+  group by w.relation, w.attname, w.relid, w.attnum
+  union all
+  -- PostgreSQL asks the cheaper side of an and first.
+  select 'policy_leak', case when bool_or(f.procost < 1) then 'hole' else 'warning' end,
+    format('%I on %s', j.polname, r.name),
+    format('beside the identity test this policy gives rows to %s, which is not leakproof: asked first, its errors '
+      'and notices tell values of other users'' rows',
       coalesce(string_agg(distinct f.oid::regprocedure::text, ', '), 'a cast of PostgreSQL')),
     min(m.remedy)
   from (
-    select c.*, c.text ~ '\((?:row\.)?[a-z_]\w*\)(?:::text\))?::(?:integer|bigint|numeric|date|timestamp|json|double)' as is_cast
+    select c.*,
+      c.text ~ '\((?:row\.)?[a-z_]\w*\)(?:::text\))?::(?:integer|bigint|numeric|date|timestamp|json|double)' as is_cast
     from clause c
     where c.is_held or not c.polpermissive
   ) j
@@ -2277,14 +2662,14 @@ policy_leak as materialized (
   ) f on f.policy = j.oid
   where f.oid is not null and (asked.is_tasks or f.procost < 1) or asked.is_strict and j.is_cast
   group by j.polname, r.name
-),
-
-policy_missing as materialized (
-  select 'warning', r.name,
-    format('%s is granted here, but no policy says on which rows: none while row security is on, all of them the day it is off', string_agg(u.privilege, ', ')),
+  union all
+  select 'policy_missing', 'warning', r.name,
+    format('%s is granted here, but no policy says on which rows: none while row security is on, all of them the day '
+      'it is off', string_agg(u.privilege, ', ')),
     string_agg(
       case
-        when r.attname is null or not asked.is_tasks then format('revoke %s on %s from %s;', lower(u.privilege), r.name, u.grantees)
+        when r.attname is null or not asked.is_tasks
+          then format('revoke %s on %s from %s;', lower(u.privilege), r.name, u.grantees)
         when q.polname is not null then format('alter policy %I on %s to tasks_api;', q.polname, r.name)
         else format('create policy %1$s_own on %2$s for %1$s to tasks_api %3$s (%4$I = app.current_user_id());',
           lower(u.privilege), r.name, case u.privilege when 'INSERT' then 'with check' else 'using' end, r.attname)
@@ -2292,15 +2677,41 @@ policy_missing as materialized (
       ' ' order by u.privilege)
   from asked
   join right_on u on asked.is_tasks
-  join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as c (privilege, cmd) on c.privilege = u.privilege
+  join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as c (privilege,
+    cmd) on c.privilege = u.privilege
   join owned r on r.oid = u.oid and r.relkind in ('r', 'p')
   left join pg_policy q on q.polrelid = r.oid and q.polname = lower(u.privilege) || '_own'
   where r.relrowsecurity and (u.oid, c.cmd) not in (select polrelid, cmd from clause where polpermissive)
   group by r.name
 ),
 
-owner_column as materialized (
-  select case when w.is_live then 'hole' else 'warning' end, format('%s.%I', r.name, r.attname), format('this column says whose a row is, but %s', w.wrong), w.remedy
+-- 14. Checks: columns and keys ----------------------------------------------------------------------------------------
+-- Do columns, keys, numbers or statistics tell one user of another's rows?
+--
+--   alter table app.tasks alter column title set statistics 100;
+--   => hole statistics app.tasks.title: ANALYZE keeps samples of what all users wrote in this column
+
+stored_table as materialized (
+  select r.oid, r.name, r.relkind, k.owner_column from asked join stored k on asked.is_tasks
+    join reached r on r.oid = k.oid
+),
+
+-- Columns of a row that a policy ties to the user's rows when it is inserted, beside the owner's.
+tied_column as materialized (
+  select distinct j.polrelid, j.word, a.attnum
+  from (
+    select polrelid, word, array(select m.part[1]
+      from regexp_matches(text, '(?<![\w$])([\w$]+)(?![\w$(])', 'g') m (part)) as names
+    from clause
+    where is_held and cmd = 'a'
+  ) j
+  join pg_attribute a on a.attrelid = j.polrelid and a.attnum > 0
+  where array[lower(a.attname), 'q_' || lower(a.attname)] && j.names and j.word <> '{own ' || lower(a.attname) || '}'
+),
+
+found_columns (check_name, severity, object, finding, remedy) as materialized (
+  select 'owner_column', case when w.is_live then 'hole' else 'warning' end, format('%s.%I', r.name, r.attname),
+    format('this column says whose a row is, but %s', w.wrong), w.remedy
   from asked
   cross join literal l
   cross join owned r
@@ -2323,8 +2734,10 @@ owner_column as materialized (
     (
       case when asked.is_tasks then coalesce(nullif(t.typbasetype, 0), t.oid)
         not in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
-      else coalesce(nullif(t.typbasetype, 0), t.oid) in ('bpchar'::regtype, case when l.settings is not null then 'name'::regtype end) or t.typname = 'citext' end, true,
-      format('its type %s does not compare every character of a user id: different users can count as one', format_type(r.atttypid, null)),
+      else coalesce(nullif(t.typbasetype, 0), t.oid) in ('bpchar'::regtype,
+        case when l.settings is not null then 'name'::regtype end) or t.typname = 'citext' end, true,
+      format('its type %s does not compare every character of a user id: different users can count as one',
+        format_type(r.atttypid, null)),
       format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, r.attname)
     ),
     (
@@ -2335,11 +2748,10 @@ owner_column as materialized (
   ) as w (is_wrong, is_live, wrong, remedy)
   where r.attnum is not null and r.relkind in ('r', 'p') and w.is_wrong and not r.is_platform
     and r.oid not in (select polrelid from clause where word = '{parent}')
-),
-
-owner_default as materialized (
-  select 'warning', format('%s.%I', r.name, r.attname),
-    format('the default of the column that says whose a row is is %s, not the user of this transaction: only the policies then refuse a row in another''s name',
+  union all
+  select 'owner_default', 'warning', format('%s.%I', r.name, r.attname),
+    format('the default of the column that says whose a row is is %s, not the user of this transaction: only the '
+      'policies then refuse a row in another''s name',
       pg_get_expr(d.adbin, d.adrelid)),
     format('alter table %s alter column %I set default app.current_user_id();', r.name, r.attname)
   from asked
@@ -2347,11 +2759,9 @@ owner_default as materialized (
   join pg_attrdef d on d.adrelid = r.oid and d.adnum = r.attnum
   where r.attnum is not null and r.relkind in ('r', 'p')
     and d.oid not in (select oid from verdict where kind = 'default' and word = '{me}')
-),
-
--- Does one's own number tell how much the others do?
-shared_counter as materialized (
-  select 'hole', format('%s.%I', r.name, a.attname),
+  union all
+  -- Does one's own number tell how much the others do?
+  select 'shared_counter', 'hole', format('%s.%I', r.name, a.attname),
     'this column is counted over all users, who read it in their own rows: its gaps tell how much all others do',
     format('alter table %s alter column %I %sset default app.next_task_id();', r.name, a.attname,
       case when a.attidentity <> '' then format('drop identity, alter column %I ', a.attname) else '' end)
@@ -2365,76 +2775,66 @@ shared_counter as materialized (
       where u.classid = 'pg_attrdef'::regclass and u.objid = d.oid and u.refclassid = 'pg_class'::regclass
     )
   union all
-  select 'hole', c.name,
+  select 'shared_counter', 'hole', c.name,
     'this function counts over all users: the gaps in one''s own numbers tell how much all others do',
     '-- make it again as the migration of the users does'
   from asked
   join code c on asked.is_tasks and c.body ~* '\y(nextval|setval)\y'
-  where c.oid in (select h.objid from hooked h where h.hookclass = 'pg_attrdef'::regclass and h.what = 'the default of id')
-),
-
--- Do the planner's statistics hold what users wrote? EXPLAIN tells of them, whatever the policies say.
-statistics as materialized (
-  select 'hole', format('%s.%I', r.name, a.attname), 'ANALYZE keeps samples of what all users wrote in this column, and EXPLAIN''s estimates tell a user which values there are',
-    format('alter table %s alter column %I set statistics 0;', r.name, a.attname)
-  from stored k
-  cross join asked
-  join reached r on r.oid = k.oid
-  join pg_attribute a on a.attrelid = k.oid and a.attnum > 0 and not a.attisdropped and a.attname <> k.owner_column
-  where asked.is_tasks and r.relkind in ('r', 'p') and coalesce((to_jsonb(a) ->> 'attstattarget')::integer, -1) <> 0
-    and a.atttypid in ('text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'text[]'::regtype, 'varchar[]'::regtype)
+  where c.oid in (select h.objid from hooked h where h.hookclass = 'pg_attrdef'::regclass
+    and h.what = 'the default of id')
   union all
-  select 'hole', format('%I.%I on %s', x.stxnamespace::regnamespace::text, x.stxname, r.name), 'these extended statistics keep samples of what all users wrote, and EXPLAIN''s estimates tell a user which values there are', format('drop statistics if exists %I.%I;', x.stxnamespace::regnamespace::text, x.stxname)
-  from stored k
-  cross join asked
-  join reached r on r.oid = k.oid
-  join pg_statistic_ext x on x.stxrelid = k.oid
-  where asked.is_tasks and (x.stxexprs is not null or exists (
-    select from pg_attribute a where a.attrelid = k.oid and a.attnum = any (x.stxkeys::int2[]) and a.attname <> k.owner_column
+  -- Do the planner's statistics hold what users wrote? EXPLAIN tells of them, whatever the policies say.
+  select 'statistics', 'hole', format('%s.%I', r.name, a.attname),
+    'ANALYZE keeps samples of what all users wrote in this column, and EXPLAIN''s estimates tell a user which values '
+    'there are',
+    format('alter table %s alter column %I set statistics 0;', r.name, a.attname)
+  from stored_table r
+  join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped and a.attname <> r.owner_column
+  where r.relkind in ('r', 'p') and coalesce((to_jsonb(a) ->> 'attstattarget')::integer, -1) <> 0
+    and a.atttypid in ('text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'text[]'::regtype,
+      'varchar[]'::regtype)
+  union all
+  select 'statistics', 'hole', format('%I.%I on %s', x.stxnamespace::regnamespace::text, x.stxname, r.name),
+    'these extended statistics keep samples of what all users wrote, and EXPLAIN''s estimates tell a user which '
+    'values there are', format('drop statistics if exists %I.%I;', x.stxnamespace::regnamespace::text, x.stxname)
+  from stored_table r
+  join pg_statistic_ext x on x.stxrelid = r.oid
+  where (x.stxexprs is not null or exists (
+    select from pg_attribute a where a.attrelid = r.oid and a.attnum = any (x.stxkeys::int2[])
+      and a.attname <> r.owner_column
       and a.atttypid in ('text'::regtype, 'varchar'::regtype, 'text[]'::regtype)))
   union all
-  select 'hole', format('%I.%I on %s', n.nspname, c.relname, r.name), 'ANALYZE keeps samples of what this index computes from all users'' rows, and EXPLAIN''s estimates tell a user which values there are',
-    (select string_agg(format('alter index %I.%I alter column %s set statistics 0;', n.nspname, c.relname, a.attnum), ' ') from pg_attribute a
+  select 'statistics', 'hole', format('%I.%I on %s', n.nspname, c.relname, r.name),
+    'ANALYZE keeps samples of what this index computes from all users'' rows, and EXPLAIN''s estimates tell a user '
+    'which values there are',
+    (select string_agg(format('alter index %I.%I alter column %s set statistics 0;', n.nspname, c.relname, a.attnum),
+      ' ') from pg_attribute a
       where a.attrelid = c.oid and x.indkey[a.attnum - 1] = 0)
-  from stored k
-  cross join asked
-  join reached r on r.oid = k.oid
-  join pg_index x on x.indrelid = k.oid and x.indexprs is not null
+  from stored_table r
+  join pg_index x on x.indrelid = r.oid and x.indexprs is not null
   join pg_class c on c.oid = x.indexrelid
   join pg_namespace n on n.oid = c.relnamespace
-  where asked.is_tasks and exists (select from pg_attribute a where a.attrelid = c.oid and x.indkey[a.attnum - 1] = 0
-    and coalesce((to_jsonb(a) ->> 'attstattarget')::integer, -1) <> 0 and a.atttypid in ('text'::regtype, 'varchar'::regtype))
-),
-
--- Columns of a row that a policy ties to the user's rows when it is inserted, beside the owner's.
-tied_column as materialized (
-  select distinct j.polrelid, j.word, a.attnum
-  from (
-    select polrelid, word, array(select m.part[1] from regexp_matches(text, '(?<![\w$])([\w$]+)(?![\w$(])', 'g') m (part)) as names
-    from clause
-    where is_held and cmd = 'a'
-  ) j
-  join pg_attribute a on a.attrelid = j.polrelid and a.attnum > 0
-  where array[lower(a.attname), 'q_' || lower(a.attname)] && j.names and j.word <> '{own ' || lower(a.attname) || '}'
-),
-
--- Does an error on a duplicate tell of another's row?
-unique_key as materialized (
-  select case when asked.is_strict then 'hole' else 'warning' end, format('%I on %I.%I', i.relname, n.nspname, c.relname),
-    format('this %s spans all users, since it does not compare %s for equality: an error on a duplicate tells one user that another has such a row',
-      case when x.indisexclusion then 'exclusion constraint' else 'unique index' end, coalesce(quote_ident(t.attname), 'any owner')),
-    case when k.conname is null then format('drop index %I.%I;', n.nspname, i.relname)
-      else format('alter table %I.%I drop constraint %I;', n.nspname, c.relname, k.conname)
+  where exists (select from pg_attribute a where a.attrelid = c.oid and x.indkey[a.attnum - 1] = 0
+    and coalesce((to_jsonb(a) ->> 'attstattarget')::integer, -1) <> 0
+      and a.atttypid in ('text'::regtype, 'varchar'::regtype))
+  union all
+  -- Does an error on a duplicate tell of another's row?
+  select 'unique_key', case when asked.is_strict then 'hole' else 'warning' end,
+    format('%I on %s', i.relname, t.name),
+    format('this %s spans all users, since it does not compare %s for equality: an error on a duplicate tells one '
+      'user that another has such a row',
+      case when x.indisexclusion then 'exclusion constraint' else 'unique index' end,
+        coalesce(quote_ident(t.attname), 'any owner')),
+    case when k.conname is null then format('drop index %s.%I;', i.relnamespace::regnamespace, i.relname)
+      else format('alter table %s drop constraint %I;', t.name, k.conname)
     end || coalesce(' -- and make it again with ' || quote_ident(t.attname) || ' first', '')
   from asked
   cross join touched_owned t
-  join pg_class c on c.oid = t.oid
-  join pg_namespace n on n.oid = c.relnamespace
   join pg_index x on x.indrelid = t.oid
   join pg_class i on i.oid = x.indexrelid
   left join pg_constraint k on k.conindid = i.oid and k.conrelid = t.oid and k.contype in ('p', 'u', 'x')
   where (x.indisunique or x.indisexclusion)
-    and c.relkind in ('r', 'p') and n.oid not in (select oid from platform)
+    and t.relkind in ('r', 'p') and not t.is_platform
     and (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true -- else nobody can try
     and (asked.is_tasks or t.attnum is not null and (not x.indisprimary or x.indnkeyatts = 1))
     -- Of a partitioned index only the top is named.
@@ -2449,40 +2849,44 @@ unique_key as materialized (
     )
     -- Within one parent's rows it is within one user's.
     and not exists (
-      select from tied_column k where k.polrelid = t.root and k.attnum = any (x.indkey::int2[]) and k.word in ('{parent}', '{member}')
+      select from tied_column k where k.polrelid = t.root and k.attnum = any (x.indkey::int2[])
+        and k.word in ('{parent}', '{member}')
     )
     -- A key that cannot be guessed can't be probed: random, or (outside of the tasks) counted and not granted.
     and not exists (
       select from generate_series(0, x.indnkeyatts - 1) as p (place)
-      join pg_attribute a on a.attrelid = c.oid and a.attnum = x.indkey[p.place]
+      join pg_attribute a on a.attrelid = t.oid and a.attnum = x.indkey[p.place]
       left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-      where (c.oid not in (select oid from known) or c.relname not in (select relname from decided))
+      where (t.oid not in (select oid from known) or t.relname not in (select relname from decided))
         and (a.atttypid = 'uuid'::regtype
-          or (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* 'nextval|random|uuid|nanoid') and (not asked.is_strict or (t.root not in (
-              select objid from granted where privilege in ('INSERT', 'UPDATE') and subid = 0 and classid = 'pg_class'::regclass)
+          or (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* 'nextval|random|uuid|nanoid')
+            and (not asked.is_strict or (t.root not in (
+              select objid from granted where privilege in ('INSERT', 'UPDATE') and subid = 0
+                and classid = 'pg_class'::regclass)
             and (t.root, a.attname) not in (
-              select objid, column_name from granted where privilege in ('INSERT', 'UPDATE') and column_name is not null))))
+              select objid, column_name from granted where privilege in ('INSERT', 'UPDATE')
+                and column_name is not null))))
     )
-),
-
--- Does a foreign key find another's row?
-foreign_key as materialized (
-  select case when asked.is_strict and not r.is_random then 'hole' else 'warning' end, format('%I on %I.%I', f.conname, n.nspname, c.relname),
-    format('this foreign key finds rows of every user in %I.%I: by naming a key, one user learns whether another has it, or ties rows to it',
+  union all
+  -- Does a foreign key find another's row?
+  select 'foreign_key', case when asked.is_strict and not r.is_random then 'hole' else 'warning' end,
+    format('%I on %s', f.conname, t.name),
+    format('this foreign key finds rows of every user in %I.%I: by naming a key, one user learns whether another has '
+      'it, or ties rows to it',
       rn.nspname, rc.relname),
-    format('alter table %I.%I drop constraint %I; -- and make it again with the owner''s column first', n.nspname, c.relname, f.conname)
+    format('alter table %s drop constraint %I; -- and make it again with the owner''s column first', t.name, f.conname)
   from asked
   cross join touched_owned t
   join pg_constraint f on f.conrelid = t.oid and f.contype = 'f' and f.conparentid = 0
-  join pg_class c on c.oid = f.conrelid
-  join pg_namespace n on n.oid = c.relnamespace
   join pg_class rc on rc.oid = f.confrelid
   join pg_namespace rn on rn.oid = rc.relnamespace
   left join owner_of ro on ro.table_oid = f.confrelid and ro.root = f.confrelid
   cross join lateral (
-    select exists (select from pg_attribute a where a.attrelid = f.confrelid and a.attnum = any (f.confkey) and a.atttypid = 'uuid'::regtype) as is_random
+    select exists (select from pg_attribute a where a.attrelid = f.confrelid and a.attnum = any (f.confkey)
+      and a.atttypid = 'uuid'::regtype) as is_random
   ) r
-  where (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true and n.oid not in (select oid from platform)
+  where (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true
+    and not t.is_platform
     and (ro.attnum is not null or rc.relrowsecurity)
     and f.confrelid not in (select oid from lookup)
     and not exists (
@@ -2492,26 +2896,40 @@ foreign_key as materialized (
     -- a random key cannot be guessed; the user's own column is checked; one that is not granted cannot be chosen
     and (asked.is_strict or not r.is_random)
     and (asked.is_tasks or t.attnum is distinct from f.conkey[1])
-    and exists (select from granted g where g.objid = t.root and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
-      and (g.subid = 0 or g.column_name in (select a.attname from pg_attribute a where a.attrelid = t.oid and a.attnum = any (f.conkey))))
+    and exists (select from granted g where g.objid = t.root and g.classid = 'pg_class'::regclass
+      and g.privilege in ('INSERT', 'UPDATE')
+      and (g.subid = 0 or g.column_name in (select a.attname from pg_attribute a where a.attrelid = t.oid
+        and a.attnum = any (f.conkey))))
     -- The policy refuses a parent of another user before the key is looked for.
     and not exists (
       select from tied_column k where k.polrelid = t.root and k.attnum = any (f.conkey)
     )
 ),
 
--- Privileges beyond rows: one finding for each table.
-privilege as materialized (
-  select case when asked.kind = 'supabase' or bool_and(g.privilege = 'REFERENCES') or bool_and(g.objid in (select oid from lookup)) then 'hint' else 'hole' end,
+-- 15. Checks: privileges ----------------------------------------------------------------------------------------------
+-- Does anybody hold a privilege that policies do not limit, or more than the API needs?
+--
+--   grant select (title) on app.tasks to tasks_api with grant option;
+--   => hole grant_option app.tasks.title: tasks_api may pass its right to SELECT on to others
+
+found_privileges (check_name, severity, object, finding, remedy) as materialized (
+  -- Privileges beyond rows: one finding for each table.
+  select 'privilege', case when asked.kind = 'supabase' or bool_and(g.privilege = 'REFERENCES')
+    or bool_and(g.objid in (select oid from lookup)) then 'hint' else 'hole' end,
     case when asked.kind = 'supabase' then format('%s tables', count(distinct r.oid)) else min(g.object) end,
     format('%s may %s here: %s', string_agg(distinct g.who, ', '), string_agg(distinct g.privilege, ', '),
       case when asked.kind = 'supabase' then 'the platform grants it, and its API has no command for it'
-        when bool_or(g.privilege = 'TRUNCATE') then 'row security does not apply to TRUNCATE, so one statement deletes every user''s rows'
-        when bool_or(g.privilege = 'TRIGGER') then 'a trigger on it sees, and can change, every user''s rows as they are written'
-        when bool_or(g.privilege = 'MAINTAIN') then 'it can lock everybody out, and VACUUM VERBOSE counts every user''s rows'
+        when bool_or(g.privilege = 'TRUNCATE')
+          then 'row security does not apply to TRUNCATE, so one statement deletes every user''s rows'
+        when bool_or(g.privilege = 'TRIGGER')
+          then 'a trigger on it sees, and can change, every user''s rows as they are written'
+        when bool_or(g.privilege = 'MAINTAIN')
+          then 'it can lock everybody out, and VACUUM VERBOSE counts every user''s rows'
         else 'a foreign key to it, from a table of its own, shows whether another user''s row exists'
       end),
-    case when asked.kind = 'supabase' then 'revoke truncate, references, trigger on all tables in schema public from anon, authenticated;' else string_agg(distinct g.revoke, ' ') end
+    case when asked.kind = 'supabase'
+      then 'revoke truncate, references, trigger on all tables in schema public from anon, authenticated;'
+      else string_agg(distinct g.revoke, ' ') end
   from asked
   cross join granted g
   join reached r on r.oid = g.objid
@@ -2521,62 +2939,61 @@ privilege as materialized (
   group by asked.kind, case when asked.kind = 'supabase' then 0::oid else r.oid end
   union all
   -- of anybody else: a trigger of theirs runs in the API's requests, a key of theirs looks past row security
-  select case when bool_or(a.privilege_type = 'TRIGGER') then 'hole' else 'warning' end, format('%I.%I', n.nspname, c.relname),
-    format('%s, who is not the API, may %s here: %s', string_agg(distinct quote_ident(w.rolname), ', '), string_agg(distinct a.privilege_type, ', '),
-      case when bool_or(a.privilege_type = 'TRIGGER') then 'a trigger of theirs runs in the API''s requests and sees, and can change, every user''s rows'
+  select 'privilege', case when bool_or(a.privilege_type = 'TRIGGER') then 'hole' else 'warning' end,
+    format('%I.%I', n.nspname, c.relname),
+    format('%s, who is not the API, may %s here: %s', string_agg(distinct quote_ident(w.rolname), ', '),
+      string_agg(distinct a.privilege_type, ', '),
+      case when bool_or(a.privilege_type = 'TRIGGER')
+        then 'a trigger of theirs runs in the API''s requests and sees, and can change, every user''s rows'
         else 'a foreign key of theirs shows whether a user''s row exists' end),
-    string_agg(distinct format('revoke %s on table %I.%I from %I;', lower(a.privilege_type), n.nspname, c.relname, w.rolname), ' ')
+    string_agg(distinct format('revoke %s on table %I.%I from %I;', lower(a.privilege_type), n.nspname, c.relname,
+      w.rolname), ' ')
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   cross join lateral (
     select x.grantee, x.privilege_type from aclexplode(c.relacl) x
     union
-    select x.grantee, x.privilege_type from pg_attribute t cross join lateral aclexplode(t.attacl) x where t.attrelid = c.oid
+    select x.grantee, x.privilege_type from pg_attribute t cross join lateral aclexplode(t.attacl) x
+      where t.attrelid = c.oid
   ) a
   join pg_roles w on w.oid = a.grantee
   where c.oid in (select oid from touched) and c.relkind in ('r', 'p', 'v') and n.oid not in (select oid from platform)
     and a.privilege_type in ('TRIGGER', 'REFERENCES') and a.grantee <> c.relowner
     and a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
   group by n.nspname, c.relname
-),
-
--- The owner's column may be granted where a policy checks it: then nothing stands behind that policy.
-owner_column_grant as materialized (
-  select 'hint', format('%I.%I.%I', n.nspname, c.relname, coalesce(k.owner_column, g.column_name)),
-    format('%s may %s the column that says whose a row is: only one policy stands between a mistake and a row in another user''s name',
-      g.who, g.privilege),
+  union all
+  -- The owner's column may be granted where a policy checks it: then nothing stands behind that policy.
+  select 'owner_column_grant', 'hint',
+    case g.subid when 0 then format('%s.%I', g.object, k.owner_column) else g.object end,
+    format('%s may %s the column that says whose a row is: only one policy stands between a mistake and a row in '
+      'another user''s name', g.who, g.privilege),
     g.revoke || case
       when (g.subid = 0 or k.relname = 'users') and d.instead ? g.privilege
-        then format(' grant %s (%s) on %I.%I to %s;', lower(g.privilege), d.instead ->> g.privilege, n.nspname, c.relname, api.name)
+        then format(' grant %s (%s) on %s to %s;', lower(g.privilege), d.instead ->> g.privilege, substr(g.target, 7),
+          (select name from apis))
       else ''
     end
   from granted g
-  cross join asked
-  cross join api
-  join pg_class c on c.oid = g.objid
-  join pg_namespace n on n.oid = c.relnamespace
   left join (known k join decided d on d.relname = k.relname) on k.oid = g.objid
-  where asked.is_tasks and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
+  where (select is_tasks from asked) and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
     and g.objid in (select oid from reached)
     and (k.oid is not null and (g.subid = 0 or g.column_name = k.owner_column)
       or g.privilege = 'UPDATE' and (g.objid, g.subid) in (select table_oid, attnum::integer from owner_of))
     and not coalesce(k.relname = 'users' and g.subid <> 0 and g.privilege = 'INSERT', false)
-),
-
-decided_column_grant as materialized (
-  select 'warning', g.object,
-    format('%s may %s this column, which the database decides: a version, number or time could be forged, and an update lost', g.who, g.privilege),
+  union all
+  select 'decided_column_grant', 'warning', g.object,
+    format('%s may %s this column, which the database decides: a version, number or time could be forged, and an '
+      'update lost', g.who, g.privilege),
     g.revoke
   from granted g
   join known k on k.oid = g.objid
   join decided d on d.relname = k.relname
   where g.column_name = any (d.columns) and g.privilege in ('INSERT', 'UPDATE')
     and not (g.column_name = 'last_task_id' and g.privilege = 'UPDATE')
-),
-
-public_grant as materialized (
-  select 'warning', g.object,
-    format('everybody who can connect may %s here, through PUBLIC: only the policies stand between them and the rows', string_agg(distinct g.privilege, ', ')), string_agg(distinct g.revoke, ' ')
+  union all
+  select 'public_grant', 'warning', g.object,
+    format('everybody who can connect may %s here, through PUBLIC: only the policies stand between them and the rows',
+      string_agg(distinct g.privilege, ', ')), string_agg(distinct g.revoke, ' ')
   from granted g
   cross join asked
   join pg_class c on c.oid = g.objid
@@ -2587,49 +3004,50 @@ public_grant as materialized (
     and c.oid not in (select oid from lookup)
   group by g.object
   union all
-  select 'warning', g.object,
-    format('everybody who can connect may %s schema %s, through PUBLIC: what is granted to PUBLIC in it one day is theirs', g.privilege, g.object),
+  select 'public_grant', 'warning', g.object,
+    format('everybody who can connect may %s schema %s, through PUBLIC: what is granted to PUBLIC in it one day is '
+      'theirs', g.privilege, g.object),
     g.revoke
   from granted g
   join asked on asked.is_tasks
   join home on home.oid = g.objid
   where g.kind = 'schema' and g.grantee = 0 and g.privilege = 'USAGE'
   union all
-  select 'warning', g.object, 'everybody who can connect may call this function of the API, through PUBLIC: the migrations withhold that', g.revoke
+  select 'public_grant', 'warning', g.object,
+    'everybody who can connect may call this function of the API, through PUBLIC: the migrations withhold that',
+    g.revoke
   from granted g
   join asked on asked.is_tasks
   join pg_proc p on p.oid = g.objid
   join home on home.oid = p.pronamespace
   where g.kind = 'function' and g.grantee = 0
     and p.oid in (select oid from code where is_migrated)
-),
-
-grant_option as materialized (
-  select 'hole', g.object,
-    format('%s may pass its right to %s on to others: SQL that runs as it can give any role access', string_agg(distinct g.grantee_name, ', '), string_agg(distinct g.privilege, ', ')),
+  union all
+  select 'grant_option', 'hole', g.object,
+    format('%s may pass its right to %s on to others: SQL that runs as it can give any role access',
+      string_agg(distinct g.grantee_name, ', '), string_agg(distinct g.privilege, ', ')),
     string_agg(distinct regexp_replace(g.revoke, '^revoke ', 'revoke grant option for '), ' ')
   from granted g
   where g.is_grantable and (g.classid, g.objid) not in (select classid, objid from platform_object)
   group by g.object
-),
-
-sequence as materialized (
-  select 'hole', g.object, format('%s may %s this sequence: its numbers tell how much all users do, or can be advanced for them', min(g.who), string_agg(distinct g.privilege, ', ')), string_agg(distinct g.revoke, ' ')
-  from granted g
-  join asked on asked.is_tasks
-  join pg_class c on c.oid = g.objid
-  where g.kind = 'S' and not g.is_foreign and c.relnamespace in (select oid from usable)
-  group by g.object
-),
-
-"create" as materialized (
-  select 'hole', g.object,
-    format('%s may create objects in this %s: one that stands in front of another, or that others call, runs with their rights', g.who, g.kind), g.revoke
-  from granted g
-  where g.privilege = 'CREATE' and g.kind in ('schema', 'database', 'tablespace')
   union all
-  select 'warning', quote_ident(home.nspname),
-    format('%I, who is not the API, may create objects in schema %I: a function or operator there can stand in for the real one', r.rolname, home.nspname),
+  select w.check_name, 'hole', g.object,
+    format('%s has %s on this %s: %s', string_agg(distinct g.who, ', '), string_agg(distinct g.privilege, ', '),
+      case g.kind when 'S' then 'sequence' else g.kind end, w.danger),
+    string_agg(distinct g.revoke, ' ')
+  from withheld w
+  join granted g on g.kind = any (w.kinds) and g.privilege = any (w.privileges)
+  cross join asked
+  where case w.check_name
+      when 'sequence' then asked.is_tasks and not g.is_foreign
+        and g.objid in (select c.oid from pg_class c where c.relnamespace in (select oid from usable))
+      when 'temp' then g.grantee <> 0
+      else true end
+  group by w.check_name, w.danger, g.kind, g.object
+  union all
+  select 'create', 'warning', quote_ident(home.nspname),
+    format('%I, who is not the API, may create objects in schema %I: a function or operator there can stand in for '
+      'the real one', r.rolname, home.nspname),
     format('revoke create on schema %I from %I;', home.nspname, r.rolname)
   from home
   join pg_namespace n on n.oid = home.oid
@@ -2637,91 +3055,63 @@ sequence as materialized (
   join pg_roles r on r.oid = a.grantee
   where a.privilege_type = 'CREATE'
     and a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
-),
-
-temp as materialized (
-  select 'hole', g.object,
-    format('%s was granted TEMP on this database: a temporary table stands in front of the real one of its name, and keeps rows from one user''s request to the next''s', g.grantee_name),
-    g.revoke
-  from granted g
-  where g.privilege = 'TEMPORARY' and g.kind = 'database' and g.grantee <> 0
-),
-
-system_privilege as materialized (
-  select 'hole', g.object,
-    format('%s was granted %s on this %s of PostgreSQL or an extension, which is withheld by default because it reaches past tables and policies',
+  union all
+  select 'system_privilege', 'hole', g.object,
+    format('%s was granted %s on this %s of PostgreSQL or an extension, which is withheld by default because it '
+      'reaches past tables and policies',
       g.who, g.privilege, case g.kind when 'function' then 'function' when 'column' then 'column' else 'object' end),
     g.revoke
   from granted g
   where (g.is_foreign and not g.is_initial or g.kind = 't') -- t: where long values of a table are kept
     and (g.classid, g.objid) not in (select classid, objid from platform_object)
-    and g.kind not in ('schema', 'database', 'language', 'foreign data wrapper', 'foreign server', 'tablespace', 'large object', 'parameter', 'type')
+    and g.kind not in ('schema', 'database', 'language', 'foreign data wrapper', 'foreign server', 'tablespace',
+      'large object', 'parameter', 'type')
     and not (g.kind = 'function' and g.objid >= 16384 and (select kind from asked) = 'supabase')
   union all
-  select 'warning', format('functions of Citus for %s', g.who),
-    format('%s may call functions of Citus that sql/citus.sql withholds: they run commands on other servers, and lock and move shards: %s%s',
-      g.who, array_to_string((array_agg(distinct p.proname::text))[1:5], ', '), case when count(*) > 5 then ' and others' else '' end),
+  select 'system_privilege', 'warning', format('functions of Citus for %s', g.who),
+    format('%s may call functions of Citus that sql/citus.sql withholds: they run commands on other servers, and lock '
+      'and move shards: %s%s',
+      g.who, array_to_string((array_agg(distinct p.proname::text))[1:5], ', '),
+        case when count(*) > 5 then ' and others' else '' end),
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   from granted g
   join pg_depend d on d.classid = g.classid and d.objid = g.objid and d.deptype = 'e'
-  join pg_extension e on d.refclassid = 'pg_extension'::regclass and e.oid = d.refobjid and e.extname in ('citus', 'citus_columnar')
+  join pg_extension e on d.refclassid = 'pg_extension'::regclass and e.oid = d.refobjid
+    and e.extname in ('citus', 'citus_columnar')
   join pg_proc p on p.oid = g.objid
   where g.kind = 'function' and exists (select from spread where object = 'app.act_as(text)')
     and p.proname not in ('assign_distributed_transaction_id', 'relation_is_a_known_shard', 'read_intermediate_result')
   group by g.who
-),
-
-large_object as materialized (
-  select 'hole', g.object, format('%s may %s this large object: large objects have no policies, every user shares them', min(g.who), string_agg(distinct g.privilege, ', ')), string_agg(distinct g.revoke, ' ')
-  from granted g
-  where g.kind = 'large object'
-  group by g.object
   union all
-  select 'hole', c.name, format('the API role may call this function, which %s', d.what), format('revoke execute on routine %s from public, %s;', c.name, apis.names)
-  from code c
-  cross join apis
-  join deed d on d.oid = c.oid and d.kind = 'stores'
-  where c.oid in (select oid from callable) and not c.is_authored and not c.prosecdef
-    and c.oid not in (select oid from hooked_function)
-),
-
-parameter as materialized (
-  select 'hole', g.object,
-    format('%s may %s this parameter, which is kept for superusers: session_replication_role, for one, switches triggers and keys off', g.who, g.privilege),
-    g.revoke
-  from granted g
-  where g.kind = 'parameter'
-),
-
-foreign_server as materialized (
-  select 'hole', g.object, format('%s may use this %s: it can reach another server, or this one as another role', g.who, g.kind), g.revoke
-  from granted g
-  where g.kind in ('foreign server', 'foreign data wrapper')
-  union all
-  select case when m.umuser = 0 then 'warning' else 'hole' end, m.srvname::text,
-    format('a user mapping lets %s log in at this foreign server: with it the API can reach another server, or this one as another role',
+  select 'foreign_server', case when m.umuser = 0 then 'warning' else 'hole' end, m.srvname::text,
+    format('a user mapping lets %s log in at this foreign server: with it the API can reach another server, or this '
+      'one as another role',
       case when m.umuser = 0 then 'everybody' else m.usename end),
     format('drop user mapping for %s server %I;', e.name, m.srvname)
   from pg_user_mappings m
   join grantee e on e.oid = m.umuser
-),
-
-language as materialized (
-  select 'hole', quote_ident(l.lanname), 'this language reaches past PostgreSQL''s checks, but is marked as trusted: everybody may write functions in it',
+  union all
+  select 'language', 'hole', quote_ident(l.lanname),
+    'this language reaches past PostgreSQL''s checks, but is marked as trusted: everybody may write functions in it',
     format('update pg_language set lanpltrusted = false where lanname = %L;', l.lanname)
   from pg_language l
   where l.lanpltrusted and l.lanname in ('c', 'internal', 'plperlu', 'plpythonu', 'plpython2u', 'plpython3u', 'pltclu')
-),
-
-default_privilege as materialized (
-  select case when not asked.is_tasks then 'hint' when min(a.kind::text) = 'r' then 'hole' else 'warning' end,
-    case when asked.is_tasks then format('default privileges of %s', min(a.whose)) else format('default privileges for %s', min(a.grantee_name)) end,
-    case when asked.is_tasks then format('%s that %s makes will be granted %s to %s at once, before anybody thought about its row security', min(k.one), min(a.whose), min(a.privileges), min(a.grantee_name))
-      else format('%s made by %s will be granted to %s at once, before anybody thought about row security', string_agg(distinct k.many, ', '), string_agg(distinct a.whose, ', '), min(a.grantee_name)) end,
-    string_agg(distinct format('alter default privileges for role %s revoke all on %s from %s;', a.whose, k.many, a.grantee_name), ' ')
+  union all
+  select 'default_privilege', case when not asked.is_tasks then 'hint' when min(a.kind::text) = 'r' then 'hole'
+    else 'warning' end,
+    case when asked.is_tasks then format('default privileges of %s', min(a.whose))
+      else format('default privileges for %s', min(a.grantee_name)) end,
+    case when asked.is_tasks
+      then format('%s that %s makes will be granted %s to %s at once, before anybody thought about its row security',
+      min(k.one), min(a.whose), min(a.privileges), min(a.grantee_name))
+      else format('%s made by %s will be granted to %s at once, before anybody thought about row security',
+        string_agg(distinct k.many, ', '), string_agg(distinct a.whose, ', '), min(a.grantee_name)) end,
+    string_agg(distinct format('alter default privileges for role %s revoke all on %s from %s;', a.whose, k.many,
+      a.grantee_name), ' ')
   from asked
   cross join (
-    select d.defaclobjtype as kind, e.name as grantee_name, quote_ident(pg_get_userbyid(d.defaclrole)) || coalesce(' in schema ' || quote_ident(n.nspname), '') as whose,
+    select d.defaclobjtype as kind, e.name as grantee_name, quote_ident(pg_get_userbyid(d.defaclrole))
+      || coalesce(' in schema ' || quote_ident(n.nspname), '') as whose,
       string_agg(x.privilege_type, ', ') as privileges
     from pg_default_acl d
     left join pg_namespace n on n.oid = d.defaclnamespace
@@ -2736,85 +3126,23 @@ default_privilege as materialized (
     ('r', 'each table', 'tables'), ('S', 'each sequence', 'sequences'), ('n', 'each schema', 'schemas'),
     ('L', 'each large object', 'large objects'), ('f', 'each function', 'functions'), ('T', 'each type', 'types')
   ) as k (kind, one, many) on k.kind = a.kind::text
-  group by asked.is_tasks, a.grantee_name, case when asked.is_tasks then a.whose end, case when asked.is_tasks then a.kind end
+  group by asked.is_tasks, a.grantee_name, case when asked.is_tasks then a.whose end,
+    case when asked.is_tasks then a.kind end
 ),
 
--- Does a function that the policies ask answer with the user of this transaction, and with nobody else?
-identity_function_check as materialized (
-  select w.severity, c.name, format('the policies ask this function who the user is, but %s', w.wrong), w.remedy
-  from asked
-  join code c on c.oid = asked.tasks_function and asked.is_tasks or c.oid in (select oid from passing_function)
-  join pg_proc p on p.oid = c.oid
-  cross join lateral (values
-    (
-      asked.is_tasks and c.oid not in (select oid from passing_function where word = 'me'), 'hole',
-      'it does more than to answer with the setting app.user_id: it can name another user, or one where none was named',
-      'create or replace function app.current_user_id() returns text language sql stable parallel safe return nullif(current_setting(''app.user_id'', true), '''');'
-    ),
-    (
-      p.provolatile = 'i', 'hole',
-      'it is marked immutable: a prepared statement keeps the user of its first request and answers the next user with their rows',
-      format('alter function %s stable;', c.name)
-    ),
-    (
-      asked.is_tasks and p.prosecdef, 'warning',
-      'it runs as its owner: what it answers is no longer bound to its caller',
-      format('alter function %s security invoker;', c.name)
-    ),
-    (
-      asked.is_tasks and p.provolatile = 'v', 'warning',
-      'it is marked volatile, so it is asked for every row: where the setting changes within a statement, that sees rows of both users',
-      format('alter function %s stable;', c.name)
-    )
-  ) as w (is_wrong, severity, wrong, remedy)
-  where w.is_wrong and c.oid in (select oid from code)
-  union all
-  select 'hole', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
-    'the identity test is made of this function of PostgreSQL, but it was replaced: it can name another user, or take every user for equal',
-    '-- restore the database into a new one; PostgreSQL''s own functions can''t be made again'
-  from pg_proc p
-  join pg_namespace n on n.oid = p.pronamespace
-  where p.oid in (67, 2077, 3294) -- texteq, current_setting
-    and p.prosrc not in ('texteq', 'show_config_by_name', 'show_config_by_name_missing_ok')
-),
-
-identity_change as materialized (
-  select 'hole', c.name, format('the API role may call this function, which %s', d.what), format('revoke execute on routine %s from public, %s;', c.name, apis.names)
-  from code c
-  cross join apis
-  join deed d on d.oid = c.oid and d.kind = 'names'
-  where c.oid in (select oid from callable) and not c.is_authored
-    and c.oid not in (select oid from deed where kind = 'keeps')
-    and c.oid not in (select oid from hooked_function)
-),
-
--- What is left to the next user of a pooled session?
-session_state as materialized (
-  select case when asked.is_tasks or exists (select from deed e where e.oid = c.oid and e.kind = 'names') then 'hole' else 'warning' end, c.name || coalesce(h.place, ''),
-    format('%s this function, which %s', case when h.place is null then 'the API role may call' else 'working with the table calls' end, d.what),
-    format('revoke execute on routine %s from public, %s; -- or make it on commit drop, or for the transaction alone', c.name, apis.names)
-  from asked
-  cross join code c
-  cross join apis
-  join deed d on d.oid = c.oid and d.kind = 'keeps'
-  left join hooked_function h on h.oid = c.oid
-  where (c.oid in (select oid from callable) or h.place is not null) and not c.is_authored
-),
-
-advisory_lock as materialized (
-  select case when asked.is_tasks then 'hole' else 'warning' end, c.name || coalesce(h.place, ''), format('%s this function, which %s', case when h.place is null then 'the API role may call' else 'working with the table calls' end, d.what),
-    format('drop routine %s cascade; -- or lock a row of the user''s instead', c.name)
-  from asked
-  cross join code c
-  join deed d on d.oid = c.oid and d.kind = 'locks'
-  left join hooked_function h on h.oid = c.oid
-  where (c.oid in (select oid from callable) or h.place is not null) and not c.is_authored
-),
+-- 16. Checks: code ----------------------------------------------------------------------------------------------------
+-- Does a function, trigger, operator, cast or guard work with more rights, or other than it should?
+--
+--   create function app.titles() returns setof text language sql security definer set search_path = pg_catalog
+--     as 'select title from app.tasks';
+--   => hole security_definer app.titles(): tasks_api may execute it (as everybody may, by default)
 
 -- How the API comes to run a function: the first way, and how many more there are.
 way_to as materialized (
   select c.oid,
-    case when c.oid in (select oid from callable) and x.oid is not null then format('%s may execute it', coalesce(nullif(min(apis.names), ''), 'the API')) || case when c.is_public then ' (as everybody may, by default)' else '' end
+    case when c.oid in (select oid from callable) and x.oid is not null
+      then format('%s may execute it', coalesce(nullif(min(apis.names), ''), 'the API'))
+      || case when c.is_public then ' (as everybody may, by default)' else '' end
       when v.callers is not null then v.callers
       when h.place is not null then format('working with %s runs it (%s)', h.table_name, h.what)
       else 'an operator, a cast, a type or an aggregate runs it' end as way,
@@ -2824,7 +3152,8 @@ way_to as materialized (
   left join pg_proc x on x.oid = c.oid and x.pronamespace in (select oid from usable)
   left join hooked_function h on h.oid = c.oid
   left join (
-    select e.toid, string_agg(distinct format('the API reaches %s%s, which calls it', f.name, case when f.prosecdef then format(', a definer as %I', f.owner_name) else '' end), '; ') as callers
+    select e.toid, string_agg(distinct format('the API reaches %s%s, which calls it', f.name,
+      case when f.prosecdef then format(', a definer as %I', f.owner_name) else '' end), '; ') as callers
     from (select objid, toid from edge where classid = 'pg_proc'::regclass and toclass = 'pg_proc'::regclass) e
     full join code f on f.oid = e.objid
     where coalesce(e.toid, 0) <> 0 and coalesce(f.oid, 0) <> 0
@@ -2833,31 +3162,150 @@ way_to as materialized (
   group by c.oid, c.is_public, x.oid, v.callers, h.place, h.table_name, h.what, h.unhook, h.hook, h.more
 ),
 
--- A function with the rights of its owner: what may it reach, and is that held to the user?
-security_definer as materialized (
-  select case when (d.names is null and not d.is_dynamic) or d.is_safe and not coalesce(d.is_open, false) and not d.is_dynamic then 'warning' else 'hole' end,
-    case when d.names is null and not d.is_dynamic then string_agg(distinct d.name, ', ') else d.name || case when not d.is_callable or w.way not like '%execute%' then coalesce(w.place, '') else '' end end,
-    case when d.names is null and not d.is_dynamic then 'these functions run with the rights of their owners, and every statement in them is held to the user: read that once, since text was judged'
+-- Is a guard of the migrations gone, or hollowed out?
+guard_found as materialized (
+  select g.kind, g.relname || k.suffix as relname, g.name, g.loss, g.definition,
+    case when k.suffix <> '' then regexp_replace(f.text, '_[0-9]{6,}\M', '', 'g') else f.text end as found, f.is_off,
+    case when k.suffix <> '' then '-- move this shard to another worker, which makes it again: tests/cluster/README.md'
+      else '-- make it again as its migration does' end as remedy
+  from guard g
+  join asked on asked.is_tasks
+  left join stored k on k.relname = g.relname and (k.suffix = '' or g.kind <> 'default')
+  left join lateral (
+    select regexp_replace(pg_get_triggerdef(t.oid), '^.*?(?=BEFORE|AFTER|INSTEAD)', '') as text, false as is_off
+    from pg_trigger t where g.kind = 'trigger' and t.tgrelid = k.oid and t.tgname = g.name || k.suffix
+    union all
+    select regexp_replace(pg_get_constraintdef(f.oid), '( NOT VALID| NOT ENFORCED)+$', ''), not f.convalidated
+      or not coalesce((to_jsonb(f) ->> 'conenforced')::boolean, true)
+    from pg_constraint f where g.kind = 'constraint' and f.conrelid = k.oid
+      and (f.conname = any (array[g.name, g.name || k.suffix]) or f.contype = 'f' and g.definition ~ '^FOREIGN'
+        and f.confrelid in (select oid from stored where relname = 'users'))
+    union all
+    select pg_get_expr(d.adbin, d.adrelid), false
+    from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum where g.kind = 'default'
+      and a.attrelid = k.oid and a.attname = g.name
+    union all
+    select md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')), false from pg_proc p
+      join pg_namespace n on n.oid = p.pronamespace where g.kind = 'function' and p.pronargs = 0
+      and format('%I.%I()', n.nspname, p.proname) = g.name
+  ) f on true
+  where g.relname is null or k.oid is not null
+),
+
+found_code (check_name, severity, object, finding, remedy) as materialized (
+  -- Does a function that the policies ask answer with the user of this transaction, and with nobody else?
+  select 'identity_function', w.severity, c.name,
+    format('the policies ask this function who the user is, but %s', w.wrong), w.remedy
+  from asked
+  join code c on c.oid = asked.tasks_function and asked.is_tasks or c.oid in (select oid from passing_function)
+  join pg_proc p on p.oid = c.oid
+  cross join lateral (values
+    (
+      asked.is_tasks and c.oid not in (select oid from passing_function where word = 'me'), 'hole',
+      'it does more than to answer with the setting app.user_id: it can name another user, or one where none was named',
+      'create or replace function app.current_user_id() returns text language sql stable parallel safe return '
+        'nullif(current_setting(''app.user_id'', true), '''');'
+    ),
+    (
+      p.provolatile = 'i', 'hole',
+      'it is marked immutable: a prepared statement keeps the user of its first request and answers the next user '
+        'with their rows',
+      format('alter function %s stable;', c.name)
+    ),
+    (
+      asked.is_tasks and p.prosecdef, 'warning',
+      'it runs as its owner: what it answers is no longer bound to its caller',
+      format('alter function %s security invoker;', c.name)
+    ),
+    (
+      asked.is_tasks and p.provolatile = 'v', 'warning',
+      'it is marked volatile, so it is asked for every row: where the setting changes within a statement, that sees '
+        'rows of both users',
+      format('alter function %s stable;', c.name)
+    )
+  ) as w (is_wrong, severity, wrong, remedy)
+  where w.is_wrong and c.oid in (select oid from code)
+  union all
+  select 'identity_function', 'hole', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
+    'the identity test is made of this function of PostgreSQL, but it was replaced: it can name another user, or take '
+      'every user for equal',
+    '-- restore the database into a new one; PostgreSQL''s own functions can''t be made again'
+  from pg_proc p
+  join pg_namespace n on n.oid = p.pronamespace
+  where p.oid in (67, 2077, 3294) -- texteq, current_setting
+    and p.prosrc not in ('texteq', 'show_config_by_name', 'show_config_by_name_missing_ok')
+  union all
+  -- What does a function do besides reading and writing tables?
+  select w.check_name, case when w.is_hole then 'hole' else 'warning' end, c.name || coalesce(h.place, ''),
+    format('%s this function, which %s',
+      case when h.place is null then 'the API role may call' else 'working with the table calls' end, d.what),
+    case w.check_name
+      when 'trigger' then case when c.is_migrated then '-- make it again as its migration does'
+        else coalesce(h.unhook, (select remedy from policy_remedy where oid = h.hook),
+          format('drop routine %s cascade;', c.name)) end
+      when 'advisory_lock' then format('drop routine %s cascade; -- or lock a row of the user''s instead', c.name)
+      else format('revoke execute on routine %s from public, %s;', c.name, apis.names)
+        || case w.check_name when 'session_state' then ' -- or make it on commit drop, or for the transaction alone'
+          else '' end
+    end
+  from asked
+  cross join apis
+  cross join code c
+  join deed d on d.oid = c.oid
+  left join hooked_function h on h.oid = c.oid
+  cross join lateral (values
+    ('session_state', d.kind = 'keeps' and not c.is_authored,
+      asked.is_tasks or c.oid in (select e.oid from deed e where e.kind = 'names')),
+    ('advisory_lock', d.kind = 'locks' and not c.is_authored, asked.is_tasks),
+    ('identity_change', d.kind = 'names' and not c.is_authored and h.oid is null
+      and c.oid not in (select e.oid from definer e where e.names is not null or e.is_dynamic)
+      and c.oid not in (select e.oid from deed e where e.kind = 'keeps'), true),
+    ('large_object', d.kind = 'stores' and not c.is_authored and not c.prosecdef and h.oid is null, true),
+    -- a type's or an operator's own code
+    ('trigger', d.kind in ('names', 'tells', 'carries') and h.oid is not null and (h.is_trigger or not c.is_authored)
+      and c.oid not in (select oid from passing_function), asked.is_strict or d.kind <> 'tells')
+  ) as w (check_name, is_so, is_hole)
+  where w.is_so and (h.oid is not null or c.oid in (select oid from callable))
+  union all
+  -- A function with the rights of its owner: what may it reach, and is that held to the user?
+  select 'security_definer', case when (d.names is null and not d.is_dynamic) or d.is_safe
+    and not coalesce(d.is_open, false) and not d.is_dynamic then 'warning' else 'hole' end,
+    case when d.names is null and not d.is_dynamic then string_agg(distinct d.name, ', ') else d.name
+      || case when not d.is_callable or w.way not like '%execute%' then coalesce(w.place, '') else '' end end,
+    case when d.names is null and not d.is_dynamic
+      then 'these functions run with the rights of their owners, and every statement in them is held to the user: '
+      'read that once, since text was judged'
       else format('%s: it runs with the rights of its owner %I, and %s%s%s', w.way, d.owner_name,
-        coalesce('reaches ' || d.names || ' in a statement that does not compare the owner with the user', 'runs SQL that it puts together itself'),
-        case when d.is_safe and not coalesce(d.is_open, false) then '; a test that raises an error stands before it: read who passes that' when d.is_open then '; the test before it is no test, since null passes it' else '' end,
-        case when d.has_path then '' else ', and without a search_path of its own it takes the caller''s' end) || case when w.more > 0 then format('; so do %s more', w.more) else '' end
+        coalesce('reaches ' || d.names || ' in a statement that does not compare the owner with the user',
+          'runs SQL that it puts together itself'),
+        case when d.is_safe and not coalesce(d.is_open, false)
+          then '; a test stands before it: read who passes that' when d.is_open
+          then '; the test before it is no test, since null passes it' else '' end,
+        case when d.has_path then '' else ', and without a search_path of its own it takes the caller''s' end)
+          || case when w.more > 0 then format('; so do %s more', w.more) else '' end
     end,
-    case when d.names is null and not d.is_dynamic then '-- read them; then accept this finding' when w.way like '%execute%' or w.place is null then coalesce(case when not d.is_migrated and w.unhook !~ '^--' then w.unhook || ' ' end, '') || format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name, apis.names)
-      else coalesce(case when not d.is_migrated then w.unhook end, (select remedy from policy_remedy where oid = w.hook), format('alter routine %s security invoker;', d.name)) end
+    case when d.names is null and not d.is_dynamic then '-- read them; then accept this finding'
+      when w.way like '%execute%' or w.place is null
+      then coalesce(case when not d.is_migrated and w.unhook !~ '^--' then w.unhook || ' ' end, '')
+      || format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name,
+      apis.names)
+      else coalesce(case when not d.is_migrated then w.unhook end,
+        (select remedy from policy_remedy where oid = w.hook), format('alter routine %s security invoker;', d.name)) end
   from definer d
   join way_to w on w.oid = d.oid
   cross join apis
   cross join asked
   where not d.is_trigger
-    and (d.names is not null or d.is_dynamic or not d.has_path or d.oid not in (select a.function from asks a join clause j on j.text = a.text))
-  group by case when d.names is null and not d.is_dynamic then null else d.oid end, d.names, d.is_dynamic, d.is_safe, d.is_open, d.name, d.is_callable, w.place, w.way, w.more, w.unhook, w.hook, d.owner_name, d.has_path, d.is_migrated, apis.names
-),
-
-trigger as materialized (
-  select case when d.names is null and not d.is_dynamic or not d.is_near then 'warning' else 'hole' end,
+    and (d.names is not null or d.is_dynamic or not d.has_path
+      or d.oid not in (select a.function from asks a join clause j on j.text = a.text))
+  group by case when d.names is null and not d.is_dynamic then null else d.oid end, d.names, d.is_dynamic, d.is_safe,
+    d.is_open, d.name, d.is_callable, w.place, w.way, w.more, w.unhook, w.hook, d.owner_name, d.has_path,
+    d.is_migrated, apis.names
+  union all
+  select 'trigger', case when d.names is null and not d.is_dynamic or not d.is_near then 'warning' else 'hole' end,
     d.name || coalesce(w.place, ''),
-    format('working with the table runs this function with the rights of its owner %I: it reaches %s past the policies', d.owner_name, coalesce(d.names, d.held_names, 'what it puts together itself'))
+    format('working with the table runs this function with the rights of its owner %I: it reaches %s past the policies',
+      d.owner_name, coalesce(d.names, d.held_names, 'what it puts together itself'))
       || case when w.more > 0 then format('; so do %s more triggers', w.more) else '' end,
     case when d.is_migrated then format('alter routine %s security invoker;', d.name) else w.unhook end
   from asked
@@ -2866,87 +3314,57 @@ trigger as materialized (
   where d.is_trigger and w.place is not null
   union all
   -- Elsewhere such triggers keep counters, logs and profiles.
-  select 'warning', string_agg(distinct d.name, ', '),
-    format('these functions run with the rights of their owners whenever rows of %s are written, and write to %s: read that they show no user what another wrote', string_agg(distinct w.table_name, ', '), string_agg(distinct d.names, ', ')),
+  select 'trigger', 'warning', string_agg(distinct d.name, ', '),
+    format('these functions run with the rights of their owners whenever rows of %s are written, and write to %s: '
+      'read that they show no user what another wrote', string_agg(distinct w.table_name, ', '),
+      string_agg(distinct d.names, ', ')),
     '-- read them, then accept this finding'
   from asked
   join definer d on not asked.is_tasks and d.is_trigger and d.names is not null
   join way_to w on w.oid = d.oid and w.place is not null
   having count(*) > 0
   union all
-  select case when asked.is_strict or d.kind <> 'tells' then 'hole' else 'warning' end, c.name || h.place,
-    format('this function runs whenever the API works with the table, and %s', d.what),
-    case when c.is_migrated then '-- make it again as its migration does' else coalesce(h.unhook, (select remedy from policy_remedy where oid = h.hook), format('drop routine %s cascade;', c.name)) end
-  from asked
-  cross join code c
-  join hooked_function h on h.oid = c.oid
-  join deed d on d.oid = c.oid and d.kind in ('names', 'tells', 'carries')
-  where c.oid not in (select oid from passing_function)
-    and (h.is_trigger or not c.is_authored) -- a type's or an operator's own code
-  union all
-  select 'warning', format('%s by %s on %s', c.name, h.what, h.table_name),
-    'this function runs whenever rows of the table are written, and writes elsewhere or runs dynamic SQL: a copy of the rows may have no owner and no policy',
+  select 'trigger', 'warning', format('%s by %s on %s', c.name, h.what, h.table_name),
+    'this function runs whenever rows of the table are written, and writes elsewhere or runs dynamic SQL: a copy of '
+      'the rows may have no owner and no policy',
     h.unhook
   from asked
   join code c on asked.is_tasks
   join hooked h on h.classid = 'pg_proc'::regclass and h.objid = c.oid and h.hookclass = 'pg_trigger'::regclass
   where not c.prosecdef and h.within = 0
     and c.body ~* '\y(insert\s+into|delete\s+from|merge\s+into|update\s+[a-z_."]+\s+set|execute)\y'
-),
-
-trigger_disabled as materialized (
-  select 'warning', format('%I on %s', t.tgname, r.name), 'this trigger does not fire: numbers may be given twice, versions stand still, or keys go unchecked',
+  union all
+  select 'trigger_disabled', 'warning', format('%I on %s', t.tgname, r.name),
+    'this trigger does not fire: numbers may be given twice, versions stand still, or keys go unchecked',
     format('alter table %s enable trigger %I;', r.name, t.tgname)
   from stored k
   join reached r on r.oid = k.oid
   join pg_trigger t on t.tgrelid = k.oid
   where t.tgenabled in ('D', 'R') and t.tgparentid = 0
-),
-
--- Is a guard of the migrations gone, or hollowed out?
-guard_found as materialized (
-  select g.kind, g.relname || k.suffix as relname, g.name, g.loss, g.definition,
-    case when k.suffix <> '' then regexp_replace(f.text, '_[0-9]{6,}\M', '', 'g') else f.text end as found, f.is_off,
-    case when k.suffix <> '' then '-- move this shard to another worker, which makes it again: tests/cluster/README.md' else '-- make it again as its migration does' end as remedy
-  from guard g
-  join asked on asked.is_tasks
-  left join stored k on k.relname = g.relname and (k.suffix = '' or g.kind <> 'default')
-  left join lateral (
-    select regexp_replace(pg_get_triggerdef(t.oid), '^.*?(?=BEFORE|AFTER|INSTEAD)', '') as text, false as is_off
-    from pg_trigger t where g.kind = 'trigger' and t.tgrelid = k.oid and t.tgname = g.name || k.suffix
-    union all
-    select regexp_replace(pg_get_constraintdef(f.oid), '( NOT VALID| NOT ENFORCED)+$', ''), not f.convalidated or not coalesce((to_jsonb(f) ->> 'conenforced')::boolean, true)
-    from pg_constraint f where g.kind = 'constraint' and f.conrelid = k.oid
-      and (f.conname = any (array[g.name, g.name || k.suffix]) or f.contype = 'f' and g.definition ~ '^FOREIGN' and f.confrelid in (select oid from stored where relname = 'users'))
-    union all
-    select pg_get_expr(d.adbin, d.adrelid), false
-    from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum where g.kind = 'default' and a.attrelid = k.oid and a.attname = g.name
-    union all
-    select md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')), false from pg_proc p join pg_namespace n on n.oid = p.pronamespace where g.kind = 'function' and p.pronargs = 0 and format('%I.%I()', n.nspname, p.proname) = g.name
-  ) f on true
-  where g.relname is null or k.oid is not null
-),
-
-guard_missing as materialized (
-  select 'warning', case g.kind when 'function' then g.name when 'constraint' then format('%s%s on app.%I', case when g.definition like 'FOREIGN%' then 'foreign key ' else 'check ' end, g.name, g.relname) else format('%s %s on app.%I', g.kind, g.name, g.relname) end,
+  union all
+  select 'guard_missing', 'warning', case g.kind when 'function' then g.name when 'constraint'
+    then format('%s%s on app.%I', case when g.definition like 'FOREIGN%' then 'foreign key ' else 'check ' end, g.name,
+    g.relname) else format('%s %s on app.%I', g.kind, g.name, g.relname) end,
     format('the migrations made it and it is gone: %s', g.loss), g.remedy
   from guard_found g
   where g.found is null and g.kind <> 'default'
-),
-
-guard_changed as materialized (
-  select 'warning', case when g.kind = 'function' then g.name when g.kind = 'default' then format('default of %s of app.%I', g.name, g.relname) else format('%s on app.%I', g.name, g.relname) end,
-    format('this is no longer what the migrations made: %s. It says %s', g.loss, case when bool_or(g.is_off) then 'the same, but is not enforced or was never checked' else coalesce(case when g.kind <> 'function' then min(g.found) end, case g.kind when 'default' then 'nothing' else 'something else' end) end),
+  union all
+  select 'guard_changed', 'warning', case when g.kind = 'function' then g.name when g.kind = 'default'
+    then format('default of %s of app.%I', g.name, g.relname) else format('%s on app.%I', g.name, g.relname) end,
+    format('this is no longer what the migrations made: %s. It says %s', g.loss,
+      case when bool_or(g.is_off) then 'the same, but is not enforced or was never checked'
+      else coalesce(case when g.kind <> 'function' then min(g.found) end,
+      case g.kind when 'default' then 'nothing' else 'something else' end) end),
     min(g.remedy)
   from guard_found g
   where (g.found is not null or g.kind = 'default')
   group by g.kind, g.relname, g.name, g.loss, g.definition
   having not coalesce(bool_or(g.found = any (string_to_array(g.definition, ' or ')) and not g.is_off), false)
-),
-
-untrusted_owner as materialized (
-  select 'hole', coalesce(c.name, i.identity) || case when c.name is null and h.table_name is not null then format(' on %s', h.table_name) else '' end,
-    format('working with %s uses this %s (%s), and %I, who owns neither the database nor its schema, can replace it with anything',
+  union all
+  select 'untrusted_owner', 'hole', coalesce(c.name, i.identity)
+    || case when c.name is null and h.table_name is not null then format(' on %s', h.table_name) else '' end,
+    format('working with %s uses this %s (%s), and %I, who owns neither the database nor its schema, can replace it '
+      'with anything',
       coalesce(h.table_name, 'the API''s tables'), i.type, h.what, pg_get_userbyid(d.refobjid)),
     case when h.classid = 'pg_proc'::regclass then format('alter routine %s owner to %I;', c.name, home.owner_name)
       else format('alter %s %s owner to %I;', replace(i.type, ' object', ''), i.identity, home.owner_name) end
@@ -2954,15 +3372,17 @@ untrusted_owner as materialized (
     select distinct classid, objid, min(what) as what, min(table_name) as table_name from hooked group by classid, objid
   ) h
   cross join (select * from home order by oid limit 1) home
-  join pg_shdepend d on d.classid = h.classid and d.objid = h.objid and d.deptype = 'o' and d.refclassid = 'pg_authid'::regclass
+  join pg_shdepend d on d.classid = h.classid and d.objid = h.objid and d.deptype = 'o'
+    and d.refclassid = 'pg_authid'::regclass
     and d.dbid = (select oid from pg_database where datname = current_database())
   cross join lateral pg_identify_object(h.classid, h.objid, 0) i
   left join code c on h.classid = 'pg_proc'::regclass and c.oid = h.objid
   where d.refobjid not in (select oid from trusted) and d.refobjid not in (select oid from self)
   union all
   -- What a body kept as text calls is looked up by name each time.
-  select 'hole', format('schema %I', w.nspname),
-    format('working with the API''s tables calls %s by name, and %s may put a function that fits the call better beside it', string_agg(distinct c.name, ', '), w.who),
+  select 'untrusted_owner', 'hole', format('schema %I', w.nspname),
+    format('working with the API''s tables calls %s by name, and %s may put a function that fits the call better '
+      'beside it', string_agg(distinct c.name, ', '), w.who),
     format('revoke create on schema %I from public; -- and from %s', w.nspname, w.who)
   from hooked_function h
   join code c on c.oid = h.oid
@@ -2970,18 +3390,19 @@ untrusted_owner as materialized (
   join writable w on w.oid = p.pronamespace and w.oid not in (select oid from home)
   group by w.nspname, w.who
   union all
-  select 'hole', format('%I.%I', n.nspname, c.relname),
-    format('this table is a partition or child of one that the API works with, and %I, who owns neither the database nor its schema, reads and changes every user''s rows in it', pg_get_userbyid(c.relowner)),
+  select 'untrusted_owner', 'hole', format('%I.%I', n.nspname, c.relname),
+    format('this table is a partition or child of one that the API works with, and %I, who owns neither the database '
+      'nor its schema, reads and changes every user''s rows in it', pg_get_userbyid(c.relowner)),
     format('alter table %I.%I owner to %I;', n.nspname, c.relname, home.owner_name)
   from touched t
   cross join (select * from home order by oid limit 1) home
   join pg_class c on c.oid = t.oid and t.oid <> t.root
   join pg_namespace n on n.oid = c.relnamespace
   where c.relowner not in (select oid from trusted) and c.relowner not in (select oid from self)
-),
-
-untrusted_language as materialized (
-  select 'hole', c.name, format('the API role may call this function, or its tables do, and it is written in %I: it runs past all of PostgreSQL''s checks', c.lanname),
+  union all
+  select 'untrusted_language', 'hole', c.name,
+    format('the API role may call this function, or its tables do, and it is written in %I: it runs past all of '
+    'PostgreSQL''s checks', c.lanname),
     format('drop routine %s cascade; -- or revoke execute on it from public', c.name)
   from code c
   where c.oid >= 16384 and not c.is_authored and not c.lanpltrusted and c.lanname <> 'sql'
@@ -2989,46 +3410,47 @@ untrusted_language as materialized (
     and c.prokind <> 'a'
     and not exists (
       select from pg_depend d
-      where d.classid = 'pg_proc'::regclass and d.objid = c.oid and d.refclassid = 'pg_type'::regclass and d.deptype = 'i'
+      where d.classid = 'pg_proc'::regclass and d.objid = c.oid and d.refclassid = 'pg_type'::regclass
+        and d.deptype = 'i'
     )
     and (c.oid in (select oid from callable) or c.oid in (select oid from hooked_function))
-),
-
-leakproof as materialized (
-  select 'hole', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
-    'this function is marked leakproof: PostgreSQL may call it with other users'' rows before the policy has refused them, and its errors or notices tell their values',
+  union all
+  select 'leakproof', 'hole', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
+    'this function is marked leakproof: PostgreSQL may call it with other users'' rows before the policy has refused '
+      'them, and its errors or notices tell their values',
     format('alter function %I.%I(%s) not leakproof;', n.nspname, p.proname, oidvectortypes(p.proargtypes))
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
   where p.proleakproof and p.oid not in (select oid from sealed)
-    and (p.oid < 16384 or p.oid in (select oid from callable) and p.oid in (select objid from piece where classid = 'pg_proc'::regclass)
+    and (p.oid < 16384 or p.oid in (select oid from callable)
+      and p.oid in (select objid from piece where classid = 'pg_proc'::regclass)
       or p.oid in (select oid from callable) and n.oid in (select oid from usable))
     and not exists (select from authored m where m.classid = 'pg_proc'::regclass and m.objid = p.oid
       and p.prolang = (select oid from pg_language where lanname = 'c') and p.proname !~ 'citext')
-),
-
-"cast" as materialized (
-  select 'hole', format('%s as %s', format_type(t.castsource, null), format_type(t.casttarget, null)),
-    'this cast is applied without being asked for: a comparison with a user id can come to mean something else than it says',
+  union all
+  select 'cast', 'hole', format('%s as %s', format_type(t.castsource, null), format_type(t.casttarget, null)),
+    'this cast is applied without being asked for: a comparison with a user id can come to mean something else than '
+      'it says',
     format('drop cast (%s as %s);', format_type(t.castsource, null), format_type(t.casttarget, null))
   from pg_cast t
   where t.oid >= 16384 and t.castcontext = 'i'
     and (t.castsource < 16384 and t.casttarget < 16384 or t.castfunc >= 16384)
     and not exists (select from authored m where m.classid = 'pg_cast'::regclass and m.objid = t.oid)
-),
-
-operator as materialized (
-  select 'hole', format('%I.%s(%s, %s)', n.nspname, o.oprname, format_type(o.oprleft, null), format_type(o.oprright, null)),
-    'this operator compares PostgreSQL''s own types in its own way: with its schema in the search_path, a comparison with a user id can come to mean something else than it says',
-    format('drop operator %I.%s (%s, %s);', n.nspname, o.oprname, format_type(o.oprleft, null), format_type(o.oprright, null))
+  union all
+  select 'operator', 'hole', format('%I.%s(%s, %s)', n.nspname, o.oprname, format_type(o.oprleft, null),
+    format_type(o.oprright, null)),
+    'this operator compares PostgreSQL''s own types in its own way: with its schema in the search_path, a comparison '
+      'with a user id can come to mean something else than it says',
+    format('drop operator %I.%s (%s, %s);', n.nspname, o.oprname, format_type(o.oprleft, null),
+      format_type(o.oprright, null))
   from pg_operator o
   join pg_namespace n on n.oid = o.oprnamespace
   where o.oid >= 16384 and o.oprname in ('=', '<>', '<', '<=', '>', '>=') and o.oprleft < 16384 and o.oprright < 16384
     and not exists (select from authored m where m.classid = 'pg_operator'::regclass and m.objid = o.oid)
-),
-
-event_trigger as materialized (
-  select case when w.is_hole then 'hole' else 'warning' end, quote_ident(e.evtname), format('this event trigger calls %I.%I, which %s', n.nspname, p.proname, w.wrong), format('drop event trigger %I;', e.evtname)
+  union all
+  select 'event_trigger', case when w.is_hole then 'hole' else 'warning' end, quote_ident(e.evtname),
+    format('this event trigger calls %I.%I, which %s', n.nspname, p.proname, w.wrong),
+    format('drop event trigger %I;', e.evtname)
   from literal l
   cross join pg_event_trigger e
   join pg_proc p on p.oid = e.evtfoid
@@ -3036,54 +3458,64 @@ event_trigger as materialized (
   left join body b on b.oid = p.oid
   cross join lateral (
     -- outside of strings, but for those that are executed
-    select regexp_replace(regexp_replace(coalesce(b.code, p.prosrc), '\y(raise|comment)\y[^;]*;', ';', 'gi'), 'in\s*\([^()]*\)', '', 'gi') as code
+    select regexp_replace(regexp_replace(coalesce(b.code, p.prosrc), '\y(raise|comment)\y[^;]*;', ';', 'gi'),
+      'in\s*\([^()]*\)', '', 'gi') as code
   ) x
   cross join lateral (values
-    (p.proowner not in (select oid from trusted), true, 'a role that is not trusted can replace: it then runs with the rights of the role that deploys'),
-    (p.prosecdef, true, 'runs with the rights of its owner whenever the schema changes: the API role does that by making a temporary table'),
-    (x.code ~* ('set_config|set\s+(local\s+|session\s+)?row_security|disable\s+row|' || coalesce(l.settings, '$')), true, 'sets who the user is, or weakens row security'),
-    (x.code ~* '\y(grant|revoke)\y\s+\w+.*\y(on|to|from)\y', false, 'grants privileges whenever the schema changes: read to which roles')
+    (p.proowner not in (select oid from trusted), true,
+      'a role that is not trusted can replace: it then runs with the rights of the role that deploys'),
+    (p.prosecdef, true,
+      'runs with the rights of its owner whenever the schema changes: the API role does that by making a temporary '
+      'table'),
+    (x.code ~* ('set_config|set\s+(local\s+|session\s+)?row_security|disable\s+row|' || coalesce(l.settings, '$')),
+      true, 'sets who the user is, or weakens row security'),
+    (x.code ~* '\y(grant|revoke)\y\s+\w+.*\y(on|to|from)\y', false,
+      'grants privileges whenever the schema changes: read to which roles')
   ) as w (is_wrong, is_hole, wrong)
   where e.evtenabled <> 'D' and w.is_wrong
-    and not exists (select from authored m where (m.classid, m.objid) in (('pg_event_trigger'::regclass, e.oid), ('pg_proc'::regclass, p.oid)))
+    and not exists (select from authored m where (m.classid, m.objid) in (('pg_event_trigger'::regclass, e.oid),
+      ('pg_proc'::regclass, p.oid)))
 ),
 
+-- 17. Checks: settings and names --------------------------------------------------------------------------------------
+-- Is a setting that isolation relies on changed, or can a name mean another's object?
+--
+--   alter function app.trimmed(text) set app.user_id = 'bob';
+--   => hole function_setting app.trimmed(text) set app.user_id: app.user_id = bob is set here
+
 set_here as materialized (
-  select distinct name, value, format('%s set %s', place, name) as object, format('alter %s reset %s;', place, name) as remedy, false as by_function
+  select distinct name, value, format('%s set %s', place, name) as object,
+    format('alter %s reset %s;', place, name) as remedy, false as by_function
   from role_setting
   union all
   select name, value, object, remedy, false from server_setting
   union all
   select lower(split_part(e.entry, '=', 1)), substr(e.entry, strpos(e.entry, '=') + 1),
-    format('%s set %s', f.name, split_part(e.entry, '=', 1)), format('alter routine %s reset %s;', f.name, split_part(e.entry, '=', 1)), true
+    format('%s set %s', f.name, split_part(e.entry, '=', 1)),
+      format('alter routine %s reset %s;', f.name, split_part(e.entry, '=', 1)), true
   from (
     select format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) as name, p.proconfig
     from pg_proc p
     join pg_namespace n on n.oid = p.pronamespace
     where p.proconfig is not null
-      and (p.oid < 16384 or p.oid in (select oid from callable) and n.oid in (select oid from usable) or p.oid in (select oid from code))
+      and (p.oid < 16384 or p.oid in (select oid from callable) and n.oid in (select oid from usable)
+        or p.oid in (select oid from code))
       and not exists (select from authored m where m.classid = 'pg_proc'::regclass and m.objid = p.oid)
   ) f
   cross join lateral unnest(f.proconfig) as e (entry)
 ),
 
-setting (severity, object, finding, remedy, by_function) as materialized (
-  select 'hole', s.object, format('%s = %s is set here: %s', s.name, s.value, w.danger), s.remedy, s.by_function
-  from set_here s
-  join watched w on w.name = s.name
-  where w.sound is not null
-    and lower(s.value) <> w.sound
-    and not (w.sound = 'on' and lower(s.value) ~ '^(on|t|tr|tru|true|y|ye|yes|1)$')
-    and not (w.sound = 'off' and lower(s.value) ~ '^(of|off|f|fa|fal|fals|false|n|no|0)$')
-),
-
 path_danger as materialized (
   select e.rolname, e.place, e.object, e.value, e.rank, e.is_effective,
     coalesce(
-      case when w.oid is not null and e.schema <> 'pg_catalog' then format('names schema %I, in which %s may create: their function, operator or table can stand in for the real one', e.schema, w.who) end,
-      case when e.schema = 'pg_temp' and not e.is_last then 'searches temporary objects before others: a temporary table can stand in for the real one' end,
+      case when w.oid is not null and e.schema <> 'pg_catalog'
+        then format('names schema %I, in which %s may create: their function, operator or table can stand in for the '
+        'real one', e.schema, w.who) end,
+      case when e.schema = 'pg_temp' and not e.is_last
+        then 'searches temporary objects before others: a temporary table can stand in for the real one' end,
       case when e.oid is null and e.schema <> 'pg_temp' and o.who is not null
-        then format('names schema %I, which is not there, and %s may make it in database %I', e.schema, o.who, current_database()) end
+        then format('names schema %I, which is not there, and %s may make it in database %I', e.schema, o.who,
+          current_database()) end
     ) as wrong,
     e.schema
   from path_entry e
@@ -3095,13 +3527,26 @@ path_danger as materialized (
   ) o
 ),
 
-search_path as materialized (
-  select 'hole', format('%s: schema %I of database %I', p.object, p.schema, current_database()), format('the search_path %s %s', p.value, p.wrong),
-    format('alter %s set search_path = pg_catalog;', case when p.place like 'role % in database %' then p.place else 'role ' || quote_ident(p.rolname) end)
-  from path_danger p
-  where p.wrong is not null and exists (select from path_danger e where e.is_effective and e.wrong is not null and e.rolname = p.rolname)
+found_settings (check_name, severity, object, finding, remedy) as materialized (
+  select case when s.by_function then 'function_setting' else 'setting' end, 'hole', s.object,
+    format('%s = %s is set here: %s', s.name, s.value, w.danger), s.remedy
+  from set_here s
+  join watched w on w.name = s.name
+  where w.sound is not null
+    and lower(s.value) <> w.sound
+    and not (w.sound = 'on' and lower(s.value) ~ '^(on|t|tr|tru|true|y|ye|yes|1)$')
+    and not (w.sound = 'off' and lower(s.value) ~ '^(of|off|f|fa|fal|fals|false|n|no|0)$')
   union all
-  select 'hole', case when asked.is_tasks or count(distinct s.object) = 1 then min(s.object) else format('%s, and of %s more functions', min(s.object), count(distinct s.object) - 1) end,
+  select 'search_path', 'hole', format('%s: schema %I of database %I', p.object, p.schema, current_database()),
+    format('the search_path %s %s', p.value, p.wrong),
+    format('alter %s set search_path = pg_catalog;',
+      case when p.place like 'role % in database %' then p.place else 'role ' || quote_ident(p.rolname) end)
+  from path_danger p
+  where p.wrong is not null and exists (select from path_danger e where e.is_effective and e.wrong is not null
+    and e.rolname = p.rolname)
+  union all
+  select 'search_path', 'hole', case when asked.is_tasks or count(distinct s.object) = 1 then min(s.object)
+    else format('%s, and of %s more functions', min(s.object), count(distinct s.object) - 1) end,
     format('the search_path %s %s', s.value, min(w.wrong)), string_agg(distinct s.remedy, ' ')
   from asked
   cross join set_here s
@@ -3110,21 +3555,26 @@ search_path as materialized (
     from unnest(string_to_array(s.value, ',')) with ordinality as e (part, step)
   ) e
   cross join lateral (
-    select format('names schema %I, in which %s may create: their function, operator or table can stand in for the real one', x.nspname, x.who) as wrong
+    select format('names schema %I, in which %s may create: their function, operator or table can stand in for the '
+      'real one', x.nspname, x.who) as wrong
     from writable x where x.nspname = e.schema
     union all
-    select 'searches temporary objects before others: a temporary table can stand in for the real one' where e.schema = 'pg_temp' and not e.is_last
+    select 'searches temporary objects before others: a temporary table can stand in for the real one'
+      where e.schema = 'pg_temp' and not e.is_last
   ) w
   where s.name = 'search_path' and s.by_function
   group by asked.is_tasks, case when asked.is_tasks then s.object end, s.value
   union all
-  select case when asked.is_tasks then 'hole' else 'hint' end, format('%s on %s', s.oid::regprocedure, s.path),
-    format('this function has the name of one of PostgreSQL''s own and takes PostgreSQL''s own types: on %s, the API''s statements call whichever fits them better', s.path),
+  select 'search_path', case when asked.is_tasks then 'hole' else 'hint' end,
+    format('%s on %s', s.oid::regprocedure, s.path),
+    format('this function has the name of one of PostgreSQL''s own and takes PostgreSQL''s own types: on %s, the '
+      'API''s statements call whichever fits them better', s.path),
     format('drop function %s; -- or: alter role %s set search_path = pg_catalog', s.oid::regprocedure, apis.name)
   from asked cross join shadow s cross join apis
   union all
-  select 'hole', format('%I.%I in the search_path of this session', n.nspname, p.proname),
-    'a role that is not trusted made a function or operator with the name of one of PostgreSQL''s own where this session looks for names: the audit itself may be misled',
+  select 'search_path', 'hole', format('%I.%I in the search_path of this session', n.nspname, p.proname),
+    'a role that is not trusted made a function or operator with the name of one of PostgreSQL''s own where this '
+      'session looks for names: the audit itself may be misled',
     'set search_path = pg_catalog, pg_temp; -- and ask again'
   from (
     select p.proname, p.pronamespace, p.proowner, p.oid from pg_catalog.pg_proc p
@@ -3140,8 +3590,14 @@ search_path as materialized (
     and not exists (select from authored m where m.objid operator(pg_catalog.=) p.oid)
 ),
 
-publication as materialized (
-  select case when asked.is_tasks then 'hole' else 'warning' end, quote_ident(p.pubname),
+-- 18. Checks: the server ----------------------------------------------------------------------------------------------
+-- Do rows leave the database, and does the server have known flaws?
+--
+--   create publication everything for table app.tasks;
+--   => hole publication everything: this publication sends the rows of all users in app.tasks to every subscriber
+
+found_server (check_name, severity, object, finding, remedy) as materialized (
+  select 'publication', case when asked.is_tasks then 'hole' else 'warning' end, quote_ident(p.pubname),
     format('this publication sends the rows of all users in %s to every subscriber: no policy holds there',
       case when p.puballtables then 'every table' else t.names end),
     format('drop publication %I;', p.pubname)
@@ -3151,25 +3607,27 @@ publication as materialized (
     select string_agg(distinct r.name, ', ') as names
     from touched u
     join reached r on r.oid = u.root
-    where r.oid not in (select oid from lookup) and (u.oid in (select x.prrelid from pg_publication_rel x where x.prpubid = p.oid)
+    where r.oid not in (select oid from lookup)
+      and (u.oid in (select x.prrelid from pg_publication_rel x where x.prpubid = p.oid)
       or r.relnamespace in (select x.pnnspid from pg_publication_namespace x where x.pnpubid = p.oid))
   ) t
   where (p.puballtables or t.names is not null) and not (asked.kind = 'supabase' and p.pubname ~ '^supabase_')
-),
-
-replication_slot as materialized (
-  select 'warning', quote_ident(s.slot_name), 'this logical replication slot keeps the changes of all users for every role that may read it: no policy holds there',
+  union all
+  select 'replication_slot', 'warning', quote_ident(s.slot_name),
+    'this logical replication slot keeps the changes of all users for every role that may read it: no policy holds '
+    'there',
     format('select pg_drop_replication_slot(%L);', s.slot_name)
   from pg_replication_slots s
   where s.slot_type = 'logical' and s.database = current_database()
-),
-
-subscription as materialized (
-  select t.names, quote_ident(s.subname) as object,
-    case when t.names is null then 'this subscription has not said yet which tables it writes to: it may be those of the API, past every policy'
+  union all
+  select case when t.names is null then 'unknown' else 'subscription' end,
+    case when t.names is null then 'warning' else 'hole' end, quote_ident(s.subname),
+    case when t.names is null
+      then 'this subscription has not said yet which tables it writes to: it may be those of the API, past every policy'
       else format('this subscription writes rows that another server sends into %s, past every policy', t.names)
-    end as finding,
-    format('alter subscription %I disable; alter subscription %1$I set (slot_name = none); drop subscription %1$I;', s.subname) as remedy
+    end,
+    format('alter subscription %I disable; alter subscription %1$I set (slot_name = none); drop subscription %1$I;',
+      s.subname)
   from pg_subscription s
   cross join lateral (
     select string_agg(distinct r.name, ', ') as names
@@ -3180,102 +3638,62 @@ subscription as materialized (
   ) t
   where s.subdbid = (select oid from pg_database where datname = current_database())
     and (t.names is not null or not exists (select from pg_subscription_rel x where x.srsubid = s.oid))
-),
-
-unknown as materialized (
-  select 'warning', object, finding, remedy from subscription where names is null
   union all
   -- A session may well have named its user itself, but the API's role is the one that does.
-  select 'warning', s.name,
-    format('%s has a value in this session, and the role that asks may not read the configuration files: if it was not set by this session, a request that names no user acts as this one', s.name),
+  select 'unknown', 'warning', s.name,
+    format('%s has a value in this session, and the role that asks may not read the configuration files: if it was '
+      'not set by this session, a request that names no user acts as this one', s.name),
     format('select name, setting, sourcefile from pg_file_settings where name = %L; -- as a superuser', s.name)
   from asked
   join identity_setting s on asked.is_tasks
   where current_setting(s.name, true) <> ''
-    and not (has_table_privilege('pg_file_settings', 'select') and has_function_privilege('pg_show_all_file_settings()', 'execute'))
+    and not (has_table_privilege('pg_file_settings', 'select')
+      and has_function_privilege('pg_show_all_file_settings()', 'execute'))
     and session_user not in (select rolname from api)
     and not exists (select from role_setting r where r.name = lower(s.name))
-),
-
-server_version as materialized (
-  select 'hole', format('PostgreSQL %s', current_setting('server_version')),
-    format('this release has known flaws in row security, by which a user can learn of rows that the policies hide; %s fixes them', v.fixed),
-    format('-- install PostgreSQL %s or newer', v.fixed)
-  from (values (150000, 150014, '15.14'), (160000, 160010, '16.10'), (170000, 170006, '17.6')) as v (first, sound, fixed)
-  where current_setting('server_version_num')::integer >= v.first and current_setting('server_version_num')::integer < v.sound
   union all
-  select 'warning', format('PostgreSQL %s', current_setting('server_version')), 'this release is older than any that the audit was tested on', '-- install PostgreSQL 15.14 or newer'
+  select 'server_version', 'hole', format('PostgreSQL %s', current_setting('server_version')),
+    format('this release has known flaws in row security, by which a user can learn of rows that the policies hide; '
+      '%s fixes them', v.fixed),
+    format('-- install PostgreSQL %s or newer', v.fixed)
+  from (values (150000, 150014, '15.14'), (160000, 160010, '16.10'), (170000, 170006, '17.6')) as v (first, sound,
+    fixed)
+  where current_setting('server_version_num')::integer >= v.first
+    and current_setting('server_version_num')::integer < v.sound
+  union all
+  select 'server_version', 'warning', format('PostgreSQL %s', current_setting('server_version')),
+    'this release is older than any that the audit was tested on', '-- install PostgreSQL 15.14 or newer'
   where current_setting('server_version_num')::integer < 150000
   union all
-  select 'warning', format('PostgreSQL %s', current_setting('server_version')), 'this release is newer than any that the audit was tested on (18): what it brings is not looked at', '-- look for a newer audit'
+  select 'server_version', 'warning', format('PostgreSQL %s', current_setting('server_version')),
+    'this release is newer than any that the audit was tested on (18): what it brings is not looked at',
+    '-- look for a newer audit'
   where current_setting('server_version_num')::integer >= 190000
 ),
 
-found (check_name, severity, object, finding, remedy) as materialized (
-  select 'missing', c.* from missing c
-  union all select 'session', c.* from session c
-  union all select 'membership', c.* from team_membership c
-  union all select 'statistics', c.* from statistics c
-  union all select 'session_state', c.* from session_state c
-  union all select 'advisory_lock', c.* from advisory_lock c
-  union all select 'guard_changed', c.* from guard_changed c
-  union all select 'assumed', c.* from assumed c
-  union all select 'role_attribute', c.* from role_attribute c
-  union all select 'role_membership', c.* from role_membership c
-  union all select 'role_impersonation', c.* from role_impersonation c
-  union all select 'role_ownership', c.* from role_ownership c
-  union all select 'role_limit', c.* from role_limit c
-  union all select 'role_leftover', c.* from role_leftover c
-  union all select 'row_security', c.* from row_security c
-  union all select 'row_security_not_forced', c.* from row_security_not_forced c
-  union all select 'foreign_table', c.* from foreign_table c
-  union all select 'materialized_view', c.* from materialized_view c
-  union all select 'view', c.* from view c
-  union all select 'rule', c.* from rule c
-  union all select 'owner', c.* from owner c
-  union all select 'policy', c.* from policy c
-  union all select 'policy_leak', c.* from policy_leak c
-  union all select 'policy_missing', c.* from policy_missing c
-  union all select 'owner_column', c.* from owner_column c
-  union all select 'owner_default', c.* from owner_default c
-  union all select 'shared_counter', c.* from shared_counter c
-  union all select 'unique_key', c.* from unique_key c
-  union all select 'foreign_key', c.* from foreign_key c
-  union all select 'privilege', c.* from privilege c
-  union all select 'owner_column_grant', c.* from owner_column_grant c
-  union all select 'decided_column_grant', c.* from decided_column_grant c
-  union all select 'public_grant', c.* from public_grant c
-  union all select 'grant_option', c.* from grant_option c
-  union all select 'sequence', c.* from sequence c
-  union all select 'create', c.* from "create" c
-  union all select 'temp', c.* from temp c
-  union all select 'system_privilege', c.* from system_privilege c
-  union all select 'large_object', c.* from large_object c
-  union all select 'parameter', c.* from parameter c
-  union all select 'shard_unprepared', c.* from shard_unprepared c
-  union all select 'foreign_server', c.* from foreign_server c
-  union all select 'language', c.* from language c
-  union all select 'default_privilege', c.* from default_privilege c
-  union all select 'identity_function', c.* from identity_function_check c
-  union all select 'identity_change', c.* from identity_change c
-  union all select 'security_definer', c.* from security_definer c
-  union all select 'trigger', c.* from trigger c
-  union all select 'trigger_disabled', c.* from trigger_disabled c
-  union all select 'guard_missing', c.* from guard_missing c
-  union all select 'untrusted_owner', c.* from untrusted_owner c
-  union all select 'untrusted_language', c.* from untrusted_language c
-  union all select 'leakproof', c.* from leakproof c
-  union all select 'cast', c.* from "cast" c
-  union all select 'operator', c.* from operator c
-  union all select 'event_trigger', c.* from event_trigger c
-  union all select 'setting', s.severity, s.object, s.finding, s.remedy from setting s where not s.by_function
-  union all select 'function_setting', s.severity, s.object, s.finding, s.remedy from setting s where s.by_function
-  union all select 'search_path', c.* from search_path c
-  union all select 'publication', c.* from publication c
-  union all select 'replication_slot', c.* from replication_slot c
-  union all select 'subscription', 'hole', s.object, s.finding, s.remedy from subscription s where s.names is not null
-  union all select 'unknown', c.* from unknown c
-  union all select 'server_version', c.* from server_version c
+-- 19. What is shown ---------------------------------------------------------------------------------------------------
+-- Which findings were accepted, and does the statement end in an error for a script?
+--
+--   alter table app.tasks disable row level security;
+--   insert into audit.accepted (check_name, object, reason) values ('row_security', 'app.tasks', 'a drill');
+--   => accepted row_security app.tasks: row security is off for this table
+
+found as materialized (
+  select * from found_roles
+  union all
+  select * from found_tables
+  union all
+  select * from found_policies
+  union all
+  select * from found_columns
+  union all
+  select * from found_privileges
+  union all
+  select * from found_code
+  union all
+  select * from found_settings
+  union all
+  select * from found_server
 ),
 
 -- A DBA accepts a finding by a row in the table audit.accepted (or whatever audit.accepted says). It counts while the
@@ -3286,7 +3704,8 @@ acceptance_table as materialized (
       select from (
         select x.grantee, x.privilege_type from aclexplode(c.relacl) x
         union all
-        select x.grantee, x.privilege_type from pg_attribute t cross join lateral aclexplode(t.attacl) x where t.attrelid = c.oid
+        select x.grantee, x.privilege_type from pg_attribute t cross join lateral aclexplode(t.attacl) x
+          where t.attrelid = c.oid
       ) a
       where a.privilege_type <> 'SELECT' and a.grantee not in (select oid from trusted)
     ) as is_trusted
@@ -3296,31 +3715,33 @@ acceptance_table as materialized (
 ),
 
 acceptance as materialized (
-  select j ->> 'check_name' as check_name, j ->> 'object' as object, j ->> 'reason' as reason, j ->> 'accepted_by' as accepted_by,
+  select j ->> 'check_name' as check_name, j ->> 'object' as object, j ->> 'reason' as reason,
+    j ->> 'accepted_by' as accepted_by,
     j ->> 'accepted_on' as accepted_on
   from acceptance_table t
   cross join lateral ts_stat(
     case when t.is_trusted and has_table_privilege(t.oid, 'select') and has_schema_privilege(t.nspname, 'usage')
       then format('select pg_catalog.array_to_tsvector(pg_catalog.array_agg(pg_catalog.json_build_object(
-        ''check_name'', check_name, ''object'', object, ''reason'', pg_catalog.left(reason, 200), ''accepted_by'', accepted_by,
-        ''accepted_on'', accepted_on)::pg_catalog.text)) from %I.%I
-        where pg_catalog.length(object) < 500 and (expires_on is null or expires_on > pg_catalog.now())', t.nspname, t.relname)
+        ''check_name'', check_name, ''object'', object, ''reason'', pg_catalog.left(reason, 200),
+        ''accepted_by'', accepted_by, ''accepted_on'', accepted_on)::pg_catalog.text)) from %I.%I
+        where pg_catalog.length(object) < 500 and (expires_on is null or expires_on > pg_catalog.now())',
+        t.nspname, t.relname)
     end
   ) w
   cross join lateral (select w.word::jsonb as j) x
 ),
 
--- 12. What is shown ------------------------------------------------------------------------------------------------
-
 shown as materialized (
   select distinct case when a.object is null then f.severity else 'accepted' end as severity, f.check_name, f.object,
-    case when a.object is null then f.finding else format('%s -- accepted by %s on %s: %s', f.finding, a.accepted_by, a.accepted_on, a.reason) end
+    case when a.object is null then f.finding
+      else format('%s -- accepted by %s on %s: %s', f.finding, a.accepted_by, a.accepted_on, a.reason) end
       as finding, f.remedy
   from found f
   left join acceptance a on a.check_name = f.check_name and a.object = f.object
   where (f.check_name, f.object) not in (select check_name, object from spread)
   union all
-  select 'hole', 'accepted', format('%I.%I', nspname, relname), 'a role that is not trusted owns or may write to the table of accepted findings: none of them counts',
+  select 'hole', 'accepted', format('%I.%I', nspname, relname),
+    'a role that is not trusted owns or may write to the table of accepted findings: none of them counts',
     format('revoke all on %I.%I from public; -- and from each other role that may write to it', nspname, relname)
   from acceptance_table
   where not is_trusted
@@ -3328,15 +3749,29 @@ shown as materialized (
 
 -- With audit.fail_on the statement ends in this error, which is what a script can test.
 failure as materialized (
-  select format('%s holes, %s warnings: %s', count(*) filter (where severity = 'hole'), count(*) filter (where severity = 'warning'),
-    string_agg(format('%s %s', check_name, object), '; ' order by severity, check_name, object) filter (where severity in ('hole', asked.fail_on))) as text
+  select format('%s holes, %s warnings: %s', count(*) filter (where severity = 'hole'),
+    count(*) filter (where severity = 'warning'),
+    string_agg(format('%s %s', check_name, object), '; ' order by severity, check_name,
+      object) filter (where severity in ('hole', asked.fail_on))) as text
   from shown cross join asked
   where severity in ('hole', 'warning')
   group by asked.fail_on
   having asked.fail_on in ('hole', 'warning') and count(*) filter (where severity in ('hole', asked.fail_on)) > 0
 )
 
-select s.severity, s.check_name, s.object, s.finding, coalesce(s.remedy, '-- read it, and change it by hand') as remedy
+select s.severity, s.check_name, w.cells[1] as object, w.cells[2] as finding, w.cells[3] as remedy
 from shown s
+cross join asked
 left join failure f on f.text::integer is null
+cross join lateral (
+  -- with audit.width, long cells are cut into lines between words
+  select array_agg(
+    case when asked.width is null then c.cell
+      else rtrim(regexp_replace(c.cell, format('(.{1,%s})(?:\s+|$)', div(c.part * asked.width, 120)), '\1' || chr(10),
+        'g'), chr(10))
+    end order by c.n) as cells
+  from (values
+    (1, 20, s.object), (2, 28, s.finding), (3, 24, coalesce(s.remedy, '-- read it, and change it by hand'))
+  ) as c (n, part, cell)
+) w
 order by array_position('{note,hole,warning,hint,accepted}', s.severity), s.check_name, s.object, s.finding;

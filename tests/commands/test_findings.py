@@ -200,8 +200,12 @@ def test_names_in_the_database_are_no_markup(audit: Audit) -> None:
 
 def test_every_check_has_its_heading_and_every_heading_its_check() -> None:
     audited = (SQL / "audit.sql").read_text()
-    found = audited.partition("\nfound (check_name")[2].partition("\n),")[0]
-    checks = {"accepted", *re.findall(r"select '(\w+)',", found)}
+    found = re.findall(r"^found_\w+ .*?^\),$", audited, re.MULTILINE | re.DOTALL)
+    grants = audited.partition("\nwithheld (")[2].partition("\n),")[0]
+    deeds = re.findall(r"^    \('(\w+)', d\.kind", "".join(found), re.MULTILINE)
+    checks = {"accepted", "setting", "function_setting", "unknown", "subscription", *deeds}
+    checks |= {*re.findall(r"^  select '(\w+)',", "".join(found), re.MULTILINE)}
+    checks |= {*re.findall(r"^  \('(\w+)',", grants, re.MULTILINE)}
     pages = findings.read_pages()
     assert len(checks) > 60
     assert set(pages) == checks

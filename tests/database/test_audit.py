@@ -631,3 +631,59 @@ def test_roles_with_very_many_paths_between_them_are_one_finding(stage: Stage) -
     assert len(found) == 1
     assert "tasks_api -> mesh_0" in found[0].object
     assert "and so of 29 more" in found[0].finding
+
+
+EXAMPLE = re.compile(r"((?:^--   .*\n)+?)^--   => (\w+) (\w+) ([^:]+): (.*)\n", re.MULTILINE)
+
+
+def test_the_examples_in_its_comments_are_what_it_reports(stage: Stage) -> None:
+    examples = EXAMPLE.findall(AUDIT)
+    assert len(examples) == len(re.findall(r"^-- \d+\. ", AUDIT, re.MULTILINE))
+    for sql, severity, check, name, said in examples:
+        with stage.planted(sql.replace("--   ", "")):
+            found = [f for f in stage.audit() if f[:3] == (severity, check, name)]
+        assert len(found) == 1, name
+        assert found[0].finding.startswith(said)
+
+
+def test_a_terminal_gets_the_findings_and_then_their_number(
+    server: Server, clone: str, tmp_path: Path
+) -> None:
+    psql = [shutil.which("psql") or str(find_programs() / "psql"), "-X"]
+    command = [*psql, "-d", server.conninfo(clone), "-f", str(ROOT / "sql" / "audit.psql")]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    sound = run()
+    assert (sound.returncode, sound.stderr) == (0, "")
+    assert "(0 rows)" in sound.stdout
+    with server.connect(clone) as owner:
+        owner.execute("alter table app.tasks disable row level security")
+    holes = run()
+    assert holes.returncode == 3
+    assert "1 holes, 0 warnings: row_security app.tasks" in holes.stderr
+    lines = holes.stdout.splitlines()
+    assert max(map(len, lines)) <= 120
+    assert any("app.tasks" in line for line in lines)
+    shown = [
+        " ".join(cells) for cells in zip(*(line.split("|") for line in lines if "|" in line), strict=True)
+    ]
+    assert "alter table app.tasks enable row level security;" in " ".join(shown[4].replace("+", " ").split())
+
+
+def test_what_follows_from_one_cause_is_not_reported_again(stage: Stage) -> None:
+    lower = "lower(nullif(current_setting('app.user_id', true), ''))"
+    with stage.planted(
+        "create or replace function app.current_user_id() returns text language sql stable parallel safe"
+        f" return {lower}"
+    ):
+        assert [(f.severity, f.check_name) for f in stage.audit()] == [("hole", "identity_function")]
+
+
+def test_the_remedy_of_a_policy_keeps_what_it_allows(stage: Stage) -> None:
+    with stage.planted("alter policy update_own on app.tasks with check (true)"):
+        [finding] = stage.audit()
+        stage.run(finding.remedy)
+        assert stage.audit() == []
+        assert stage.serves()

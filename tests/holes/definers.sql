@@ -225,3 +225,26 @@ create function app.peek_beside() returns setof app.tasks language sql security 
 
 -- all but the user's: hole security_definer app.peek_others()
 create function app.peek_others() returns bigint language sql security definer set search_path = '' as $$ select count(*) from app.tasks where not user_id = app.current_user_id() $$; grant execute on function app.peek_others() to tasks_api;
+
+-- barrier view that filters another instance of the table: hole view app.neighbours
+create view app.neighbours with (security_barrier) as select a.user_id, a.title from app.tasks as a join app.tasks as b on a.id = b.id where b.user_id = app.current_user_id();
+grant select on app.neighbours to tasks_api;
+insert into app.tasks (id, user_id, title) values (77, 'mallory', 'mine') on conflict do nothing;
+-- exploit
+select attack.sees('app.neighbours');
+
+-- filtered view that is no barrier: hole view app.unbarred
+create view app.unbarred as select user_id, title from app.tasks where user_id = app.current_user_id() and title is not null;
+grant select on app.unbarred to tasks_api;
+-- exploit
+select attack.learns('22P02', 'set local enable_indexscan = off; set local enable_bitmapscan = off; select from app.unbarred where title::integer > 0');
+
+-- filter on a left join: hole security_definer app.joined()
+create function app.joined() returns setof text language sql security definer set search_path = pg_catalog as 'select t.title from app.tasks as t left join app.users as u on u.id = t.user_id and u.id = app.current_user_id()';
+-- exploit
+select 'secret' in (select app.joined());
+
+-- filter that must be false: hole security_definer app.others_titles()
+create function app.others_titles() returns setof text language sql security definer set search_path = pg_catalog as 'select title from app.tasks where (user_id = app.current_user_id()) is false';
+-- exploit
+select 'secret' in (select app.others_titles());

@@ -292,3 +292,14 @@ create policy own on app.counts for select to tasks_api using (user_id = app.cur
 create policy keeps on app.counts to postgres using (true);
 create function app.count_up() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin insert into app.counts (user_id, n) values (new.user_id, 1) on conflict (user_id) do update set n = counts.n + 1; return new; end $$;
 create trigger counts after insert on app.tasks for each row execute function app.count_up();
+
+-- the same comparison in PL/pgSQL, by a variable named me
+create function app.is_own(owner text) returns boolean language plpgsql stable as $$ declare me text := app.current_user_id(); begin if me is null then return false; end if; return owner = me; end $$;
+create table app.owned_alone (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
+call attack.protect('app.owned_alone', 'select', 'app.is_own(user_id)');
+
+-- a definer whose variable holds the user that it reads from the setting
+create function app.rename_me(n text) returns void language plpgsql security definer set search_path = pg_catalog as $$ declare me text; begin me := nullif(current_setting('app.user_id', true), ''); update app.tasks set title = n where user_id = me; end $$;
+
+-- a definer that acts only if a row of the user's is there
+create function app.close_task(wanted bigint) returns void language plpgsql security definer set search_path = pg_catalog as $$ begin if exists (select from app.tasks t where t.user_id = app.current_user_id() and t.id = wanted) then delete from app.tasks where id = wanted; end if; end $$;

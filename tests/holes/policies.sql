@@ -344,3 +344,14 @@ create policy by_name on app.tasks for select to tasks_api using (user_id = app.
 -- exploit
 select set_config('app.user_id', 'admin', true);
 select attack.sees('app.tasks');
+
+-- a row that is not known to be another's: hole policy own on app.not_false
+create table app.not_false (user_id text collate "C" not null default app.current_user_id(), primary key (user_id));
+call attack.protect('app.not_false', 'select', '(user_id = app.current_user_id()) is not false');
+insert into app.not_false values ('alice'), ('mallory');
+-- exploit
+select count(*) = 2 from (select set_config('app.user_id', '', true)) s cross join lateral (select from app.not_false) n;
+
+-- rows of no owner are everybody's: hole policy own on app.nobodys
+create table app.nobodys (user_id text collate "C" default app.current_user_id(), id bigint not null, unique (user_id, id));
+call attack.protect('app.nobodys', 'select', 'user_id = app.current_user_id() or user_id is null');

@@ -432,3 +432,17 @@ create policy update_own on app.tasks for update to tasks_api using (user_id = a
 create policy delete_own on app.tasks for delete to tasks_api using (user_id = app.current_user_id());
 grant select, delete, insert (title, description, completed, priority, due_date, category, tags), update (title, description, completed, priority, due_date, category, tags) on app.tasks to tasks_api;
 create trigger tasks_touch before update on app.tasks for each row execute function app.touch_task();
+
+-- policies that compare the user in other words
+create table app.said (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
+alter table app.said enable row level security; alter table app.said force row level security;
+create policy by_not on app.said for select to tasks_api using (not (user_id <> app.current_user_id()));
+create policy by_null on app.said for insert to tasks_api with check (user_id = app.current_user_id() or user_id is null);
+create policy by_true on app.said for update to tasks_api using ((user_id = app.current_user_id()) is true);
+create policy by_blank on app.said for delete to tasks_api using (user_id = coalesce(app.current_user_id(), '') and user_id <> '');
+grant select, delete, insert (id), update (id) on app.said to tasks_api;
+
+-- a function that compares the owner with the user
+create function app.is_mine(owner text) returns boolean language sql stable parallel safe return owner = app.current_user_id();
+create table app.mine_alone (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
+call attack.protect('app.mine_alone', 'select', 'app.is_mine(user_id)');

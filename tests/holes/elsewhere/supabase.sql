@@ -408,3 +408,27 @@ create policy p on public.docs using (org_id in (select public.orgs_of(auth.uid(
 create table public.posts (id uuid primary key default gen_random_uuid(), author_id uuid not null, status text, body text);
 alter table public.posts enable row level security;
 create policy p on public.posts for select using (status = 'draft' or author_id = auth.uid());
+
+-- sound: administrators by a claim at the top level of the token
+create table public.kinds (id bigint generated always as identity primary key, name text);
+alter table public.kinds enable row level security;
+create policy r on public.kinds for select using (true);
+create policy w on public.kinds for update to authenticated using ((auth.jwt() ->> 'user_role') = 'admin');
+
+-- sound: a definer of which each branch names the user
+create table public.circles (id uuid primary key, user_id uuid not null, label text);
+alter table public.circles enable row level security;
+create policy own on public.circles using (user_id = auth.uid()) with check (user_id = auth.uid());
+create function public.in_circle(wanted uuid) returns boolean language sql stable security definer set search_path = '' as 'select exists (select 1 from public.circles c where c.user_id = auth.uid() and c.id = wanted) or (exists (select 1 from public.circles c where c.user_id = auth.uid()) and wanted is null)';
+
+-- one branch names nobody: hole security_definer public.in_any_circle(uuid)
+create table public.circles (id uuid primary key, user_id uuid not null, label text);
+alter table public.circles enable row level security;
+create policy own on public.circles using (user_id = auth.uid()) with check (user_id = auth.uid());
+create function public.in_any_circle(wanted uuid) returns boolean language sql stable security definer set search_path = '' as 'select exists (select 1 from public.circles c where c.user_id = auth.uid() and c.id = wanted) or exists (select 1 from public.circles c where c.id = wanted)';
+
+-- sound: a log-in by password
+create function extensions.crypt(text, text) returns text language sql immutable as 'select md5($1 || $2)';
+create table public.logins (id uuid primary key, email text unique, hash text);
+alter table public.logins enable row level security;
+create function public.log_in(wanted text, password text) returns uuid language sql stable security definer set search_path = '' as 'select l.id from public.logins l where l.email = wanted and l.hash = extensions.crypt(password, l.hash)';
