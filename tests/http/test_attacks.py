@@ -1,4 +1,4 @@
-"""Each attack of RFC 8725 that applies, with a token made for it: the answer is 401, and says nothing."""
+"""A token for each applicable attack of RFC 8725. The response must be 401, without details of the cause."""
 
 import base64
 import hmac
@@ -21,7 +21,7 @@ NOW = int(time.time())
 
 
 class World:
-    """An API that takes the issuer's keys and a shared secret, and an attacker who knows all public keys."""
+    """An API that accepts an issuer's keys and a shared secret, and an attacker who knows all public keys."""
 
     def __init__(self, issuer: Issuer, attacker: Issuer, secret: str, verifier: Verifier) -> None:
         self.issuer, self.attacker, self.secret, self.verifier = issuer, attacker, secret, verifier
@@ -30,15 +30,15 @@ class World:
         return usual(self.issuer.url) | claims
 
     def signed(self, header: dict[str, Any] | None = None, kid: str = "ed", **claims: object) -> str:
-        """What the issuer itself signs."""
+        """Return a token that the issuer signed."""
         return self.issuer.sign(kid, header, **claims)
 
     def shared(self, header: dict[str, Any] | None = None, **claims: object) -> str:
-        """What an owner of the secret signs."""
+        """Return a token that is signed with the shared secret."""
         return jwt.encode(self.claims(**claims), self.secret, "HS256", header)
 
     def stolen(self, **header: object) -> str:
-        """Perfect but for the key, which is the attacker's."""
+        """Return a token that is valid except that the attacker's key signed it."""
         return jwt.encode(self.claims(), self.attacker.keys["evil"][1], "EdDSA", header)
 
     def public(self, kid: str) -> Any:
@@ -60,13 +60,13 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Both kinds of keys at once, and what an attacker needs."""
+    """An API with both kinds of keys, and an attacker."""
     secret = secrets.token_hex(32)
     with issuing() as issuer, issuing() as attacker, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keys, "MIN_FETCH_INTERVAL", 0)  # each unknown key is looked for
+        patch.setattr(keys, "MIN_FETCH_INTERVAL", 0)  # each unknown key causes a fetch
         issuer.add("ed").add("rsa", "RS256").add("ec", "ES256").add("ed2").add("ec2", "ES256")
         attacker.add("evil")
-        patch.chdir(tmp_path_factory.mktemp("empty"))  # no .env there
+        patch.chdir(tmp_path_factory.mktemp("empty"))  # has no .env
         for name, value in {
             "JWT_JWKS_URL": issuer.url,
             "JWT_SECRET": secret,
@@ -91,7 +91,7 @@ def forged(header: object, claims: object, signature: bytes = b"") -> str:
 
 
 def mac(header: dict[str, Any], claims: object, key: bytes, algorithm: str = "sha256") -> str:
-    """Sign by hand: PyJWT would refuse to sign with some of these keys."""
+    """Sign without PyJWT, which would refuse some of these keys."""
     head = forged({"alg": "HS256"} | header, claims).rpartition(".")[0]
     return f"{head}.{b64(hmac.new(key, head.encode(), algorithm).digest())}"
 
@@ -107,7 +107,7 @@ def resigned(token: str, change: Callable[[bytes], bytes]) -> str:
 
 
 def der_signature(raw: bytes) -> bytes:
-    """The form that other protocols use for the same two numbers."""
+    """Return an ECDSA signature in DER instead of the raw form of JWS."""
     out = b""
     for number in (raw[:32], raw[32:]):
         stripped = number.lstrip(b"\0") or b"\0"
@@ -136,7 +136,7 @@ def nested(depth: int) -> Any:
 
 
 def deep_payload(w: World) -> str:
-    # Too deep for Python 3.11; later ones miss the end.
+    # Python 3.11 fails because of the depth, later versions because the JSON is incomplete.
     claims = json.dumps(w.claims())[:-1] + ', "deep": ' + "[" * 4500
     private: Any = w.issuer.keys["ed"][1]
     head = f"{segment({'alg': 'EdDSA', 'kid': 'ed'})}.{b64(claims.encode())}"
@@ -186,7 +186,7 @@ FORGERIES: dict[str, Callable[[World], str]] = {
     "an empty secret": lambda w: mac({}, w.claims(), b""),
     "the secret that tutorials use": lambda w: mac({}, w.claims(), b"secret"),
     "the secret as hexadecimal digits stand for it": lambda w: mac({}, w.claims(), bytes.fromhex(w.secret)),
-    # 2.3, 3.2 and 3.4: signatures that are none
+    # 2.3, 3.2 and 3.4: invalid signatures
     "no signature": lambda w: resigned(w.signed(), lambda _: b""),
     "half a signature": lambda w: resigned(w.signed(), lambda s: s[:32]),
     "a signature and more": lambda w: resigned(w.signed(), lambda s: s + b"\0"),
@@ -233,7 +233,7 @@ FORGERIES: dict[str, Callable[[World], str]] = {
     "a header that is no object": lambda w: f"{segment(['EdDSA'])}.{segment(w.claims())}.AA",
     "a header without end": lambda w: f"{b64(b'[' * 4000)}.{segment(w.claims())}.AA",
     "a payload without end": deep_payload,
-    # 2.10, 3.10: what the header brings along is not believed
+    # 2.10, 3.10: keys and addresses in the header are ignored
     "a key of the token's own": lambda w: w.stolen(
         jwk=as_jwk(w.attacker.keys["evil"][1].public_key(), "EdDSA")
     ),
@@ -303,7 +303,7 @@ MISUSES: dict[str, Callable[[World], str]] = {
     "not before infinity": lambda w: w.signed(nbf=float("inf")),
     "issued tomorrow": lambda w: w.signed(iat=NOW + 86400),
     "issued in words": lambda w: w.shared(iat="now"),
-    # whose it is
+    # the user
     "no user": lambda w: w.signed(sub=None),
     "a user without a name": lambda w: w.signed(sub=""),
     "a user that is true": lambda w: w.signed(sub=True),
@@ -314,40 +314,40 @@ MISUSES: dict[str, Callable[[World], str]] = {
     "a user with half a character": lambda w: w.signed(sub="alice\ud83d"),
     "a user longer than the database takes": lambda w: w.signed(sub="a" * 256),
     "a number longer than the database takes": lambda w: w.signed(sub=10**255),
-    # bounds
+    # size
     "a token over 8 KiB": lambda w: w.signed(more="x" * 6500),
 }
 
 
 @pytest.mark.parametrize("kid", ["ed", "rsa", "ec"])
-def test_a_true_token_is_accepted(world: World, kid: str) -> None:
+def test_a_valid_token_is_accepted(world: World, kid: str) -> None:
     assert world.verifier.user(world.signed(kid=kid)) == "alice"
 
 
-def test_a_true_token_of_the_secret_is_accepted(world: World) -> None:
+def test_a_valid_token_of_the_secret_is_accepted(world: World) -> None:
     assert world.verifier.user(world.shared()) == "alice"
     assert world.verifier.user(world.shared({"kid": "whatever"}, sub="bob")) == "bob"
 
 
 @pytest.mark.parametrize("attack", FORGERIES)
-def test_a_forgery_is_answered_401_and_told_nothing(world: World, attack: str) -> None:
+def test_a_forged_token_gets_401_without_the_cause(world: World, attack: str) -> None:
     assert world.verifier.answer(FORGERIES[attack](world)) == 401
     assert world.verifier.detail(FORGERIES[attack](world)) == INVALID
 
 
 @pytest.mark.parametrize("attack", MISUSES)
-def test_a_true_token_misused_is_answered_401(world: World, attack: str) -> None:
+def test_a_misused_valid_token_gets_401(world: World, attack: str) -> None:
     assert world.verifier.answer(MISUSES[attack](world)) == 401
 
 
-def test_what_a_token_points_to_is_never_fetched(world: World) -> None:
+def test_an_address_in_a_token_is_never_fetched(world: World) -> None:
     for attack in FORGERIES.values():
         world.verifier.answer(attack(world))
     assert world.attacker.fetches == 0
     assert set(world.issuer.asked) == {"/jwks"}
 
 
-def test_a_refused_token_is_refused_again_and_an_accepted_one_shields_no_other(world: World) -> None:
+def test_the_cache_of_valid_tokens_accepts_no_altered_token(world: World) -> None:
     true = world.signed()
     assert world.verifier.user(true) == "alice"
     assert [world.verifier.answer(other_payload(world, sub="bob")) for _ in range(3)] == [401] * 3
@@ -360,7 +360,7 @@ def test_the_types_of_access_tokens_are_accepted(world: World, kind: str | None)
     assert world.verifier.user(world.signed({"typ": kind})) == "alice"
 
 
-def test_a_token_is_accepted_up_to_8_kib_and_no_further(world: World) -> None:
+def test_a_token_of_8_kib_is_accepted_and_a_longer_one_refused(world: World) -> None:
     tokens = {len(token): token for token in (world.shared(fill="x" * n) for n in range(5900, 6000))}
     assert min(tokens) < 8192 < max(tokens)
     assert world.verifier.user(tokens[8192 if 8192 in tokens else 8191]) == "alice"

@@ -1,4 +1,4 @@
-"""Parallel requests: no update is lost, no retry doubles, no row crosses over."""
+"""Concurrent requests: no update is lost, no retry creates twice, no user gets another user's row."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ Send = Callable[..., Awaitable[httpx.Response]]
 
 
 def together(api: Api, *requests: Callable[[Send], Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Run all at once, each given what sends a request as some user."""
+    """Run requests concurrently. Each gets a function that sends a request with a token."""
 
     async def alone(request: Callable[[Send], Coroutine[Any, Any, Any]]) -> Any:
         async with httpx.AsyncClient(base_url=api.url, timeout=60) as client:
@@ -37,7 +37,7 @@ def together(api: Api, *requests: Callable[[Send], Coroutine[Any, Any, Any]]) ->
 def parallel(
     api: Api, person: Person, count: int, method: str, path: str, **more: Any
 ) -> list[httpx.Response]:
-    """Send the same request so often at once."""
+    """Send `count` equal requests concurrently."""
 
     async def once(send: Send) -> httpx.Response:
         return await send(method, tasks_of(person.name) + path, person.token, **more)
@@ -64,7 +64,7 @@ def test_no_toggle_is_lost(api: Api, alice: Person) -> None:
         ("DELETE", "/1", None),
     ],
 )
-def test_of_parallel_changes_of_one_version_exactly_one_wins(
+def test_of_concurrent_changes_of_one_version_exactly_one_succeeds(
     api: Api, alice: Person, method: str, path: str, body: object
 ) -> None:
     alice.create()
@@ -77,7 +77,7 @@ def test_of_parallel_changes_of_one_version_exactly_one_wins(
     assert [task["version"] for task in tasks(alice)] == ([] if method == "DELETE" else [2])
 
 
-def test_a_client_that_retries_with_the_new_version_loses_nothing(api: Api, alice: Person) -> None:
+def test_clients_that_retry_with_the_new_version_lose_no_update(api: Api, alice: Person) -> None:
     alice.create("0")
     path = f"{tasks_of(alice.name)}/1"
 
@@ -95,7 +95,7 @@ def test_a_client_that_retries_with_the_new_version_loses_nothing(api: Api, alic
     assert (tasks(alice)[0]["title"], tasks(alice)[0]["version"]) == ("8", 9)
 
 
-def test_racing_creates_get_every_id_once(api: Api, alice: Person) -> None:
+def test_concurrent_creates_get_different_ids(api: Api, alice: Person) -> None:
     answers = parallel(api, alice, 40, "POST", "", json={"title": "x"})
     made = sorted((assert_task(answer, 201) for answer in answers), key=lambda task: int(task["id"]))
     assert [task["id"] for task in made] == list(range(1, 41))
@@ -104,7 +104,7 @@ def test_racing_creates_get_every_id_once(api: Api, alice: Person) -> None:
 
 
 @pytest.mark.parametrize("new", [True, False], ids=["of a new user", "of a known user"])
-def test_racing_repeats_create_one_task(api: Api, alice: Person, new: bool) -> None:
+def test_concurrent_repeats_create_one_task(api: Api, alice: Person, new: bool) -> None:
     already = [] if new else [alice.create("Already")]
     key = {"Idempotency-Key": str(uuid4())}
     answers = parallel(api, alice, 50, "POST", "", json={"title": "x"}, headers=key)
@@ -116,7 +116,7 @@ def test_racing_repeats_create_one_task(api: Api, alice: Person, new: bool) -> N
     assert alice.create()["id"] == made[0]["id"] + 1
 
 
-def test_racing_requests_with_one_key_and_other_tasks_create_one(api: Api, alice: Person) -> None:
+def test_of_concurrent_different_requests_with_one_key_one_succeeds(api: Api, alice: Person) -> None:
     path, headers = tasks_of(alice.name), {"Idempotency-Key": "k"}
 
     def create(title: str) -> Callable[[Send], Coroutine[Any, Any, httpx.Response]]:
@@ -136,7 +136,7 @@ def users(count: int) -> list[str]:
 
 
 async def live(send: Send, api: Api, user: str) -> None:
-    """Do everything once, and meet nobody."""
+    """Create, complete and list a task, and assert that all rows are of this user."""
     path, token = tasks_of(user), api.token(user)
     made = assert_task(await send("POST", path, token, json={"title": user}), 201)
     assert (made["id"], made["user_id"], made["title"]) == (1, user, user)
@@ -146,20 +146,20 @@ async def live(send: Send, api: Api, user: str) -> None:
     assert listed.json() == [done]
 
 
-def test_two_hundred_users_on_four_connections_never_meet(api: Api) -> None:
+def test_two_hundred_users_on_four_connections_get_only_their_own_tasks(api: Api) -> None:
     def as_user(user: str) -> Callable[[Send], Coroutine[Any, Any, None]]:
         return lambda send: live(send, api, user)
 
     together(api, *map(as_user, users(200)))
 
 
-def test_nor_where_clients_leave_in_the_middle(api: Api) -> None:
+def test_users_get_only_their_own_tasks_while_other_clients_disconnect(api: Api) -> None:
     def leave(user: str, number: int) -> Callable[[Send], Coroutine[Any, Any, None]]:
         async def request(send: Send) -> None:
             body = {"title": f"{user} was here", "description": "x" * 1000}
             sending = asyncio.ensure_future(send("POST", tasks_of(user), api.token(user), json=body))
             for _ in range(number % 12):
-                await asyncio.sleep(0)  # leave at another step of the exchange each
+                await asyncio.sleep(0)  # each client disconnects at a different step
             sending.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await sending
@@ -183,7 +183,7 @@ def test_nor_where_clients_leave_in_the_middle(api: Api) -> None:
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-def test_a_walk_meets_every_task_once_while_others_come_and_go(api: Api, alice: Person, order: str) -> None:
+def test_pages_contain_every_task_once_while_others_change(api: Api, alice: Person, order: str) -> None:
     steady = [alice.create(f"steady {number}")["id"] for number in range(12)]
     path = tasks_of(alice.name)
     over = asyncio.Event()
@@ -208,7 +208,7 @@ def test_a_walk_meets_every_task_once_while_others_come_and_go(api: Api, alice: 
 
 
 def test_one_users_tasks_become_visible_in_the_order_of_their_ids(api: Api, alice: Person) -> None:
-    """Otherwise a walk upwards would pass over one that commits later."""
+    """Otherwise reading the pages in ascending order would skip a task that commits later."""
     path = tasks_of(alice.name)
 
     async def create(send: Send) -> None:
@@ -230,7 +230,7 @@ def test_one_users_tasks_become_visible_in_the_order_of_their_ids(api: Api, alic
         ("update app.tasks set title = 'Theirs' where user_id = %s", {"If-Match": '"1"'}, 412),
     ],
 )
-def test_a_change_that_waited_for_another_sees_what_that_left(  # noqa: PLR0913, PLR0917 - a table of cases
+def test_a_change_that_waited_for_another_transaction_sees_its_result(  # noqa: PLR0913, PLR0917 - a table of cases
     server: Server,
     database: str,
     alice: Person,

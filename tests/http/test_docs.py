@@ -1,4 +1,4 @@
-"""The documentation page works without the internet and runs nothing foreign; make e2e looks at it."""
+"""The documentation page loads nothing from other origins. `make e2e` opens it in a browser."""
 
 import asyncio
 import re
@@ -12,13 +12,13 @@ from support.starts import served
 
 @pytest.fixture
 def client(api: Api) -> Iterator[httpx.Client]:
-    """Somebody who is not signed in."""
+    """A client without a token."""
     with httpx.Client(base_url=api.url, timeout=60) as client:
         yield client
 
 
 @on_18
-def test_the_bare_address_leads_to_the_documentation(client: httpx.Client) -> None:
+def test_the_root_redirects_to_the_documentation(client: httpx.Client) -> None:
     page = client.get("/", follow_redirects=True)
     assert (page.status_code, page.url.path) == (200, "/docs")
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -35,7 +35,9 @@ def test_the_page_loads_only_files_of_its_own_origin(client: httpx.Client) -> No
 
 
 @on_18
-def test_its_policy_allows_no_other_origin_and_no_script_but_its_own(client: httpx.Client) -> None:
+def test_the_content_security_policy_allows_only_the_own_origin(
+    client: httpx.Client,
+) -> None:
     policy = client.get("/docs").headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; ")
     sources = {source for part in policy.split("; ") for source in part.split()[1:]}
@@ -53,14 +55,14 @@ def test_no_other_file_of_the_package_is_served(client: httpx.Client, name: str)
 
 @on_18
 @pytest.mark.parametrize("wanted", ["bytes=0-1", "bytes=" + ",".join(f"{n}-{n}" for n in range(0, 200, 2))])
-def test_a_file_is_served_whole_whatever_ranges_are_asked_for(client: httpx.Client, wanted: str) -> None:
+def test_ranges_of_a_file_are_ignored(client: httpx.Client, wanted: str) -> None:
     whole = client.get("/docs/swagger-ui.css")
     answer = client.get("/docs/swagger-ui.css", headers={"Range": wanted})
     assert (answer.status_code, answer.content) == (200, whole.content)
     assert "Accept-Ranges" not in answer.headers
 
 
-def test_docs_can_be_switched_off(server: Server, database: str, configure: Callable[..., None]) -> None:
+def test_docs_can_be_disabled(server: Server, database: str, configure: Callable[..., None]) -> None:
     configure(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET="x" * 32, DOCS="false")
 
     async def statuses() -> list[int]:

@@ -1,4 +1,4 @@
-"""HTTP to the letter: what is malformed is refused and closed, by raw sockets and by the ASGI scope alone."""
+"""Strict HTTP: malformed requests are refused and the connection is closed; tested by socket and by scope."""
 
 import asyncio
 import re
@@ -20,12 +20,12 @@ BODY = b'{"title": "x"}'
 CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
 
 
-OTHERS: set[str] = set()  # URLs of the APIs behind other parsers than ours
+OTHERS: set[str] = set()  # URLs of the APIs with a parser other than ours
 
 
 @pytest.fixture(scope="module", params=PARSERS)
 def api(request: pytest.FixtureRequest, server: Server, database: str) -> Iterator[Api]:
-    """An API behind each HTTP parser."""
+    """An API with each HTTP parser."""
     parser = available(request.param)
     with serving(server.conninfo(database, "tasks_api"), 1, 60, POOL_SIZE="4", PARSER=parser) as running:
         if parser != OURS:
@@ -37,7 +37,7 @@ LAST = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Request-ID: last\r\nConnection: cl
 
 
 def raw(api: Api, data: bytes) -> tuple[int, bytes]:
-    """Send it all; return the status of the first response, and all responses.
+    """Send `data`; return the status of the first response, and all responses.
 
     With our parser the client half-closes. The others do not answer a client that has half-closed, so there a
     last request ends the connection. Its response is left out. The others also refuse some malformed requests
@@ -55,7 +55,7 @@ def raw(api: Api, data: bytes) -> tuple[int, bytes]:
 
 
 def post(person: Person, *lines: bytes, version: bytes = b"1.1", body: bytes = BODY) -> bytes:
-    """Return a request that would create a task, with these lines of a head besides."""
+    """Return a request that would create a task, with these additional header lines."""
     start = b"POST %b HTTP/%b" % (tasks_of(person.name).encode(), version)
     token = b"Authorization: Bearer " + person.token.encode()
     return b"\r\n".join([start, token, *lines, b"", body])
@@ -126,7 +126,7 @@ def test_any_host_is_served(api: Api, host: bytes) -> None:
     assert raw(api, b"GET /health HTTP/1.1\r\nHost: %b\r\n\r\n" % host)[0] == 200
 
 
-def test_http_1_0_needs_no_host_but_allows_no_second(api: Api) -> None:
+def test_http_1_0_allows_no_host_or_one(api: Api) -> None:
     assert raw(api, b"GET /health HTTP/1.0\r\n\r\n")[0] == 200
     assert raw(api, b"GET /health HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n")[0] == 400
 
@@ -182,7 +182,7 @@ def test_a_body_with_a_coding_is_refused(
     assert [task["version"] for task in tasks(alice)] == [1]
 
 
-def test_a_coding_that_is_none_is_accepted(api: Api, alice: Person) -> None:
+def test_the_coding_identity_is_accepted(api: Api, alice: Person) -> None:
     target = tasks_of(alice.name)
     for coding in ("identity", "Identity", "", "identity, identity"):
         headers = [("Content-Encoding", coding)]
@@ -192,7 +192,7 @@ def test_a_coding_that_is_none_is_accepted(api: Api, alice: Person) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/1", "?limit=1&count=true", "/2", "/x"])
-def test_head_answers_what_get_would_without_the_body(api: Api, alice: Person, path: str) -> None:
+def test_head_returns_the_headers_of_get_without_the_body(api: Api, alice: Person, path: str) -> None:
     alice.create()
     alice.create()
     alice.client.delete("/tasks/2")
@@ -213,7 +213,7 @@ def test_every_route_that_has_get_has_head(api: Api, target: str) -> None:
     assert head.headers["content-length"] == get.headers["content-length"]
 
 
-def test_head_is_refused_where_get_would_be(api: Api, alice: Person) -> None:
+def test_head_is_refused_if_get_is(api: Api, alice: Person) -> None:
     target = tasks_of(alice.name)
     assert ask(api, "HEAD", target).status_code == 401
     assert ask(api, "HEAD", "/api/bob/tasks", token=alice.token).status_code == 403
@@ -221,7 +221,7 @@ def test_head_is_refused_where_get_would_be(api: Api, alice: Person) -> None:
     assert (changed.status_code, changed.headers["allow"]) == (405, "PATCH")
 
 
-def test_a_connection_goes_on_after_head(api: Api) -> None:
+def test_a_connection_stays_open_after_head(api: Api) -> None:
     head = b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n"
     _, answer = raw(api, head * 3 + head.replace(b"HEAD", b"GET"))
     assert answer.count(b"HTTP/1.1 200 ") == 4
@@ -231,7 +231,7 @@ def test_a_connection_goes_on_after_head(api: Api) -> None:
 @pytest.mark.parametrize(
     "lines", [[], [b"Content-Length: 0"], [b"Origin: x", b"Access-Control-Request-Method: GET"]]
 )
-def test_options_of_the_whole_server_are_its_methods(api: Api, lines: list[bytes]) -> None:
+def test_options_for_the_whole_server_lists_all_methods(api: Api, lines: list[bytes]) -> None:
     """RFC 9110, section 9.3.7."""
     request = b"\r\n".join([b"OPTIONS * HTTP/1.1", HOST, *lines, b"", b""])
     status, answer = raw(api, request * 2)
@@ -242,14 +242,14 @@ def test_options_of_the_whole_server_are_its_methods(api: Api, lines: list[bytes
     assert raw(api, request.replace(HOST, b"X: y"))[0] == 400
 
 
-def test_a_percent_encoded_user_and_id_are_the_same(api: Api, alice: Person) -> None:
+def test_the_user_and_the_id_in_a_path_may_be_percent_encoded(api: Api, alice: Person) -> None:
     alice.create()
     encoded = "".join(f"%{byte:02x}" for byte in alice.name.encode())
     answer = ask(api, "GET", f"/api/{encoded}/tasks/%31", token=alice.token)
     assert (answer.status_code, answer.json()["id"]) == (200, 1)
 
 
-def test_the_longest_user_has_a_path(api: Api) -> None:
+def test_a_path_with_the_longest_user_id_is_accepted(api: Api) -> None:
     name = "\U0001f600" * 255
     answer = ask(api, "PATCH", f"{tasks_of(name)}/{2**63 - 1}/complete", token=api.token(name))
     assert_problem(answer, 404, "Task not found")
@@ -266,7 +266,7 @@ def test_the_longest_user_has_a_path(api: Api) -> None:
     ],
 )
 @pytest.mark.parametrize("target", [b"/api/x/tasks", b"/nothing", b"/health"])
-def test_a_response_that_reads_no_large_body_closes(
+def test_a_large_body_that_is_not_read_closes_the_connection(
     api: Api, lines: list[bytes], closes: bool, target: bytes
 ) -> None:
     body = b"" if closes else b"x" * 65536
@@ -275,7 +275,7 @@ def test_a_response_that_reads_no_large_body_closes(
         assert (b"\r\nconnection: close\r\n" in answer) is closes
 
 
-def test_a_chunked_body_that_was_read_does_not_close(api: Api, alice: Person) -> None:
+def test_a_chunked_body_that_was_read_keeps_the_connection(api: Api, alice: Person) -> None:
     request = post(alice, HOST, b"Transfer-Encoding: chunked", body=CHUNKED)
     assert raw(api, request * 2)[1].count(b"HTTP/1.1 201 ") == 2
 
@@ -299,7 +299,7 @@ HOSTED = (b"host", b"x")
         ("1.1", [HOSTED, (b"transfer-encoding", b"chunked"), (b"content-length", b"1")], 400),
     ],
 )
-def test_the_scope_alone_decides_under_any_server(
+def test_malformed_requests_are_refused_by_the_scope_with_any_server(
     version: str, headers: list[tuple[bytes, bytes]], status: int
 ) -> None:
     sent: list[Message] = []
@@ -320,8 +320,8 @@ def test_the_scope_alone_decides_under_any_server(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_the_server_keeps_its_own_path(method: str) -> None:
-    """The access log of uvicorn, which is on by default, raised UnicodeEncodeError before the response."""
+def test_the_scope_of_the_server_is_not_changed(method: str) -> None:
+    """If the app changed the scope's path, uvicorn's access log would raise UnicodeEncodeError."""
     scope: Scope = {"type": "http", "http_version": "1.1", "method": method, "path": "/api/a/b/tasks"}
     scope["raw_path"], scope["query_string"], scope["headers"] = b"/api/a%2Fb/tasks", b"", [HOSTED]
     statuses: list[int] = []
@@ -334,9 +334,9 @@ def test_the_server_keeps_its_own_path(method: str) -> None:
     assert (scope["path"], scope["method"]) == ("/api/a/b/tasks", method)
 
 
-def test_a_host_longer_than_any_name_is_not_kept() -> None:
+def test_a_very_long_host_is_not_cached() -> None:
     before = is_authority.cache_info().misses
-    test_the_scope_alone_decides_under_any_server("1.1", [(b"host", b"x" * 60_000)], 400)
+    test_malformed_requests_are_refused_by_the_scope_with_any_server("1.1", [(b"host", b"x" * 60_000)], 400)
     assert is_authority.cache_info().misses == before
 
 
@@ -345,7 +345,7 @@ async def _call(app: Any, scope: Scope, receive: Any, send: Any) -> None:
 
 
 @on_18
-def test_what_the_parser_refuses_and_unknown_methods_are_logged_and_counted_under_one_label(
+def test_malformed_requests_and_unknown_methods_are_logged_and_counted_with_one_label(
     server: Server, database: str
 ) -> None:
     with serving(server.conninfo(database, "tasks_api"), METRICS="true") as api:

@@ -1,4 +1,4 @@
-"""Every refusal is a problem of the contract's form, and changes nothing."""
+"""Every refused request gets a problem response of the contract's form, and changes nothing."""
 
 import json
 import socket
@@ -14,7 +14,7 @@ from support.contract import ask, assert_invalid, assert_problem, assert_task, t
 
 from app.api.schemas import TaskCreate
 
-# Every request that reads a body, from /tasks on.
+# Every request with a body: method, and path below /tasks.
 WRITES = [("POST", ""), ("PUT", "/1"), ("PATCH", "/1"), ("PATCH", "/1/complete")]
 WRITE = pytest.mark.parametrize(("method", "path"), WRITES)
 TOO_MUCH = 65536 + 1
@@ -55,28 +55,28 @@ def send(person: Person, method: str, path: str, body: bytes | str) -> httpx.Res
         *(b'{"title": "\\x41"}', b'{"title": "\\u12"}', b'{"x": 01}', b'{"x": .5}', b"{} // none", b"\x0c"),
     ],
 )
-def test_a_body_that_is_no_json_is_refused(alice: Person, task: Any, body: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused(alice: Person, task: Any, body: bytes) -> None:
     for method, path in WRITES:
         assert_problem(send(alice, method, path, body), 400, "JSON")
     assert tasks(alice) == [task]
 
 
 @pytest.mark.parametrize("body", [b"", b" ", b"\r\n\t"])
-def test_an_empty_body_is_refused_where_one_is_needed(alice: Person, task: Any, body: bytes) -> None:
+def test_an_empty_body_is_refused_if_one_is_required(alice: Person, task: Any, body: bytes) -> None:
     for method, path in WRITES[:3]:
         assert_problem(send(alice, method, path, body), 400, "JSON")
     assert tasks(alice) == [task]
 
 
 @pytest.mark.parametrize("body", ["null", "true", "7", '"x"', "[]", '[{"title": "x"}]', '[["title", "x"]]'])
-def test_a_body_that_is_no_object_is_refused(alice: Person, task: Any, body: str) -> None:
+def test_a_body_that_is_not_an_object_is_refused(alice: Person, task: Any, body: str) -> None:
     for method, path in WRITES:
         assert_invalid(send(alice, method, path, body), "body")
     assert tasks(alice) == [task]
 
 
 @pytest.mark.parametrize("body", ["[" * 60_000, '{"a":' * 12_000, "[" * 30_000 + "]" * 30_000])
-def test_nesting_without_end_is_refused(alice: Person, task: Any, body: str) -> None:
+def test_very_deep_nesting_is_refused(alice: Person, task: Any, body: str) -> None:
     for method, path in WRITES:
         assert_invalid(send(alice, method, path, body), "body")
     assert tasks(alice) == [task]
@@ -222,15 +222,15 @@ VALUES = [
 
 
 @pytest.mark.parametrize(("name", "value"), VALUES)
-def test_an_invalid_value_is_refused_by_name(alice: Person, task: Any, name: str, value: str) -> None:
+def test_an_error_for_an_invalid_value_names_it(alice: Person, task: Any, name: str, value: str) -> None:
     body = f'{{"{name}": {value}}}' if name == "title" else f'{{"title": "x", "{name}": {value}}}'
     for method, path in WRITES[:3] + (WRITES[3:] if name == "completed" else []):
         assert_invalid(send(alice, method, path, body), name)
     assert tasks(alice) == [task]
 
 
-def test_one_wrong_tag_is_enough() -> None:
-    """A body of 64 KiB holds 30,000 of them, and to describe each took 200 ms."""
+def test_only_the_first_invalid_tag_is_described() -> None:
+    """A body of 64 KiB can have 30,000 invalid tags, whose descriptions took 200 ms."""
     with pytest.raises(ValidationError) as refused:
         TypeAdapter(TaskCreate).validate_python({"title": "x", "tags": [1] * 30_000})
     assert refused.value.error_count() == 1
@@ -254,13 +254,13 @@ def test_every_invalid_member_is_named(alice: Person, task: Any, method: str, pa
 @pytest.mark.parametrize(
     "member", ['"labels": "\\u0000\\ud800"', '"\\ud800": 1', '"\\u0000": 1', '"": 1e999']
 )
-def test_what_is_ignored_may_hold_anything(alice: Person, member: str) -> None:
+def test_an_unknown_member_may_have_any_value(alice: Person, member: str) -> None:
     assert_task(send(alice, "POST", "", f'{{"title": "x", {member}}}'), 201)
     for method, path in WRITES[1:]:
         assert_task(send(alice, method, path, f'{{"completed": false, {member}}}'))
 
 
-def test_of_members_sent_twice_the_last_counts(alice: Person) -> None:
+def test_of_duplicate_members_the_last_is_used(alice: Person) -> None:
     assert assert_task(send(alice, "POST", "", '{"title": 1, "title": "x"}'), 201)["title"] == "x"
 
 
@@ -278,7 +278,7 @@ def test_a_body_of_64_kib_is_read(alice: Person, task: Any, method: str, path: s
 
 
 @pytest.mark.parametrize("body", [sized(TOO_MUCH), sized(300_000), b" " * TOO_MUCH], ids=len)
-def test_a_longer_body_is_refused_however_it_is_sent(alice: Person, task: Any, body: bytes) -> None:
+def test_a_longer_body_is_refused_whether_it_is_chunked_or_not(alice: Person, task: Any, body: bytes) -> None:
     def chunks() -> Iterable[bytes]:
         yield from (body[start : start + 10_000] for start in range(0, len(body), 10_000))
 
@@ -294,7 +294,7 @@ def test_a_body_in_a_thousand_chunks_is_one_body(alice: Person) -> None:
     assert assert_task(answer, 201)["title"] == "x" * 180
 
 
-# Every request for one task, from /tasks/{id} on.
+# Every request for one task: method, path below /tasks/{id}, body.
 ONES = [
     ("GET", "", None),
     ("PUT", "", b"{}"),
@@ -307,7 +307,7 @@ ONES = [
 @pytest.mark.parametrize(
     "number", ["0", "2", "-1", "-0", "2147483648", str(2**63 - 1), str(2**63), str(-(2**63) - 1), "9" * 6_000]
 )
-def test_an_id_that_was_never_given_is_not_found(alice: Person, task: Any, number: str) -> None:
+def test_an_unused_id_is_not_found(alice: Person, task: Any, number: str) -> None:
     for method, rest, body in ONES:
         answer = alice.client.request(method, f"/tasks/{number}{rest}", content=body)
         assert_problem(answer, 404, "not found")
@@ -348,7 +348,7 @@ def test_an_id_that_was_never_given_is_not_found(alice: Person, task: Any, numbe
         ),
     ],
 )
-def test_an_id_that_is_no_integer_is_invalid(api: Api, alice: Person, task: Any, number: str) -> None:
+def test_an_id_that_is_not_an_integer_is_invalid(api: Api, alice: Person, task: Any, number: str) -> None:
     for method, rest, body in ONES:
         target = f"{tasks_of(alice.name)}/{number}{rest}"
         assert_invalid(ask(api, method, target, token=alice.token, body=body), "task_id")
@@ -373,7 +373,7 @@ def test_an_id_that_is_no_integer_is_invalid(api: Api, alice: Person, task: Any,
         *("%0A", "/1/complete%0A", "%00", "%20", ";", "%2F", "%2F1", "/1%2Fcomplete/x"),
     ],
 )
-def test_a_path_that_is_no_endpoint_is_not_found(api: Api, alice: Person, token: bool, rest: str) -> None:
+def test_a_path_similar_to_an_endpoint_is_not_found(api: Api, alice: Person, token: bool, rest: str) -> None:
     for method in ("GET", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE"):
         answer = ask(
             api, method, tasks_of(alice.name) + rest, token=alice.token if token else None, body=b"{}"
@@ -436,7 +436,7 @@ ALLOWED = {
 
 @pytest.mark.parametrize("token", [True, False])
 @pytest.mark.parametrize("target", ALLOWED)
-def test_a_method_that_is_no_endpoint_is_answered_with_those_that_are(
+def test_the_response_to_an_unsupported_method_lists_the_supported_ones(
     api: Api, token: bool, target: str
 ) -> None:
     for method in set(METHODS) - ALLOWED[target]:
@@ -477,7 +477,7 @@ CHANGES = [
 
 
 def change(api: Api, person: Person, number: int, *lines: str) -> list[httpx.Response]:
-    """Try every change with these lines of If-Match, each on the next task."""
+    """Send every kind of change with these If-Match lines, each for another task."""
     headers = [("If-Match", line) for line in lines]
     path = tasks_of(person.name)
     return [
@@ -524,7 +524,7 @@ def test_a_change_for_this_version_is_made(api: Api, alice: Person, lines: list[
 
 @pytest.mark.usefixtures("six")
 @pytest.mark.parametrize("condition", ["*", '"1"', '"2"', "x", ""])
-def test_a_missing_task_is_not_found_whatever_if_match_says(api: Api, alice: Person, condition: str) -> None:
+def test_a_missing_task_is_not_found_with_any_if_match(api: Api, alice: Person, condition: str) -> None:
     for answer in change(api, alice, 7, condition):
         assert_problem(answer, 404, "not found")
 
@@ -532,7 +532,7 @@ def test_a_missing_task_is_not_found_whatever_if_match_says(api: Api, alice: Per
 @pytest.mark.parametrize(
     "target", ["/api/\xff/tasks", "/api/\xff%20/tasks", "/api/%zz/tasks", "/%", "/%F", "*", "x"]
 )
-def test_no_target_is_a_defect(api: Api, target: str) -> None:
+def test_a_malformed_target_is_not_a_server_error(api: Api, target: str) -> None:
     parts = urlsplit(api.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
         connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))

@@ -1,6 +1,6 @@
-"""What unmodified front ends of the hackathon brief send, as plain requests, and what it must mean.
+"""Requests of existing front ends for the hackathon's specification, and their expected effects.
 
-As front ends of that brief vary: in names, in members that are unknown here, in headers that they forget.
+These front ends differ in names, in members that this API does not know, and in missing headers.
 """
 
 import json
@@ -15,7 +15,7 @@ from support.contract import ask, tasks_of
 
 pytestmark = on_18
 
-JSON = {"Content-Type": "application/json"}  # which many send without a body, too
+JSON = {"Content-Type": "application/json"}  # many front ends send this without a body, too
 LISTS = [
     ("", "Call Zoë, Buy milk"),
     ("?status=all", "Call Zoë, Buy milk"),
@@ -58,7 +58,7 @@ def send(  # noqa: PLR0913 - one for each part of a request
     *,
     headers: Mapping[str, str] = JSON,
 ) -> httpx.Response:
-    """Send a request with no other headers than these."""
+    """Send a request with only these headers and the token."""
     return ask(
         api, method, tasks_of(person.name) + rest, token=person.token, headers=headers.items(), body=body
     )
@@ -66,7 +66,7 @@ def send(  # noqa: PLR0913 - one for each part of a request
 
 @pytest.fixture
 def carol(alice: Person) -> Person:
-    """Somebody with a task that is done and one that is not."""
+    """A user with a completed task and a pending one."""
     alice.create("Buy milk", completed=True)
     alice.create("Call Zoë")
     return alice
@@ -131,12 +131,12 @@ TOGGLED: Sent = ("PATCH", "/complete", None)
 
 @dataclass(frozen=True)
 class Page:
-    """A front end: what its form sends and its page shows, the lists it loads, how a task is completed."""
+    """The requests of a front end, and the members of a task that it shows."""
 
     form: dict[str, Any]
     shows: dict[str, Any]
     loads: str
-    narrows: tuple[str, ...]  # each filter lists the new task and no other
+    narrows: tuple[str, ...]  # each filter must return only the new task
     done: Sent = TOGGLED
     undone: Sent = TOGGLED
     edits: dict[str, Any] = field(default_factory=lambda: {"title": "Pay the rent"})
@@ -216,7 +216,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_what_a_person_chose_comes_back(api: Api, carol: Person, page: Page) -> None:
+def test_the_members_that_a_form_sends_are_returned(api: Api, carol: Person, page: Page) -> None:
     send(api, carol, "DELETE", "/2")
     alike = json.dumps({"title": "Write", "priority": "none", "due_date": "2031-01-01", "category": "other"})
     send(api, carol, "POST", "", alike.encode())
@@ -245,14 +245,14 @@ def test_what_a_person_chose_comes_back(api: Api, carol: Person, page: Page) -> 
     assert edited == ask_for("GET", path)
 
 
-def test_a_delete_whose_answer_is_not_parsed(api: Api, carol: Person) -> None:
+def test_a_delete_has_an_empty_response(api: Api, carol: Person) -> None:
     answer = send(api, carol, "DELETE", "/1")
     assert (answer.status_code, answer.content) == (204, b"")
     assert [task["title"] for task in send(api, carol, "GET").json()] == ["Call Zoë"]
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
-def test_a_preflight_and_the_request_behind_it(api: Api, carol: Person, scheme: str) -> None:
+def test_a_preflight_and_its_request(api: Api, carol: Person, scheme: str) -> None:
     origin = ("Origin", "http://localhost:3000")
     asked = [
         ("Access-Control-Request-Method", "PATCH"),

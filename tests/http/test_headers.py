@@ -1,4 +1,4 @@
-"""What every answer carries, also to a browser of another origin."""
+"""The headers of every response, and CORS."""
 
 import re
 
@@ -16,7 +16,7 @@ SENDABLE = {"authorization", "content-type", "if-match", "if-none-match", "idemp
 
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
 
-# One request for each status that needs no broken database: method, path, with a token, body.
+# A request for each status that does not need a broken database: method, path, whether it has a token, body.
 ANSWERS = {
     200: ("GET", "{tasks}", True, None),
     201: ("POST", "{tasks}", True, b'{"title": "x"}'),
@@ -37,7 +37,7 @@ ANSWER = pytest.mark.parametrize("status", ANSWERS)
 
 
 def answer(api: Api, alice: Person, status: int, *headers: tuple[str, str]) -> httpx.Response:
-    """Get an answer of this status."""
+    """Send the request for this status; return the response."""
     alice.create()
     method, path, token, body = ANSWERS[status]
     given = ask(
@@ -61,7 +61,7 @@ def cors(answer: httpx.Response) -> set[str]:
 
 
 @ANSWER
-def test_every_answer_has_the_common_headers(api: Api, alice: Person, status: int) -> None:
+def test_every_response_has_the_common_headers(api: Api, alice: Person, status: int) -> None:
     given = answer(api, alice, status)
     assert_headers(given)
     assert re.fullmatch("[0-9a-f]{32}", given.headers["x-request-id"])
@@ -72,13 +72,13 @@ def test_every_answer_has_the_common_headers(api: Api, alice: Person, status: in
 
 
 @ANSWER
-def test_every_answer_has_the_request_id_of_the_client(api: Api, alice: Person, status: int) -> None:
+def test_every_response_has_the_request_id_of_the_client(api: Api, alice: Person, status: int) -> None:
     given = answer(api, alice, status, ("X-Request-ID", "My.id_-7"))
     assert given.headers.get_list("x-request-id") == ["My.id_-7"]
 
 
 @ANSWER
-def test_our_front_end_may_read_every_answer(api: Api, alice: Person, status: int) -> None:
+def test_an_allowed_origin_may_read_every_response(api: Api, alice: Person, status: int) -> None:
     given = answer(api, alice, status, OURS)
     assert_headers(given)
     assert given.headers.get_list("access-control-allow-origin") == [OURS[1]]
@@ -87,7 +87,7 @@ def test_our_front_end_may_read_every_answer(api: Api, alice: Person, status: in
 
 
 @ANSWER
-def test_nobody_elses_may_read_any(api: Api, alice: Person, status: int) -> None:
+def test_another_origin_may_read_no_response(api: Api, alice: Person, status: int) -> None:
     given = answer(api, alice, status, ("Origin", "https://evil.example"))
     assert_headers(given)
     assert cors(given) == set()
@@ -101,7 +101,7 @@ def test_a_valid_request_id_is_kept(api: Api, given: str) -> None:
 @pytest.mark.parametrize(
     "given", ["", "a" * 129, "a b", "a\tb", "é", "a/b", "a,b", '"a"', "a;b", "<script>", "a:b"]
 )
-def test_any_other_is_replaced(api: Api, given: str) -> None:
+def test_an_invalid_request_id_is_replaced(api: Api, given: str) -> None:
     made = ask(api, "GET", "/health", headers=[("X-Request-ID", given)]).headers.get_list("x-request-id")
     assert len(made) == 1
     assert re.fullmatch("[0-9a-f]{32}", made[0])
@@ -131,7 +131,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
-def test_what_only_resembles_our_origin_is_foreign(api: Api, origin: str) -> None:
+def test_an_origin_similar_to_an_allowed_one_is_not_allowed(api: Api, origin: str) -> None:
     for method in ("GET", "OPTIONS"):
         wanted = [("Origin", origin), ("Access-Control-Request-Method", "GET")]
         given = ask(api, method, "/health", headers=wanted)
@@ -152,7 +152,7 @@ def preflight(
     "path", ["/api/alice/tasks", "/api/a%2Fb/tasks/1", "/api/alice/tasks/1/complete", "/health"]
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
-def test_our_front_end_may_send_every_method_and_header(api: Api, path: str, method: str) -> None:
+def test_an_allowed_origin_may_send_every_method_and_header(api: Api, path: str, method: str) -> None:
     given = preflight(api, path, OURS[1], method)
     assert (given.is_success, given.content) == (True, b"")
     assert_headers(given)
@@ -171,13 +171,13 @@ def test_our_front_end_may_send_every_method_and_header(api: Api, path: str, met
         ",".join(["x-y"] * 999),
     ],
 )
-def test_our_front_end_may_send_whatever_field_its_preflight_asks_for(api: Api, fields: str) -> None:
+def test_an_allowed_origin_may_send_every_field_that_its_preflight_names(api: Api, fields: str) -> None:
     given = preflight(api, "/api/alice/tasks", OURS[1], fields=fields)
     assert (given.status_code, items(given.headers["access-control-allow-headers"])) == (204, items(fields))
 
 
 @pytest.mark.parametrize("fields", [None, "", "a b", "x\xff", "a,,b", "<x>", "x" * 5_000])
-def test_what_is_no_list_of_fields_is_not_reflected(api: Api, fields: str | None) -> None:
+def test_an_invalid_list_of_fields_is_not_reflected(api: Api, fields: str | None) -> None:
     given = preflight(api, "/api/alice/tasks", OURS[1], fields=fields)
     assert items(given.headers["access-control-allow-headers"]) == SENDABLE
 
@@ -194,7 +194,7 @@ PATTERNS = "https://*.example.app,https://pr-*.example.org:8443,http://localhost
         ("http://localhost:3000", True),
         ("https://example.app", False),
         ("https://.example.app", False),
-        ("https://-.example.app", False),  # no host name
+        ("https://-.example.app", False),  # not a host name
         ("https://-a.example.app", False),
         ("https://a-.example.app", False),
         ("https://pr-a-.example.org:8443", False),
@@ -214,7 +214,7 @@ PATTERNS = "https://*.example.app,https://pr-*.example.org:8443,http://localhost
         ("", False),
     ],
 )
-def test_a_pattern_allows_one_part_of_a_host(origin: str, allowed: bool) -> None:
+def test_a_pattern_matches_one_label_of_a_host_name(origin: str, allowed: bool) -> None:
     assert (origin in Origins(PATTERNS.split(","))) is allowed
     assert origin not in Origins([])
 
@@ -232,16 +232,14 @@ def test_a_preflight_has_the_request_id_of_the_client(api: Api) -> None:
 
 
 @pytest.mark.parametrize("headers", [[], [OURS], [("Access-Control-Request-Method", "GET")]])
-def test_options_that_is_no_preflight_is_just_another_method(
-    api: Api, headers: list[tuple[str, str]]
-) -> None:
+def test_options_without_a_preflight_is_not_allowed(api: Api, headers: list[tuple[str, str]]) -> None:
     given = ask(api, "OPTIONS", "/api/alice/tasks", headers=headers)
     assert_problem(given, 405)
     assert items(given.headers["allow"]) == {"get", "head", "post"}
 
 
 @pytest.mark.parametrize("protocol", ["websocket", "h2c"])
-def test_an_upgrade_that_nobody_offers_is_ignored(api: Api, protocol: str) -> None:
+def test_an_upgrade_to_an_unsupported_protocol_is_ignored(api: Api, protocol: str) -> None:
     wanted = [("Connection", "Upgrade"), ("Upgrade", protocol), ("Sec-WebSocket-Version", "13")]
     wanted.append(("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="))
     assert ask(api, "GET", "/health", headers=wanted).json()["status"] == "healthy"

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it should get requests."""
+"""Liveness and readiness."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ def ready(breakable: Breakable) -> httpx.Response:
 
 
 def assert_unready(breakable: Breakable, *said: str) -> None:
-    """Hold /ready against the form of a 503 that says what is wrong."""
+    """Assert that /ready returns a 503 whose detail contains these words."""
     answer = ready(breakable)
     assert answer.status_code == 503, answer.text
     assert_headers(answer)
@@ -37,7 +37,7 @@ def assert_unready(breakable: Breakable, *said: str) -> None:
 
 
 @pytest.mark.parametrize("headers", [[], [("Authorization", "Bearer x")]])
-def test_a_process_that_lives_is_healthy(api: Api, headers: list[tuple[str, str]]) -> None:
+def test_health_returns_the_version(api: Api, headers: list[tuple[str, str]]) -> None:
     answer = ask(api, "GET", "/health", headers=headers)
     assert (answer.status_code, answer.json()) == (
         200,
@@ -53,9 +53,7 @@ def test_a_sound_database_is_ready(api: Api) -> None:
 
 
 @pytest.mark.parametrize("table", ["app.tasks", "app.users", "app.idempotency_keys"])
-def test_a_table_without_row_security_is_named_until_it_has_it_again(
-    breakable: Breakable, table: str
-) -> None:
+def test_a_table_without_row_security_makes_the_api_unready(breakable: Breakable, table: str) -> None:
     alter = f"alter table {table} {{}} row level security"
     with breakable.broken(alter.format("disable"), alter.format("enable")):
         assert_unready(breakable, table, "Row security")
@@ -66,14 +64,14 @@ def test_a_table_without_row_security_is_named_until_it_has_it_again(
 @pytest.mark.parametrize(
     "right", ["select", "insert", "update", "references", "delete", "truncate", "trigger", "all"]
 )
-def test_so_is_any_other_table_within_reach(breakable: Breakable, right: str) -> None:
+def test_any_other_table_without_row_security_makes_the_api_unready(breakable: Breakable, right: str) -> None:
     breakable.run("create table app.extra (id text)")
     with breakable.broken(f"grant {right} on app.extra to tasks_api", "drop table app.extra"):
         assert_unready(breakable, "app.extra")
     assert ready(breakable).status_code == 200
 
 
-def test_a_table_out_of_reach_may_be_as_it_likes(breakable: Breakable) -> None:
+def test_a_table_that_the_role_may_not_use_is_ignored(breakable: Breakable) -> None:
     with breakable.broken("create table app.extra (id text)", "drop table app.extra"):
         assert ready(breakable).status_code == 200
 
@@ -84,7 +82,7 @@ def test_a_role_that_may_bypass_row_security_is_not_ready(breakable: Breakable) 
     assert ready(breakable).status_code == 200
 
 
-def test_a_search_path_beside_pg_catalog_is_not_ready(breakable: Breakable) -> None:
+def test_a_search_path_with_another_schema_than_pg_catalog_is_not_ready(breakable: Breakable) -> None:
     role = f"alter role tasks_api in database {breakable.database}"
     with breakable.broken(f"{role} set search_path = pg_catalog, public", f"{role} reset search_path"):
         breakable.disconnect()
@@ -93,7 +91,7 @@ def test_a_search_path_beside_pg_catalog_is_not_ready(breakable: Breakable) -> N
     assert ready(breakable).status_code == 200
 
 
-def test_a_missing_migration_is_named_until_it_is_there(breakable: Breakable) -> None:
+def test_a_missing_migration_makes_the_api_unready(breakable: Breakable) -> None:
     owner = breakable.server.conninfo(breakable.database)
     migrations.rollback(owner)
     try:
@@ -131,7 +129,9 @@ def test_a_missing_migration_is_named_until_it_is_there(breakable: Breakable) ->
         ),
     ],
 )
-def test_a_database_in_another_state_is_not_ready(breakable: Breakable, breaks: str, repairs: str) -> None:
+def test_a_database_without_a_needed_object_is_not_ready(
+    breakable: Breakable, breaks: str, repairs: str
+) -> None:
     with breakable.broken(breaks, repairs):
         assert_unready(breakable, "database")
     assert ready(breakable).status_code == 200
@@ -160,14 +160,14 @@ def test_a_database_that_would_refuse_a_request_is_not_ready(breakable: Breakabl
     assert ready(breakable).status_code == 200
 
 
-def test_each_statement_is_among_those_that_are_looked_at() -> None:
+def test_readiness_checks_every_statement() -> None:
     all_of_them = {text for name, text in vars(statements).items() if name.isupper() and " app." in str(text)}
-    lists = {statements.LIST_TASKS, statements.LIST_AND_COUNT_TASKS}  # need what GET_TASK needs
+    lists = {statements.LIST_TASKS, statements.LIST_AND_COUNT_TASKS}  # need the same privileges as GET_TASK
     assert set(health.STATEMENTS) == all_of_them - lists
 
 
 class Slow(Database):
-    """Counts the probes that run at the same time, and takes its time."""
+    """A database with slow probes, which counts them."""
 
     def __init__(self) -> None:
         self.probes = 0
@@ -178,7 +178,7 @@ class Slow(Database):
         raise OperationalError
 
 
-def test_all_who_ask_within_a_second_share_one_check(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_within_a_second_share_one_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "PAUSE", 0.01)
     monkeypatch.setattr(health, "MAX_AGE", 600)
 

@@ -1,4 +1,4 @@
-"""The token says who calls, the path must say the same, and nothing is done for anybody else."""
+"""The token identifies the user, the path must name the same user, and any other request is refused."""
 
 import base64
 import hashlib
@@ -59,7 +59,7 @@ def test_any_user_id_works_percent_encoded(api: Api, user: str) -> None:
     task = assert_task(made, 201)
     assert task["user_id"] == user
     own = made.headers["location"]
-    assert own.replace("%2E", ".") == f"{path}/{task['id']}"  # clients would remove a segment of dots
+    assert own.replace("%2E", ".") == f"{path}/{task['id']}"  # encoded: clients resolve `.` and `..`
     assert assert_task(ask(api, "GET", own, token=token)) == task
     assert assert_task(ask(api, "PUT", own, token=token, body=b"{}")) == task
     assert assert_task(ask(api, "PATCH", f"{own}/complete", token=token))["completed"] is True
@@ -69,14 +69,14 @@ def test_any_user_id_works_percent_encoded(api: Api, user: str) -> None:
 
 
 @pytest.mark.parametrize("user", [0, -7, 42, 10**254])
-def test_an_integer_claim_counts_as_its_decimal_string(api: Api, user: int) -> None:
+def test_an_integer_claim_is_converted_to_its_decimal_string(api: Api, user: int) -> None:
     made = ask(api, "POST", f"/api/{user}/tasks", token=api.token(user), body=b'{"title": "Mine"}')
     assert assert_task(made, 201)["user_id"] == str(user)
     as_text = ask(api, "GET", f"/api/{user}/tasks", token=api.token(str(user)))
     assert as_text.json() == [made.json()]
 
 
-def test_percent_encoding_of_the_path_is_free(api: Api, alice: Person) -> None:
+def test_any_equivalent_percent_encoding_of_a_path_is_accepted(api: Api, alice: Person) -> None:
     task = alice.create()
     everything = "".join(f"%{byte:02x}" for byte in alice.name.encode())
     for path in (f"/api/{everything}/tasks/1", f"/%61pi/{alice.name}/t%61sks/%31"):
@@ -113,7 +113,7 @@ def test_percent_encoding_of_the_path_is_free(api: Api, alice: Person) -> None:
         *(("alice", "%25"), ("alice", "*"), ("alice", "undefined"), ("alice", "null"), ("/", "%C0%AF")),
     ],
 )
-def test_the_path_of_somebody_else_is_forbidden(api: Api, user: str, segment: str) -> None:
+def test_the_path_of_another_user_is_forbidden(api: Api, user: str, segment: str) -> None:
     token = api.token(user)
     for method, path in (
         ("GET", ""),
@@ -139,7 +139,7 @@ def b64(data: bytes) -> str:
 
 
 def signed(api: Api, payload: bytes, header: str = '{"alg":"HS256","typ":"JWT"}') -> str:
-    """Sign any payload, also one that no library would make."""
+    """Sign any payload, even one that libraries would refuse."""
     text = f"{b64(header.encode())}.{b64(payload)}"
     return f"{text}.{b64(hmac.digest(api.secret.encode(), text.encode(), hashlib.sha256))}"
 
@@ -265,20 +265,20 @@ NO_TOKENS = [
 
 
 @pytest.mark.parametrize("given", [None, *NO_TOKENS])
-def test_without_a_token_nobody_gets_in(api: Api, given: str | None) -> None:
+def test_a_request_without_a_token_is_refused(api: Api, given: str | None) -> None:
     headers = [] if given is None else [("Authorization", given)]
     answer = ask(api, "GET", "/api/alice/tasks", headers=headers)
     assert_problem(answer, 401, "token")
     assert answer.headers.get_list("www-authenticate") == ["Bearer"]
 
 
-def test_the_bare_token_is_no_bearer_token(api: Api, alice: Person) -> None:
+def test_a_token_without_the_scheme_is_refused(api: Api, alice: Person) -> None:
     answer = ask(api, "GET", tasks_of(alice.name), headers=[("Authorization", alice.token)])
     assert_problem(answer, 401, "token")
 
 
 @pytest.mark.parametrize("where", ["?access_token={}", "?token={}", "?Authorization=Bearer%20{}"])
-def test_a_token_elsewhere_than_in_its_header_counts_for_nothing(api: Api, alice: Person, where: str) -> None:
+def test_a_token_in_the_query_or_a_cookie_is_ignored(api: Api, alice: Person, where: str) -> None:
     cookies = [("Cookie", f"token={alice.token}; Authorization=Bearer {alice.token}")]
     answer = ask(api, "GET", tasks_of(alice.name) + where.format(alice.token), headers=cookies)
     assert_problem(answer, 401, "token")
@@ -324,17 +324,17 @@ def test_other_claims_have_no_effect(api: Api, further: dict[str, object]) -> No
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 @pytest.mark.parametrize(("user", "status"), [(None, 401), ("bob", 403)])
-def test_identity_is_decided_before_the_body_is_read(
+def test_the_user_is_checked_before_the_body_is_read(
     api: Api, method: str, user: str | None, status: int
 ) -> None:
     path = "/api/alice/tasks" + ("" if method == "POST" else "/1")
-    announced = [("Content-Length", "60000")]  # and never sent
+    announced = [("Content-Length", "60000")]  # the body is never sent
     answer = ask(api, method, path, headers=announced, token=user and api.token(user))
     assert_problem(answer, status)
 
 
 @pytest.mark.parametrize("path", ["/api/alice/tasks?limit=0", "/api/alice/tasks/x", "/api/alice/tasks/99"])
-def test_identity_comes_before_every_other_error(api: Api, path: str) -> None:
+def test_the_user_is_checked_before_everything_else(api: Api, path: str) -> None:
     assert_problem(ask(api, "GET", path), 401, "token")
     assert_problem(ask(api, "GET", path, token=api.token("bob")), 403, FORBIDDEN)
     too_long = b"x" * 70_000
@@ -344,7 +344,7 @@ def test_identity_comes_before_every_other_error(api: Api, path: str) -> None:
     )
 
 
-def test_a_refusal_repeats_no_token(api: Api) -> None:
+def test_a_refusal_does_not_contain_the_token(api: Api) -> None:
     for token in (api.token("bob"), api.token("alice", exp=1)):
         answer = ask(api, "GET", f"/api/{quote('alice')}/tasks", token=token)
         assert token[:20] not in answer.text + str(answer.headers)

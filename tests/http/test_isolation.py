@@ -1,4 +1,4 @@
-"""Nobody learns, meets or changes what belongs to somebody else."""
+"""Users can neither read, detect nor change tasks of other users."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ FORBIDDEN = "Not authorized to access this user's tasks"
 NEVER = 900_000
 SECRET = "Rob the bank at noon"
 
-# Every way to reach for one task: the method, the rest of the path, headers, the body.
+# Every request for one task: method, path below /tasks/{id}, headers, body.
 REACHES: list[tuple[str, str, dict[str, str], str | None]] = [
     ("GET", "", {}, None),
     ("GET", "", {"If-None-Match": '"1"'}, None),
@@ -32,14 +32,14 @@ REACHES: list[tuple[str, str, dict[str, str], str | None]] = [
 
 
 def told(answer: httpx.Response) -> tuple[int, dict[str, str], bytes]:
-    """Return all that an answer says, besides its time and name."""
+    """Return status, headers and body, without the date and the request id."""
     headers = {k: v for k, v in answer.headers.items() if k not in ("date", "x-request-id")}
     return answer.status_code, headers, answer.content
 
 
 @pytest.fixture
 def secret(alice: Person, bob: Person) -> Any:
-    """Bob's second task; Alice has had three ids and owns only the last."""
+    """Bob's second task. Alice created three tasks and deleted the first two."""
     for _ in range(3):
         alice.create("Buy milk")
     for number in (1, 2):
@@ -63,7 +63,9 @@ def test_the_response_for_a_task_of_another_user_is_that_for_a_missing_task(
     assert tasks(alice) == mine
 
 
-def test_the_path_of_someone_else_tells_nothing(api: Api, alice: Person, bob: Person, secret: Any) -> None:
+def test_the_path_of_another_user_does_not_show_which_tasks_exist(
+    api: Api, alice: Person, bob: Person, secret: Any
+) -> None:
     targets = [(bob.name, secret["id"]), (bob.name, NEVER), ("nobody at all", 1)]
     for method, rest, headers, text in REACHES:
         body = None if text is None else text.encode()
@@ -99,14 +101,14 @@ def test_the_path_of_someone_else_tells_nothing(api: Api, alice: Person, bob: Pe
     ],
 )
 @pytest.mark.usefixtures("secret")
-def test_a_list_holds_the_own_tasks_alone(alice: Person, bob: Person, query: dict[str, str]) -> None:
+def test_a_list_contains_only_tasks_of_the_user(alice: Person, bob: Person, query: dict[str, str]) -> None:
     assert {task["user_id"] for task in tasks(alice, **query)} <= {alice.name}
     named = query | ({"user_id": bob.name} if "user_id" in query else {})
     assert SECRET not in alice.client.get("/tasks", params=named).text
 
 
 @pytest.mark.parametrize("sort", ["created", "updated", "title"])
-def test_the_cursor_of_someone_else_leads_through_the_own_tasks(
+def test_a_cursor_of_another_user_returns_only_tasks_of_the_user(
     alice: Person, bob: Person, sort: str
 ) -> None:
     for person in (alice, bob):
@@ -118,7 +120,7 @@ def test_the_cursor_of_someone_else_leads_through_the_own_tasks(
     assert {t["user_id"] for t in tasks(alice, **query, cursor=cursor)} <= {alice.name}
 
 
-def test_the_key_of_someone_else_is_free(alice: Person, bob: Person) -> None:
+def test_two_users_may_send_the_same_idempotency_key(alice: Person, bob: Person) -> None:
     key = {"Idempotency-Key": f"key of {alice.name}"}
     his = bob.client.post("/tasks", json={"title": SECRET}, headers=key)
     hers = alice.client.post("/tasks", json={"title": SECRET}, headers=key)
@@ -130,7 +132,7 @@ def test_the_key_of_someone_else_is_free(alice: Person, bob: Person) -> None:
     assert hers.json()["user_id"] == alice.name
 
 
-def test_an_owner_named_in_a_body_stays_out(alice: Person, bob: Person) -> None:
+def test_an_owner_in_a_body_is_ignored(alice: Person, bob: Person) -> None:
     task = alice.create("Mine", user_id=bob.name)
     for method, path in (("PUT", "/tasks/1"), ("PATCH", "/tasks/1"), ("PATCH", "/tasks/1/complete")):
         body = {"user_id": bob.name, "title": "Mine", "completed": False}
@@ -138,7 +140,7 @@ def test_an_owner_named_in_a_body_stays_out(alice: Person, bob: Person) -> None:
     assert tasks(bob) == []
 
 
-def test_ids_say_nothing_about_the_activity_of_others(alice: Person, bob: Person) -> None:
+def test_ids_do_not_show_how_many_tasks_others_create(alice: Person, bob: Person) -> None:
     first = alice.create()
     for _ in range(5):
         bob.create()

@@ -1,4 +1,4 @@
-"""Lists are filtered, searched, sorted and walked as the contract says."""
+"""Filters, search, sorts and pages of a list."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ def follow(answer: httpx.Response) -> str | None:
 
 
 def walk(api: Api, person: Person, **query: str) -> Iterator[list[Any]]:
-    """Go from page to page by the links alone."""
+    """Yield all pages, following the links."""
     answer = person.client.get("/tasks", params=query)
     while True:
         assert answer.status_code == 200, answer.text
@@ -102,7 +102,7 @@ def expected(made: list[Any], sort: str, order: str) -> list[Any]:
         "status": lambda task: (task["completed"], task["id"]),
     }
     by_key = sorted(made, key=keys[sort], reverse=order == "desc")
-    # Without a due date last, whatever the order.
+    # Tasks without a due date are last in both orders.
     return sorted(by_key, key=lambda task: sort == "due_date" and task["due_date"] is None)
 
 
@@ -194,7 +194,7 @@ def test_priorities_sort_by_rank_and_tasks_without_a_due_date_are_last_in_either
         ({"status": "completed", "tags": "b"}, [2, 1]),
     ],
 )
-def test_filters_hold_together_and_are_counted(
+def test_filters_are_combined_with_and_and_counted(
     api: Api, carol: Person, query: dict[str, str], ids: list[int]
 ) -> None:
     assert [task["id"] for task in tasks(carol, **query)] == ids
@@ -213,7 +213,7 @@ def test_pages_make_up_the_list(api: Api, carol: Person, sort: str, order: str, 
     assert list(chain.from_iterable(pages)) == expected(tasks(carol), sort, order)
 
 
-def test_a_link_is_there_only_where_more_rows_follow(carol: Person) -> None:
+def test_a_page_has_a_link_only_if_more_rows_follow(carol: Person) -> None:
     links = {
         limit: "link" in carol.client.get("/tasks", params={"limit": limit}).headers for limit in (6, 7, 8)
     }
@@ -247,7 +247,7 @@ def test_a_link_is_there_only_where_more_rows_follow(carol: Person) -> None:
         ({"tag": "all"}, {}),
     ],
 )
-def test_other_clients_names_mean_the_same(
+def test_alternative_names_have_the_same_meaning(
     api: Api, carol: Person, theirs: dict[str, str], ours: dict[str, str]
 ) -> None:
     assert tasks(carol, **theirs) == tasks(carol, **ours)
@@ -255,20 +255,20 @@ def test_other_clients_names_mean_the_same(
     assert list(chain.from_iterable(pages)) == tasks(carol, **ours)
 
 
-def test_the_contracts_names_win_where_both_are_sent(carol: Person) -> None:
+def test_the_contracts_names_have_precedence(carol: Person) -> None:
     theirs = {"sort_by": "nonsense", "sort_order": "asc", "completed": "true", "q": "x" * 200, "tag": "\0"}
     ours = {"sort": "title", "order": "desc", "status": "pending", "search": "about", "tags": ""}
     assert tasks(carol, **theirs, **ours) == tasks(carol, **ours)
 
 
 @pytest.mark.parametrize("first", ["skip=0", "offset=0", "page=0", "page=1", "skip=0&offset=0&page=1"])
-def test_the_first_page_by_other_means_is_the_first_page(carol: Person, first: str) -> None:
+def test_an_offset_or_page_number_may_name_the_first_page(carol: Person, first: str) -> None:
     answer = carol.client.get(f"/tasks?{first}")
     assert (answer.status_code, len(answer.json())) == (200, 7)
 
 
 @pytest.mark.parametrize("beyond", ["skip=10", "offset=1", "page=2", "page=-1", "skip=", "offset=x"])
-def test_what_would_repeat_the_first_page_for_ever_points_to_the_link(carol: Person, beyond: str) -> None:
+def test_the_error_for_an_offset_or_a_later_page_mentions_the_link(carol: Person, beyond: str) -> None:
     problem = assert_invalid(carol.client.get(f"/tasks?{beyond}"), beyond.partition("=")[0])
     assert "Link" in problem["detail"]
 
@@ -279,7 +279,7 @@ def total(person: Person, **query: str) -> tuple[str, int]:
     return answer.headers["x-total-count"], len(answer.json())
 
 
-def test_a_count_is_exact_under_the_filter_and_the_same_on_every_page(api: Api, carol: Person) -> None:
+def test_a_count_includes_all_pages_of_the_filtered_list(api: Api, carol: Person) -> None:
     assert total(carol) == ("7", 7)
     assert total(carol, limit="2") == ("7", 2)
     assert total(carol, status="pending", limit="1") == ("3", 1)
@@ -301,18 +301,18 @@ def test_a_count_changes_neither_the_page_nor_its_order(carol: Person, sort: str
         assert tasks(carol, count="true", **query) == tasks(carol, **query)
 
 
-def test_nobody_elses_tasks_are_counted(carol: Person, bob: Person) -> None:
+def test_tasks_of_other_users_are_not_counted(carol: Person, bob: Person) -> None:
     assert total(bob) == ("0", 0)
     bob.create()
     assert (total(bob), total(carol)) == (("1", 1), ("7", 7))
 
 
-def test_a_client_that_knows_no_pages_sees_a_thousand_tasks(
+def test_the_default_limit_is_a_thousand_tasks(
     api: Api, alice: Person, server: Server, database: str
 ) -> None:
     with server.connect(database) as connection:
         connection.execute("insert into app.users (id) values (%s)", [alice.name])
-        connection.execute(  # with ids: on Citus a default that writes is no part of insert … select
+        connection.execute(  # sets ids, since on Citus `insert … select` cannot use app.next_task_id()
             "insert into app.tasks (user_id, id, title) select %s, n, n from generate_series(1, 1001) as n",
             [alice.name],
         )
@@ -340,7 +340,7 @@ def test_a_link_keeps_bytes_that_are_not_utf8(carol: Person) -> None:
 
 
 @pytest.mark.parametrize("user", [".", ".."])
-def test_paths_of_a_user_with_a_dot_for_a_name_survive_clients_that_resolve_them(api: Api, user: str) -> None:
+def test_location_and_link_of_a_user_named_dot_can_be_resolved(api: Api, user: str) -> None:
     token, path = api.token(user), f"/api/{user.replace('.', '%2E')}/tasks"
     made = [ask(api, "POST", path, token=token, body=b'{"title": "x"}') for _ in range(2)]
     location = urljoin(path, made[1].headers["location"])
@@ -351,7 +351,7 @@ def test_paths_of_a_user_with_a_dot_for_a_name_survive_clients_that_resolve_them
 
 
 @pytest.mark.parametrize("user", ["a/b", "ü %", "a>b;c"])
-def test_a_link_leads_on_whatever_the_user_is_called(api: Api, user: str) -> None:
+def test_a_link_works_for_any_user_id(api: Api, user: str) -> None:
     user = f"{user} {uuid4()}"
     token, path = api.token(user), tasks_of(user)
     made = [ask(api, "POST", path, token=token, body=b'{"title": "x"}').json() for _ in range(2)]
@@ -362,7 +362,7 @@ def test_a_link_leads_on_whatever_the_user_is_called(api: Api, user: str) -> Non
 
 
 @pytest.mark.parametrize(("sort", "order"), ORDERINGS)
-def test_filters_hold_on_every_page(api: Api, carol: Person, sort: str, order: str) -> None:
+def test_filters_apply_to_every_page(api: Api, carol: Person, sort: str, order: str) -> None:
     for status, completed in (("pending", False), ("completed", True)):
         query = {"sort": sort, "order": order, "status": status, "search": "ABOUT"}
         found = list(chain.from_iterable(walk(api, carol, limit="1", **query)))
@@ -371,13 +371,13 @@ def test_filters_hold_on_every_page(api: Api, carol: Person, sort: str, order: s
 
 
 @pytest.mark.parametrize(("status", "ids"), [("all", 7), ("pending", 3), ("completed", 4)])
-def test_a_status_filters(carol: Person, status: str, ids: int) -> None:
+def test_the_status_filter(carol: Person, status: str, ids: int) -> None:
     found = tasks(carol, status=status)
     assert len(found) == ids
     assert status == "all" or {task["completed"] for task in found} == {status == "completed"}
 
 
-def test_search_looks_into_title_and_description_in_any_case(alice: Person) -> None:
+def test_search_finds_titles_and_descriptions_case_insensitively(alice: Person) -> None:
     alice.create("Buy MILK", description=None)
     alice.create("Shopping", description="ÜBER milky WAY")
     alice.create("ПРИВЕТ")
@@ -395,7 +395,7 @@ def test_search_looks_into_title_and_description_in_any_case(alice: Person) -> N
 @pytest.mark.parametrize(
     "wild", ["%", "_", "\\", "%%", "\\%", "*", ".", "'", '"', "?", "[a]", "$1", "%(user_id)s", "+"]
 )
-def test_special_characters_of_a_search_mean_themselves(alice: Person, wild: str) -> None:
+def test_special_characters_of_a_search_are_literal(alice: Person, wild: str) -> None:
     alice.create("abc")
     alice.create(f"a{wild}c")
     assert titles(alice, search=wild) == [f"a{wild}c"]
@@ -454,13 +454,13 @@ BAD = {
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
 )
-def test_a_bad_parameter_is_refused_by_name(alice: Person, name: str, value: str) -> None:
+def test_the_error_for_an_invalid_parameter_names_it(alice: Person, name: str, value: str) -> None:
     answer = alice.client.get(f"/tasks?{name}={quote(value)}")
     assert_invalid(answer, name)
 
 
-def test_white_space_in_tags_costs_as_much_as_any_text() -> None:
-    """A pattern for white space at the end took 400 ms here; the time of the process, not of the clock."""
+def test_parsing_white_space_in_tags_takes_linear_time() -> None:
+    """Stripping white space with a regular expression took 400 ms of CPU time here."""
 
     def cheapest(tags: str) -> float:
         best = 10.0
@@ -493,7 +493,7 @@ def cursor_of(person: Person, **query: str) -> str:
 
 
 @pytest.mark.parametrize(("sort", "order"), ORDERINGS)
-def test_a_cursor_belongs_to_its_ordering(carol: Person, sort: str, order: str) -> None:
+def test_a_cursor_is_valid_only_for_its_sort_and_order(carol: Person, sort: str, order: str) -> None:
     cursor = cursor_of(carol, sort=sort, order=order, limit="1")
     for other in ORDERINGS:
         answer = carol.client.get("/tasks", params={"sort": other[0], "order": other[1], "cursor": cursor})
@@ -503,7 +503,7 @@ def test_a_cursor_belongs_to_its_ordering(carol: Person, sort: str, order: str) 
             assert_invalid(answer, "cursor")
 
 
-def test_a_cursor_may_go_on_with_another_limit(carol: Person) -> None:
+def test_a_cursor_can_be_used_with_another_limit(carol: Person) -> None:
     cursor = cursor_of(carol, limit="2")
     assert [task["id"] for task in tasks(carol, cursor=cursor, limit="3")] == [5, 4, 3]
 
@@ -555,14 +555,14 @@ def test_a_cursor_that_was_never_issued_is_refused(carol: Person, change: dict[s
         *(("due_date", key) for key in ("2026-12-24T18:30:00\n", "0000-01-01T00:00:00")),
     ],
 )
-def test_a_key_that_no_task_has_is_refused(carol: Person, sort: str, key: object) -> None:
+def test_a_cursor_with_an_impossible_key_is_refused(carol: Person, sort: str, key: object) -> None:
     issued = json.loads(base64.urlsafe_b64decode(cursor_of(carol, sort=sort, limit="1")))
     forged = base64.urlsafe_b64encode(json.dumps(issued | {"key": key}).encode()).decode()
     assert_invalid(carol.client.get("/tasks", params={"sort": sort, "cursor": forged}), "cursor")
 
 
 @pytest.mark.parametrize(("sort", "order"), ORDERINGS)
-def test_a_walk_goes_on_after_its_last_row_was_deleted(api: Api, dora: Person, sort: str, order: str) -> None:
+def test_a_cursor_works_after_its_row_was_deleted(api: Api, dora: Person, sort: str, order: str) -> None:
     wanted = expected(tasks(dora), sort, order)
     seen = []
     for page in walk(api, dora, sort=sort, order=order, limit="2"):
@@ -572,14 +572,12 @@ def test_a_walk_goes_on_after_its_last_row_was_deleted(api: Api, dora: Person, s
 
 
 @pytest.mark.parametrize(("sort", "order"), ORDERINGS)
-def test_a_walk_never_repeats_or_skips_what_keeps_its_place(
-    api: Api, dora: Person, sort: str, order: str
-) -> None:
+def test_pages_neither_repeat_nor_skip_unchanged_tasks(api: Api, dora: Person, sort: str, order: str) -> None:
     steady = expected(tasks(dora), sort, order)
     seen = []
     for number, page in enumerate(walk(api, dora, sort=sort, order=order, limit="1")):
         seen += page
-        if number < 7:  # let it end
+        if number < 7:  # stops creating, so the list ends
             dora.create(f"a{number}")
             dora.client.delete(f"/tasks/{dora.create('z')['id']}")
     assert [task for task in seen if task in steady] == steady

@@ -1,4 +1,4 @@
-"""A refusal leaves nothing behind: every refusal of the contract, many times, and the memory that is kept."""
+"""Refused requests leak no memory: each kind is sent many times, and the growth is measured."""
 
 import asyncio
 import gc
@@ -20,10 +20,9 @@ SECRET = "x" * 32
 WANDA = jwt.encode({"sub": "wanda", "exp": 2**33}, SECRET, "HS256")
 TASKS = "/api/wanda/tasks"
 TIMES = 100
-MAX_KEPT = 500  # bytes for each request; an exception that is kept and raised again keeps 8,000
+MAX_KEPT = 500  # bytes per request. An exception instance that is raised again would leak 8,000
 
-# Method, target, body and further fields for each status that needs no broken database. `%d` is a number that
-# no other request has.
+# Status, method, target, body and further fields of each kind of request. `%d` becomes a unique number.
 REFUSALS: dict[str, tuple[int, str, str, str, dict[str, str]]] = {
     "no refusal": (201, "POST", TASKS, '{"title": "%d"}', {}),
     "no JSON": (400, "POST", TASKS, "{%d", {}),
@@ -89,7 +88,7 @@ async def ask(app: ASGIApp, state: State, refusal: str, number: int) -> int:
 
 
 async def kept() -> int:
-    """Return the bytes that are still held once the event loop has closed what was left open."""
+    """Return the allocated bytes after pending callbacks and a garbage collection."""
     for _ in range(5):
         await asyncio.sleep(0)
     gc.collect()
@@ -98,7 +97,7 @@ async def kept() -> int:
 
 @on_18
 @pytest.mark.long
-def test_no_refusal_keeps_memory(server: Server, database: str, configure: Callable[..., None]) -> None:
+def test_no_refusal_leaks_memory(server: Server, database: str, configure: Callable[..., None]) -> None:
     configure(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=SECRET)
     grown: dict[str, float] = {}
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document tells the truth, the whole and nothing else."""
+"""The OpenAPI document is complete and correct."""
 
 import re
 from typing import Any
@@ -27,7 +27,7 @@ OPERATIONS = {
 
 @pytest.fixture(scope="module")
 def document(api: Api) -> Any:
-    """The document, as it is served."""
+    """The document that the API serves."""
     answer = ask(api, "GET", "/openapi.json")
     assert answer.status_code == 200
     return answer.json()
@@ -41,13 +41,13 @@ def operations(document: Any) -> dict[tuple[str, str], Any]:
     }
 
 
-def test_every_endpoint_is_documented_under_a_name_of_its_own(document: Any) -> None:
+def test_every_endpoint_is_documented_with_a_unique_operation_id(document: Any) -> None:
     named = {place: operation["operationId"] for place, operation in operations(document).items()}
     assert named == OPERATIONS
     assert len(set(named.values())) == len(named)
 
 
-def test_every_answer_of_the_contract_is_documented(document: Any) -> None:
+def test_every_response_of_the_contract_is_documented(document: Any) -> None:
     everywhere = {"401", "403", "422", "503"}
     one, change = everywhere | {"404"}, {"404", "412", "413", "415", "400"}
     expected = {
@@ -66,7 +66,7 @@ def test_every_answer_of_the_contract_is_documented(document: Any) -> None:
         assert set(operation["responses"]) == expected[operation["operationId"]], operation["operationId"]
 
 
-def test_every_problem_is_documented_as_one(document: Any) -> None:
+def test_every_error_is_documented_as_problem_json(document: Any) -> None:
     for operation in operations(document).values():
         for status, response in operation["responses"].items():
             if status >= "400":
@@ -74,7 +74,7 @@ def test_every_problem_is_documented_as_one(document: Any) -> None:
                 assert response["content"] == {"application/problem+json": schema}
 
 
-def test_every_task_endpoint_and_no_other_asks_for_a_token(document: Any) -> None:
+def test_only_the_task_endpoints_require_a_token(document: Any) -> None:
     ((name, scheme),) = document["components"]["securitySchemes"].items()
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
     for (_, path), operation in operations(document).items():
@@ -112,7 +112,7 @@ def validator(document: Any, name: str) -> Any:
     )
 
 
-def test_the_task_schema_equals_the_bytes(document: Any, alice: Person) -> None:
+def test_the_task_schema_matches_the_responses(document: Any, alice: Person) -> None:
     schema = document["components"]["schemas"]["Task"]
     made = alice.client.post("/tasks", json={"title": "x" * 200, "description": "y" * 1000})
     assert list(schema["properties"]) == list(made.json())
@@ -130,7 +130,7 @@ def test_the_task_schema_equals_the_bytes(document: Any, alice: Person) -> None:
         assert not task.is_valid({other: value for other, value in made.json().items() if other != name})
 
 
-def test_the_problem_schema_equals_the_bytes(document: Any, api: Api, alice: Person) -> None:
+def test_the_problem_schema_matches_the_responses(document: Any, api: Api, alice: Person) -> None:
     problem = validator(document, "Problem")
     client = alice.client
     for answer in (
@@ -172,7 +172,7 @@ def test_the_limits_are_those_of_the_database(document: Any, server: Server, dat
         (text,) = (option for option in description["anyOf"] if option["type"] == "string")
         asked = document["components"]["schemas"][name]["properties"]["title"]
         assert (asked["minLength"], asked["pattern"]) == (title["minLength"], trimmed(title["maxLength"]))
-        assert "maxLength" not in asked  # which would count the white space at the ends
+        assert "maxLength" not in asked  # since maxLength would include white space at either end
         assert f"char_length(description) <= {text['maxLength']})" in tasks
         members = document["components"]["schemas"][name]["properties"]
         assert all(f"'{word}'::text" in tasks for word in members["priority"]["enum"])
@@ -204,7 +204,7 @@ def test_the_limits_of_a_query_are_those_of_the_contract(document: Any) -> None:
     assert "null" not in str(query)
 
 
-def test_the_schema_of_a_title_equals_what_is_taken(document: Any, alice: Person) -> None:
+def test_the_schema_of_a_title_matches_what_is_accepted(document: Any, alice: Person) -> None:
     from support import at_random  # noqa: PLC0415 - which says why
 
     create = validator(document, "TaskCreate")
@@ -218,16 +218,16 @@ def test_the_schema_of_a_title_equals_what_is_taken(document: Any, alice: Person
 
 
 MODES = [(name, "positive") for name in OPERATIONS.values()]
-MODES += [  # without parameters, nothing can be wrong
+MODES += [  # requests without parameters cannot be invalid
     (name, "negative") for (_, path), name in OPERATIONS.items() if path.startswith("/api/")
 ]
 
 
 @pytest.mark.parametrize(("operation_id", "mode"), MODES)
-def test_what_is_sent_at_random_is_answered_as_documented(
+def test_random_requests_get_documented_responses(
     api: Api, document: Any, alice: Person, operation_id: str, mode: str
 ) -> None:
-    """Data that the schemas allow is taken, data that they don't is refused, nothing is undocumented."""
+    """Valid data is accepted, invalid data is refused, and every response is documented."""
     from support import at_random  # noqa: PLC0415 - which says why
 
     alice.create()

@@ -26,7 +26,7 @@ def assert_replayed(answer: httpx.Response, first: httpx.Response) -> None:
     assert answer.headers["etag"] == '"1"'
 
 
-def test_a_repeat_answers_the_first_task(alice: Person) -> None:
+def test_a_repeated_request_returns_the_first_task(alice: Person) -> None:
     first = post(alice, MILK)
     assert assert_task(first, 201)["title"] == "Buy milk"
     assert "idempotency-replayed" not in first.headers
@@ -49,7 +49,7 @@ CHANGES: dict[str, Callable[[Person], httpx.Response]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_repeat_answers_the_task_as_it_was_created_also_after_it_was(alice: Person, change: str) -> None:
+def test_a_repeat_returns_the_task_as_it_was_created_even_after_a_change(alice: Person, change: str) -> None:
     first = post(alice, MILK)
     assert CHANGES[change](alice).is_success
     now = tasks(alice)
@@ -74,7 +74,7 @@ def test_a_repeat_answers_the_task_as_it_was_created_also_after_it_was(alice: Pe
         ({"title": "x", "tags": None}, {"title": "x", "tags": [], "category": " "}),
     ],
 )
-def test_what_counts_is_the_task_after_validation(alice: Person, first: object, repeat: object) -> None:
+def test_tasks_are_compared_after_validation(alice: Person, first: object, repeat: object) -> None:
     made = post(alice, first)
     assert_replayed(post(alice, repeat), made)
 
@@ -108,7 +108,7 @@ def test_the_order_of_tags_is_part_of_a_task(alice: Person) -> None:
     assert_invalid(post(alice, {"title": "x", "tags": ["b", "a"]}), "Idempotency-Key")
 
 
-def test_a_key_that_was_kept_before_a_column_came_is_answered_with_its_default(
+def test_a_key_that_is_older_than_a_column_returns_its_default(
     server: Server, database: str, alice: Person
 ) -> None:
     first = post(alice, MILK).json()
@@ -139,7 +139,7 @@ def test_the_refusal_names_the_key(alice: Person) -> None:
         '{"title": "' + "x" * 70_000 + '"}',
     ],
 )
-def test_a_refused_request_does_not_use_up_its_key(alice: Person, refused: str) -> None:
+def test_a_refused_request_does_not_store_its_key(alice: Person, refused: str) -> None:
     assert alice.client.post("/tasks", content=refused, headers=KEY).status_code in (400, 413, 422)
     made = post(alice, MILK)
     assert assert_task(made, 201)["id"] == 1
@@ -170,7 +170,7 @@ def test_keys_are_case_sensitive(alice: Person) -> None:
     assert [post(alice, MILK, key).json()["id"] for key in ("a", "A")] == [1, 2]
 
 
-def test_only_a_post_takes_a_key(alice: Person) -> None:
+def test_only_a_post_uses_a_key(alice: Person) -> None:
     first = post(alice, MILK)
     answer = alice.client.put("/tasks/1", json={"title": "Bread"}, headers=KEY)
     assert assert_task(answer)["title"] == "Bread"
@@ -178,7 +178,7 @@ def test_only_a_post_takes_a_key(alice: Person) -> None:
 
 
 def age(server: Server, database: str, person: Person, key: str, hours: float) -> None:
-    """Let a key have been used so long ago."""
+    """Set the creation of a key to so many hours ago."""
     with server.connect(database) as connection:
         changed = connection.execute(
             "update app.idempotency_keys set created_at = now() - make_interval(secs => %s)"
@@ -210,7 +210,7 @@ def test_a_key_older_than_24_hours_is_new_again(server: Server, database: str, a
     assert_replayed(post(alice, {"title": "Another"}, "a"), again)
 
 
-def test_old_keys_go_when_their_user_next_creates_with_a_key(
+def test_the_next_create_with_a_key_deletes_the_users_expired_keys(
     server: Server, database: str, alice: Person, bob: Person
 ) -> None:
     for person in (alice, bob):

@@ -1,4 +1,4 @@
-"""A signature tells the truth: what it says happens, or the route cannot be made."""
+"""Our route class: the signature of an endpoint is obeyed, or creating the route fails."""
 
 import asyncio
 import secrets
@@ -27,13 +27,13 @@ Members = Annotated[dict[str, str], Body()]
 
 
 class Several(BaseModel, frozen=True):
-    """A query in which a parameter may be repeated."""
+    """A query model with a repeatable parameter."""
 
     tag: list[str] = []
 
 
 class Changeable(BaseModel):
-    """A query that an endpoint could change, and so for the next request."""
+    """A mutable query model: an endpoint could change it for the next request."""
 
     q: str = "x"
 
@@ -65,14 +65,14 @@ UNSOLVED = [
 
 
 @pytest.mark.parametrize("endpoint", UNSOLVED, ids=lambda endpoint: endpoint.__name__)
-def test_a_kind_that_it_does_not_solve_is_refused_when_the_route_is_made(endpoint: Endpoint) -> None:
+def test_creating_a_route_with_an_unsupported_parameter_fails(endpoint: Endpoint) -> None:
     path = "/x/{id}" if endpoint is renamed else "/x"
     with pytest.raises((TypeError, AssertionError), match=f"{endpoint.__name__}: .*APIRoute|Path param"):
         Route(path, endpoint)
 
 
 @pytest.mark.parametrize("option", ["dependencies", "max_body_size"])
-def test_an_option_that_the_route_would_ignore_is_refused_when_it_is_made(option: str) -> None:
+def test_creating_a_route_with_an_unsupported_option_fails(option: str) -> None:
     async def endpoint() -> Response: ...
 
     ignored: dict[str, Any] = {"dependencies": [Depends(authorize)], "max_body_size": 5}
@@ -80,7 +80,7 @@ def test_an_option_that_the_route_would_ignore_is_refused_when_it_is_made(option
         Route("/x/{user_id}", endpoint, **{option: ignored[option]})
 
 
-def test_what_the_route_solves_may_stand_in_any_order() -> None:
+def test_the_parameters_of_an_endpoint_may_be_in_any_order() -> None:
     async def endpoint(
         body: Annotated[dict[str, str], Body()], request: Request, if_match: IfMatch, tasks: UserSession
     ) -> Response: ...
@@ -90,7 +90,7 @@ def test_what_the_route_solves_may_stand_in_any_order() -> None:
 
 
 def as_made_by_fastapi() -> main.API:
-    """The same endpoints under FastAPI's own route class."""
+    """Return the app with its endpoints in FastAPI's own route class."""
     app = main.create_app()
     app.router.routes = [
         APIRoute(route.path, route.endpoint, methods=route.methods, strict_content_type=False)
@@ -101,7 +101,7 @@ def as_made_by_fastapi() -> main.API:
 
 
 def as_included() -> main.API:
-    """The same router, included as FastAPI's documentation teaches."""
+    """Return the app with its router included by include_router()."""
     app = main.create_app()
     app.router.routes.clear()
     app.include_router(tasks.router)
@@ -113,7 +113,7 @@ def as_served() -> main.API:
 
 
 def with_middleware() -> main.API:
-    """The application with somebody's middleware, which passes FastAPI's whole stack."""
+    """Return the app with a middleware, so that requests pass FastAPI's whole middleware stack."""
     app = main.create_app()
 
     @app.middleware("http")
@@ -133,7 +133,7 @@ Use = Callable[[main.API, Callable[[httpx.AsyncClient], Awaitable[None]]], None]
 
 @pytest.fixture
 def use(server: Server, database: str, monkeypatch: pytest.MonkeyPatch) -> Use:
-    """Run an application in this process for a client: alice, whose name is new."""
+    """Run an app in this process, with a client for a new user."""
     secret, alice = secrets.token_hex(32), f"alice/{secrets.token_hex(4)}"
     monkeypatch.setenv("DATABASE_URL", server.conninfo(database, "tasks_api"))
     monkeypatch.setenv("JWT_SECRET", secret)
@@ -156,7 +156,7 @@ def use(server: Server, database: str, monkeypatch: pytest.MonkeyPatch) -> Use:
 
 @on_18
 @pytest.mark.parametrize("way", WAYS)
-def test_the_endpoints_keep_the_contract_by_any_solver(way: Callable[[], main.API], use: Use) -> None:
+def test_the_endpoints_obey_the_contract_in_every_app(way: Callable[[], main.API], use: Use) -> None:
     async def ask(client: httpx.AsyncClient) -> None:
         key = {"Idempotency-Key": "k"}
         made = await client.post("tasks", json={"title": " Buy milk "}, headers=key)
@@ -205,7 +205,7 @@ def test_dependencies_are_overridden_as_fastapi_documents(use: Use) -> None:
 
 @on_18
 @pytest.mark.parametrize("route_class", [Route, APIRoute])
-def test_exception_handlers_are_asked_as_fastapi_documents(use: Use, route_class: type[APIRoute]) -> None:
+def test_exception_handlers_work_as_fastapi_documents(use: Use, route_class: type[APIRoute]) -> None:
     app = main.create_app()
     router = APIRouter(route_class=route_class)
 

@@ -1,4 +1,4 @@
-"""Each endpoint does what the contract says."""
+"""The endpoints for tasks."""
 
 import json
 import re
@@ -59,7 +59,7 @@ def test_a_new_task_keeps_what_was_sent(alice: Person) -> None:
     assert (task["description"], task["completed"], task["version"]) == ("  two\nlitres ", True, 1)
 
 
-def test_location_and_etag_lead_to_the_new_task(api: Api, alice: Person) -> None:
+def test_location_and_etag_identify_the_new_task(api: Api, alice: Person) -> None:
     made = alice.client.post("/tasks", json={"title": "Buy milk"})
     assert made.headers["location"] == f"{tasks_of(alice.name)}/{made.json()['id']}"
     read = ask(api, "GET", made.headers["location"], token=alice.token)
@@ -76,7 +76,7 @@ def test_time_stamps_are_iso_8601_in_utc(alice: Person) -> None:
         assert abs((datetime.fromisoformat(stamp) - before).total_seconds()) < 60
 
 
-def test_ids_count_within_each_user_and_are_never_given_twice(alice: Person, bob: Person) -> None:
+def test_ids_count_per_user_and_are_never_reused(alice: Person, bob: Person) -> None:
     assert [alice.create()["id"] for _ in range(3)] == [1, 2, 3]
     assert bob.create()["id"] == 1
     assert alice.client.delete("/tasks/3").status_code == 204
@@ -129,7 +129,7 @@ def test_text_comes_back_as_it_was_sent(alice: Person) -> None:
         assert tasks(alice)[0] == task
 
 
-def test_an_empty_description_is_kept_apart_from_none(alice: Person) -> None:
+def test_an_empty_description_is_not_null(alice: Person) -> None:
     assert alice.create(description="")["description"] == ""
     assert alice.create(description=None)["description"] is None
 
@@ -195,7 +195,7 @@ def test_a_member_that_is_null_from_the_start_has_its_default_or_is_refused(alic
         ("2024-02-29T23:59", "2024-02-29T23:59:00"),
         ("0001-01-01T00:00:00", "0001-01-01T00:00:00"),
         ("9999-12-31T23:59:59.999999999", "9999-12-31T23:59:59"),
-        ("2026-03-29T02:30", "2026-03-29T02:30:00"),  # a time that no clock in Berlin showed
+        ("2026-03-29T02:30", "2026-03-29T02:30:00"),  # a time that did not exist in Berlin
         ("2026-12-24T18:30:00.000", "2026-12-24T18:30:00"),
         ("", None),
     ],
@@ -207,7 +207,7 @@ def test_a_due_date_is_the_local_time_that_was_sent(alice: Person, sent: str, an
     assert alice.client.patch("/tasks/1", json={"dueDate": sent}).json()["due_date"] == answered
 
 
-def test_the_contracts_name_of_a_due_date_wins(alice: Person) -> None:
+def test_due_date_has_precedence_over_its_other_name(alice: Person) -> None:
     both = {"due_date": "2026-12-24", "dueDate": "2027-01-01"}
     assert alice.create(**both)["due_date"] == "2026-12-24T00:00:00"
     assert alice.create(due_date=None, dueDate="2027-01-01")["due_date"] is None
@@ -256,7 +256,7 @@ def test_tags_are_trimmed_and_kept_once_in_their_order(alice: Person) -> None:
         ({"status": "nonsense", "completed": True}, True),
     ],
 )
-def test_a_status_means_completed_which_wins(
+def test_status_sets_completed_unless_completed_is_sent(
     alice: Person, path: str, sent: dict[str, object], completed: bool
 ) -> None:
     alice.create(completed=not completed)
@@ -283,7 +283,7 @@ def test_a_task_as_it_was_read_may_be_sent_back(alice: Person) -> None:
         assert assert_task(alice.client.request(method, "/tasks/1", json=task)) == task
 
 
-def test_stats_count_ones_own_tasks(alice: Person, bob: Person) -> None:
+def test_stats_count_the_users_tasks(alice: Person, bob: Person) -> None:
     def stats(person: Person) -> object:
         answer = person.client.get("/stats")
         assert (answer.status_code, answer.headers["cache-control"]) == (200, "private, no-cache")
@@ -356,14 +356,14 @@ def test_a_change_keeps_the_members_it_does_not_name(
         {"color": "red"},
     ],
 )
-def test_what_changes_nothing_makes_no_new_version(
+def test_a_request_that_changes_nothing_keeps_the_version(
     alice: Person, method: str, same: dict[str, object]
 ) -> None:
     task = alice.create("Milk")
     assert assert_task(alice.client.request(method, "/tasks/1", json=same)) == task
 
 
-def test_every_real_change_adds_one_version(alice: Person) -> None:
+def test_every_change_of_a_value_increments_the_version(alice: Person) -> None:
     tasks = [alice.create("0")]
     tasks += [alice.client.patch("/tasks/1", json={"title": str(n)}).json() for n in range(1, 6)]
     assert [task["version"] for task in tasks] == [1, 2, 3, 4, 5, 6]
