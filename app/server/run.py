@@ -20,7 +20,7 @@ from app.server.log_writer import LogWriter, open_standard_streams
 from app.server.metrics import Metrics
 from app.server.protocol import Protocol
 from app.server.request_log import RequestLog
-from app.server.several import serve_in_several
+from app.server.supervisor import supervise
 from app.server.uvicorn_server import Server
 from app.settings import Settings, find_mistakes, load
 
@@ -60,8 +60,8 @@ def serve(announce: Callable[[], object] = lambda: None) -> None:
         signal.signal(number, signal.SIG_IGN)
     with suppress(KeyboardInterrupt):
         if config.workers > 1:
-            sys.exit(serve_in_several(config, announce, with_metrics=settings.metrics))
-        sys.exit(serve_in_one(config, announce))
+            sys.exit(supervise(config, announce, with_metrics=settings.metrics))
+        sys.exit(serve_alone(config, announce))
 
 
 def refuse_address(settings: Settings) -> None:
@@ -131,7 +131,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             yield {"services": services._replace(observers=(log, metrics))}
 
 
-def serve_in_one(config: uvicorn.Config, announce: Callable[[], object]) -> int:
+def serve_alone(config: uvicorn.Config, announce: Callable[[], object]) -> int:
     """Serve in this process; return its exit status."""
     server = Server(config, announce)
     server.run()

@@ -9,7 +9,7 @@ from conftest import ROOT
 from app.api import edge, parameters
 from app.identity import fetch
 from app.postgres import connection, database, deadline, fair_queue
-from app.server import protocol, run, several
+from app.server import protocol, run, supervisor
 
 PAGES = sorted(
     page
@@ -33,7 +33,7 @@ LIMITS = {
     "a cancel request, if the database does not respond": 2 * connection.CANCEL_TIMEOUT,
     "the client reads": protocol.CLIENT_TIMEOUT,
     "accepted requests, after SIGTERM": run.SHUTDOWN_TIMEOUT,
-    "the exit of a process, after SIGTERM": run.SHUTDOWN_TIMEOUT + several.STOP_MARGIN,
+    "the exit of a process, after SIGTERM": run.SHUTDOWN_TIMEOUT + supervisor.STOP_MARGIN,
 }
 SIZES = {
     "header fields": f"{edge.MAX_FIELDS}, and {protocol.MAX_HEADER_BYTES // 1024} KiB",

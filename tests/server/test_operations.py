@@ -281,15 +281,15 @@ STOP = """
 import os
 import signal
 import time
-from app.server import several
+from app.server import supervisor
 
 signal.signal(signal.SIGTERM, lambda *_: print("taken for the parent's"))
-with several._blocked_signals():
+with supervisor._blocked_signals():
     child = os.fork()
     if not child:
         while signal.SIGTERM not in signal.sigpending():
             time.sleep(0.01)
-        several._set_handlers()
+        supervisor._set_handlers()
         time.sleep(60)
         os._exit(1)
     os.kill(child, signal.SIGTERM)

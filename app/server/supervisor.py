@@ -184,7 +184,7 @@ class Supervisor:
         self.last_end, self.next_start = now, now + self.pause
 
 
-def serve_in_several(config: uvicorn.Config, announce: Callable[[], object], *, with_metrics: bool) -> int:
+def supervise(config: uvicorn.Config, announce: Callable[[], object], *, with_metrics: bool) -> int:
     """Run a supervisor with its workers; return the exit status.
 
     If the first worker refuses to start, all are stopped.
