@@ -432,3 +432,44 @@ create function extensions.crypt(text, text) returns text language sql immutable
 create table public.logins (id uuid primary key, email text unique, hash text);
 alter table public.logins enable row level security;
 create function public.log_in(wanted text, password text) returns uuid language sql stable security definer set search_path = '' as 'select l.id from public.logins l where l.email = wanted and l.hash = extensions.crypt(password, l.hash)';
+
+-- a claim that users write: hole policy w on public.kinds
+create table public.kinds (id uuid primary key default gen_random_uuid(), name text);
+alter table public.kinds enable row level security;
+create policy w on public.kinds for update to authenticated using ((auth.jwt() -> 'user_metadata' ->> 'role') = 'admin');
+
+-- sound: the tenant of the user, by a default argument
+create table public.profiles (user_id uuid primary key references auth.users, tenant_id uuid not null, name text);
+alter table public.profiles enable row level security;
+create policy s on public.profiles for select using (user_id = auth.uid());
+create function public.my_tenant(u uuid default auth.uid()) returns uuid language sql stable security definer set search_path = '' as $$ select tenant_id from public.profiles where user_id = u and u = auth.uid() $$;
+create table public.docs (id uuid primary key default gen_random_uuid(), tenant_id uuid not null, body text);
+alter table public.docs enable row level security;
+create policy p on public.docs using (tenant_id = public.my_tenant());
+
+-- sound: a variable of the setting
+create table public.profiles (user_id uuid primary key references auth.users, name text);
+alter table public.profiles enable row level security;
+create policy s on public.profiles for select using (user_id = auth.uid());
+create function public.rename(n text) returns void language plpgsql security definer set search_path = '' as $$ declare me uuid; begin me := nullif(current_setting('request.jwt.claim.sub', true), '')::uuid; update public.profiles set name = n where user_id = me; end $$;
+
+-- sound: an owner deletes an organisation
+create table public.members (org_id uuid, user_id uuid, is_owner boolean not null default false, primary key (org_id, user_id));
+create table public.orgs (id uuid primary key default gen_random_uuid(), name text);
+alter table public.members enable row level security; alter table public.orgs enable row level security;
+create policy s on public.members for select using (user_id = auth.uid());
+create policy o on public.orgs for select using (id in (select m.org_id from public.members m where m.user_id = auth.uid()));
+create function public.dissolve(o uuid) returns void language plpgsql security definer set search_path = '' as $$ begin
+  if exists (select 1 from public.members m where m.user_id = auth.uid() and m.org_id = o and m.is_owner) then
+    delete from public.orgs where id = o;
+  end if;
+end $$;
+
+-- sound: managers of a team add to it
+create table public.team_members (team_id uuid, user_id uuid, role text not null default 'member', primary key (team_id, user_id));
+create table public.team_docs (id uuid primary key default gen_random_uuid(), team_id uuid not null, body text);
+alter table public.team_members enable row level security; alter table public.team_docs enable row level security;
+create function public.manages(t uuid) returns boolean language sql stable security definer set search_path = '' as $$ select exists (select 1 from public.team_members m where m.team_id = t and m.user_id = auth.uid() and m.role = 'manager') $$;
+create policy s on public.team_members for select using (user_id = auth.uid());
+create policy i on public.team_members for insert with check (public.manages(team_id));
+create policy p on public.team_docs for select using (exists (select 1 from public.team_members m where m.team_id = team_docs.team_id and m.user_id = auth.uid()));
