@@ -1,4 +1,4 @@
-"""`check` finds what a start would refuse, and serves nothing; the other words say what there is."""
+"""`check` finds everything that a start would refuse. Also the version and the usage."""
 
 import json
 import os
@@ -24,7 +24,7 @@ PASSWORD = "a-password-nobody-may-see"
 
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
-    """An issuer of one key."""
+    """An issuer with one key."""
     with issuing() as running:
         yield running.add("a")
 
@@ -37,7 +37,7 @@ def check(
     server: Server,
     database: str,
 ) -> Command:
-    """Run `check` with these settings; return its exit status, and its lines by what they are about."""
+    """Run `check` with these settings; return its exit status, and its lines by their first word."""
     monkeypatch.chdir(tmp_path)
     secret = secrets.token_hex(32)
     sound = {
@@ -65,7 +65,7 @@ def check(
     return run
 
 
-def test_a_deploy_with_which_nothing_is_wrong_is_checked_in_a_line_each(check: Command) -> None:
+def test_a_check_without_errors_prints_one_line_each(check: Command) -> None:
     status, lines = check(HOST="127.0.0.1")
     assert status == 0
     assert lines == {
@@ -76,7 +76,7 @@ def test_a_deploy_with_which_nothing_is_wrong_is_checked_in_a_line_each(check: C
     }
 
 
-def test_a_wrong_setting_fails_the_check_and_each_is_named(check: Command) -> None:
+def test_wrong_settings_fail_the_check_and_all_are_named(check: Command) -> None:
     url = f"postgresql://u:{PASSWORD}@x@h/d"
     status, lines = check(PORT="http", CORS_ORIGINS="*", DATABASE_URL=url, MIGRATION_DATABASE_URL=url)
     assert status == 1
@@ -97,7 +97,7 @@ def test_a_doubtful_name_is_a_warning(check: Command) -> None:
     )
 
 
-def test_a_port_that_is_taken_may_be_so_by_the_service(check: Command) -> None:
+def test_a_port_in_use_does_not_fail_the_check(check: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         status, lines = check(PORT=str(other.getsockname()[1]))
     assert status == 0
@@ -105,14 +105,14 @@ def test_a_port_that_is_taken_may_be_so_by_the_service(check: Command) -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "host.invalid"])
-def test_a_host_of_elsewhere_fails_the_check(check: Command, host: str) -> None:
+def test_a_host_of_another_machine_fails_the_check(check: Command, host: str) -> None:
     status, lines = check(HOST=host)
     assert status == 1
     assert lines["address"].startswith(f"HOST: {host} ")
     assert lines["database"].startswith("ok")
 
 
-def test_a_database_that_is_away_fails_the_check_and_the_keys_are_checked_all_the_same(
+def test_an_unavailable_database_fails_the_check_and_the_keys_are_still_checked(
     check: Command,
 ) -> None:
     url = f"postgresql://tasks_api:{PASSWORD}@127.0.0.1:{free_port()}/tasks"
@@ -155,7 +155,7 @@ begin atomic select pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())
 """
 
 
-def test_what_the_pool_logs_is_not_printed(
+def test_log_lines_of_the_pool_are_not_printed(
     check: Command, server: Server, clone: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with psycopg.connect(server.conninfo(clone), autocommit=True) as owner:
@@ -176,7 +176,7 @@ def test_the_keys_of_the_issuer_are_counted(check: Command, issuer: Issuer) -> N
     )
 
 
-def test_no_key_of_the_issuer_fails_the_check(check: Command, issuer: Issuer) -> None:
+def test_an_issuer_without_usable_keys_fails_the_check(check: Command, issuer: Issuer) -> None:
     issuer.published = [as_jwk(new_key("EdDSA").public_key(), "EdDSA", kid="a", use="enc")]
     assert check(JWT_JWKS_URL=issuer.url)[1]["keys"] == "JWT_JWKS_URL: it has no usable key"
     issuer.break_down()
@@ -199,13 +199,13 @@ def test_the_version_and_the_commands_are_printed(
 
 
 @pytest.mark.parametrize("words", [[], ["serve"], ["run", "now"], ["--port"]])
-def test_other_words_are_answered_with_the_usage(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_arguments_print_the_usage(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["app", *words])
     with pytest.raises(SystemExit, match=r"^usage: .*run.*check"):
         main()
 
 
-def test_the_version_stands_once() -> None:
+def test_the_version_is_written_only_once() -> None:
     assert __version__ == "1.1.0"
     project = (ROOT / "pyproject.toml").read_text()
     assert 'dynamic = ["version"]' in project

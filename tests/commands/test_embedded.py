@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL survives what people do to it."""
+"""The embedded PostgreSQL: killed processes, concurrent first runs, stale files, file permissions."""
 
 import os
 import shutil
@@ -74,7 +74,7 @@ def answer(folder: str) -> object:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A cluster, set up, in a checkout whose path has a space."""
+    """A cluster after initdb, in a folder whose path has a space."""
     with TemporaryDirectory(prefix="tasks ", ignore_cleanup_errors=True) as folder:
         cluster = Cluster(Path(folder) / ".postgres", find_programs())
         with cluster.running():
@@ -84,7 +84,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def fresh() -> Iterator[Cluster]:
-    """A cluster that is not there yet."""
+    """A cluster that has not been created."""
     with TemporaryDirectory(prefix="tasks ", ignore_cleanup_errors=True) as folder:
         yield Cluster(Path(folder) / ".postgres", find_programs())
 
@@ -100,13 +100,13 @@ def test_interrupted_first_runs_do_not_break_the_next(fresh: Cluster) -> None:
     assert not list(fresh.home.glob("new-*"))
 
 
-def test_a_process_that_got_the_number_of_a_dead_server_is_let_alone(cluster: Cluster) -> None:
+def test_a_process_with_the_pid_of_a_dead_server_is_not_terminated(cluster: Cluster) -> None:
     stranger = subprocess.Popen(["sleep", "600"], user=NAME if os.geteuid() == 0 else None)
     try:
         for name in ("postmaster.pid", f"{SOCKET}.lock"):
             lines = [stranger.pid, cluster.data, 1, 5432, cluster.data, "", "  1  1", "ready"]
             (cluster.data / name).write_text("\n".join(map(str, lines)) + "\n")
-        (cluster.data / ".handle_pids.json").write_text("[12, ")  # torn, and of an earlier version
+        (cluster.data / ".handle_pids.json").write_text("[12, ")  # incomplete, of an earlier version
         with cluster.running() as folder:
             assert postmaster(cluster) != stranger.pid
             assert answer(folder) == str(cluster.data)
@@ -116,7 +116,7 @@ def test_a_process_that_got_the_number_of_a_dead_server_is_let_alone(cluster: Cl
         stranger.wait()
 
 
-def test_the_server_stops_with_the_last_that_uses_it_also_where_one_was_killed(cluster: Cluster) -> None:
+def test_the_server_stops_with_its_last_user_even_if_another_was_killed(cluster: Cluster) -> None:
     with using(cluster.home) as last:
         server = psutil.Process(postmaster(cluster))
         with using(cluster.home) as killed, using(cluster.home):
@@ -127,7 +127,7 @@ def test_the_server_stops_with_the_last_that_uses_it_also_where_one_was_killed(c
     assert not server.is_running()
 
 
-def test_a_server_that_all_its_users_left_behind_is_used_and_stopped(cluster: Cluster) -> None:
+def test_a_server_whose_users_were_all_killed_is_used_and_stopped(cluster: Cluster) -> None:
     with using(cluster.home) as only:
         server = psutil.Process(postmaster(cluster))
         only.kill()
@@ -137,7 +137,7 @@ def test_a_server_that_all_its_users_left_behind_is_used_and_stopped(cluster: Cl
     assert not server.is_running()
 
 
-def test_two_first_runs_at_once_both_work(fresh: Cluster) -> None:
+def test_two_concurrent_first_runs_work(fresh: Cluster) -> None:
     with begin(fresh.home) as one, begin(fresh.home) as other:
         for process in (one, other):
             await_ready(process)
@@ -147,7 +147,7 @@ def test_two_first_runs_at_once_both_work(fresh: Cluster) -> None:
     assert not server.is_running()
 
 
-def test_no_other_user_reaches_the_socket_however_long_the_path(cluster: Cluster, tmp_path: Path) -> None:
+def test_no_other_user_can_connect_even_if_the_path_is_long(cluster: Cluster, tmp_path: Path) -> None:
     long = Cluster(tmp_path / ("long " * 20) / ".postgres", cluster.programs)
     long.home.mkdir(parents=True)
     shutil.move(cluster.data, long.data)
@@ -172,7 +172,7 @@ def test_no_other_user_reaches_the_socket_however_long_the_path(cluster: Cluster
 
 
 @ROOT_ONLY
-def test_folders_above_are_opened_to_pass_through_but_not_to_read(
+def test_parent_folders_become_executable_but_not_readable(
     cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     above = tmp_path / "private"
@@ -205,7 +205,7 @@ rmdir {tmp_path}/running
 
 
 @ROOT_ONLY
-def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
     script = 'mount -t tmpfs -o size=8m tmpfs "$0" || exit 75; cd "$0"; exec "$@"'
     with begin(tmp_path / ".postgres", "unshare", "--mount", "sh", "-c", script, str(tmp_path)) as process:
         _, said = process.communicate(timeout=300)
@@ -216,7 +216,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     assert "No space left on device" in said.splitlines()[-1]
 
 
-def test_an_empty_secret_is_made_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_secret_file_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(database, "HOME", tmp_path)
     monkeypatch.setenv("JWT_SECRET", "")

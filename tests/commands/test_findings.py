@@ -23,7 +23,7 @@ LEVELS = {"hole": "error", "warning": "warning", "hint": "note", "note": "none",
 
 @pytest.fixture
 def audit(server: Server, database: str, capsys: pytest.CaptureFixture[str]) -> Audit:
-    """Run the command on these rows instead of those of audit.sql; return its exit status and output."""
+    """Run the command with these rows as the result of audit.sql; return its exit status and output."""
 
     def run(rows: list[tuple[str, ...]], *options: str, url: str = server.conninfo(database)) -> Any:
         table = reports.Table([], [list(row[:5]) for row in rows])
@@ -42,7 +42,7 @@ def audit(server: Server, database: str, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No .env of the developer has a say."""
+    """Prevent an .env of the developer from being read."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -71,7 +71,7 @@ def fingerprints(*rows: tuple[str, ...]) -> list[str]:
         ("accepted", ("--fail-on=warning",), 0),
     ],
 )
-def test_the_exit_status_says_whether_a_finding_fails_in_every_format(
+def test_the_exit_status_is_the_same_in_every_format(
     audit: Audit, form: str, severity: str, options: tuple[str, ...], status: int
 ) -> None:
     code, said = audit([row(severity)], "--format", form, *options)
@@ -88,12 +88,12 @@ def test_a_wrong_option_exits_with_2(audit: Audit, options: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize("held", ["", "[]", "{}", '{"findings": [{}]}', '{"findings": 1}', "\xff"])
-def test_a_file_that_is_no_baseline_exits_with_2(audit: Audit, tmp_path: Path, held: str) -> None:
+def test_an_invalid_baseline_exits_with_2(audit: Audit, tmp_path: Path, held: str) -> None:
     (tmp_path / "baseline.json").write_bytes(held.encode("latin-1"))
     assert audit([row()], "--baseline", "baseline.json")[0] == 2
 
 
-def test_a_database_that_cannot_be_judged_exits_with_2(audit: Audit) -> None:
+def test_a_database_that_cannot_be_audited_exits_with_2(audit: Audit) -> None:
     assert audit([], url="postgresql://tasks_api@127.0.0.1:1/tasks") == (2, "")
     assert audit([], url="")[0] == 2
 
@@ -104,7 +104,7 @@ def test_the_other_commands_take_no_options(monkeypatch: pytest.MonkeyPatch) -> 
         main()
 
 
-def test_a_fingerprint_follows_the_cause_not_the_words_the_order_or_the_severity() -> None:
+def test_a_fingerprint_depends_on_the_cause_and_not_on_text_order_or_severity() -> None:
     other = row(thing="app.u")
     reworded = row("warning", finding="Otherwise.", remedy="drop policy a\n  on app.t; -- and look")
     assert fingerprints(row(), other) == fingerprints(reworded, other)
@@ -117,7 +117,7 @@ def test_each_cause_has_a_fingerprint_of_its_own() -> None:
     assert len(set(fingerprints(("hole", "policy", "a", "", ""), ("hole", "view", "a", "", "")))) == 2
 
 
-def test_what_the_baseline_holds_does_not_fail(audit: Audit, tmp_path: Path) -> None:
+def test_findings_in_the_baseline_do_not_fail(audit: Audit, tmp_path: Path) -> None:
     kept = tmp_path / "baseline.json"
     code, said = audit([row(), row("warning", "app.u")], "--format", "json")
     assert code == 1
@@ -127,11 +127,11 @@ def test_what_the_baseline_holds_does_not_fail(audit: Audit, tmp_path: Path) -> 
     assert code == 0
     assert said.endswith("1 holes, 1 warnings, 2 in the baseline\n")
     assert audit([row(), row(thing="app.new")], *options)[0] == 1
-    assert audit([row(), row()], *options)[0] == 1  # the second one of the same cause
+    assert audit([row(), row()], *options)[0] == 1  # a second finding with the same cause is new
 
 
 @pytest.mark.parametrize(("before", "status"), [("accepted", 1), ("hint", 1), ("warning", 1), ("hole", 0)])
-def test_a_finding_that_grew_worse_than_in_the_baseline_is_new(
+def test_a_finding_that_is_more_severe_than_in_the_baseline_is_new(
     audit: Audit, tmp_path: Path, before: str, status: int
 ) -> None:
     (tmp_path / "baseline.json").write_text(audit([row(before)], "--format", "json")[1])
@@ -176,14 +176,14 @@ def test_the_sarif_has_what_its_schema_and_github_require(audit: Audit) -> None:
     assert len(set(prints)) == len(rows)
 
 
-def test_the_sarif_says_what_is_new(audit: Audit, tmp_path: Path) -> None:
+def test_the_sarif_marks_new_findings(audit: Audit, tmp_path: Path) -> None:
     (tmp_path / "baseline.json").write_text(audit([row()], "--format", "json")[1])
     rows = [row(), row(thing="app.new")]
     log = json.loads(audit(rows, "--format", "sarif", "--baseline", "baseline.json")[1])
     assert [r["baselineState"] for r in log["runs"][0]["results"]] == ["unchanged", "new"]
 
 
-def test_names_in_the_database_are_no_markup(audit: Audit) -> None:
+def test_names_in_the_database_are_escaped(audit: Audit) -> None:
     thing, finding = '"<img src=x>[a](b)|`c`"', "<script>\n# not a heading"
     said = audit(
         [row(thing=thing, finding=finding, remedy="drop view a;\n```\n# neither")], "--format", "markdown"
@@ -198,7 +198,7 @@ def test_names_in_the_database_are_no_markup(audit: Audit) -> None:
     assert "[policy](sql/checks.md#policy)" in said
 
 
-def test_every_check_has_its_heading_and_every_heading_its_check() -> None:
+def test_every_check_has_a_heading_and_every_heading_a_check() -> None:
     audited = (SQL / "audit.sql").read_text()
     found = re.findall(r"^found_\w+ .*?^\),$", audited, re.MULTILINE | re.DOTALL)
     grants = audited.partition("\nwithheld (")[2].partition("\n),")[0]
@@ -214,13 +214,13 @@ def test_every_check_has_its_heading_and_every_heading_its_check() -> None:
             assert part in text, f"{name}: {part}"
 
 
-def test_the_audit_of_the_migrations_is_sound_in_sarif(server: Server, database: str) -> None:
+def test_the_sarif_of_a_migrated_database_has_no_results(server: Server, database: str) -> None:
     text, sound = reports.audit(server.conninfo(database), "sarif", "warning")
     assert sound
     assert json.loads(text)["runs"][0]["results"] == []
 
 
-def test_a_session_whose_setting_ends_the_statement_is_audited_too(
+def test_fail_on_in_the_session_does_not_end_the_command(
     server: Server, clone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c audit.fail_on=hole")

@@ -1,4 +1,4 @@
-"""What the pages for readers refer to exists, and the limits that they state are those of the code."""
+"""The links and make targets in all pages exist, and the limits in their tables are those of the code."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ CODE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(<?([^)>\s]+)>?\)")
 TARGET = re.compile(r"^([a-z0-9-]+):", re.MULTILINE)
 
-# The first words of a row of the table of time limits, and its seconds.
+# The first words of each row in the table of time limits, and its seconds.
 LIMITS = {
     "the client sends its request": protocol.CLIENT_TIMEOUT,
     "the key of a token is fetched": fetch.FETCH_TIMEOUT,
@@ -44,7 +44,7 @@ SIZES = {
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors that GitHub creates for a page's headings."""
     headings = re.findall(r"^#+ (.*)$", CODE.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -72,10 +72,10 @@ def test_the_readme_has_150_lines_at_most() -> None:
 
 
 @pytest.mark.parametrize(("row", "seconds"), LIMITS.items())
-def test_the_table_of_time_limits_is_true(row: str, seconds: int) -> None:
+def test_the_table_of_time_limits_is_right(row: str, seconds: int) -> None:
     assert re.search(rf"^\| {re.escape(row)}[^|]* \| {seconds} \|", OPERATORS, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("row", "size"), SIZES.items())
-def test_the_table_of_sizes_is_true(row: str, size: str) -> None:
+def test_the_table_of_sizes_is_right(row: str, size: str) -> None:
     assert re.search(rf"^\| {re.escape(row)} \| {re.escape(size)} \|", OPERATORS, re.MULTILINE)

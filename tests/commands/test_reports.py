@@ -1,4 +1,4 @@
-"""make audit, make prove and make policies: what a DBA reads, and what a deploy can gate on."""
+"""The output and exit status of make audit, make prove, make policies and make report."""
 
 import os
 import re
@@ -30,7 +30,7 @@ from unnest(string_to_array('{}', ',')) as severity
 
 @pytest.fixture
 def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Let audit.sql find these severities."""
+    """Return a function that replaces audit.sql by one with findings of these severities."""
     monkeypatch.setattr(reports, "SQL", tmp_path)
 
     def find(severities: str) -> None:
@@ -40,7 +40,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
 
 
 def run(make: Callable[[str], reports.Report], **urls: str) -> object:
-    """Run a command with these settings and no others; the status it exits with."""
+    """Run a command with only these URLs set; return its exit status."""
     with patch.dict(os.environ, urls):
         for name in {"MIGRATION_DATABASE_URL", "DATABASE_URL"} - urls.keys():
             os.environ.pop(name, None)
@@ -51,7 +51,7 @@ def run(make: Callable[[str], reports.Report], **urls: str) -> object:
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No .env of the developer has a say."""
+    """Prevent an .env of the developer from being read."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -70,7 +70,7 @@ def test_an_audit_with_a_warning_succeeds(
     assert run(reports.audit, DATABASE_URL=server.conninfo(database)) == 0
 
 
-def test_an_audit_with_a_hole_fails_and_says_what_to_paste(
+def test_an_audit_with_a_hole_fails_and_prints_the_remedy(
     server: Server, database: str, found: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found("hole,warning")
@@ -84,7 +84,7 @@ def test_an_audit_with_a_hole_fails_and_says_what_to_paste(
 
 
 @pytest.mark.parametrize("user", ["postgres", "tasks_api"])
-def test_the_audit_finds_nothing_on_the_migrations(server: Server, database: str, user: str) -> None:
+def test_the_audit_of_a_migrated_database_finds_nothing(server: Server, database: str, user: str) -> None:
     assert reports.audit(server.conninfo(database, user)) == ("0 holes, 0 warnings", True)
 
 
@@ -135,7 +135,7 @@ def test_a_proof_succeeds_and_shows_each_attempt(
     assert lines[-1] == f"{len(lines) - 3} attempts, none BROKEN"
 
 
-def test_a_proof_fails_where_something_is_broken(
+def test_a_proof_with_a_broken_attempt_fails(
     server: Server, clone: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with server.connect(clone) as owner:
@@ -144,7 +144,9 @@ def test_a_proof_fails_where_something_is_broken(
     assert "1 BROKEN" in capsys.readouterr().out
 
 
-def test_the_owner_is_asked_first(server: Server, database: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_owners_url_is_used_first(
+    server: Server, database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     owner, other = server.conninfo(database), server.conninfo("postgres")
     assert run(reports.prove, MIGRATION_DATABASE_URL=owner, DATABASE_URL=other) == 0
     assert run(reports.prove, MIGRATION_DATABASE_URL=other, DATABASE_URL=owner) == (
@@ -154,7 +156,7 @@ def test_the_owner_is_asked_first(server: Server, database: str, capsys: pytest.
 
 
 @pytest.mark.parametrize("setting", ["MIGRATION_DATABASE_URL", "DATABASE_URL"])
-def test_a_database_that_is_away_is_waited_for_once_and_told_without_its_password(
+def test_an_unavailable_database_is_tried_once_and_reported_without_its_password(
     capsys: pytest.CaptureFixture[str], setting: str
 ) -> None:
     with patch("psycopg.connect", wraps=psycopg.connect) as connect:
@@ -164,7 +166,7 @@ def test_a_database_that_is_away_is_waited_for_once_and_told_without_its_passwor
     assert "s3cret" not in str(end) + "".join(capsys.readouterr())
 
 
-def test_a_gate_that_names_no_database_fails() -> None:
+def test_an_audit_without_a_database_url_fails() -> None:
     assert str(run(reports.audit)).startswith("DATABASE_URL: is missing")
 
 
@@ -224,7 +226,7 @@ def test_the_policies_are_shown_in_words_and_sql(server: Server, database: str) 
         ("alter role tasks_api bypassrls", "app.tasks insert the role bypasses row security: every row"),
     ],
 )
-def test_where_grants_and_policies_do_not_meet_is_said(
+def test_grants_and_policies_that_do_not_match_are_reported(
     server: Server, database: str, change: str, expected: str
 ) -> None:
     query = (SQL / "policies.sql").read_bytes()
@@ -245,7 +247,7 @@ create table attic.old_orders (id bigint);
 """
 
 
-@pytest.mark.usefixtures("template")  # makes the role tasks_api
+@pytest.mark.usefixtures("template")  # creates tasks_api
 @pytest.mark.parametrize(
     ("settings", "shown"),
     [
@@ -285,7 +287,7 @@ def test_each_file_runs_in_plain_psql(server: Server, database: str, name: str) 
     ] in done.stdout
 
 
-def test_the_page_for_an_auditor_shows_what_was_found_accepted_and_tried(
+def test_the_page_for_an_auditor_shows_findings_accepted_ones_and_attempts(
     server: Server, clone: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with server.connect(clone) as owner:
@@ -342,7 +344,7 @@ def test_names_on_the_page_are_never_broken_in_the_middle() -> None:
 
 
 def test_the_page_keeps_names_and_marks_readable(server: Server, clone: str) -> None:
-    """A name breaks only if it is long, and then after an underscore; a view is not marked as closed."""
+    """Long names can be broken only after an underscore. A view is not marked as protected."""
     view = "all_that_everybody_has_to_do_today"
     with server.connect(clone) as owner:
         owner.execute("create policy everyone on app.tasks for select to tasks_api using (title <> 'b')")
@@ -356,7 +358,7 @@ def test_the_page_keeps_names_and_marks_readable(server: Server, clone: str) -> 
     assert run(page.report, DATABASE_URL=server.conninfo(clone)) == 1
     verdict, _, rest = page.PAGE.read_text().partition("</section>")
     access, _, listed = rest.partition("<h2>Policies</h2>")
-    assert verdict.count("<li>") == 10 + 1 + 3  # holes, how many more, attempts
+    assert verdict.count("<li>") == 10 + 1 + 3  # holes, the number of other holes, attempts
     assert " more: see Findings" in verdict
     assert "app.<wbr>all_<wbr>that_<wbr>everybody_<wbr>has_<wbr>to_<wbr>do_<wbr>today" in access
     assert "app.idempotency_keys" in access

@@ -26,12 +26,12 @@ BLOCKS = {
     for title, text in re.findall(r"^## (.*?)$(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
     for number, block in enumerate(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
 }
-OWNER = "owner"  # no superuser: it may create roles, and owns the database
+OWNER = "owner"  # has CREATEROLE, owns the database, and is not a superuser
 
 
 @dataclass(frozen=True)
 class Place:
-    """A server with a database of a plain owner."""
+    """A server with a database whose owner is not a superuser."""
 
     postgres: Cluster
 
@@ -61,7 +61,7 @@ def place(version: str = "18") -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def old() -> Iterator[Place]:
-    """The server that is used, with tasks of two users."""
+    """The server to restore from, with tasks of two users."""
     with place() as made:
         migrations.migrate(made.owner)
         with made.postgres.connect("tasks") as connection:
@@ -82,7 +82,7 @@ def create(api: Api, user: str) -> int:
 
 
 def run(title: str, number: int, folder: Path, stdin: str = "", **values: str) -> str:
-    """Run a block of the page, as a shell does that ends at the first failure."""
+    """Run a block of the page in a shell that exits on the first error."""
     block = BLOCKS[title, number].replace(".venv/bin/python", shlex.quote(sys.executable))
     for name in set(re.findall(r"(\w+\.dump)", block)):
         block = block.replace(name, str(folder / name))
@@ -103,9 +103,7 @@ def run(title: str, number: int, folder: Path, stdin: str = "", **values: str) -
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_restore_brings_all_rows_into_a_new_server_that_serves(
-    old: Place, number: int, tmp_path: Path
-) -> None:
+def test_a_restored_server_has_all_rows_and_works(old: Place, number: int, tmp_path: Path) -> None:
     with place() as new:
         run("Restore into a new server", number, tmp_path, OLD=old.owner, NEW=new.owner)
         assert new.rows() == old.rows()
@@ -116,7 +114,7 @@ def test_a_restore_brings_all_rows_into_a_new_server_that_serves(
             assert create(api, "alice") == 3
 
 
-def test_a_new_password_counts_for_new_connections_alone(tmp_path: Path) -> None:
+def test_a_new_password_is_needed_only_for_new_connections(tmp_path: Path) -> None:
     with place() as here, ExitStack() as stack:
         migrations.migrate(here.owner)
         password(here, tmp_path, "first password")
@@ -187,13 +185,13 @@ def test_health_and_migrations_say_which_release_runs(old: Place, tmp_path: Path
 
 
 def test_an_erased_user_leaves_no_row(old: Place, tmp_path: Path) -> None:
-    """The last of those that use the old server."""
+    """The last test with the fixture `old`."""
     said = run("Erase a user whose account is deleted", 0, tmp_path, OWNER=old.owner, DELETED="bob")
     assert "erasing bob: 2 tasks" in said
     assert {row[0] for row in old.rows()} == {"alice"}
 
 
-def test_no_block_of_the_page_is_untried() -> None:
+def test_every_block_of_the_page_is_tested() -> None:
     tried = {*re.findall(r'run\(\s*"([^"]+)"', Path(__file__).read_text())}
     assert {title for title, _ in BLOCKS} == tried
-    assert len(BLOCKS) == len(tried) + 1  # a restore has two ways
+    assert len(BLOCKS) == len(tried) + 1  # there are two ways to restore

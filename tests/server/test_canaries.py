@@ -1,7 +1,7 @@
-"""Names of libraries that their manuals do not promise, and upstream faults that this code works around.
+"""Names of libraries that are used but not documented, and upstream faults that this code works around.
 
-Each is kept for a reason that stands beside its use. When an upgrade removes such a name, or fixes such a
-fault, a test here fails and says where to look. `make upgrades` runs them on the newest releases.
+A comment where each is used gives the reason. If an upgrade removes such a name or fixes such a fault, a
+test here fails and names the file. `make upgrades` runs these tests with the newest releases.
 """
 
 import ast
@@ -53,7 +53,7 @@ async def app(_: Scope, receive: Receive, __: Send) -> None:
 
 
 def begun(head: bytes = HEAD) -> httptools_impl.HttpToolsProtocol:
-    """Return uvicorn's own protocol, in the middle of a request."""
+    """Return uvicorn's protocol while it handles a request."""
     config = uvicorn.Config(app, log_config=None)
     protocol = httptools_impl.HttpToolsProtocol(config, ServerState(), {}, asyncio.get_running_loop())
     transport: Any = SimpleNamespace(
@@ -65,7 +65,7 @@ def begun(head: bytes = HEAD) -> httptools_impl.HttpToolsProtocol:
 
 
 def inside(name: str) -> object:
-    """Return the protocol (for an empty name), or an object that it holds."""
+    """Return an attribute of the protocol, or the protocol for an empty name."""
 
     async def look() -> object:
         protocol = begun()
@@ -79,7 +79,7 @@ def inside(name: str) -> object:
 
 
 def require(package: str, thing: object, where: str, names: str) -> None:
-    """Fail with the names that a release has no longer."""
+    """Fail and list the names that are missing in a release."""
     gone = [name for name in names.split() if not hasattr(thing, name)]
     what = getattr(thing, "__name__", type(thing).__name__)
     if gone:
@@ -136,19 +136,19 @@ OBJECTS = [
 
 
 @pytest.mark.parametrize(("package", "thing", "where", "names"), CLASSES)
-def test_a_library_still_has_a_name_that_its_manual_does_not_promise(
+def test_a_library_still_has_the_undocumented_names(
     package: str, thing: object, where: str, names: str
 ) -> None:
     require(package, thing, where, names)
 
 
 @pytest.mark.parametrize(("name", "names"), OBJECTS, ids=["protocol", "cycle", "flow"])
-def test_uvicorns_protocol_still_holds_what_ours_reads_and_changes(name: str, names: str) -> None:
+def test_uvicorns_protocol_still_has_the_attributes_that_ours_uses(name: str, names: str) -> None:
     require("uvicorn", inside(""), PROTOCOL, name)
     require("uvicorn", inside(name), PROTOCOL, names)
 
 
-def test_uvicorns_server_still_holds_what_a_stop_without_lost_requests_needs() -> None:
+def test_uvicorns_server_still_has_the_attributes_for_a_graceful_stop() -> None:
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     server.config.load()
     require("uvicorn", server, SERVER, "config server_state started")
@@ -157,7 +157,7 @@ def test_uvicorns_server_still_holds_what_a_stop_without_lost_requests_needs() -
     require("uvicorn", server.config.lifespan_class(server.config), SERVER, "state")
 
 
-def test_fastapis_route_still_asks_for_overridden_dependencies_where_ours_sets_them() -> None:
+def test_fastapis_route_still_has_the_attribute_for_dependency_overrides() -> None:
     async def endpoint() -> None: ...
 
     require("fastapi", APIRoute("/", endpoint), ROUTING, "dependency_overrides_provider")
@@ -183,7 +183,7 @@ def test_prometheus_still_names_its_files_by_kind_and_process(tmp_path: Path) ->
 
 
 def body_after(upgrade: bytes) -> bytes:
-    """Return the body that uvicorn's own protocol gives to an application."""
+    """Return the body that an application gets from uvicorn's protocol."""
 
     async def parse() -> bytes:
         protocol = begun(HEAD + upgrade)
@@ -193,7 +193,7 @@ def body_after(upgrade: bytes) -> bytes:
     return asyncio.run(parse())
 
 
-def test_uvicorn_still_loses_the_body_behind_an_upgrade_that_it_refuses() -> None:
+def test_uvicorn_still_loses_the_body_after_a_refused_upgrade() -> None:
     assert body_after(b"") == b"abc"
     if body_after(b"Connection: upgrade\r\nUpgrade: h2c\r\n") == b"abc":
         pytest.fail(
@@ -202,7 +202,7 @@ def test_uvicorn_still_loses_the_body_behind_an_upgrade_that_it_refuses() -> Non
         )
 
 
-def test_zttp_is_still_in_the_state_that_its_maintainer_calls_not_ready_for_production() -> None:
+def test_zttp_is_still_an_alpha_release() -> None:
     if not find_spec("zttp"):
         pytest.skip("zttp is not installed; any target of make installs it")
     if "Development Status :: 3 - Alpha" not in (metadata("zttp").get_all("Classifier") or ()):
@@ -213,7 +213,7 @@ def test_zttp_is_still_in_the_state_that_its_maintainer_calls_not_ready_for_prod
 
 
 def imported(folder: str) -> set[str]:
-    """Return the packages that the files of a folder import by name."""
+    """Return the names of the packages that the files of a folder import."""
     trees = (ast.walk(ast.parse(file.read_text())) for file in Path(ROOT, folder).rglob("*.py"))
     nodes = list(chain.from_iterable(trees))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
@@ -221,10 +221,10 @@ def imported(folder: str) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def test_what_the_application_imports_is_declared() -> None:
+def test_every_imported_package_is_declared() -> None:
     project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[\[>=]", each)[0] for each in project["dependencies"]}
-    declared |= {"psycopg-pool"}  # by psycopg[pool]
+    declared |= {"psycopg-pool"}  # installed by psycopg[pool]
     given = {name: set(found) for name, found in packages_distributions().items()}
     missing = {
         name

@@ -1,4 +1,4 @@
-"""A connection whose socket stays watched: the watch ends with the socket, and answers are never mixed up."""
+"""A connection that keeps its reader callback between statements, and gives no result to another request."""
 
 import asyncio
 import select
@@ -33,7 +33,7 @@ Use = Callable[[Callable[[Connect], Awaitable[None]]], None]
 
 @pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 def use(request: pytest.FixtureRequest, server: Server, database: str) -> Use:
-    """Run something that makes its own connections."""
+    """Run a coroutine function that gets a function to open connections."""
     conninfo = server.conninfo(database, "tasks_api")
 
     async def connect() -> Connection:
@@ -48,13 +48,13 @@ async def _run(work: Awaitable[None]) -> None:
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine, PostgreSQL may take longer to cancel a statement than a request should wait."""
+    """Wait long for cancellations, which take longer on a busy machine."""
     monkeypatch.setattr(module, "CANCEL_TIMEOUT", 60)
 
 
 @pytest.fixture
 def kill(server: Server) -> Callable[[int], None]:
-    """End a server process."""
+    """Return a function that terminates a session of the server."""
 
     def kill(pid: int) -> None:
         with server.connect("postgres") as connection:
@@ -74,7 +74,7 @@ async def readable(connection: Connection) -> None:
     await asyncio.to_thread(select.select, [connection.socket], [], [], 60)
 
 
-def test_the_watch_stays_for_the_next_statement_and_ends_where_psycopg_waits(use: Use) -> None:
+def test_the_reader_callback_stays_until_psycopg_waits(use: Use) -> None:
     async def work(connect: Connect) -> None:
         async with await connect() as connection:
             for _ in range(2):
@@ -90,9 +90,7 @@ def test_the_watch_stays_for_the_next_statement_and_ends_where_psycopg_waits(use
     use(work)
 
 
-def test_a_server_that_closes_an_idle_connection_wakes_nobody_for_ever(
-    use: Use, kill: Callable[[int], None]
-) -> None:
+def test_the_reader_callback_is_removed_when_the_server_closes(use: Use, kill: Callable[[int], None]) -> None:
     async def work(connect: Connect) -> None:
         connection = await connect()
         await ask(connection, PID)
@@ -101,7 +99,7 @@ def test_a_server_that_closes_an_idle_connection_wakes_nobody_for_ever(
         await readable(connection)
         await turns(3)
         assert connection.has_input()
-        # Or the event loop would turn round it, as fast as it can.
+        # Otherwise the event loop would call it again and again.
         assert not asyncio.get_running_loop().remove_reader(connection.socket)
         await connection.close()
 
@@ -109,7 +107,7 @@ def test_a_server_that_closes_an_idle_connection_wakes_nobody_for_ever(
 
 
 def cut(listening: socket.socket, server: str, armed: threading.Event) -> None:
-    """Stand between client and server; reset the connection in the middle of an answer."""
+    """Forward data between client and server, and reset the connection in the middle of a result."""
     client, _ = listening.accept()
     held = b""
     with client, socket.socket(socket.AF_UNIX) as upstream:
@@ -128,7 +126,7 @@ def cut(listening: socket.socket, server: str, armed: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def test_a_reset_behind_half_an_answer_is_noticed_at_once(
+def test_a_reset_in_the_middle_of_a_result_is_detected_immediately(
     server: Server, database: str, run: Callable[[Any], None]
 ) -> None:
     given = conninfo_to_dict(server.conninfo(database, "tasks_api"))
@@ -140,7 +138,7 @@ def test_a_reset_behind_half_an_answer_is_noticed_at_once(
         connection = await Connection.connect(reached, autocommit=True, prepare_threshold=1)
         await ask(connection, PID)
         armed.set()
-        asyncio.get_running_loop().call_later(0.001, time.sleep, 0.1)  # both are there when the loop looks
+        asyncio.get_running_loop().call_later(0.001, time.sleep, 0.1)  # data and reset arrive meanwhile
         with pytest.raises(ConnectionLost):
             await asyncio.wait_for(ask(connection, "select repeat('x', 200000)"), 60)
 
@@ -152,7 +150,7 @@ def test_a_reset_behind_half_an_answer_is_noticed_at_once(
 
 
 @pytest.mark.parametrize("when", ["idle", "asked"])
-def test_the_next_connection_with_the_same_socket_number_is_heard(
+def test_the_next_connection_with_the_same_descriptor_works(
     use: Use, kill: Callable[[int], None], when: str
 ) -> None:
     async def work(connect: Connect) -> None:
@@ -178,7 +176,7 @@ def test_the_next_connection_with_the_same_socket_number_is_heard(
 def test_a_statement_larger_than_the_sockets_buffer_is_sent(use: Use) -> None:
     async def work(connect: Connect) -> None:
         async with await connect() as connection:
-            size = 3_000_000  # a socket takes some hundred thousand
+            size = 3_000_000  # a socket's buffer has some hundred thousand bytes
             assert int(await ask(connection, "select length(%(text)s::text)", text="x" * size)) == size
             assert await ask(connection, PID) == connection.info.backend_pid
 
@@ -186,7 +184,7 @@ def test_a_statement_larger_than_the_sockets_buffer_is_sent(use: Use) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x" * 30_000_000], ids=["asked", "being sent"])
-def test_after_a_cancelled_statement_the_next_one_gets_its_own_answer(use: Use, text: str) -> None:
+def test_after_a_cancelled_statement_the_next_one_gets_its_own_result(use: Use, text: str) -> None:
     async def work(connect: Connect) -> None:
         async with await connect() as connection:
             for statement in (SLEEP, "select count(*) from generate_series(1, 1e8)"):
@@ -196,7 +194,7 @@ def test_after_a_cancelled_statement_the_next_one_gets_its_own_answer(use: Use, 
                 with pytest.raises(asyncio.CancelledError):
                     await asked
                 if connection.closed:
-                    assert text  # what was not sent whole cannot be ended
+                    assert text  # a statement that was sent in part cannot be cancelled
                     return
                 assert connection.pgconn.transaction_status == TransactionStatus.IDLE
                 assert await ask(connection, PID) == connection.info.backend_pid
@@ -204,10 +202,10 @@ def test_after_a_cancelled_statement_the_next_one_gets_its_own_answer(use: Use, 
     use(work)
 
 
-def test_a_statement_that_ends_before_it_is_cancelled_takes_the_connection_along(
+def test_a_cancellation_that_comes_too_late_closes_the_connection(
     server: Server, database: str, use: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server may get the request to cancel too late, and cancel the next statement."""
+    """The cancel request may arrive late, and would cancel the next statement."""
     with server.connect(database) as other:
         other.execute("select pg_advisory_lock(1)")
 
@@ -228,7 +226,7 @@ def test_a_statement_that_ends_before_it_is_cancelled_takes_the_connection_along
         use(work)
 
 
-def test_whoever_waits_too_long_is_told_and_the_statement_cancelled(
+def test_a_statement_over_the_deadline_raises_an_error_and_is_cancelled(
     use: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deadline, "TIME_LIMIT", 0.4)

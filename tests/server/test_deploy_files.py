@@ -1,4 +1,4 @@
-"""What app/server/deploy has to copy is taken by the programs that it is for, as far as they are here."""
+"""The files of app/server/deploy are accepted by their programs. Tests without the program are skipped."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def watched(server: Server, database: str) -> Iterator[Api]:
 
 def test_the_systemd_unit_is_sound_and_hardened(tmp_path: Path) -> None:
     analyze = program("systemd-analyze")
-    unit = tmp_path / "tasks@8000.service"  # as an instance of the template is named
+    unit = tmp_path / "tasks@8000.service"  # the name of an instance of the template
     text = (DEPLOY / "tasks@.service").read_text()
     (tmp_path / "python").symlink_to(sys.executable)
     for program_there in ("/opt/tasks/.venv/bin/python", "/usr/bin/curl"):
@@ -65,12 +65,12 @@ def test_the_systemd_unit_waits_until_the_process_is_ready(watched: Api) -> None
     say(program("curl"), *command.replace("%i", watched.url.rpartition(":")[2]).split())
 
 
-def test_prometheus_takes_the_alert_rules() -> None:
+def test_prometheus_accepts_the_alert_rules() -> None:
     say(program("promtool"), "check", "rules", DEPLOY / "alerts.yaml")
 
 
 @on_18
-def test_alerts_and_dashboard_ask_for_series_that_are_there(watched: Api) -> None:
+def test_alerts_and_dashboard_use_only_existing_series(watched: Api) -> None:
     metrics = httpx.get(f"{watched.url}/metrics", timeout=60).text
     series = set(re.findall(r"^(tasks_\w+)", metrics, re.MULTILINE))
     rules = YAML(typ="safe").load(DEPLOY / "alerts.yaml")["groups"][0]["rules"]
@@ -84,7 +84,7 @@ def test_alerts_and_dashboard_ask_for_series_that_are_there(watched: Api) -> Non
 
 
 @on_18
-def test_the_probes_are_answered(watched: Api) -> None:
+def test_the_probes_of_kubernetes_succeed(watched: Api) -> None:
     deployment = YAML(typ="safe").load(DEPLOY / "kubernetes.yaml")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     probes = [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")]
@@ -93,8 +93,8 @@ def test_the_probes_are_answered(watched: Api) -> None:
         assert httpx.get(f"{watched.url}{path}", timeout=60).status_code == 200
 
 
-def test_pgbouncer_takes_its_settings() -> None:
-    """Whether the API works through one is tried in test_faults."""
+def test_pgbouncer_accepts_its_settings() -> None:
+    """test_faults.py tests the API behind PgBouncer."""
     pgbouncer, port = program("pgbouncer"), free_port()
     folder = Path(tempfile.mkdtemp(prefix="pooler"))
     text = (DEPLOY / "pgbouncer.ini").read_text()

@@ -1,4 +1,4 @@
-"""Who waits for whom: in turn, user by user, not for ever, and not for users with long requests."""
+"""The fair queue: users take turns, waits are limited, and heavy users leave places to others."""
 
 import asyncio
 
@@ -8,12 +8,12 @@ from support.clock import Loop, run
 from app.postgres import fair_queue
 from app.postgres.fair_queue import FairQueue, User
 
-SHORT, LONG = 0.001, 2.0  # seconds of a connection
+SHORT, LONG = 0.001, 2.0  # seconds that a request holds a connection
 SIZES = [1, 2, 3, 4, 10, 50]
 
 
 class Crowd:
-    """Requests of users in front of a queue."""
+    """A queue and the requests of its users."""
 
     def __init__(self, size: int) -> None:
         self.queue = FairQueue(size)
@@ -30,7 +30,7 @@ class Crowd:
         self.queue.leave(user, held, self.clock.time())
 
     async def meet(self, *users: str, held: float = SHORT) -> None:
-        """Have a first request of each user come and go."""
+        """Send one request for each user, so that the queue knows the users."""
         for user in users:
             (asked,) = self.ask(user)
             assert await asked
@@ -38,24 +38,24 @@ class Crowd:
 
 
 async def settled() -> None:
-    """Let every task go as far as it gets."""
+    """Run the event loop until no task can continue."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 async def entered(tasks: list[asyncio.Task[bool]]) -> list[int]:
-    """Return which of them have entered by now."""
+    """Return the indexes of the tasks that have entered."""
     await settled()
     return [n for n, task in enumerate(tasks) if task.done() and task.result()]
 
 
-def test_one_user_enters_at_most_half_of_the_places() -> None:
+def test_one_user_gets_at_most_half_of_the_places() -> None:
     async def work(_: Loop) -> None:
         crowd = Crowd(4)
         await crowd.meet("a", "b")
         tasks = crowd.ask("a", "a", "a", "a", "b")
         assert await entered(tasks) == [0, 1, 4]
-        crowd.leave("b")  # which is none of a's
+        crowd.leave("b")  # not a place of a
         assert await entered(tasks) == [0, 1, 4]
         crowd.leave("a")
         assert await entered(tasks) == [0, 1, 2, 4]
@@ -63,7 +63,7 @@ def test_one_user_enters_at_most_half_of_the_places() -> None:
     run(work)
 
 
-def test_a_new_user_enters_once_until_it_is_known_for_how_long() -> None:
+def test_a_new_user_gets_one_place_until_the_first_duration_is_known() -> None:
     async def work(_: Loop) -> None:
         crowd = Crowd(10)
         tasks = crowd.ask(*["a"] * 9)
@@ -135,7 +135,7 @@ def test_users_with_long_requests_never_hold_the_last_places(size: int, greedy: 
 
 
 @pytest.mark.parametrize("size", [2, 3, 4, 10, 50])
-def test_users_of_a_server_that_hangs_leave_places_to_those_of_others(size: int) -> None:
+def test_users_of_a_hanging_server_leave_places_to_users_of_others(size: int) -> None:
     async def work(_: Loop) -> None:
         crowd = Crowd(size)
         users = [f"user {n}" for n in range(100)]
@@ -153,7 +153,7 @@ def test_users_of_a_server_that_hangs_leave_places_to_those_of_others(size: int)
     run(work)
 
 
-def test_a_user_of_one_server_does_not_wait_behind_those_of_another() -> None:
+def test_a_user_of_one_server_does_not_wait_for_users_of_another() -> None:
     async def work(_: Loop) -> None:
         crowd = Crowd(5)
         users = [f"user {n}" for n in range(9)]
@@ -170,18 +170,18 @@ def test_a_user_of_one_server_does_not_wait_behind_those_of_another() -> None:
     run(work)
 
 
-def test_a_user_without_recent_use_is_next_among_thousands_of_requests() -> None:
+def test_a_user_without_recent_use_is_next_before_thousands_of_requests() -> None:
     async def work(_: Loop) -> None:
         crowd = Crowd(10)
         users = [f"busy {n}" for n in range(100)]
         await crowd.meet(*users * 10)
         tasks = crowd.ask(*users * 20)
         await settled()
-        assert crowd.queue.free == -1  # the last place too: all of their requests are short
+        assert crowd.queue.free == -1  # even the last place, since all requests are short
         new = crowd.ask("new")
         assert await entered(new) == []
         for number, busy in enumerate(name for name, user in crowd.queue.users.items() if user.inside):
-            if number < 2:  # of the eleven places, one is for users who are known
+            if number < 2:  # one of the eleven places is only for known users
                 crowd.leave(busy)
         assert await entered(new) == [0]
         assert len(await entered(tasks)) < 30
@@ -189,7 +189,7 @@ def test_a_user_without_recent_use_is_next_among_thousands_of_requests() -> None
     run(work)
 
 
-def test_a_long_request_waits_for_later_short_ones_only_so_long() -> None:
+def test_a_long_request_waits_for_later_short_ones_only_for_a_limited_time() -> None:
     async def work(_: Loop) -> None:
         crowd = Crowd(1)
         await crowd.meet("x", "long", held=LONG)
@@ -208,8 +208,8 @@ def test_a_long_request_waits_for_later_short_ones_only_so_long() -> None:
 
 
 @pytest.mark.parametrize("size", [3, 10])
-@pytest.mark.parametrize("after", [0.0, fair_queue.DECAY * fair_queue.LONG - 0.5])  # still long, and soon not
-def test_short_requests_that_never_stop_do_not_stop_a_long_one(size: int, after: float) -> None:
+@pytest.mark.parametrize("after", [0.0, fair_queue.DECAY * fair_queue.LONG - 0.5])  # heavy, or not any more
+def test_a_long_request_is_served_even_if_short_ones_never_stop(size: int, after: float) -> None:
     async def work(_: Loop) -> None:
         crowd = Crowd(size)
         busy = [f"busy {n}" for n in range(50)]
@@ -230,17 +230,17 @@ def test_short_requests_that_never_stop_do_not_stop_a_long_one(size: int, after:
     run(work)
 
 
-def test_a_user_s_long_request_is_forgotten_in_time() -> None:
+def test_a_user_counts_as_heavy_only_for_a_limited_time() -> None:
     user = User()
     user.charge(LONG, 0)
     assert user.is_heavy(fair_queue.DECAY * LONG - 1)
     assert not user.is_heavy(fair_queue.DECAY * LONG + 1)
     for now in range(100):
-        user.charge(SHORT, 100 + now / 100)  # however many short ones
+        user.charge(SHORT, 100 + now / 100)  # any number of short requests
     assert not user.is_heavy(101)
 
 
-def test_a_turn_that_comes_to_a_cancelled_request_goes_on_to_the_next() -> None:
+def test_a_cancelled_request_passes_its_turn_to_the_next() -> None:
     async def work(_: Loop) -> None:
         crowd = Crowd(1)
         await crowd.meet("x", held=LONG)
@@ -249,7 +249,7 @@ def test_a_turn_that_comes_to_a_cancelled_request_goes_on_to_the_next() -> None:
         await settled()
         waiting.cancel()  # before its turn
         crowd.leave("x")
-        admitted.cancel()  # at its turn, of which it has not heard yet
+        admitted.cancel()  # when it has a place, but has not run yet
         assert await last
         assert waiting.cancelled()
         assert admitted.cancelled()
@@ -259,7 +259,7 @@ def test_a_turn_that_comes_to_a_cancelled_request_goes_on_to_the_next() -> None:
     run(work)
 
 
-def test_a_request_that_waits_no_more_is_not_kept() -> None:
+def test_a_request_that_no_longer_waits_is_removed() -> None:
     async def work(_: Loop) -> None:
         crowd = Crowd(1)
         await crowd.meet("x", held=LONG)
@@ -282,7 +282,7 @@ def test_a_request_that_waits_no_more_is_not_kept() -> None:
     run(work)
 
 
-def test_so_many_users_are_known_and_those_with_long_requests_in_any_case(
+def test_the_number_of_known_users_is_bounded_and_heavy_ones_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fair_queue, "MAX_KNOWN", 50)
@@ -297,7 +297,7 @@ def test_so_many_users_are_known_and_those_with_long_requests_in_any_case(
     run(work)
 
 
-def test_who_waits_too_long_is_refused_and_the_others_are_not() -> None:
+def test_only_requests_that_wait_too_long_are_refused() -> None:
     async def work(_: Loop) -> None:
         crowd = Crowd(2)
         await crowd.meet("a")
@@ -311,7 +311,7 @@ def test_who_waits_too_long_is_refused_and_the_others_are_not() -> None:
         assert not later[0].done()
         crowd.leave("a")
         assert await later[0]
-        await asyncio.sleep(fair_queue.MAX_WAIT)  # with none waiting
+        await asyncio.sleep(fair_queue.MAX_WAIT)  # no request waits
         again = crowd.ask("a")
         await asyncio.sleep(fair_queue.MAX_WAIT)
         assert not await again[0]
@@ -319,7 +319,7 @@ def test_who_waits_too_long_is_refused_and_the_others_are_not() -> None:
     run(work)
 
 
-def test_a_process_that_is_late_answers_instead_of_refusing() -> None:
+def test_a_late_process_serves_requests_instead_of_refusing_them() -> None:
     async def work(loop: Loop) -> None:
         crowd = Crowd(1)
         await crowd.meet("a")

@@ -1,4 +1,4 @@
-"""When something breaks, the answer is 503 in time, nothing acknowledged is lost, and all heals by itself."""
+"""Faults: responses are 503 and in time, acknowledged writes survive, and the API recovers by itself."""
 
 import asyncio
 import http.client
@@ -41,7 +41,7 @@ TERMINATE = (
 
 @dataclass(frozen=True)
 class Service:
-    """An API over one connection, and its database to break."""
+    """An API with one connection, and a database that tests may break."""
 
     server: Server
     api: Api
@@ -65,13 +65,13 @@ class Service:
 
     @contextmanager
     def blocked(self) -> Iterator[Database]:
-        """Let every statement on tasks wait for a lock."""
+        """Lock the table, so that every statement on it waits."""
         with self.server.connect(self.database) as other, other.transaction():
             other.execute("lock table app.tasks in access exclusive mode")
             yield other
 
     def begin(self, user: str, method: str, path: str) -> "Begun":
-        """Send a request and do not wait for its answer."""
+        """Send a request without waiting for the response."""
         connection = http.client.HTTPConnection(urlsplit(self.api.url).netloc)
         number = uuid4().hex
         headers = {"Authorization": f"Bearer {self.api.token(user)}", "X-Request-ID": number}
@@ -81,14 +81,14 @@ class Service:
 
 @dataclass(frozen=True)
 class Begun:
-    """A request whose client goes away when the connection is closed."""
+    """A request, and the connection by which its client can disconnect."""
 
     connection: http.client.HTTPConnection
     line: re.Pattern[str]
     log: Path
 
     def status(self) -> str:
-        """Return its status in the log: 499 where the client was noticed to be gone before another end."""
+        """Return the status in the log. It is 499 if the disconnect was detected before any other end."""
         found = self.line.search(self.log.read_text())
         return found[1] if found else ""
 
@@ -109,7 +109,7 @@ def assert_unavailable(answer: httpx.Response) -> None:
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_connection_that_the_server_closed_while_it_was_idle_costs_no_error(service: Service) -> None:
+def test_a_closed_idle_connection_causes_no_error(service: Service) -> None:
     with service.client(f"a-{uuid4().hex}") as client:
         for method in ("POST", "GET"):
             service.owner.execute(TERMINATE, [service.database])
@@ -126,7 +126,7 @@ def test_a_client_that_goes_away_cancels_its_query(service: Service, method: str
             request.connection.close()
             eventually(lambda: not service.active())
             eventually(lambda: bool(request.status()))
-        return request.status() == "499"  # rather than 503: on a slow machine, its lock timeout was first
+        return request.status() == "499"  # 503 if the lock timeout came first, on a slow machine
 
     eventually(cancelled)
     with service.client("gone") as client:
@@ -147,7 +147,7 @@ def test_a_client_that_goes_away_leaves_the_queue(service: Service) -> None:
                 request.connection.close()
             eventually(lambda: waiting(0))
             eventually(lambda: all(request.status() for request in requests))
-        return {request.status() for request in requests} == {"499"}  # rather than 503: their time was up
+        return {request.status() for request in requests} == {"499"}  # 503 if they waited too long
 
     eventually(left)
 
@@ -166,7 +166,7 @@ def test_a_database_that_is_read_only_serves_reads(service: Service) -> None:
 
 
 def metric(api: Api, name: str) -> float:
-    """Return a number of /metrics."""
+    """Return the value of a metric."""
     text = httpx.get(f"{api.url}/metrics", timeout=60).text
     ((number),) = [line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(f"{name} ")]
     return float(number)
@@ -177,7 +177,7 @@ REFUSES = {
     "55000": ("alter database {} allow_connections false", "alter database {} allow_connections true"),
     "28000": ("alter role tasks_api nologin", "alter role tasks_api login"),
     "42501": ("revoke connect on database {} from public", "grant connect on database {} to public"),
-    # A reason of the server's that none of these is, in which it says that it is there.
+    # Another reason of a running server.
     "08004": (
         "alter role tasks_api in database {} set local_preload_libraries = 'missing'",
         "alter role tasks_api in database {} reset local_preload_libraries",
@@ -187,9 +187,7 @@ REFUSES = {
 
 @on_18
 @pytest.mark.parametrize("state", REFUSES)
-def test_where_no_connection_can_be_made_that_is_said_and_no_request_waits(
-    service: Service, state: str
-) -> None:
+def test_if_no_connection_can_be_opened_requests_fail_without_waiting(service: Service, state: str) -> None:
     api, (breaks, repairs) = service.api, REFUSES[state]
     refused = metric(api, "tasks_pool_refused_total")
     with service.client("alice") as client, service.server.connect("postgres") as owner:
@@ -200,7 +198,7 @@ def test_where_no_connection_can_be_made_that_is_said_and_no_request_waits(
             answer = client.get("/tasks")
             assert_unavailable(answer)
             assert "No connection to the database can be made" in answer.json()["detail"]
-            with ThreadPoolExecutor(20) as pool:  # more than may wait for a connection
+            with ThreadPoolExecutor(20) as pool:  # more requests than may wait for a connection
                 answers = list(pool.map(lambda _: client.get("/tasks"), range(100)))
             assert {answer.json()["detail"] for answer in answers} == {answer.json()["detail"]}
             assert metric(api, "tasks_requests_waiting") == 0
@@ -208,7 +206,7 @@ def test_where_no_connection_can_be_made_that_is_said_and_no_request_waits(
         finally:
             owner.execute(repairs.format(service.database))
         eventually(lambda: client.get("/tasks").status_code == 200)
-    # A rendering of the metrics may be as old as a second.
+    # The metrics are cached for a second.
     eventually(lambda: metric(api, f'tasks_database_errors_total{{sqlstate="{state}"}}') >= 100)
     assert metric(api, f'tasks_connect_errors_total{{sqlstate="{state}"}}') >= 1
     assert metric(api, "tasks_pool_refused_total") == refused
@@ -217,7 +215,7 @@ def test_where_no_connection_can_be_made_that_is_said_and_no_request_waits(
     )
     assert f"no connection can be made, SQLSTATE {state}" in lines
     assert lines[-1] == "the database can be reached again"
-    assert all(line != next_line for line, next_line in pairwise(lines))  # only where that changes
+    assert all(line != next_line for line, next_line in pairwise(lines))  # logged only when it changes
 
 
 @pytest.fixture(scope="module")
@@ -260,11 +258,11 @@ def test_every_acknowledged_write_survives_a_killed_server(postgres: Cluster) ->
         rows = owner.execute("select title from app.tasks").fetchall()
     assert set(statuses) == {201, 503}
     assert set(kept) <= {title for (title,) in rows}
-    assert len(rows) - len(kept) <= 3  # what was under way, unheard, when the server was killed
+    assert len(rows) - len(kept) <= 3  # committed when the server was killed, without a response
 
 
 @on_18
-def test_a_server_that_is_stopped_is_not_called_a_crowd(postgres: Cluster) -> None:
+def test_a_stopped_server_is_not_reported_as_too_many_requests(postgres: Cluster) -> None:
     conninfo = postgres.conninfo("tasks", "tasks_api")
     with serving(conninfo, POOL_SIZE="2", METRICS="true") as api, ThreadPoolExecutor(20) as pool:
         bearer = {"Authorization": f"Bearer {api.token('alice')}"}
@@ -287,7 +285,7 @@ PASSWORDS = "local all all trust\nhost all tasks_api all scram-sha-256\nhost all
 
 
 @on_18
-def test_a_new_password_of_the_role_is_noticed_while_the_connections_made_before_go_on(
+def test_after_a_password_change_only_new_connections_fail(
     postgres: Cluster,
 ) -> None:
     old, new = uuid4().hex, uuid4().hex
@@ -310,7 +308,7 @@ def test_a_new_password_of_the_role_is_noticed_while_the_connections_made_before
             url = f"{api.url}/api/{user}{path}"
             return httpx.request(method, url, headers=bearer, json={"title": "x"}, timeout=60)
 
-        users = ["alice", "bob", "carol", "dave"]  # more than the start has made connections
+        users = ["alice", "bob", "carol", "dave"]  # more than the connections that are open after the start
         paths = [ask(user, "POST").headers["location"].removeprefix(f"/api/{user}") for user in users]
         owner.execute(f"alter role tasks_api password '{new}'")
         with ThreadPoolExecutor() as pool:
@@ -319,7 +317,7 @@ def test_a_new_password_of_the_role_is_noticed_while_the_connections_made_before
                 working = [pool.submit(ask, *each) for each in zip(users, ["DELETE"] * 4, paths, strict=True)]
                 eventually(lambda: "no connection can be made, SQLSTATE 28P01" in api.log.read_text())
             assert {each.result().status_code for each in working} == {204}
-        assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 200  # it serves what it is asked
+        assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 200  # the open connections still work
         eventually(lambda: metric(api, 'tasks_connect_errors_total{sqlstate="28P01"}') > 0)
         assert metric(api, 'tasks_database_errors_total{sqlstate="28P01"}') == 0
         owner.execute(TERMINATE, ["tasks"])
@@ -333,7 +331,7 @@ def test_a_new_password_of_the_role_is_noticed_while_the_connections_made_before
 
 
 def copy(primary: Cluster, standby: Cluster) -> None:
-    """Make a standby that follows the primary."""
+    """Create a standby of the primary."""
     shutil.rmtree(standby.data)
     command = [str(standby.binaries / "pg_basebackup"), "-h", "127.0.0.1", "-p", str(primary.port)]
     command += ["-U", "postgres", "-D", str(standby.data), "--write-recovery-conf", "--checkpoint=fast"]
@@ -344,10 +342,10 @@ def copy(primary: Cluster, standby: Cluster) -> None:
 @on_18
 @pytest.mark.long
 @pytest.mark.parametrize("attributes", ["", " target_session_attrs=any"], ids=["primary", "any"])
-def test_after_a_switchover_the_new_primary_is_served_from_without_a_restart(
+def test_after_a_switchover_the_api_uses_the_new_primary_without_a_restart(
     server: Server, attributes: str
 ) -> None:
-    """One address, and the old primary comes back behind it as a standby."""
+    """The address stays the same. The old primary returns there as a standby first."""
     with ExitStack() as stack:
         old, new = (stack.enter_context(cluster(server.version)) for _ in range(2))
         old.start(fsync="off")
@@ -382,7 +380,7 @@ def test_after_a_switchover_the_new_primary_is_served_from_without_a_restart(
         old.start(fsync="off")
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), old.connect("tasks") as owner:
             owner.execute("delete from app.users")
-        if attributes:  # whose rows are old then, as was asked for
+        if attributes:  # reads from the standby are allowed, so its rows are outdated
             eventually(lambda: ask("GET", "dave").json() == [])
         else:
             eventually(lambda: "SQLSTATE 25006" in api.log.read_text())
@@ -400,7 +398,7 @@ def test_after_a_switchover_the_new_primary_is_served_from_without_a_restart(
 
 @on_18
 @pytest.mark.parametrize(("given", "milliseconds"), [("", 5000), (" tcp_user_timeout=7000", 7000)])
-def test_a_server_whose_packets_vanish_is_given_up_by_the_kernel(
+def test_the_kernel_ends_connections_to_an_unreachable_server(
     postgres: Cluster, monkeypatch: pytest.MonkeyPatch, given: str, milliseconds: int
 ) -> None:
     async def look() -> None:
@@ -417,7 +415,7 @@ def test_a_server_whose_packets_vanish_is_given_up_by_the_kernel(
 
 @on_18
 @pytest.mark.long
-def test_of_several_hosts_the_primary_is_served_from(server: Server) -> None:
+def test_the_api_connects_to_the_primary_of_several_hosts(server: Server) -> None:
     with ExitStack() as stack:
         primary, standby = (stack.enter_context(cluster(server.version)) for _ in range(2))
         primary.start(fsync="off")
@@ -453,7 +451,7 @@ def test_a_write_of_unknown_outcome_is_not_repeated_without_a_key(postgres: Clus
         assert len(client.get(url).json()) == 2
 
 
-def test_a_pooler_that_takes_the_pipeline_apart_is_refused(
+def test_a_pooler_that_splits_a_pipeline_is_refused(
     postgres: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def check(port: int) -> None:
@@ -473,7 +471,7 @@ def test_a_pooler_that_takes_the_pipeline_apart_is_refused(
 
 
 @pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
-def test_a_pooler_that_mixes_prepared_statements_up_is_refused(
+def test_a_pooler_without_support_for_prepared_statements_is_refused(
     postgres: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def check() -> None:

@@ -1,4 +1,4 @@
-"""Keys come from a secret, an issuer or both; they rotate without a restart, and nobody makes us hammer."""
+"""Keys from a secret, an issuer or both: settings, rotation, outages, and how often keys are fetched."""
 
 import asyncio
 import base64
@@ -49,7 +49,7 @@ Verify = Callable[..., Verifier]
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)  # no .env there
+    monkeypatch.chdir(tmp_path)  # has no .env
     for name in os.environ:
         if name.startswith(("JWT_", "BETTER_AUTH_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -57,13 +57,13 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no pause between fetches end while a test on a busy machine is in it."""
+    """Make the pause between fetches longer than any test."""
     monkeypatch.setattr(keys, "MIN_FETCH_INTERVAL", 600)
 
 
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
-    """An issuer without keys yet."""
+    """An issuer that has no keys yet."""
     with issuing() as running:
         yield running
 
@@ -83,7 +83,7 @@ def verify(monkeypatch: pytest.MonkeyPatch) -> Iterator[Verify]:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute passes in a second, as far as keys are concerned; a fetch may take its time."""
+    """Shorten all intervals between fetches, and give a fetch more time."""
     monkeypatch.setattr(keys, "MIN_FETCH_INTERVAL", 0.2)
     monkeypatch.setattr(keys, "RETRY_INTERVAL", 0.1)
     monkeypatch.setattr(keys, "REFRESH_INTERVAL", 0.3)
@@ -104,7 +104,7 @@ def refused(kind: type[TokenSettings] = TokenSettings) -> str:
     return end.value.code
 
 
-def test_without_any_key_the_start_is_refused_in_a_line_that_names_both() -> None:
+def test_without_secret_and_issuer_the_start_fails_and_names_both_settings() -> None:
     assert refused().startswith("JWT_SECRET: is missing")
     assert "JWT_JWKS_URL" in refused()
     assert "\n" not in refused()
@@ -131,7 +131,7 @@ def test_without_any_key_the_start_is_refused_in_a_line_that_names_both() -> Non
         "jwks",
     ],
 )
-def test_an_address_that_others_could_answer_for_is_refused(
+def test_an_address_that_others_could_impersonate_is_refused(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JWT_JWKS_URL", url)
@@ -187,18 +187,18 @@ def test_the_secret_verifies_hs256_only(verify: Verify) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
-def test_longer_hashes_are_accepted_by_setting(algorithm: str, verify: Verify) -> None:
+def test_longer_hashes_are_accepted_if_the_setting_lists_them(algorithm: str, verify: Verify) -> None:
     verifier = verify(JWT_SECRET=SECRET, JWT_ALGORITHMS=algorithm)
     assert verifier.user(shared(algorithm)) == "alice"
     assert verifier.answer(shared("HS256")) == 401
 
 
-def test_without_an_issuer_its_kinds_of_tokens_are_401_not_503(verify: Verify, issuer: Issuer) -> None:
+def test_without_an_issuer_its_tokens_get_401_not_503(verify: Verify, issuer: Issuer) -> None:
     verifier = verify(JWT_SECRET=SECRET)
     assert verifier.answer(issuer.add("a").sign("a")) == 401
 
 
-def test_the_previous_secret_verifies_until_it_is_taken_away(
+def test_the_previous_secret_verifies_until_it_is_removed(
     verify: Verify, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = secrets.token_hex(32)
@@ -241,7 +241,7 @@ def test_an_issuers_keys_are_accepted(algorithm: str, verify: Verify, issuer: Is
 
 
 @pytest.mark.parametrize("algorithm", BY_SETTING)
-def test_other_algorithms_are_accepted_by_setting_only(
+def test_other_algorithms_are_accepted_only_if_the_setting_lists_them(
     algorithm: str, verify: Verify, issuer: Issuer
 ) -> None:
     issuer.add("a", algorithm)
@@ -260,7 +260,7 @@ def test_an_rsa_key_that_names_no_algorithm_verifies_both_paddings(
 
 
 def under(name: str, issuer: Issuer, kid: str) -> str:
-    """A token of an Ed25519 key that names its algorithm so."""
+    """Return a token with this name of the algorithm, signed by an Ed25519 key."""
     text = ".".join(
         jwt.utils.base64url_encode(json.dumps(part).encode()).decode()
         for part in ({"alg": name, "kid": kid, "typ": "JWT"}, usual(issuer.url))
@@ -270,7 +270,7 @@ def under(name: str, issuer: Issuer, kid: str) -> str:
 
 @pytest.mark.parametrize("named", [{}, {"JWT_ALGORITHMS": "EdDSA"}, {"JWT_ALGORITHMS": "Ed25519"}])
 @pytest.mark.parametrize("published", ["EdDSA", "Ed25519", None])
-def test_an_ed25519_key_verifies_under_the_old_name_and_the_new(
+def test_an_ed25519_key_verifies_with_both_names_of_the_algorithm(
     published: str | None, named: dict[str, str], verify: Verify, issuer: Issuer
 ) -> None:
     issuer.add("a", alg=published)
@@ -279,7 +279,7 @@ def test_an_ed25519_key_verifies_under_the_old_name_and_the_new(
     assert verifier.answers([under(name, issuer, "a") for name in ("Ed448", "ed25519", "ES256")]) == [401] * 3
 
 
-def test_no_name_of_ed25519_reaches_another_kind_of_key(verify: Verify, issuer: Issuer) -> None:
+def test_the_names_of_ed25519_select_no_other_kind_of_key(verify: Verify, issuer: Issuer) -> None:
     verifier = verify(JWT_JWKS_URL=issuer.add("ec", "ES256").add("rsa", "RS256").url, JWT_SECRET=SECRET)
     other = new_key("EdDSA")
     for kid in ("ec", "rsa"):
@@ -292,13 +292,13 @@ def test_no_name_of_ed25519_reaches_another_kind_of_key(verify: Verify, issuer: 
     assert verifier.answer(f"{text}.{forged}") == 401
 
 
-def test_the_only_key_that_fits_needs_no_name(verify: Verify, issuer: Issuer) -> None:
+def test_a_token_without_kid_is_verified_by_the_only_matching_key(verify: Verify, issuer: Issuer) -> None:
     issuer.add("a").add("b", "ES256")
     verifier = verify(JWT_JWKS_URL=issuer.url)
     assert verifier.user(jwt.encode(usual("x"), issuer.keys["a"][1], "EdDSA")) == "alice"
 
 
-def test_keys_of_one_name_are_all_tried(verify: Verify, issuer: Issuer) -> None:
+def test_all_keys_with_the_same_kid_are_tried(verify: Verify, issuer: Issuer) -> None:
     old = issuer.add("a").sign("a")
     verifier = verify(JWT_JWKS_URL=issuer.url)
     issuer.add("a")
@@ -357,11 +357,9 @@ UNUSABLE: dict[str, Callable[[Issuer], object]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:The RSA key is 1024")  # PyJWT's, at signing
+@pytest.mark.filterwarnings("ignore:The RSA key is 1024")  # PyJWT warns when it signs
 @pytest.mark.parametrize("kind", UNUSABLE)
-def test_a_key_that_cannot_be_used_is_passed_over_and_the_others_work(
-    kind: str, verify: Verify, issuer: Issuer
-) -> None:
+def test_an_unusable_key_is_skipped_and_the_others_work(kind: str, verify: Verify, issuer: Issuer) -> None:
     bad = UNUSABLE[kind](issuer)
     issuer.published = [bad]
     issuer.add("good").published.append(bad)
@@ -401,7 +399,7 @@ def test_the_secret_and_an_issuer_work_side_by_side(verify: Verify, issuer: Issu
     assert verifier.answers([shared(sub="old"), issuer.sign("a", sub="new")]) == ["old", "new"]
 
 
-def test_a_start_that_accepts_any_token_of_an_issuer_warns(
+def test_accepting_any_token_of_an_issuer_is_a_warning(
     verify: Verify, issuer: Issuer, caplog: pytest.LogCaptureFixture
 ) -> None:
     verify(JWT_JWKS_URL=issuer.add("a").url)
@@ -425,7 +423,7 @@ def test_one_of_several_issuers_and_audiences_is_enough(verify: Verify) -> None:
     assert verifier.answer(shared(iss="y", aud="c")) == 401
 
 
-def test_issuer_and_audience_are_not_asked_for_where_none_is_set(verify: Verify) -> None:
+def test_issuer_and_audience_are_ignored_if_none_is_set(verify: Verify) -> None:
     assert verify(JWT_SECRET=SECRET).user(shared(iss="z", aud=["c"])) == "alice"
 
 
@@ -481,7 +479,7 @@ def test_the_user_is_the_claim_that_the_setting_names(verify: Verify) -> None:
         ({"sub": None}, "has no valid user id in its claim sub"),
     ],
 )
-def test_whoever_holds_a_true_token_is_told_what_to_do(
+def test_the_refusal_of_a_token_with_a_valid_signature_gives_the_reason(
     claims: dict[str, Any], says: str, verify: Verify
 ) -> None:
     verifier = verify(JWT_SECRET=SECRET, JWT_ISSUER="us", JWT_AUDIENCE=ME)
@@ -490,7 +488,7 @@ def test_whoever_holds_a_true_token_is_told_what_to_do(
 
 
 def refusal_of(verifier: Verifier, token: str) -> Refused:
-    """The refusal of a token."""
+    """Return the exception that refuses the token."""
     with pytest.raises(Refused) as refused:
         verifier.user(token)
     return refused.value
@@ -530,7 +528,7 @@ REFUSED: dict[str, Callable[[Issuer], str]] = {
 
 
 @pytest.mark.parametrize("reason", REFUSED)
-def test_why_a_token_is_refused_is_known(reason: str, verify: Verify, issuer: Issuer) -> None:
+def test_every_refusal_has_a_reason(reason: str, verify: Verify, issuer: Issuer) -> None:
     url = issuer.add("a").url
     verifier = verify(JWT_SECRET=SECRET, JWT_JWKS_URL=url, JWT_ISSUER=url, JWT_AUDIENCE=ME)
     refusal = refusal_of(verifier, REFUSED[reason](issuer))
@@ -555,7 +553,7 @@ def test_a_new_key_is_accepted_with_its_first_token(
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_withdrawn_key_is_refused_after_the_refresh_even_where_its_token_is_remembered(
+def test_a_withdrawn_key_is_refused_after_the_refresh_even_for_cached_tokens(
     verify: Verify, issuer: Issuer
 ) -> None:
     verifier = verify(JWT_JWKS_URL=issuer.add("old").add("new").url)
@@ -568,13 +566,13 @@ def test_a_withdrawn_key_is_refused_after_the_refresh_even_where_its_token_is_re
 
 
 @pytest.mark.usefixtures("soon")
-def test_an_issuer_that_withdraws_all_its_keys_is_believed(verify: Verify, issuer: Issuer) -> None:
+def test_an_issuer_can_withdraw_all_its_keys(verify: Verify, issuer: Issuer) -> None:
     verifier = verify(JWT_JWKS_URL=issuer.add("a").url)
     issuer.withdraw("a")
     verifier.until(lambda: verifier.answer(issuer.sign("a")) == 401)
 
 
-def test_a_key_is_exchanged_under_the_same_name(verify: Verify, issuer: Issuer) -> None:
+def test_a_key_can_be_replaced_with_the_same_kid(verify: Verify, issuer: Issuer) -> None:
     verifier = verify(JWT_JWKS_URL=issuer.add("a").url)
     old = issuer.sign("a")
     issuer.withdraw("a")
@@ -602,7 +600,7 @@ def test_the_old_keys_work_while_the_issuer_is_down(
 
 
 @pytest.mark.usefixtures("soon")
-def test_where_no_key_was_ever_fetched_the_answer_is_try_again(
+def test_until_keys_have_been_fetched_the_response_is_503_with_retry_after(
     verify: Verify, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "REFRESH_INTERVAL", 60)
@@ -618,7 +616,7 @@ def test_where_no_key_was_ever_fetched_the_answer_is_try_again(
     verifier.until(lambda: verifier.answer(issuer.sign("a")) == "alice")
 
 
-def test_an_issuer_that_does_not_exist_is_503(verify: Verify, issuer: Issuer) -> None:
+def test_an_unreachable_issuer_causes_503(verify: Verify, issuer: Issuer) -> None:
     verifier = verify(JWT_JWKS_URL=f"http://127.0.0.1:{free_port()}/jwks")
     assert verifier.answer(issuer.add("a").sign("a")) == 503
 
@@ -636,7 +634,7 @@ def test_a_flood_of_unknown_keys_causes_one_fetch(verify: Verify, issuer: Issuer
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_flood_does_not_hammer_an_issuer_that_is_down(
+def test_a_flood_causes_few_fetches_from_an_issuer_that_is_down(
     verify: Verify, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "RETRY_INTERVAL", 60)
@@ -664,7 +662,7 @@ def test_requests_that_wait_for_a_key_share_the_fetch(verify: Verify, issuer: Is
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS512", "none", "XY", "ES384"])
-def test_a_token_that_no_published_key_could_verify_causes_no_fetch(
+def test_a_token_with_an_unsupported_algorithm_causes_no_fetch(
     algorithm: str, verify: Verify, issuer: Issuer
 ) -> None:
     verifier = verify(JWT_JWKS_URL=issuer.add("a").url)
@@ -675,11 +673,11 @@ def test_a_token_that_no_published_key_could_verify_causes_no_fetch(
     assert issuer.fetches == 1
 
 
-def test_a_new_key_while_fetching_pauses_is_try_again_and_not_log_in_again(
+def test_a_new_key_during_the_pause_between_fetches_gets_503_not_401(
     verify: Verify, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verifier = verify(JWT_JWKS_URL=issuer.add("a").url)
-    assert verifier.answer(issuer.sign("a", {"kid": "made up"})) == 401  # begins the pause
+    assert verifier.answer(issuer.sign("a", {"kid": "made up"})) == 401  # starts the pause
     token = issuer.add("b").sign("b")
     refusal = refusal_of(verifier, token)
     assert (refusal.status, refusal.reason) == (503, "key unknown yet")
@@ -689,14 +687,14 @@ def test_a_new_key_while_fetching_pauses_is_try_again_and_not_log_in_again(
     assert verifier.user(token) == "alice"
 
 
-def test_a_token_is_401_once_a_fetch_that_began_later_did_not_bring_its_key(
+def test_a_token_gets_401_after_a_later_fetch_without_its_key(
     verify: Verify, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verifier = verify(JWT_JWKS_URL=issuer.add("a").url)
     first, second = (issuer.sign("a", {"kid": "made up"}, n=n) for n in (1, 2))
     assert verifier.answers([first, first, second, second]) == [401] * 4
     third = issuer.sign("a", {"kid": "made up"}, n=3)
-    # The same name in another token may be of a key that was published meanwhile.
+    # A key with this id may have been published since the last fetch, so another token gets 503.
     assert verifier.answers([first, second, third, third]) == [401, 401, 503, 503]
     verifier.run(verifier.tokens.keys.fetch())
     assert verifier.answer(third) == 401
@@ -705,9 +703,7 @@ def test_a_token_is_401_once_a_fetch_that_began_later_did_not_bring_its_key(
     assert verifier.answers([first, issuer.sign("a", {"kid": "made up"}, n=4)]) == [401, 503]
 
 
-def test_a_fetch_that_began_before_a_token_was_seen_says_nothing_of_its_key(
-    verify: Verify, issuer: Issuer
-) -> None:
+def test_a_fetch_that_began_before_a_token_arrived_does_not_cause_401(verify: Verify, issuer: Issuer) -> None:
     verifier = verify(JWT_JWKS_URL=issuer.add("a").url)
     asked = threading.Event()
     go_on = threading.Event()
@@ -732,14 +728,14 @@ def test_a_fetch_that_began_before_a_token_was_seen_says_nothing_of_its_key(
     assert verifier.run(ask()) == [401, 503]
 
 
-def test_a_key_that_was_withdrawn_is_401_at_once(verify: Verify, issuer: Issuer) -> None:
+def test_a_withdrawn_key_causes_401_immediately(verify: Verify, issuer: Issuer) -> None:
     verifier = verify(JWT_JWKS_URL=issuer.add("a").add("b").url)
     issuer.withdraw("a")
     assert verifier.answer(issuer.sign("b", {"kid": "made up"})) == 401
     assert verifier.answer(issuer.sign("a")) == 401
 
 
-def test_what_is_known_of_unknown_keys_is_bounded(
+def test_the_number_of_remembered_unknown_keys_is_bounded(
     verify: Verify, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "MAX_WAITING", 3)
@@ -750,9 +746,7 @@ def test_what_is_known_of_unknown_keys_is_bounded(
     assert issuer.fetches == 2
 
 
-def test_a_token_without_a_kid_waits_for_no_fetch_where_several_keys_fit(
-    verify: Verify, issuer: Issuer
-) -> None:
+def test_a_token_without_kid_causes_no_fetch_if_several_keys_match(verify: Verify, issuer: Issuer) -> None:
     verifier = verify(JWT_JWKS_URL=issuer.add("a").add("b").url)
     assert verifier.answer(jwt.encode(usual("x"), issuer.keys["a"][1], "EdDSA")) == 401
     assert issuer.fetches == 1
@@ -830,7 +824,7 @@ LIES: dict[str, Callable[[Handler], None]] = {
 
 @pytest.mark.parametrize("lie", LIES)
 @pytest.mark.usefixtures("soon")
-def test_a_server_that_is_slow_or_lies_changes_nothing(
+def test_a_slow_or_invalid_response_changes_no_keys(
     lie: str, verify: Verify, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "REFRESH_INTERVAL", 600)
@@ -843,7 +837,7 @@ def test_a_server_that_is_slow_or_lies_changes_nothing(
     assert not verifier.tokens.keys.current
 
 
-def test_an_address_is_asked_for_as_it_stands() -> None:
+def test_an_ipv6_address_and_an_encoded_path_are_requested_unchanged() -> None:
     heads = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -865,25 +859,25 @@ def test_an_address_is_asked_for_as_it_stands() -> None:
     asyncio.run(ask())
 
 
-def test_a_key_set_of_many_keys_is_cut_off(
+def test_only_the_first_hundred_keys_are_used(
     verify: Verify, issuer: Issuer, caplog: pytest.LogCaptureFixture
 ) -> None:
     issuer.published = [as_jwk(new_key("EdDSA").public_key(), "EdDSA", kid="x") for _ in range(101)]
     issuer.add("late")
     verifier = verify(JWT_JWKS_URL=issuer.url)
     assert "only the first 100 of 102 keys are used" in caplog.text
-    assert len(verifier.tokens.keys.published or ()) == 200  # each under both names of its algorithm
+    assert len(verifier.tokens.keys.published or ()) == 200  # EdDSA and Ed25519 for each key
     assert verifier.answer(issuer.sign("late")) == 401
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_fetch_never_blocks_those_whose_key_is_known(verify: Verify, issuer: Issuer) -> None:
+def test_a_fetch_never_blocks_tokens_of_known_keys(verify: Verify, issuer: Issuer) -> None:
     verifier = verify(JWT_JWKS_URL=issuer.add("a").url)
     issuer.behave = silent
 
     async def beside() -> None:
         waiting = asyncio.create_task(verifier.answered(issuer.sign("a", {"kid": "unknown"})))
-        while issuer.fetches < 2:  # noqa: ASYNC110 - of another thread
+        while issuer.fetches < 2:  # noqa: ASYNC110 - changed by another thread
             await asyncio.sleep(0.01)
         for n in range(20):
             assert await verifier.tokens.user(issuer.sign("a", sub=n)) == str(n)
@@ -894,7 +888,7 @@ def test_a_fetch_never_blocks_those_whose_key_is_known(verify: Verify, issuer: I
     verifier.run(beside())
 
 
-def test_over_https_only_a_trusted_certificate_of_that_name_is_believed(
+def test_https_requires_a_trusted_certificate_for_the_host(
     verify: Verify, issuer: Issuer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = certificate(tmp_path)
@@ -914,7 +908,7 @@ def test_over_https_only_a_trusted_certificate_of_that_name_is_believed(
 
 
 class Proxy:
-    """An HTTP proxy on loopback that leads every tunnel to one port; it may ask for a password."""
+    """An HTTP proxy on loopback that connects every tunnel to one port, and may require a password."""
 
     def __init__(self, port: int, credentials: str = "") -> None:
         self.port, self.asked = port, list[str]()
@@ -941,7 +935,7 @@ class Proxy:
 
 @pytest.fixture
 def tls(issuer: Issuer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Issuer]:
-    """The issuer with TLS and a certificate for issuer.example, which no name server knows."""
+    """The issuer with TLS and a certificate for issuer.example, which cannot be resolved."""
     file = certificate(tmp_path, "issuer.example")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
@@ -957,7 +951,7 @@ ISSUER_TUNNEL = "CONNECT issuer.example:443"
 
 
 def fetched(proxy: Proxy, url: str = KEY_SET) -> bytes | str:
-    """What is fetched while the proxy listens at HTTPS_PROXY, of which PORT is filled in; or the error."""
+    """Fetch while the proxy runs; return the body or the error. PORT in variables becomes the proxy's."""
 
     async def ask() -> bytes | str:
         async with await asyncio.start_server(proxy.tunnel, "127.0.0.1", 0) as listening:
@@ -984,7 +978,7 @@ def test_keys_are_fetched_through_the_proxy_of_the_environment(
     assert proxy.asked == [ISSUER_TUNNEL]
 
 
-def test_a_proxy_gets_its_password_and_no_log_does(
+def test_the_password_of_a_proxy_is_sent_to_it_and_never_logged(
     tls: Issuer, monkeypatch: pytest.MonkeyPatch, verify: Verify, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy = Proxy(tls.server.server_port, "me:hush@hush")
@@ -1003,7 +997,7 @@ def test_a_proxy_gets_its_password_and_no_log_does(
 
 @pytest.mark.parametrize("excepted", ["issuer.example", ".example", "other,issuer.example:443", "*"])
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-def test_no_proxy_excepts_hosts(name: str, excepted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_excludes_hosts(name: str, excepted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     assert fetch.proxy_for(urlsplit(KEY_SET)) == "http://127.0.0.1:1"
     monkeypatch.setenv(name, excepted)
@@ -1013,9 +1007,7 @@ def test_no_proxy_excepts_hosts(name: str, excepted: str, monkeypatch: pytest.Mo
     )
 
 
-def test_keys_over_http_come_from_this_machine_and_through_no_proxy(
-    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_over_http_are_fetched_without_a_proxy(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:PORT")
     proxy = Proxy(issuer.server.server_port)
@@ -1023,7 +1015,7 @@ def test_keys_over_http_come_from_this_machine_and_through_no_proxy(
     assert not proxy.asked
 
 
-def test_keys_are_asked_for_uncompressed_and_a_compressed_answer_is_named(
+def test_keys_are_requested_uncompressed_and_a_compressed_response_is_an_error(
     verify: Verify, issuer: Issuer, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = []
@@ -1038,7 +1030,7 @@ def test_keys_are_asked_for_uncompressed_and_a_compressed_answer_is_named(
     assert "it is compressed (gzip), although identity was requested" in caplog.text
 
 
-def test_the_metadata_of_an_issuer_are_not_its_keys(
+def test_the_error_for_issuer_metadata_names_the_jwks_uri(
     verify: Verify, issuer: Issuer, caplog: pytest.LogCaptureFixture
 ) -> None:
     issuer.behave = answering(b'{"issuer": "x", "jwks_uri": "https://issuer.example/jwks"}')
@@ -1059,26 +1051,26 @@ def test_chunked_and_long_key_sets_are_read(verify: Verify, issuer: Issuer) -> N
     assert verify(JWT_JWKS_URL=issuer.url).user(issuer.sign("a")) == "alice"
 
 
-def test_the_address_is_asked_as_it_was_set(verify: Verify, issuer: Issuer) -> None:
+def test_the_address_is_requested_as_it_was_set(verify: Verify, issuer: Issuer) -> None:
     verify(JWT_JWKS_URL=issuer.url + "/a%20b?version=1&x=%2F")
     assert issuer.asked == ["/jwks/a%20b?version=1&x=%2F"]
 
 
-# What is remembered
+# The cache of verified tokens
 
 
-def test_a_remembered_token_ends_when_it_expires(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_token_expires(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
     verifier = verify(JWT_SECRET=SECRET)
     token = shared(exp=int(time.time()) - 2)
     assert verifier.user(token) == "alice"
     late = time.time() + 8.5
     monkeypatch.setattr(time, "time", lambda: late)
-    monkeypatch.setattr(verifier.tokens, "claims", None)  # what was remembered does not count any more
+    monkeypatch.setattr(verifier.tokens, "claims", None)  # so the cache must not be used
     with pytest.raises(TypeError):
         verifier.user(token)
 
 
-def test_a_remembered_token_is_not_verified_again_and_no_token_is_kept_in_clear(
+def test_a_cached_token_is_not_verified_again_and_tokens_are_stored_hashed(
     verify: Verify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verifier = verify(JWT_SECRET=SECRET)
@@ -1089,21 +1081,21 @@ def test_a_remembered_token_is_not_verified_again_and_no_token_is_kept_in_clear(
     assert token not in repr(verifier.tokens.keys.verified)
 
 
-def test_what_is_remembered_is_bounded(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_tokens_is_bounded(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "MAX_REMEMBERED", 3)
     verifier = verify(JWT_SECRET=SECRET)
     assert verifier.answers([shared(sub=n) for n in range(10)]) == [str(n) for n in range(10)]
     assert [user for user, _ in verifier.tokens.keys.verified.values()] == ["7", "8", "9"]
 
 
-def test_refusals_are_not_remembered(verify: Verify) -> None:
+def test_refusals_are_not_cached(verify: Verify) -> None:
     verifier = verify(JWT_SECRET=SECRET)
     assert verifier.answers([shared(secret="x" * 64), shared(exp=1), "nonsense"]) == [401] * 3
     assert not verifier.tokens.keys.verified
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "EdDSA", "RS256", "ES256", "PS256"])
-def test_a_verification_is_cheap_and_a_remembered_one_next_to_free(
+def test_a_verification_is_fast_and_a_cached_one_much_faster(
     algorithm: str, verify: Verify, issuer: Issuer
 ) -> None:
     """Measured: 0.2 and 0.002 ms; the requirement is 50."""
@@ -1129,7 +1121,9 @@ def test_a_verification_is_cheap_and_a_remembered_one_next_to_free(
 # Over HTTP
 
 
-def test_a_running_api_takes_both_kinds_and_a_rotation(server: Server, database: str, issuer: Issuer) -> None:
+def test_a_running_api_accepts_both_kinds_and_a_rotation(
+    server: Server, database: str, issuer: Issuer
+) -> None:
     issuer.add("old")
     conninfo = server.conninfo(database, "tasks_api")
     with (
@@ -1156,7 +1150,7 @@ def test_a_running_api_takes_both_kinds_and_a_rotation(server: Server, database:
 
 
 @pytest.mark.parametrize("log_format", ["plain", "json"])
-def test_why_a_token_was_refused_stands_in_the_log_and_in_a_counter(
+def test_the_reason_of_a_refusal_is_logged_and_counted(
     log_format: str, server: Server, database: str
 ) -> None:
     conninfo = server.conninfo(database, "tasks_api")
@@ -1192,7 +1186,7 @@ def test_why_a_token_was_refused_stands_in_the_log_and_in_a_counter(
     assert not any(token and token in log for token in expected.values())
 
 
-def test_an_api_that_never_reached_the_issuer_answers_503(
+def test_an_api_that_never_reached_the_issuer_responds_with_503(
     server: Server, database: str, issuer: Issuer, configure: Callable[..., None]
 ) -> None:
     url = f"http://127.0.0.1:{free_port()}/jwks"
@@ -1212,7 +1206,7 @@ def test_an_api_that_never_reached_the_issuer_answers_503(
     asyncio.run(ask())
 
 
-def test_all_settings_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_issuer_suffices_without_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "dbname=x")
     monkeypatch.setenv("JWT_JWKS_URL", "https://issuer.example/jwks")
     assert load(Settings).jwt_secret is None

@@ -1,4 +1,4 @@
-"""What one connection may take, of the service and of the database."""
+"""Limits of a client's connection, and of the connections to the database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ CLIENT_TIMEOUT = 0.2  # seconds, in these tests
 
 
 async def slow_app(scope: Scope, _: Receive, send: Send) -> None:
-    """Answers later than any client may take; /short with less than a socket's buffer takes."""
+    """Responds later than CLIENT_TIMEOUT. The response to /short fits into a socket's buffer."""
     await asyncio.sleep(3 * CLIENT_TIMEOUT)
     body = b"x" * (9 if scope["path"] == "/short" else 9_000_000)
     length = str(len(body)).encode()
@@ -44,21 +44,21 @@ async def slow_app(scope: Scope, _: Receive, send: Send) -> None:
 
 @dataclass
 class Client:
-    """A client of the protocol, which is in this process."""
+    """A client, and the protocol that serves it in this process."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     protocol: protocol.Protocol
 
     async def until_left(self, more: bytes = b"") -> None:
-        """Go on sending until the server closes the connection."""
+        """Keep sending until the server closes the connection."""
         while not self.protocol.transport.is_closing():
             self.writer.write(more)
             await asyncio.sleep(0.02)
 
 
 def serve(work: Callable[[Client], Awaitable[None]]) -> None:
-    """Serve one client with few seconds; no limit but that of CLIENT_TIMEOUT can end its connection."""
+    """Serve one client. Only CLIENT_TIMEOUT can end its connection."""
     config = uvicorn.Config(slow_app, lifespan="off", log_config=None, timeout_keep_alive=600)
     config.load()
     made: list[protocol.Protocol] = []
@@ -99,7 +99,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["nothing", "a slow head", "a slow body", "a slow second head"],
 )
 @pytest.mark.usefixtures("_short")
-def test_a_client_that_does_not_finish_its_request_is_left(first: bytes, more: bytes) -> None:
+def test_a_client_that_does_not_finish_its_request_is_disconnected(first: bytes, more: bytes) -> None:
     async def work(client: Client) -> None:
         client.writer.write(first)
         reading = asyncio.create_task(drained(client.reader))
@@ -115,7 +115,7 @@ async def drained(reader: asyncio.StreamReader) -> None:
 
 
 @pytest.mark.usefixtures("_short")
-def test_a_client_that_does_not_read_its_answer_is_left_and_may_wait_for_it() -> None:
+def test_a_client_may_wait_for_its_response_but_must_read_it() -> None:
     async def work(client: Client) -> None:
         client.writer.write(REQUEST)
         await client.reader.readuntil(b"\r\n\r\n")
@@ -125,19 +125,19 @@ def test_a_client_that_does_not_read_its_answer_is_left_and_may_wait_for_it() ->
 
 
 @pytest.mark.usefixtures("_short")
-def test_a_client_that_reads_its_answer_is_not_left() -> None:
+def test_a_client_that_reads_its_response_is_not_disconnected() -> None:
     async def work(client: Client) -> None:
         client.writer.write(REQUEST.replace(b"/", b"/short", 1))
         await client.reader.readuntil(b"\r\n\r\n")
         await client.reader.readexactly(9)
-        await asyncio.sleep(3 * CLIENT_TIMEOUT)  # the server's timer, in the same loop, would be due before
+        await asyncio.sleep(3 * CLIENT_TIMEOUT)  # the server's timer in the same event loop would fire first
         assert not client.protocol.transport.is_closing()
 
     serve(work)
 
 
 class Sent(list[bytes]):
-    """Stands for a transport."""
+    """A transport that records what is written."""
 
     closing = False
 
@@ -154,7 +154,7 @@ class Sent(list[bytes]):
         self.closing = True
 
 
-def test_what_one_turn_of_the_event_loop_writes_is_sent_at_once_and_before_the_end() -> None:
+def test_writes_of_one_event_loop_iteration_are_sent_together_and_before_closing() -> None:
     async def work() -> None:
         sent = Sent()
         gathering = protocol.Transport(asyncio.get_running_loop(), sent)  # type: ignore[arg-type]
@@ -176,10 +176,10 @@ def test_what_one_turn_of_the_event_loop_writes_is_sent_at_once_and_before_the_e
 def with_database(
     server: Server, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Callable[[Database], Awaitable[None]]], None]:
-    """Run something on a database of two connections, so that each user has one."""
+    """Run a coroutine function with a database of two connections, one per user."""
     monkeypatch.setenv("DATABASE_URL", server.conninfo(database, "tasks_api"))
     monkeypatch.setenv("JWT_SECRET", "x" * 32)
-    monkeypatch.setenv("POOL_SIZE", "2")  # unless the test says otherwise
+    monkeypatch.setenv("POOL_SIZE", "2")  # unless the test sets another value
 
     async def opened(work: Callable[[Database], Awaitable[None]]) -> None:
         async with Database(load(Settings)) as opened:
@@ -198,12 +198,12 @@ async def pid(database: Database) -> int:
 Run = Callable[[Callable[[Database], Awaitable[None]]], None]
 
 
-def test_a_queue_is_bounded_in_time(with_database: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wait_for_a_connection_is_limited(with_database: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(database: Database) -> None:
         held = [await database.pool.take(user) for user in ("bob", "carol")]
         with pytest.raises(PoolTimeout):
             await pid(database)
-        await database.probe([PID], {"user_id": "nobody"})  # which waits for none of them
+        await database.probe([PID], {"user_id": "nobody"})  # does not wait for these connections
         for user, connection in zip(("bob", "carol"), held, strict=True):
             await database.pool.give_back(user, connection)
         await pid(database)
@@ -213,7 +213,7 @@ def test_a_queue_is_bounded_in_time(with_database: Run, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("size", ["1", "2", "4", "10"])
-def test_however_many_users_have_long_requests_another_user_gets_a_connection(
+def test_another_user_gets_a_connection_while_many_users_have_long_requests(
     with_database: Run, monkeypatch: pytest.MonkeyPatch, size: str
 ) -> None:
     async def work(database: Database) -> None:
@@ -222,7 +222,7 @@ def test_however_many_users_have_long_requests_another_user_gets_a_connection(
         for user in [*greedy, "alice"]:
             assert queue.enter(user, monotonic())
             queue.leave(user, 0.001 if user == "alice" else 2, monotonic())
-        sleep = "select pg_sleep(60)"  # as long as they may
+        sleep = "select pg_sleep(60)"  # until the statement timeout
         tasks = [
             asyncio.create_task(database.run(ACT_AS, sleep, {"user_id": user}))
             for user in greedy
@@ -254,15 +254,15 @@ def test_an_outage_ends_the_wait_of_every_request(
         for refusal in await asyncio.gather(*asked, return_exceptions=True):
             assert isinstance(refusal, NoConnection)
             assert refusal.sqlstate == "53300"
-        assert database.pool.failures["53300"] < 50  # they did not wait for an attempt each
+        assert database.pool.failures["53300"] < 50  # requests share failed attempts to connect
 
-    monkeypatch.setattr(fair_queue, "MAX_WAIT", 600)  # seconds: more than the test may take
+    monkeypatch.setattr(fair_queue, "MAX_WAIT", 600)  # seconds, longer than the test
     monkeypatch.setattr(deadline, "TIME_LIMIT", 600)
     monkeypatch.setenv("DATABASE_URL", server.conninfo(clone, "tasks_api"))
     with_database(work)
 
 
-def test_the_requests_of_one_user_that_wait_stop_no_other_user(
+def test_waiting_requests_of_one_user_do_not_block_another_user(
     server: Server, database: str, alice: Person, bob: Person
 ) -> None:
     alice.create()
@@ -276,7 +276,7 @@ def test_the_requests_of_one_user_that_wait_stop_no_other_user(
                 until_blocked(other)
                 for _ in range(3):
                     assert bob.client.get("/tasks/1").status_code == 200
-                meanwhile = not any(future.done() for future in stuck)  # on a slow machine, their time is up
+                meanwhile = not any(future.done() for future in stuck)  # on a slow machine, they time out
             return meanwhile and {future.result().status_code for future in stuck} == {200}
 
     eventually(served_meanwhile)
@@ -297,7 +297,7 @@ def test_a_read_has_less_time_than_a_write(with_database: Run) -> None:
     with_database(work)
 
 
-def test_a_cancelled_query_gives_its_connection_back_without_an_identity(with_database: Run) -> None:
+def test_a_cancelled_query_returns_its_connection_without_a_user(with_database: Run) -> None:
     async def work(database: Database) -> None:
         for statement in ("select pg_sleep(10)", "select count(*) from generate_series(1, 1e8)"):
             task = asyncio.create_task(database.run(ACT_AS, statement, {"user_id": "alice"}))
@@ -314,12 +314,12 @@ def test_a_cancelled_query_gives_its_connection_back_without_an_identity(with_da
     with_database(work)
 
 
-def test_a_connection_given_back_by_somebody_who_is_cancelled_is_not_lost(with_database: Run) -> None:
+def test_a_connection_is_not_lost_if_returning_it_is_cancelled(with_database: Run) -> None:
     async def work(database: Database) -> None:
-        database.pool.asking.add(asyncio.timeout(None))  # a request that waits: so it is kept by none
+        database.pool.asking.add(asyncio.timeout(None))  # a waiting request, so no connection is kept
         for _ in range(3):
             connection = await database.pool.take("alice")
-            async with database.pool._lock:  # noqa: SLF001 - as where others wait in the pool
+            async with database.pool._lock:  # noqa: SLF001 - held while others wait in the pool
                 giving = asyncio.create_task(database.pool.give_back("alice", connection))
                 await asyncio.sleep(0.01)
                 giving.cancel()
@@ -360,10 +360,9 @@ def test_connections_that_are_kept_return_to_psycopgs_pool(
     async def work(database: Database) -> None:
         pool = database.pool
         await pid(database)
-        await until(lambda: not pool.kept and len(pool._pool) == 1)  # noqa: SLF001 - which closes what is too old or too many
-
+        await until(lambda: not pool.kept and len(pool._pool) == 1)  # noqa: SLF001 - closes old connections
         before = numbers(database)["requests_num"]
-        monkeypatch.setattr(pool, "_return_kept", lambda: None)  # as where none of them is ever idle
+        monkeypatch.setattr(pool, "_return_kept", lambda: None)  # as if no connection were ever idle
         async with asyncio.timeout(60):
             while numbers(database)["requests_num"] < before + 2:
                 await pid(database)
@@ -372,7 +371,7 @@ def test_connections_that_are_kept_return_to_psycopgs_pool(
     with_database(work)
 
 
-def test_where_the_database_gives_one_connection_it_serves_both_users(
+def test_two_users_can_share_the_only_connection(
     server: Server, clone: str, with_database: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def work(database: Database) -> None:
@@ -388,7 +387,7 @@ def test_where_the_database_gives_one_connection_it_serves_both_users(
     with_database(work)
 
 
-def test_a_stop_that_cannot_wait_longer_says_503() -> None:
+def test_a_request_that_a_stop_cancels_gets_503() -> None:
     async def endless(_: Scope, __: Receive, ___: Send) -> None:
         await asyncio.sleep(60)
 

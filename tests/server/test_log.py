@@ -1,4 +1,4 @@
-"""The log never holds up a request, whatever becomes of its reader, and counts what it cannot write."""
+"""The log never delays a request, even if nobody reads it, and counts dropped lines."""
 
 import fcntl
 import os
@@ -35,13 +35,13 @@ def terminal() -> Ends:
 
 
 def connection() -> Ends:
-    reader, writer = socket.socketpair()  # as journald's
+    reader, writer = socket.socketpair()  # like the socket of journald
     return reader.detach(), writer.detach()
 
 
 def shared_pipe() -> Ends:
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)  # as another process may, for all that share it
+    os.set_blocking(writer, False)  # another process that shares the pipe may do this
     return reader, writer
 
 
@@ -61,14 +61,14 @@ def read_until(reader: int, true: Callable[[str], bool]) -> str:
 
 
 def settled(log: LogWriter) -> bool:
-    """Return whether the writer waits for more."""
+    """Return whether everything is written."""
     return not log.size
 
 
-def test_lines_that_find_no_room_are_dropped_counted_and_reported(ends: Ends) -> None:
+def test_lines_that_do_not_fit_are_dropped_counted_and_reported(ends: Ends) -> None:
     reader, writer = ends
     log = LogWriter(writer)
-    for line in LINES:  # in vain, if any of them waited for the reader
+    for line in LINES:  # would hang if a line waited for the reader
         log.put([line])
     dropped = log.dropped
     assert 0 < dropped < len(LINES)
@@ -99,7 +99,7 @@ def test_a_line_that_cannot_be_written_is_counted(tmp_path: Path) -> None:
     os.close(file)
 
 
-def test_a_reader_that_has_gone_ends_nothing() -> None:
+def test_a_closed_reader_does_not_end_the_process() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     log = LogWriter(writer)
@@ -108,7 +108,7 @@ def test_a_reader_that_has_gone_ends_nothing() -> None:
     os.close(writer)
 
 
-def test_lines_are_written_together_as_far_as_a_pipe_keeps_them_together(
+def test_lines_are_written_in_pieces_that_a_pipe_writes_atomically(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     written: list[bytes] = []
@@ -142,14 +142,14 @@ log_writer.LogWriter()
 """
 
 
-def test_the_log_can_end_while_it_is_set_up() -> None:
+def test_the_log_can_be_shut_down_during_its_setup() -> None:
     assert subprocess.run([sys.executable, "-c", INTERRUPTED], check=False).returncode == 0
 
 
 @on_18
 @pytest.mark.long
-def test_a_log_that_nobody_reads_stops_neither_requests_nor_the_end(server: Server, database: str) -> None:
-    """The lines are long, so that few requests fill what there is to fill."""
+def test_a_log_that_nobody_reads_blocks_neither_requests_nor_the_stop(server: Server, database: str) -> None:
+    """The lines are long, so that few requests fill the buffers."""
     settings = {"LOG_FORMAT": "json", "LOG_USERS": "id", "METRICS": "true", "WEB_CONCURRENCY": "2"}
     environment = environment_of(server.conninfo(database, "tasks_api"), settings)
     url, user = f"http://127.0.0.1:{environment['PORT']}", "\N{GRINNING FACE}" * 255
@@ -181,8 +181,8 @@ def test_a_log_that_nobody_reads_stops_neither_requests_nor_the_end(server: Serv
 
 
 @on_18
-def test_a_process_without_standard_streams_serves(server: Server, database: str) -> None:
-    """A socket would get their numbers, and the log be sent to a client or to the database."""
+def test_a_process_works_without_standard_streams(server: Server, database: str) -> None:
+    """Otherwise a socket would get the descriptor of stderr, and the log would be sent to it."""
     environment = environment_of(server.conninfo(database, "tasks_api"), {"LOG_FORMAT": "json"})
     url = f"http://127.0.0.1:{environment['PORT']}"
     command = ["sh", "-c", f"exec {shlex.quote(sys.executable)} -m app run <&- >&- 2>&-"]

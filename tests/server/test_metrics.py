@@ -1,4 +1,4 @@
-"""What /metrics costs a stranger's requests."""
+"""The cost of /metrics."""
 
 from collections import Counter
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""A folder of metrics that cannot be used, or holds what is not theirs, costs a line in the log at most."""
+"""A metrics folder that cannot be used or contains other files only causes a warning."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def not_writable(_: Path) -> Path:
 @on_18
 @pytest.mark.long
 @pytest.mark.parametrize(("kind", "processes"), [(missing, "1"), (no_folder, "2"), (not_writable, "1")])
-def test_a_folder_that_cannot_be_used_is_a_line_in_the_log(
+def test_an_unusable_folder_is_a_warning_in_the_log(
     server: Server, database: str, tmp_path: Path, kind: Callable[[Path], Path], processes: str
 ) -> None:
     folder = kind(tmp_path)
@@ -42,7 +42,7 @@ def test_a_folder_that_cannot_be_used_is_a_line_in_the_log(
         eventually(lambda: f"WARNING {NAME}: {folder}: " in api.log.read_text())
 
 
-# What a process wrote whose tasks_requests was a gauge, and whose errors had no labels.
+# Writes files like a version in which tasks_requests was a gauge and errors had no labels.
 OTHER_VERSION = """
 from prometheus_client import Counter, Gauge
 Gauge("tasks_requests", "Of another version.", multiprocess_mode="all").set(7)
@@ -52,7 +52,7 @@ Counter("tasks_database_errors", "Of another version.").inc()
 
 @on_18
 @pytest.mark.long
-def test_files_of_others_are_left_out_and_named(server: Server, database: str, tmp_path: Path) -> None:
+def test_other_files_are_ignored_and_logged(server: Server, database: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", OTHER_VERSION]
     subprocess.run(command, env=os.environ | {NAME: str(tmp_path)}, check=True)
     litter = {

@@ -1,4 +1,4 @@
-"""Behind the real nginx, with the configuration that app/server/deploy has to copy."""
+"""The API behind nginx with the configuration in app/server/deploy."""
 
 import re
 import signal
@@ -26,7 +26,7 @@ def watched(server: Server, database: str) -> Iterator[Api]:
 
 
 @on_18
-def test_nginx_hands_on_what_the_contract_needs(watched: Api) -> None:
+def test_nginx_forwards_everything_that_the_contract_needs(watched: Api) -> None:
     port = int(watched.url.rpartition(":")[2])
     with nginx(port) as url:  # the other port refuses connections
         headers = {"Authorization": f"Bearer {watched.token('through/nginx')}"}
@@ -50,7 +50,7 @@ def test_nginx_hands_on_what_the_contract_needs(watched: Api) -> None:
 
 
 def raw(url: str, request: bytes) -> httpx.Response:
-    """Send bytes that no HTTP client would send; return what is answered."""
+    """Send bytes that HTTP clients would refuse to send; return the response."""
     address = httpx.URL(url)
     with socket.create_connection((address.host, address.port or 0), timeout=60) as client:
         client.sendall(request)
@@ -64,7 +64,7 @@ def raw(url: str, request: bytes) -> httpx.Response:
 
 
 def assert_problem(answer: httpx.Response, status: int, *, retry: bool = False) -> None:
-    """Hold nginx's own answer against the contract."""
+    """Assert that a response of nginx itself obeys the contract."""
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem = answer.json()
@@ -85,7 +85,7 @@ def assert_readable(answer: httpx.Response) -> None:
 
 
 @on_18
-def test_what_nginx_answers_itself_is_a_problem_that_pages_can_read(watched: Api) -> None:
+def test_nginx_errors_are_problem_json_with_cors_headers(watched: Api) -> None:
     port = int(watched.url.rpartition(":")[2])
     with nginx(port, port) as url:
         head = f"Host: x\r\nOrigin: {ORIGIN['Origin']}\r\nConnection: close\r\n".encode()
@@ -107,12 +107,12 @@ def test_what_nginx_answers_itself_is_a_problem_that_pages_can_read(watched: Api
         assert_problem(httpx.get(f"{url}/.problem", timeout=60), 404)
         stranger = httpx.get(f"{url}/metrics", headers={"Origin": "https://evil.example"}, timeout=60)
         assert "Access-Control-Allow-Origin" not in stranger.headers
-        passed = httpx.get(f"{url}/no/such/path", headers=ORIGIN, timeout=60)  # the API's own
+        passed = httpx.get(f"{url}/no/such/path", headers=ORIGIN, timeout=60)  # responses of the API
         assert passed.json()["detail"] == "Path not found"
         assert passed.headers.get_list("X-Request-ID") == [passed.headers["X-Request-ID"]]
 
 
-def test_without_a_process_nginx_says_when_to_try_again() -> None:
+def test_without_a_process_nginx_responds_with_retry_after() -> None:
     with nginx(free_port(), free_port()) as url:
         answer = httpx.post(f"{url}/api/a/tasks", headers=ORIGIN, json={}, timeout=60)
         assert_problem(answer, 502, retry=True)
@@ -121,7 +121,7 @@ def test_without_a_process_nginx_says_when_to_try_again() -> None:
         assert (head.status_code, head.content) == (502, b"")
 
 
-def test_a_process_that_does_not_answer_is_a_504() -> None:
+def test_a_process_that_does_not_respond_is_a_504() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with nginx(port, port, {"proxy_read_timeout 30s": "proxy_read_timeout 1s"}) as url:
@@ -129,8 +129,8 @@ def test_a_process_that_does_not_answer_is_a_504() -> None:
 
 
 @on_18
-def test_one_token_has_one_limit_however_bearer_is_spelled(watched: Api) -> None:
-    """In two spellings it has one burst; each user has a burst of their own."""
+def test_a_token_has_one_limit_for_all_spellings_of_bearer(watched: Api) -> None:
+    """Both spellings share a burst. Each user has their own burst."""
     port = int(watched.url.rpartition(":")[2])
     slow = {"rate=50r/s": "rate=1r/m", "rate=100r/s": "rate=10000r/s", "burst=100 nodelay": "burst=3 nodelay"}
     with nginx(port, port, slow) as url:
@@ -152,8 +152,8 @@ def ask(url: str, authorization: str, user: str = "limited") -> httpx.Response:
 
 
 @on_18
-def test_a_flood_of_made_up_tokens_refuses_nobody_else(watched: Api) -> None:
-    """More tokens than the zone holds, each of another length, as one that was stored whole would be."""
+def test_a_flood_of_invalid_tokens_affects_no_other_user(watched: Api) -> None:
+    """Send more tokens than fit into the zone, of different lengths, in case nginx stored them unhashed."""
     port = int(watched.url.rpartition(":")[2])
     small = {
         "zone=tasks_user:16m": "zone=tasks_user:32k",
@@ -171,7 +171,7 @@ def test_a_flood_of_made_up_tokens_refuses_nobody_else(watched: Api) -> None:
 
 
 @on_18
-def test_an_address_over_its_limit_leaves_no_trace_among_the_users(watched: Api) -> None:
+def test_an_address_over_its_limit_does_not_count_for_users(watched: Api) -> None:
     port = int(watched.url.rpartition(":")[2])
     slow = {"rate=100r/s": "rate=1r/m", "burst=200 nodelay": "burst=1 nodelay", "rate=50r/s": "rate=1r/m"}
     with nginx(port, port, slow | {"burst=100 nodelay": "burst=2 nodelay"}) as url:
@@ -182,8 +182,8 @@ def test_an_address_over_its_limit_leaves_no_trace_among_the_users(watched: Api)
 
 
 @on_18
-def test_long_heads_pass_nginx_both_ways(watched: Api) -> None:
-    """A Link repeats the query that it was asked with, of 8 KiB at most, and the path."""
+def test_long_headers_pass_nginx_in_both_directions(watched: Api) -> None:
+    """A Link contains the path and the query of the request, up to 8 KiB."""
     port, user = int(watched.url.rpartition(":")[2]), "\N{GRINNING FACE}" * 255
     with nginx(port, port) as url:
         headers = {"Authorization": f"Bearer {watched.token(user)}", "X-Request-ID": "x" * 128}

@@ -1,4 +1,4 @@
-"""What an operator sees, and how the service starts and stops."""
+"""Logs, metrics, and how processes start and stop."""
 
 import json
 import os
@@ -42,12 +42,12 @@ def ask(api: Api, method: str, path: str, user: str = "olga", **rest: Any) -> ht
 
 
 def logged(api: Api, request: str, number: int) -> list[dict[str, Any]]:
-    """Return a request's lines: each is written after its answer."""
+    """Return the lines with a request id, which are written after the responses."""
     eventually(lambda: api.log.read_text().count(f'"{request}"') == number)
     return [x for x in map(json.loads, api.log.read_text().splitlines()) if x.get("request") == request]
 
 
-def test_a_request_is_one_line_that_names_no_text_and_no_token(watched: Api) -> None:
+def test_the_log_line_of_a_request_contains_neither_text_nor_token(watched: Api) -> None:
     headers = {"X-Request-ID": "number-one"}
     answer = ask(watched, "POST", "/api/olga/tasks", json={"title": TEXT}, headers=headers)
     assert answer.status_code == 201
@@ -67,14 +67,14 @@ def test_a_request_is_one_line_that_names_no_text_and_no_token(watched: Api) -> 
     assert answer.request.headers["Authorization"].split()[1] not in log
 
 
-def test_a_line_names_nobody_who_has_not_shown_to_be_it(watched: Api) -> None:
+def test_a_line_contains_no_user_that_was_not_verified(watched: Api) -> None:
     headers = {"X-Request-ID": "number-two"}
     ask(watched, "GET", "/api/somebody/tasks", headers=headers)
     ask(watched, "OPTIONS", "/api/%ff%0a/tasks", headers=headers)
     ask(watched, "GET", "/no/%0a/path", headers=headers)
     preflight = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "GET"}
     httpx.options(f"{watched.url}/api/somebody/tasks", headers=headers | preflight, timeout=60)
-    lines = logged(watched, "number-two", 4)  # two processes write them, each when it comes to it
+    lines = logged(watched, "number-two", 4)  # two processes write them, in any order
     assert {(line["status"], line["user"], line["route"]) for line in lines} == {
         (403, None, "/api/{user_id}/tasks"),
         (405, None, "/api/{user_id}/tasks"),
@@ -83,7 +83,7 @@ def test_a_line_names_nobody_who_has_not_shown_to_be_it(watched: Api) -> None:
     }
 
 
-def test_several_processes_are_counted_together(watched: Api) -> None:
+def test_metrics_include_all_processes(watched: Api) -> None:
     def count() -> float:
         text = httpx.get(f"{watched.url}/metrics", timeout=60).text
         labels = {"method": "GET", "route": "/api/{user_id}/tasks/{task_id}", "status": "404"}
@@ -93,14 +93,14 @@ def test_several_processes_are_counted_together(watched: Api) -> None:
         return sum(s.value for s in samples if s.name == "tasks_requests_total" and s.labels == labels)
 
     before = count()
-    for _ in range(20):  # each on a connection of its own, so that both processes get some
+    for _ in range(20):  # each request opens a connection, so both processes get some
         assert ask(watched, "GET", "/api/olga/tasks/999999").status_code == 404
-    eventually(lambda: count() == before + 20)  # each is counted after its answer
+    eventually(lambda: count() == before + 20)  # a request is counted after the response
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A process that logs JSON and counts, and its own database, to break and to mend."""
+    """An API with JSON logs and metrics, and a database that tests may break."""
 
     api: Api
     owner: Database
@@ -108,7 +108,7 @@ class Observed:
 
 @pytest.fixture(scope="module")
 def observed(server: Server, template: str) -> Iterator[Observed]:
-    """One for all tests that look for lines and numbers of their own."""
+    """One for all tests whose lines and metrics do not interfere."""
     settings = {"LOG_FORMAT": "json", "LOG_USERS": "none", "METRICS": "true"}
     with (
         server.database(template) as name,
@@ -118,7 +118,7 @@ def observed(server: Server, template: str) -> Iterator[Observed]:
         yield Observed(api, owner)
 
 
-def test_what_may_be_counted_is_there_from_the_start(observed: Observed) -> None:
+def test_all_metrics_exist_from_the_start(observed: Observed) -> None:
     text = httpx.get(f"{observed.api.url}/metrics", timeout=60).text
     samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
     route = "/api/{user_id}/tasks"
@@ -133,7 +133,7 @@ def test_what_may_be_counted_is_there_from_the_start(observed: Observed) -> None
     assert [s.value for s in samples if s.name == "tasks_pool_refused_total"] == [0]
 
 
-def test_a_probe_is_written_only_when_its_answer_changes(observed: Observed) -> None:
+def test_a_probe_is_logged_only_when_its_status_changes(observed: Observed) -> None:
     api, owner = observed.api, observed.owner
     for path in ("/ready", "/health", "/metrics") * 3:
         assert httpx.get(f"{api.url}{path}", timeout=60).status_code == 200
@@ -146,16 +146,16 @@ def test_a_probe_is_written_only_when_its_answer_changes(observed: Observed) -> 
         lines = [json.loads(line) for line in api.log.read_text().splitlines() if line.startswith("{")]
         return [line["status"] for line in lines if line.get("route") == path]
 
-    eventually(lambda: len(written("/ready")) == 3)  # a line may come after its answer
+    eventually(lambda: len(written("/ready")) == 3)  # a line is written after the response
     assert written("/ready") == [200, 503, 200]
     assert (len(written("/health")), len(written("/metrics"))) == (1, 1)
 
 
-def test_there_are_no_metrics_unless_they_are_asked_for(api: Api) -> None:
+def test_metrics_are_disabled_by_default(api: Api) -> None:
     assert httpx.get(f"{api.url}/metrics", timeout=60).status_code == 404
 
 
-def test_a_defect_is_logged_without_what_was_sent(observed: Observed) -> None:
+def test_a_defect_is_logged_without_data_of_the_request(observed: Observed) -> None:
     api = observed.api
     observed.owner.execute(
         "create or replace function app.trimmed(value text) returns text language plpgsql as "
@@ -163,7 +163,7 @@ def test_a_defect_is_logged_without_what_was_sent(observed: Observed) -> None:
     )
     answer = ask(api, "POST", "/api/olga/tasks", json={"title": TEXT})
     assert (answer.status_code, answer.json()["status"]) == (500, 500)
-    eventually(lambda: 'DivisionByZero"' in api.log.read_text())  # where it was raised
+    eventually(lambda: 'DivisionByZero"' in api.log.read_text())  # the traceback
     log = api.log.read_text()
     assert f"request {answer.headers['X-Request-ID']}: DivisionByZero 22012" in log
     assert TEXT not in log
@@ -171,7 +171,7 @@ def test_a_defect_is_logged_without_what_was_sent(observed: Observed) -> None:
 
 @on_18
 def test_a_stop_lets_accepted_requests_finish(server: Server, clone: str) -> None:
-    with server.connect(clone) as owner:  # or the request would time out while a busy machine stops
+    with server.connect(clone) as owner:  # otherwise the request may time out on a busy machine
         owner.execute(f"alter role tasks_api in database {clone} set lock_timeout = '60s'")
     with (
         server.connect(clone) as other,
@@ -194,7 +194,7 @@ def refuses(api: Api) -> bool:
         httpx.get(f"{api.url}/health", timeout=60)
     except httpx.ConnectError:
         return True
-    except httpx.TransportError:  # a process that just ends
+    except httpx.TransportError:  # the process is about to end
         return False
     return False
 
@@ -220,7 +220,7 @@ def test_a_refused_start_ends_every_process(server: Server, clone: str, tmp_path
     assert "Traceback" not in ended.stderr
 
 
-def test_a_head_without_end_is_cut_off(api: Api) -> None:
+def test_an_endless_header_is_refused(api: Api) -> None:
     host, port = api.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as client, pytest.raises(OSError):
         client.sendall(b"GET /health HTTP/1.1\r\nX: " + b"x" * 64 * 1024 * 1024)
@@ -229,7 +229,7 @@ def test_a_head_without_end_is_cut_off(api: Api) -> None:
 
 @contextmanager
 def few_files(pid: int) -> Iterator[None]:
-    """Let a process open no more files than it has."""
+    """Prevent a process from opening more files."""
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     opened = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (opened, limits[1]))
@@ -241,7 +241,7 @@ def few_files(pid: int) -> Iterator[None]:
 
 @on_18
 @pytest.mark.long
-def test_processes_wait_for_a_database_that_is_away_and_stop_together(server: Server, clone: str) -> None:
+def test_processes_wait_for_an_unavailable_database_and_stop_together(server: Server, clone: str) -> None:
     with (
         deployed(server.conninfo(clone, "tasks_api"), WEB_CONCURRENCY="2") as api,
         server.connect("postgres") as owner,
@@ -260,12 +260,12 @@ def test_processes_wait_for_a_database_that_is_away_and_stop_together(server: Se
         owner.execute(f"alter database {clone} connection limit -1")
         eventually(lambda: api.log.read_text().count("Application startup complete") == 3, 120)
         assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 200
-        api.process.terminate()  # which ends both
+        api.process.terminate()  # both processes must end
         assert api.process.wait(60) == 0
         eventually(lambda: owner.execute(CONNECTIONS, [clone]).fetchall() == [(0,)])
 
 
-def test_a_stop_before_the_processes_serve_is_quiet(server: Server, database: str, tmp_path: Path) -> None:
+def test_a_stop_during_the_start_logs_no_error(server: Server, database: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     environment = environment_of(server.conninfo(database, "tasks_api"), {"WEB_CONCURRENCY": "2"})
     command = [sys.executable, "-m", "app", "run"]
@@ -297,13 +297,13 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def test_a_process_that_was_just_started_takes_no_signal_for_its_parents() -> None:
+def test_a_new_process_does_not_handle_a_signal_as_the_parent_does() -> None:
     command = [sys.executable, "-c", STOP]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "0\n"
 
 
-def test_the_pool_of_a_process_that_has_gone_is_not_counted(watched: Api) -> None:
+def test_the_pool_of_an_ended_process_is_not_counted(watched: Api) -> None:
     def size() -> float:
         return float(
             re.findall(
@@ -312,17 +312,17 @@ def test_the_pool_of_a_process_that_has_gone_is_not_counted(watched: Api) -> Non
         )
 
     def is_less() -> bool:
-        with suppress(httpx.RemoteProtocolError):  # a process that ends closes what it has just accepted
+        with suppress(httpx.RemoteProtocolError):  # an ending process closes new connections
             return size() < before
         return False
 
     before = size()
-    watched.process.send_signal(signal.SIGTTOU)  # uvicorn's: one process less
+    watched.process.send_signal(signal.SIGTTOU)  # uvicorn's signal for one process less
     eventually(is_less)
 
 
-def test_processes_end_with_a_parent_that_was_killed(watched: Api) -> None:
-    """The last of those that watch these."""
+def test_processes_end_if_their_parent_is_killed(watched: Api) -> None:
+    """The last test with the fixture `watched`."""
     watched.process.kill()
     eventually(lambda: refuses(watched))
 
@@ -330,7 +330,7 @@ def test_processes_end_with_a_parent_that_was_killed(watched: Api) -> None:
 @on_18
 @pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU])
-def test_a_process_that_was_stopped_holds_up_neither_the_end_nor_a_change_of_processes(
+def test_a_stopped_process_delays_neither_a_shutdown_nor_a_replacement(
     server: Server, database: str, how: signal.Signals
 ) -> None:
     with deployed(server.conninfo(database, "tasks_api"), WEB_CONCURRENCY="2") as api:
@@ -351,7 +351,7 @@ def test_a_process_that_was_stopped_holds_up_neither_the_end_nor_a_change_of_pro
 
 
 def serving_processes(api: Api, number: int) -> list[int]:
-    """Return the ids of the processes once all of them serve."""
+    """Return the process ids when all processes serve."""
     eventually(lambda: api.log.read_text().count("Application startup complete") == number, 60)
     return [int(pid) for pid in re.findall(r"Started server process \[(\d+)\]", api.log.read_text())]
 

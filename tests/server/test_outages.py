@@ -1,4 +1,4 @@
-"""Where the database fails, the answer is 503 and in the contract's words; only a defect is a 500."""
+"""If the database fails, the response is a 503 as in the contract. Only a defect of the code is a 500."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ WRITES = [
 
 
 def assert_unavailable(answer: httpx.Response) -> Any:
-    """Hold an answer against the form of a 503, for a browser too."""
+    """Assert that a response is a 503 as in the contract."""
     problem = assert_problem(answer, 503, "database")
     assert int(answer.headers["retry-after"]) > 0
     return problem
@@ -36,7 +36,7 @@ def ask(breakable: Breakable, method: str, rest: str, body: object = None, **hea
 
 @pytest.fixture(autouse=True)
 def task(breakable: Breakable) -> Iterator[Any]:
-    """Alice's only task, which is still the same after each outage."""
+    """Alice's only task, which must be unchanged after each test."""
     breakable.run("delete from app.users")
     made = assert_task(ask(breakable, "POST", "", {"title": "Buy milk"}), 201)
     yield made
@@ -45,7 +45,7 @@ def task(breakable: Breakable) -> Iterator[Any]:
 
 @contextmanager
 def limited(breakable: Breakable, setting: str) -> Iterator[None]:
-    """Let the API's connections be under another setting of this database."""
+    """Give the API's connections this setting."""
     change = f"alter role tasks_api in database {breakable.database} set {setting}"
     reset = f"alter role tasks_api in database {breakable.database} reset {setting.partition(' ')[0]}"
     try:
@@ -58,7 +58,7 @@ def limited(breakable: Breakable, setting: str) -> Iterator[None]:
 
 
 def renew(breakable: Breakable) -> None:
-    """Let the API lose its idle connection, and get another."""
+    """Make the API replace its connections."""
     breakable.disconnect()
     eventually(lambda: ask(breakable, "GET", "").status_code == 200)
 
@@ -73,7 +73,7 @@ def renew(breakable: Breakable) -> None:
         ("revoke select on app.tasks from tasks_api", "grant select on app.tasks to tasks_api"),
     ],
 )
-def test_a_database_in_another_state_is_503(breakable: Breakable, breaks: str, repairs: str) -> None:
+def test_a_missing_object_or_privilege_is_503(breakable: Breakable, breaks: str, repairs: str) -> None:
     with breakable.broken(breaks, repairs):
         for request in READS + WRITES[:-1]:
             assert_unavailable(ask(breakable, *request))
@@ -90,7 +90,7 @@ def test_a_database_in_another_state_is_503(breakable: Breakable, breaks: str, r
         ),
     ],
 )
-def test_so_is_one_that_cannot_be_written_to(breakable: Breakable, breaks: str, repairs: str) -> None:
+def test_a_missing_object_for_creates_is_503(breakable: Breakable, breaks: str, repairs: str) -> None:
     with breakable.broken(breaks, repairs):
         assert_unavailable(ask(breakable, "POST", "", {"title": "x"}))
         assert ask(breakable, "GET", "").status_code == 200
@@ -112,13 +112,13 @@ create constraint trigger late after update on app.tasks deferrable initially de
 """
 
 
-def test_a_commit_that_fails_is_503_and_keeps_nothing(breakable: Breakable) -> None:
+def test_a_failed_commit_is_503_and_changes_nothing(breakable: Breakable) -> None:
     with breakable.broken(FAILING_COMMIT, "drop function app.fail cascade"):
         assert_unavailable(ask(breakable, "PUT", "/1", {"title": "lost"}))
         assert ask(breakable, "GET", "/1").json()["title"] == "Buy milk"
 
 
-def test_a_column_that_changes_its_type_costs_no_request(breakable: Breakable) -> None:
+def test_a_changed_column_type_fails_no_request(breakable: Breakable) -> None:
     assert ask(breakable, "GET", "/1").status_code == 200
     with breakable.broken(
         "alter table app.tasks alter version type bigint", "alter table app.tasks alter version type integer"
@@ -131,7 +131,7 @@ def test_a_column_that_changes_its_type_costs_no_request(breakable: Breakable) -
 
 @contextmanager
 def held(breakable: Breakable) -> Iterator[Database]:
-    """Hold Alice's task locked by another transaction."""
+    """Lock Alice's task in another transaction."""
     with (
         breakable.server.connect(breakable.database) as connection,
         connection.transaction(force_rollback=True),
@@ -141,13 +141,13 @@ def held(breakable: Breakable) -> Iterator[Database]:
 
 
 @pytest.mark.parametrize("limit", ["lock_timeout = '100ms'", "statement_timeout = '100ms'"])
-def test_what_takes_longer_than_its_limit_is_503(breakable: Breakable, limit: str) -> None:
+def test_a_request_over_its_time_limit_is_503(breakable: Breakable, limit: str) -> None:
     with limited(breakable, limit), held(breakable):
         for request in WRITES[1:]:
             assert_unavailable(ask(breakable, *request))
 
 
-def test_a_connection_that_the_server_closed_while_it_was_idle_costs_no_request(breakable: Breakable) -> None:
+def test_a_closed_idle_connection_fails_no_request(breakable: Breakable) -> None:
     for request in READS:
         breakable.disconnect()
         assert ask(breakable, *request).is_success
@@ -176,7 +176,7 @@ def test_a_request_that_has_waited_too_long_is_503(breakable: Breakable) -> None
             assert httpx.get(f"{breakable.api.url}/health", timeout=60).status_code == 200
             assert "took too long" in assert_unavailable(working.result())["detail"]
             said = [assert_unavailable(future.result())["detail"] for future in waiting]
-            assert any("Too many requests" in detail for detail in said)  # one has its turn after the first
+            assert any("Too many requests" in detail for detail in said)  # one may get the connection
         assert ask(breakable, "GET", "").status_code == 200
 
 
@@ -186,7 +186,7 @@ def test_without_a_database_everything_else_still_works(breakable: Breakable) ->
         connection.execute(f"alter database {breakable.database} connection limit 0")
         try:
             breakable.disconnect()
-            for path in (TASKS, "/ready"):  # the first finds its connection broken, the second gets none
+            for path in (TASKS, "/ready"):  # the first request loses its connection, the second gets none
                 assert_unavailable(breakable.ask("GET", path))
             assert breakable.ask("GET", "/health").json()["status"] == "healthy"
             assert_problem(breakable.ask("GET", "/api/bob/tasks"), 403)
@@ -204,7 +204,7 @@ def test_without_a_database_everything_else_still_works(breakable: Breakable) ->
 
 @contextmanager
 def defect(breakable: Breakable) -> Iterator[None]:
-    """Let the database raise what nobody expects."""
+    """Make the database raise an unexpected error."""
     with breakable.server.connect(breakable.database) as connection:
         row = connection.execute("select pg_get_functiondef('app.trimmed'::regproc)").fetchone()
         assert row
@@ -218,7 +218,7 @@ def defect(breakable: Breakable) -> Iterator[None]:
             connection.execute(str(row[0]))
 
 
-def test_a_defect_is_a_500_that_tells_nothing_and_has_every_header(breakable: Breakable) -> None:
+def test_a_defect_is_a_500_without_details_and_with_every_header(breakable: Breakable) -> None:
     with defect(breakable):
         answer = ask(breakable, "POST", "", {"title": "Buy bread"}, **ORIGIN, **{"X-Request-ID": "a-defect"})
         assert_problem(answer, 500)

@@ -1,4 +1,4 @@
-"""What each HTTP parser keeps of the promises about requests: the table in app/server/README.md."""
+"""Which promises about requests hold with each HTTP parser: the table in app/server/README.md."""
 
 import asyncio
 import json
@@ -50,13 +50,13 @@ REQUESTS = {
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Respond with the path and header fields, as they are when the body has been read."""
+    """Read the body, then respond with the path and the header fields."""
     more = True
     while more:
         message = await receive()
         more = message.get("more_body", False)
     if scope["path"] == "/slow":
-        await turns()  # the end of what the client sends comes first
+        await turns()  # the server must see the half-close first
     known = sorted(scope["state"].keys() - {"exchange"})
     seen = [scope["path"], known, sorted({name.decode() for name, _ in scope["headers"]})]
     body = json.dumps(seen).encode() + b"\n"
@@ -66,7 +66,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def responses(kind: Any, request: bytes) -> str:
-    """Send a request to the parser; return all that comes until it closes the connection."""
+    """Send a request; return all bytes until the server closes the connection."""
     config = uvicorn.Config(
         EdgeMiddleware(echo), lifespan="off", log_config=None, ws="none", timeout_keep_alive=1
     )
@@ -80,7 +80,7 @@ async def responses(kind: Any, request: bytes) -> str:
         if request == HALF_CLOSING:
             writer.write_eof()
         else:
-            await turns()  # so that the parser gets the body apart, as a proxy may send it
+            await turns()  # so that head and body arrive separately, as through some proxies
             writer.write(body)
         async with asyncio.timeout(60):
             data = await reader.read()
@@ -89,7 +89,7 @@ async def responses(kind: Any, request: bytes) -> str:
 
 
 def keeps(parser: str, promise: str) -> bool:
-    """Return whether the promise holds for each of its requests."""
+    """Return whether a promise holds for each request that tests it."""
     kind = protocol_of(COLUMNS[parser])
     for request in REQUESTS[promise]:
         answered = asyncio.run(responses(kind, request))
@@ -126,5 +126,5 @@ def test_the_table_has_a_column_for_each_parser_and_a_row_for_each_promise() -> 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("promise", REQUESTS)
 @pytest.mark.parametrize("parser", COLUMNS)
-def test_a_parser_keeps_what_the_table_says(parser: str, promise: str) -> None:
+def test_the_table_is_right_about_a_parser(parser: str, promise: str) -> None:
     assert keeps(parser, promise) is table()[promise][parser].startswith("yes")

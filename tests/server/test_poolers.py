@@ -1,4 +1,4 @@
-"""Through PgBouncer no identity stays on a connection of the server's; migrations refuse a pooler."""
+"""Behind PgBouncer no user stays set on a connection to the server, and migrations refuse a pooler."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installe
 
 @pytest.fixture(scope="module")
 def postgres(server: Server) -> Iterator[Cluster]:
-    """A server where users are named in the explicit form; make chaos goes through a pooler in the other."""
+    """A server with app.act_as, as on Citus. `make chaos` uses a pooler without it."""
     with cluster(server.version) as made:
         made.start(fsync="off")
         made.migrated()
@@ -25,7 +25,7 @@ def postgres(server: Server) -> Iterator[Cluster]:
 
 
 @pytest.mark.parametrize("prepared", ["false", "true"])
-def test_a_user_is_named_for_one_transaction_of_a_pooled_connection(postgres: Cluster, prepared: str) -> None:
+def test_a_user_is_set_for_one_transaction_of_a_pooled_connection(postgres: Cluster, prepared: str) -> None:
     with pgbouncer(postgres, prepared=100) as port:
         pooler = postgres.conninfo("tasks", "tasks_api", port)
         settings = {"POOL_SIZE": "20", "PREPARED_STATEMENTS": prepared}
@@ -60,7 +60,7 @@ def test_migrations_refuse_a_pooler_and_leave_no_lock(
 
 
 class OwnKeys(Network):
-    """A proxy that makes up keys for cancelling, but starts a session for each client, as Neon's does."""
+    """A proxy that changes the cancellation keys, but opens a session for each client, as Neon's does."""
 
     async def _serve(self, client: Ends, server: Ends) -> None:
         (reader, writer), (upstream, onwards) = client, server

@@ -1,4 +1,4 @@
-"""A client's bytes are that client's requests, whatever they say; by raw sockets."""
+"""Tests by socket that uvicorn's protocol with our changes is safe from request smuggling and overload."""
 
 import asyncio
 import gc
@@ -27,14 +27,14 @@ from app.api.state import Exchange
 from app.server import protocol
 
 GET = b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n"
-HUGE = 6_000_000  # bytes, as a page may have
+HUGE = 6_000_000  # bytes of a large page
 
 
 @dataclass
 class Service:
-    """Answers with the request that it saw; /large with very much, /slow later.
+    """Responds with the request that it got; to /large with many bytes, to /slow after `go`.
 
-    It reads no body for /early and /refused.
+    It does not read the bodies of /early and /refused.
     """
 
     seen: list[str] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Service:
 
 @dataclass
 class Server:
-    """The protocol in this process, and the clients that talk to it."""
+    """A server with the protocol in this process, and its clients."""
 
     address: tuple[str, int]
     service: Service
@@ -75,7 +75,7 @@ class Server:
         return await connect(self.address)
 
     async def sees(self, number: int) -> None:
-        """Wait until the service sees this many requests, and a moment more: it must see no other."""
+        """Wait until the service has got this many requests, and assert that it gets no more."""
         async with asyncio.timeout(60):
             while len(self.service.seen) < number:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.01)
@@ -83,7 +83,7 @@ class Server:
         assert len(self.service.seen) == number
 
     async def ask(self, data: bytes) -> bytes:
-        """Send it all; return all that is answered until the server closes or has nothing more to say."""
+        """Send `data`; return all bytes until the server closes or stops sending."""
         reader, writer = await self.connect()
         pieces: list[bytes] = []
 
@@ -106,13 +106,13 @@ class Server:
 
 
 async def answered(reader: asyncio.StreamReader) -> bytes:
-    """Return all that comes until the server closes."""
+    """Return all bytes until the server closes the connection."""
     async with asyncio.timeout(20):
         return await reader.read()
 
 
 async def closed(server: Server, data: bytes) -> bytes:
-    """Send it all; return all that comes until the server closes."""
+    """Send `data`; return all bytes until the server closes the connection."""
     reader, writer = await server.connect()
     writer.write(data)
     answer = await answered(reader)
@@ -128,9 +128,9 @@ def run(
     state: dict[str, Any] | None = None,
     read: list[int] | None = None,
 ) -> None:
-    """Serve while it works; cut what is received at these places, or every so many bytes.
+    """Run `work` with a server that receives data in pieces: cut at `cuts`, or into `every` bytes.
 
-    `state` is the application's; the size of each read is appended to `read`.
+    `state` is the state of the application. The size of each read is appended to `read`.
     """
     app_state = state or {}
 
@@ -140,15 +140,15 @@ def run(
                 read.append(len(data))
             places = range(0, len(data), every) if every else cuts
             for start, end in pairwise(sorted({0, len(data), *(c for c in places if c < len(data))})):
-                raw: Any = getattr(self.transport, "transport", self.transport)  # ours wraps it
-                if not raw.is_closing():  # as a loop, which reads no more then
+                raw: Any = getattr(self.transport, "transport", self.transport)  # our protocol wraps it
+                if not raw.is_closing():  # like an event loop, which does not read any more then
                     super().data_received(data[start:end])
 
     async def serve() -> None:
         service, server_state = Service(), ServerState()
         config = uvicorn.Config(service, lifespan="off", log_config=None, ws="none")
         config.load()
-        config.loaded_app = service  # nothing between
+        config.loaded_app = service  # without uvicorn's middleware
         made: list[protocol.Protocol] = []
 
         def make() -> protocol.Protocol:
@@ -161,11 +161,11 @@ def run(
                 each.transport.abort()
             await asyncio.sleep(0)
 
-    uvloop.run(serve())  # the loop that serves; test_limits.py runs the same on asyncio's
+    uvloop.run(serve())  # the event loop in production; test_limits.py uses asyncio's
 
 
 def requests(answers: bytes) -> list[list[Any]]:
-    """Return the requests that were answered 200, as the service saw them."""
+    """Return the requests in all 200 responses."""
     answers = answers.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
     bodies = [part.split(b"\r\n\r\n", 1)[1] for part in answers.split(b"HTTP/1.1 200 OK\r\n")[1:]]
     return [json.JSONDecoder().raw_decode(body.decode())[0] for body in bodies]
@@ -173,7 +173,7 @@ def requests(answers: bytes) -> list[list[Any]]:
 
 @pytest.fixture(params=[OURS, "h11", "zttp"])
 def kind(request: pytest.FixtureRequest) -> Any:
-    """Return the protocol of each parser that must not take a body for a request."""
+    """The protocol class of each parser that must not parse a body as a request."""
     return protocol_of(request.param)
 
 
@@ -192,15 +192,13 @@ BODIES = {
 
 @pytest.mark.parametrize("offer", OFFERS)
 @pytest.mark.parametrize("body", BODIES)
-def test_an_upgrade_that_nobody_takes_is_ignored_and_its_body_is_no_request(
-    offer: str, body: str, kind: Any
-) -> None:
+def test_an_upgrade_is_ignored_and_its_body_is_not_a_request(offer: str, body: str, kind: Any) -> None:
     request = b"GET /first?a=b HTTP/1.1\r\n" + OFFERS[offer] + b"Host: x\r\n" + BODIES[body]
 
     async def work(server: Server) -> None:
         first, second, last = requests(await server.ask(request + request + GET.replace(b"second", b"last")))
         assert first[:3] == second[:3] == ["GET", "/first", SMUGGLED.decode()]
-        assert "upgrade" not in first[3] or kind is not protocol.Protocol  # ours removes the field
+        assert "upgrade" not in first[3] or kind is not protocol.Protocol  # our protocol removes the field
         assert last[:3] == ["GET", "/last", ""]
 
     run(work, kind=kind)
@@ -211,7 +209,7 @@ def test_an_upgrade_that_nobody_takes_is_ignored_and_its_body_is_no_request(
 
 
 @pytest.mark.parametrize("line", [b"x:80 HTTP/1.1", b"/ HTTP/1.1", b"/ HTTP/1.0"])
-def test_a_tunnel_is_refused_and_what_is_sent_into_it_no_request(line: bytes) -> None:
+def test_connect_is_refused_and_the_data_after_it_is_not_a_request(line: bytes) -> None:
     connect = b"CONNECT %b\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (line, len(GET))
 
     async def work(server: Server) -> None:
@@ -259,7 +257,7 @@ ENDS = [
 ]
 
 
-def test_a_request_is_answered_as_if_its_offer_to_upgrade_were_not_there(kind: Any) -> None:
+def test_the_response_is_the_same_with_and_without_an_upgrade(kind: Any) -> None:
     chance = random.Random(7)
 
     async def work(server: Server) -> None:
@@ -286,7 +284,7 @@ def test_a_request_is_answered_as_if_its_offer_to_upgrade_were_not_there(kind: A
 
 
 @pytest.mark.parametrize("every", [0, 1])
-def test_trailers_are_no_headers_and_end_with_the_request(every: int, kind: Any) -> None:
+def test_trailers_are_not_added_to_the_headers_of_any_request(every: int, kind: Any) -> None:
     head = b"POST /first HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;a=b\r\nx\r\n0\r\n"
     trailers = b"Authorization: Bearer x\r\nConnection: upgrade\r\nUpgrade: x\r\nExpect: 100-continue\r\n\r\n"
 
@@ -321,7 +319,7 @@ LONG = {
 
 @pytest.mark.parametrize("what", LONG)
 @pytest.mark.parametrize("every", [0, 1000, 50_000])
-def test_what_is_no_body_is_limited(what: str, every: int) -> None:
+def test_everything_except_bodies_is_limited(what: str, every: int) -> None:
     status, request = LONG[what]
 
     async def work(server: Server) -> None:
@@ -351,7 +349,7 @@ def test_a_head_and_a_body_within_the_limits_are_served() -> None:
     run(work)
 
 
-def test_a_client_that_sends_many_requests_has_few_of_them_parsed_and_all_answered_in_order() -> None:
+def test_few_pipelined_requests_are_parsed_ahead_and_all_get_responses_in_order() -> None:
     many = b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(3000))
 
     async def work(server: Server) -> None:
@@ -372,7 +370,7 @@ def test_a_client_that_sends_many_requests_has_few_of_them_parsed_and_all_answer
     run(work)
 
 
-def test_a_client_that_does_not_read_its_answer_is_given_no_other() -> None:
+def test_a_client_that_does_not_read_its_response_gets_no_other() -> None:
     request = b"GET /large HTTP/1.1\r\n\r\n"
 
     async def work(server: Server) -> None:
@@ -390,7 +388,7 @@ def test_a_client_that_does_not_read_its_answer_is_given_no_other() -> None:
     run(work)
 
 
-def test_clients_that_do_not_read_leave_only_so_much_unread_and_those_that_do_are_served() -> None:
+def test_the_unread_bytes_of_all_clients_are_bounded_and_clients_that_read_are_served() -> None:
     request = b"GET /large HTTP/1.1\r\n\r\n"
 
     async def work(server: Server) -> None:
@@ -422,7 +420,7 @@ def test_clients_that_do_not_read_leave_only_so_much_unread_and_those_that_do_ar
     ],
     ids=["no request", "a bad header", "a tunnel", "a long head"],
 )
-def test_a_refusal_is_never_taken_for_the_answer_to_an_earlier_request(broken: bytes, kind: Any) -> None:
+def test_a_refusal_is_never_sent_as_the_response_to_an_earlier_request(broken: bytes, kind: Any) -> None:
     async def work(server: Server) -> None:
         reader, writer = await server.connect()
         writer.write(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + broken)
@@ -430,16 +428,14 @@ def test_a_refusal_is_never_taken_for_the_answer_to_an_earlier_request(broken: b
         server.service.go.set()
         answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 200 ")
-        assert answer.count(b"HTTP/1.1 400 ") <= 1  # after it, or none
+        assert answer.count(b"HTTP/1.1 400 ") <= 1  # after the response, or not at all
         writer.close()
 
     run(work, kind=kind)
 
 
 @pytest.mark.parametrize("path", [b"/early", b"/first"])
-def test_a_broken_body_ends_the_connection_and_an_answered_request_gets_no_second_answer(
-    path: bytes, kind: Any
-) -> None:
+def test_a_malformed_body_closes_the_connection_without_a_second_response(path: bytes, kind: Any) -> None:
     async def work(server: Server) -> None:
         reader, writer = await server.connect()
         writer.write(b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % path)
@@ -456,7 +452,7 @@ def test_a_broken_body_ends_the_connection_and_an_answered_request_gets_no_secon
     run(work, kind=kind)
 
 
-def test_a_body_that_the_application_does_not_read_is_no_request(kind: Any) -> None:
+def test_a_body_that_the_application_does_not_read_is_not_a_request(kind: Any) -> None:
     async def work(server: Server) -> None:
         early = b"GET /early HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(SMUGGLED), SMUGGLED)
         answers = requests(await server.ask(early * 3 + GET.replace(b"second", b"last")))
@@ -469,7 +465,7 @@ def test_a_body_that_the_application_does_not_read_is_no_request(kind: Any) -> N
 @pytest.mark.parametrize(
     "first", [b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"]
 )
-def test_nothing_is_served_behind_a_last_request(first: bytes, kind: Any) -> None:
+def test_nothing_is_served_after_a_last_request(first: bytes, kind: Any) -> None:
     async def work(server: Server) -> None:
         answer = await server.ask(first + GET * 100)
         assert answer.count(b"HTTP/1.1 ") == 1
@@ -537,7 +533,7 @@ def test_another_version_or_protocol_than_http_1_is_505(line: bytes, before: byt
     run(work, every=every)
 
 
-def test_the_name_of_another_protocol_is_allowed_elsewhere() -> None:
+def test_the_name_of_another_protocol_is_allowed_in_paths_and_headers() -> None:
     head = b"POST /last HTTP/1.1\r\nReferer: / RTSP/1.0 ICE/1.0\r\nContent-Length: 9\r\n\r\n"
 
     async def work(server: Server) -> None:
@@ -564,11 +560,11 @@ def test_the_absolute_form_is_served(target: bytes, path: str, every: int) -> No
 @pytest.mark.parametrize(
     ("target", "status"),
     [
-        (b"/first#x", 400),  # which some proxies would take for another path
+        (b"/first#x", 400),  # some proxies would use another path
         (b"/first?x#y", 400),
         (b"http://x#/first", 400),
         (b"/" + b"%41/" * 1_200, 404),
-        (b"/first/" + b"%" * 17, 404),  # decoding what is no escape is expensive
+        (b"/first/" + b"%" * 17, 404),  # decoding many invalid escapes is expensive
         (b"/" + b"%4x" * 1_000, 404),
         (b"http://x/" + b"a%" * 1_000, 404),
         (b"http://" + b"x" * 4_090 + b"/first", 404),
@@ -578,7 +574,7 @@ def test_the_absolute_form_is_served(target: bytes, path: str, every: int) -> No
         (b"http://[x]/first", 400),
     ],
 )
-def test_a_target_that_no_route_can_have_is_refused_before_it_is_decoded(target: bytes, status: int) -> None:
+def test_an_impossible_target_is_refused_before_it_is_decoded(target: bytes, status: int) -> None:
     async def work(server: Server) -> None:
         answer = await closed(server, b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % target)
         assert answer.startswith(b"HTTP/1.1 %d " % status)
@@ -596,8 +592,8 @@ def test_a_target_that_no_route_can_have_is_refused_before_it_is_decoded(target:
         b"GET /first?%d%b HTTP/1.1\r\nConnection: close\r\nReferer: / RTSP/1.0\r\n\r\n",
     ],
 )
-def test_no_target_is_kept(head: bytes) -> None:
-    """A pattern made of the target was kept, at ten times its size, and took 10 ms to compile."""
+def test_no_target_is_cached(head: bytes) -> None:
+    """A target was compiled to a regular expression, which was cached in ten times the memory."""
 
     async def work(server: Server) -> None:
         async def ask(number: int) -> None:
@@ -619,7 +615,7 @@ def test_no_target_is_kept(head: bytes) -> None:
     run(work)
 
 
-def test_the_observers_see_what_the_parser_refuses() -> None:
+def test_malformed_requests_are_logged_and_counted() -> None:
     seen: list[tuple[str, int]] = []
 
     async def work(server: Server) -> None:
@@ -636,7 +632,7 @@ def test_the_observers_see_what_the_parser_refuses() -> None:
     run(work, state={"services": SimpleNamespace(observers=(observe,))})
 
 
-def test_a_client_that_half_closes_gets_its_responses_and_then_the_end() -> None:
+def test_a_client_that_half_closes_gets_its_responses() -> None:
     request = b"POST /slow HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
 
     async def work(server: Server) -> None:
@@ -659,7 +655,7 @@ def test_a_client_that_half_closes_gets_its_responses_and_then_the_end() -> None
 @pytest.mark.parametrize(
     "data", [b"", b"GET /fir", b"POST /first HTTP/1.1\r\nContent-Length: 2\r\n\r\n{", GET]
 )
-def test_a_client_that_half_closes_with_nothing_asked_is_left(data: bytes) -> None:
+def test_a_client_that_half_closes_without_a_request_is_disconnected(data: bytes) -> None:
     async def work(server: Server) -> None:
         reader, writer = await server.connect()
         writer.write(data)
@@ -673,7 +669,7 @@ def test_a_client_that_half_closes_with_nothing_asked_is_left(data: bytes) -> No
 
 
 @pytest.mark.parametrize("kind", [b"Content-Length: 100000000000", b"Transfer-Encoding: chunked"])
-def test_a_body_is_not_read_on_after_a_response_that_closes(kind: bytes) -> None:
+def test_after_a_response_that_closes_only_a_part_of_the_body_is_read(kind: bytes) -> None:
     piece = b"ffff\r\n" + b"x" * 65535 + b"\r\n"
     read: list[int] = []
 
@@ -687,13 +683,13 @@ def test_a_body_is_not_read_on_after_a_response_that_closes(kind: bytes) -> None
                 while True:
                     writer.write(piece)
                     await writer.drain()
-        assert sum(read) <= protocol.MAX_DRAINED + 2**20  # and what one turn of the event loop reads
+        assert sum(read) <= protocol.MAX_DRAINED + 2**20  # plus one read of the event loop
         writer.transport.abort()
 
     run(work, read=read)
 
 
-def test_a_client_that_sends_its_body_to_the_end_reads_the_refusal() -> None:
+def test_a_client_that_sends_its_whole_body_gets_the_refusal() -> None:
     async def work(server: Server) -> None:
         for _ in range(20):
             reader, writer = await server.connect()

@@ -1,4 +1,4 @@
-"""Behind a proxy that keeps connections, and one that takes a prefix off the path."""
+"""KEEP_ALIVE and ROOT_PATH for proxies, and ETags behind Apache."""
 
 import re
 import shutil
@@ -18,21 +18,21 @@ PREFIX = "/to%20do/v1"
 
 
 @on_18
-def test_an_idle_connection_is_kept_as_long_as_keep_alive_says(server: Server, database: str) -> None:
+def test_an_idle_connection_is_closed_after_keep_alive(server: Server, database: str) -> None:
     with serving(server.conninfo(database, "tasks_api"), KEEP_ALIVE="1") as api:
         address = urlsplit(api.url)
         with socket.create_connection((address.hostname or "", address.port or 0), timeout=60) as client:
             client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             received = b""
-            while piece := client.recv(65536):  # 75 seconds would be too long for the client
+            while piece := client.recv(65536):  # the client would time out before the default of 75 seconds
                 received += piece
         assert received.startswith(b"HTTP/1.1 200")
         assert b"connection: close" not in received.lower()
 
 
 @on_18
-def test_a_prefix_that_a_proxy_takes_off_is_in_every_address(server: Server, database: str) -> None:
-    """The API gets its own paths; clients get addresses that lead them through the proxy."""
+def test_every_address_contains_the_prefix_that_a_proxy_removes(server: Server, database: str) -> None:
+    """The proxy removes the prefix from paths, and responses contain it."""
     with serving(server.conninfo(database, "tasks_api"), ROOT_PATH=PREFIX) as api:
         headers = {"Authorization": f"Bearer {api.token('pre/fix')}"}
         url = f"{api.url}/api/pre%2Ffix/tasks"
@@ -47,7 +47,7 @@ def test_a_prefix_that_a_proxy_takes_off_is_in_every_address(server: Server, dat
         assert [task["title"] for task in following.json()] == ["a"]
         assert (
             httpx.get(f"{api.url}{PREFIX}/health", timeout=60).status_code == 404
-        )  # a proxy that takes nothing off
+        )  # a proxy that does not remove the prefix
 
         assert httpx.get(f"{api.url}/openapi.json", timeout=60).json()["servers"] == [{"url": PREFIX}]
         outside = f"https://example.org{PREFIX}"
@@ -83,7 +83,7 @@ README = (ROOT / "app" / "server" / "README.md").read_text()
 
 @contextmanager
 def apache(url: str, directive: str) -> Iterator[str]:
-    """Run the real Apache in front of an API; yield its address."""
+    """Run Apache in front of an API; yield its address."""
     command, port, folder = program("apache2"), free_port(), Path(tempfile.mkdtemp(prefix="apache"))
     folder.chmod(0o755)
     modules = "\n".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in NAMES)

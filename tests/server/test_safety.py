@@ -20,7 +20,7 @@ Configure = Callable[..., None]
 
 @pytest.fixture
 def settled(server: Server, clone: str, configure: Configure) -> Configure:
-    """Start on the clone, unless set otherwise."""
+    """Configure an API on `clone`; return `configure` for other settings."""
     configure(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
     return configure
 
@@ -38,7 +38,7 @@ def test_a_hole_ends_the_start_with_finding_and_remedy(server: Server, clone: st
     assert "Traceback" not in said
 
 
-def test_a_dba_may_have_it_warn_instead(
+def test_on_hole_warn_only_logs_a_hole(
     server: Server, clone: str, settled: Configure, caplog: pytest.LogCaptureFixture
 ) -> None:
     with server.connect(clone) as superuser:
@@ -48,16 +48,14 @@ def test_a_dba_may_have_it_warn_instead(
     assert REMEDY in caplog.text
 
 
-def test_a_session_that_starts_with_an_identity_is_refused(
-    server: Server, clone: str, settled: Configure
-) -> None:
+def test_a_session_that_starts_with_a_user_is_refused(server: Server, clone: str, settled: Configure) -> None:
     conninfo = server.conninfo(clone, "tasks_api") + " options='-c app.user_id=alice'"
     settled(DATABASE_URL=conninfo)
     assert "app.user_id is alice, set at the start of the session" in refusal()
 
 
 @pytest.mark.usefixtures("settled")
-def test_a_temporary_table_of_another_client_in_a_pooled_session_holds_no_rows_of_users() -> None:
+def test_a_temporary_table_in_a_pooled_session_is_not_checked_for_row_security() -> None:
     async def check() -> None:
         async with Database(load(Settings)) as database, await database.connect() as connection:
             await connection.execute("create temporary table tasks (title text)")
@@ -69,7 +67,7 @@ def test_a_temporary_table_of_another_client_in_a_pooled_session_holds_no_rows_o
     asyncio.run(check())
 
 
-def test_a_database_that_quotes_all_names_needs_no_warning(
+def test_a_database_that_quotes_all_names_causes_no_warning(
     server: Server, clone: str, settled: Configure, caplog: pytest.LogCaptureFixture
 ) -> None:
     with server.connect(clone) as superuser:
@@ -80,13 +78,13 @@ def test_a_database_that_quotes_all_names_needs_no_warning(
 
 
 @pytest.mark.usefixtures("settled")
-def test_the_database_of_the_migrations_needs_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_migrated_database_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     start()
     assert caplog.text == ""
 
 
 @pytest.mark.usefixtures("settled")
-def test_an_accepted_hole_does_not_end_the_start_and_another_does(
+def test_an_accepted_hole_does_not_prevent_the_start_but_another_does(
     server: Server, clone: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with server.connect(clone) as superuser:

@@ -1,4 +1,4 @@
-"""The session is what the code needs, whatever environment, address, role, database and files ask for."""
+"""Session settings do not depend on environment, address, role and database, or the start fails."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ def reach(api: Api, user: str, method: str = "GET", path: str = "", **more: obje
 
 
 def assert_utf_8_and_utc(api: Api, server: Server | Cluster, database: str) -> None:
-    """Two users, the bytes of whose names differ by an encoding only, never meet, and time is UTC."""
+    """Assert that users whose ids are equal in a wrong encoding are isolated, and that times are in UTC."""
     mark = uuid4().hex[:8]
     joerg, other = f"{JOERG} {mark}", f"{IN_LATIN1} {mark}"
     made = reach(api, joerg, "POST", json={"title": "Käse 漢 \U0001f600"})
@@ -105,7 +105,7 @@ def test_settings_of_role_and_database_change_neither_encoding_nor_zone(
                 superuser.execute(f"{altered} {reset}".encode())
 
 
-# What a client cannot ask for: the statement, what the refusal names of it, and what to run.
+# Settings that a client cannot override: the statement, and words that the refusal contains.
 UNSOUND = {
     "serializable for the role here": (
         "alter role tasks_api in database {} set default_transaction_isolation = 'serializable'",
@@ -148,7 +148,7 @@ UNSOUND = {
 
 @pytest.fixture
 def broken(server: Server, clone: str) -> Iterator[str]:
-    """Name a database whose settings, and its role's, are put back at the end."""
+    """The name of a database. Its settings and those of its role are restored at the end."""
     yield clone
     with server.connect("postgres") as superuser:
         superuser.execute(
@@ -158,7 +158,7 @@ def broken(server: Server, clone: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("unsound", UNSOUND)
-def test_a_setting_that_cannot_be_asked_for_is_refused_and_named(
+def test_a_setting_that_a_client_cannot_override_is_refused_and_named(
     server: Server, broken: str, unsound: str, configure: Configure
 ) -> None:
     statement, said = UNSOUND[unsound]
@@ -170,7 +170,7 @@ def test_a_setting_that_cannot_be_asked_for_is_refused_and_named(
         assert words in refused
 
 
-# Set for the database or for all roles, these refuse some commands in the sessions of a superuser too.
+# These settings also affect the sessions of the superuser who runs the remedy.
 REMEDIED = {
     "read-only database": "alter database {} set default_transaction_read_only = on",
     "read-only for all roles": "alter role all set default_transaction_read_only = on",
@@ -235,7 +235,7 @@ def test_a_start_as_another_role_names_the_setting(
 @on_18  # transaction_timeout came with 17
 @pytest.mark.parametrize("name", session.LIMITS.split())
 @pytest.mark.parametrize("milliseconds", [1, 900])
-def test_a_time_limit_that_no_request_keeps_is_refused_and_named(
+def test_a_time_limit_that_is_too_short_is_refused_and_named(
     server: Server, broken: str, name: str, milliseconds: int, configure: Configure
 ) -> None:
     limit = f"{name} is {milliseconds}ms"
@@ -254,7 +254,7 @@ def test_a_time_limit_that_no_request_keeps_is_refused_and_named(
     configure(PGOPTIONS="")
 
 
-def test_a_user_set_at_the_start_of_all_sessions_makes_a_process_unready(
+def test_a_user_that_is_set_at_the_start_of_sessions_is_refused(
     server: Server, clone: str, configure: Configure
 ) -> None:
     configure(DATABASE_URL=server.conninfo(clone, "tasks_api"), PGOPTIONS="-c app.user_id=bob")
@@ -276,7 +276,7 @@ def test_a_login_event_trigger_is_named(server: Server, clone: str, configure: C
 
 
 @pytest.mark.parametrize("attribute", ["superuser", "bypassrls"])
-def test_a_role_that_bypasses_row_security_is_refused_and_put_right_by_make_migrate(
+def test_a_role_that_bypasses_row_security_is_refused_and_make_migrate_fixes_it(
     server: Server, clone: str, configure: Configure, attribute: str
 ) -> None:
     configure(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
@@ -291,7 +291,7 @@ def test_a_role_that_bypasses_row_security_is_refused_and_put_right_by_make_migr
 
 
 @pytest.mark.parametrize("function", ["app.current_user_id()", "app.schema_version()"])
-def test_a_lost_grant_is_refused_and_put_right_by_make_migrate(
+def test_a_missing_grant_is_refused_and_make_migrate_restores_it(
     server: Server, clone: str, configure: Configure, function: str
 ) -> None:
     configure(DATABASE_URL=server.conninfo(clone, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
@@ -303,7 +303,7 @@ def test_a_lost_grant_is_refused_and_put_right_by_make_migrate(
 
 
 @pytest.mark.parametrize("setting", ["default_transaction_isolation=serializable", "row_security=off"])
-def test_what_the_client_asks_for_is_refused_too(
+def test_a_wrong_setting_by_the_client_is_refused(
     server: Server, database: str, configure: Configure, setting: str
 ) -> None:
     configure(
@@ -319,7 +319,7 @@ def test_what_the_client_asks_for_is_refused_too(
 def test_a_database_of_another_encoding_is_refused(
     server: Server, database: str, configure: Configure
 ) -> None:
-    del database  # where tasks_api came with
+    del database  # creates tasks_api
     with server.connect("postgres") as superuser:
         superuser.execute("create database latin_1 encoding 'LATIN1' locale 'C' template template0")
         try:
@@ -329,7 +329,7 @@ def test_a_database_of_another_encoding_is_refused(
             superuser.execute("drop database latin_1 with (force)")
 
 
-def test_what_only_weakens_a_promise_is_logged(
+def test_weaker_durability_and_time_limits_are_only_logged(
     server: Server, broken: str, configure: Configure, caplog: pytest.LogCaptureFixture
 ) -> None:
     role = sql.SQL("alter role tasks_api in database {} set ").format(sql.Identifier(broken))
@@ -346,7 +346,7 @@ def test_what_only_weakens_a_promise_is_logged(
 
 @pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
 @pytest.mark.parametrize("place", ["database", "server"])
-def test_the_isolation_of_database_and_server_does_not_reach_the_role(
+def test_the_isolation_level_of_database_and_server_does_not_affect_the_role(
     server: Server, clone: str, configure: Configure, isolation: str, place: str
 ) -> None:
     altered = f"database {clone}" if place == "database" else "system"
@@ -363,7 +363,7 @@ def test_the_isolation_of_database_and_server_does_not_reach_the_role(
 
 @pytest.mark.parametrize("reconnected", [False, True], ids=["at once", "with new sessions"])
 @pytest.mark.parametrize("unsound", UNSOUND)
-def test_a_running_process_is_not_ready_while_new_sessions_are_wrong(
+def test_a_process_is_not_ready_while_new_sessions_have_wrong_settings(
     breakable: Breakable, unsound: str, *, reconnected: bool
 ) -> None:
     statement, said = UNSOUND[unsound]
@@ -373,7 +373,7 @@ def test_a_running_process_is_not_ready_while_new_sessions_are_wrong(
             if reconnected:
                 breakable.disconnect()
             assert httpx.get(f"{breakable.api.url}/ready", timeout=60).status_code == 503
-            # A session of an earlier test may be named first. It is replaced.
+            # The reason may first name a session of an earlier test, which is replaced soon.
             eventually(lambda: all(words in breakable.reason() for words in said))
         finally:
             superuser.execute(
@@ -385,13 +385,13 @@ def test_a_running_process_is_not_ready_while_new_sessions_are_wrong(
                 sql.SQL("alter database {} reset all").format(sql.Identifier(breakable.database))
             )
             superuser.execute("alter role tasks_api set default_transaction_isolation = 'read committed'")
-    # Sessions that are older than that are replaced, without a restart.
+    # The sessions with the wrong settings are replaced without a restart.
     eventually(lambda: httpx.get(f"{breakable.api.url}/ready", timeout=60).status_code == 200)
 
 
 @pytest.fixture(scope="module")
 def pooled(server: Server) -> Iterator[Cluster]:
-    """A server with the migrated database `tasks`, to stand behind a pooler."""
+    """A server with the migrated database `tasks`, for a pooler."""
     with cluster(server.version) as made:
         made.start(fsync="off")
         made.migrated()
@@ -399,7 +399,7 @@ def pooled(server: Server) -> Iterator[Cluster]:
 
 
 @pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
-def test_what_another_client_left_in_a_pooled_session_is_refused(pooled: Cluster) -> None:
+def test_a_setting_that_another_client_left_in_a_pooled_session_is_refused(pooled: Cluster) -> None:
     with pgbouncer(pooled) as port:
         address = pooled.conninfo("tasks", "tasks_api", port)
         with psycopg.connect(address, autocommit=True) as other:
@@ -413,7 +413,7 @@ def test_what_another_client_left_in_a_pooled_session_is_refused(pooled: Cluster
 
 @pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
 @pytest.mark.parametrize("mode", ["transaction", "session"])
-def test_encoding_and_zone_hold_behind_a_pooler(pooled: Cluster, mode: str) -> None:
+def test_encoding_and_time_zone_are_right_behind_a_pooler(pooled: Cluster, mode: str) -> None:
     with pooled.connect() as superuser:
         for setting in ("client_encoding = 'latin1'", f"timezone = '{KARACHI}'", "datestyle = 'German'"):
             superuser.execute(f"alter database tasks set {setting}".encode())

@@ -1,4 +1,4 @@
-"""A wrong setting or an unsafe database ends the start in one line that says so, and no other way."""
+"""Settings: a wrong one ends the start with one line for each, without a traceback or a secret."""
 
 import asyncio
 import errno
@@ -39,13 +39,13 @@ UVICORN = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", "0"]
 SOUND = {"DATABASE_URL": DATABASE, "JWT_SECRET": SECRET}
 
 
-# As uvicorn writes it, as app.log does, or none.
+# The prefix of a line of uvicorn, of our log, or none.
 LEVEL = re.compile(r"(\d\S+ )?ERROR:? +")
 INFO = re.compile(r"(\d\S+ )?INFO")
 
 
 def start(folder: Path, command: list[str], settings: dict[str, str]) -> list[str]:
-    """Start the API, which must refuse; return the lines in which it says why."""
+    """Start the API, which must fail; return its error lines."""
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment |= {"PYTHONPATH": str(ROOT), "PORT": "0"} | settings
     ended = subprocess.run(
@@ -60,7 +60,7 @@ def start(folder: Path, command: list[str], settings: dict[str, str]) -> list[st
 
 
 def refused(kind: type[Base] = Settings) -> str:
-    """Load the settings, which must be refused in one line."""
+    """Load the settings, which must fail; return the one line of the error."""
     with pytest.raises(SystemExit) as refusal:
         load(kind)
     said = str(refusal.value)
@@ -92,7 +92,7 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
     ),
     "the secret by its other name is short": (
         {"DATABASE_URL": f"mysql://root:{PASSWORD}@h/d", "JWT_SECRET": "", "BETTER_AUTH_SECRET": "x" * 31},
-        {"DATABASE_URL", "JWT_SECRET"},  # its line names both
+        {"DATABASE_URL", "JWT_SECRET"},  # one line names both variables
     ),
     "no connection string": (
         {"DATABASE_URL": f"host={PASSWORD} what", "PORT": "65536"},
@@ -103,7 +103,7 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
 
 
 @pytest.mark.parametrize("kind", list(WRONG)[:-1])
-def test_a_wrong_setting_is_refused_in_one_line_naming_it(configure: Configure, kind: str) -> None:
+def test_a_wrong_setting_is_refused_with_one_line_that_names_it(configure: Configure, kind: str) -> None:
     settings, names = WRONG[kind]
     configure(**SOUND | settings)
     said = refusal()
@@ -116,7 +116,7 @@ def test_a_wrong_setting_is_refused_in_one_line_naming_it(configure: Configure, 
     ("command", "kind"),
     [(MAIN, "the database is away"), (UVICORN, "nothing is set")],
 )
-def test_a_wrong_setting_ends_the_start_in_one_line_naming_it(
+def test_a_wrong_setting_ends_the_start_with_one_line_that_names_it(
     tmp_path: Path, command: list[str], kind: str
 ) -> None:
     settings, names = WRONG[kind]
@@ -127,7 +127,7 @@ def test_a_wrong_setting_ends_the_start_in_one_line_naming_it(
     assert len(lines) == len(names)
 
 
-def test_a_taken_port_is_told_before_anything_else_and_how_to_take_another(configure: Configure) -> None:
+def test_a_port_in_use_is_reported_first_with_a_command_for_another(configure: Configure) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         configure(**SOUND | {"PORT": str(port)})
@@ -137,7 +137,7 @@ def test_a_taken_port_is_told_before_anything_else_and_how_to_take_another(confi
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "host.invalid", "256.0.0.1"])
-def test_a_host_that_is_not_of_this_machine_is_refused_before_anything_else(
+def test_a_host_that_is_not_of_this_machine_is_reported_first(
     configure: Configure, host: str, processes: str
 ) -> None:
     configure(**SOUND | {"HOST": host, "PORT": "0", "WEB_CONCURRENCY": processes})
@@ -154,16 +154,16 @@ def test_a_host_that_is_not_of_this_machine_is_refused_before_anything_else(
         (errno.EINVAL, "HOST", "Invalid argument"),
     ],
 )
-def test_why_it_cannot_listen_names_the_setting(number: int, setting: str, said: str) -> None:
+def test_the_error_of_a_failed_listen_names_the_setting(number: int, setting: str, said: str) -> None:
     line = why_not(OSError(number, os.strerror(number)), "fe80::1", 80)
     assert line.startswith(f"{setting}: ")
     assert said in line
 
 
-def test_a_name_with_an_address_of_a_kind_that_this_machine_lacks_is_listened_on(
+def test_a_name_may_also_have_an_address_of_an_unsupported_family(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As localhost on a machine without IPv6."""
+    """For example localhost on a machine without IPv6."""
     v4 = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))
     absent = (socket.AF_APPLETALK, socket.SOCK_STREAM, 0, "", ("", 0))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [absent, v4])
@@ -173,7 +173,7 @@ def test_a_name_with_an_address_of_a_kind_that_this_machine_lacks_is_listened_on
         try_address("localhost", 0)
 
 
-def test_a_doubtful_name_is_a_warning_of_the_start(server: Server, database: str) -> None:
+def test_an_unknown_setting_is_a_warning_at_startup(server: Server, database: str) -> None:
     with serving(server.conninfo(database, "tasks_api"), CORS_ORIGIN="https://a.example") as running:
         assert running.log.read_text().count("CORS_ORIGIN is not a setting; did you mean CORS_ORIGINS?") == 1
 
@@ -188,7 +188,7 @@ def test_a_superuser_is_refused(server: Server, database: str, configure: Config
 def test_a_database_without_migrations_is_refused(
     server: Server, template: str, configure: Configure
 ) -> None:
-    assert template  # the role is there
+    assert template  # creates tasks_api
     with server.database() as empty:
         configure(**SOUND | {"DATABASE_URL": server.conninfo(empty, "tasks_api")})
         assert "make migrate" in refusal()
@@ -196,7 +196,7 @@ def test_a_database_without_migrations_is_refused(
 
 def status(api: Api, user: str = "alice", **claims: object) -> int:
     payload = {"sub": "alice", "exp": int(time.time()) + 600} | claims
-    # PyJWT itself would make none with an issuer that is no text
+    # jwt.encode would refuse an issuer that is not a string
     token = jwt.PyJWS().encode(json.dumps(payload).encode(), api.secret, "HS256")
     answer = ask(api, "GET", f"/api/{user}/tasks", token=token)
     if answer.status_code == 401:
@@ -204,7 +204,7 @@ def status(api: Api, user: str = "alice", **claims: object) -> int:
     return answer.status_code
 
 
-def test_a_deploy_names_audience_issuer_claim_secret_and_origins(server: Server, database: str) -> None:
+def test_audience_issuer_claim_secret_and_origins_can_be_set(server: Server, database: str) -> None:
     own = secrets.token_hex(32)
     settings = {
         "JWT_SECRET": "",
@@ -241,7 +241,7 @@ def bearer(user: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_prepared_statements_can_be_done_without(server: Server, database: str, configure: Configure) -> None:
+def test_prepared_statements_can_be_disabled(server: Server, database: str, configure: Configure) -> None:
     configure(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=SECRET)
     configure(PREPARED_STATEMENTS="false", POOL_SIZE="1")
     user = f"unprepared-{secrets.token_hex(4)}"
@@ -257,7 +257,7 @@ def test_prepared_statements_can_be_done_without(server: Server, database: str, 
     asyncio.run(create_and_list())
 
 
-def test_middleware_that_is_added_runs_within_our_headers() -> None:
+def test_responses_of_added_middleware_have_our_headers() -> None:
     class Teapot:
         def __init__(self, app: ASGIApp, status: int) -> None:
             self.app, self.status = app, status
@@ -277,8 +277,8 @@ def test_middleware_that_is_added_runs_within_our_headers() -> None:
     assert "x-request-id" in answer.headers
 
 
-def test_any_asgi_server_may_serve_it(server: Server, database: str, configure: Configure) -> None:
-    """Only ours tells when a client leaves."""
+def test_another_asgi_server_can_run_the_app(server: Server, database: str, configure: Configure) -> None:
+    """Only our protocol detects a disconnected client."""
     configure(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=SECRET)
 
     async def listed() -> httpx.Response:
@@ -299,7 +299,7 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in NUMBERS for value in NUMBERS[name]])
-def test_a_number_out_of_its_range_is_refused_with_the_range(
+def test_the_error_for_a_number_out_of_range_names_the_range(
     configure: Configure, name: str, value: str
 ) -> None:
     configure(**SOUND | {name: value})
@@ -318,7 +318,7 @@ def test_a_number_out_of_its_range_is_refused_with_the_range(
         ("JWT_ALGORITHMS", "HS256,none"),
     ],
 )
-def test_a_word_that_means_nothing_is_refused_with_those_that_do(
+def test_the_error_for_an_invalid_word_names_the_valid_ones(
     configure: Configure, name: str, value: str
 ) -> None:
     configure(**SOUND | {name: value})
@@ -359,9 +359,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("kind", AROUND)
-def test_what_surrounds_a_value_by_mistake_is_refused_and_the_cause_named(
-    configure: Configure, kind: str
-) -> None:
+def test_quotes_and_white_space_around_a_value_are_refused(configure: Configure, kind: str) -> None:
     around, cause = AROUND[kind]
     for name, value in VALUES.items():
         configure(
@@ -383,7 +381,7 @@ def test_a_setting_that_repeats_its_own_name_is_refused(configure: Configure) ->
         configure(**{name: ""})
 
 
-def test_a_secret_may_hold_a_line_break_since_openssl_writes_long_ones_so(configure: Configure) -> None:
+def test_a_secret_may_contain_a_line_break_as_openssl_writes_it(configure: Configure) -> None:
     configure(**SOUND | {"JWT_SECRET": f"{SECRET}\n{SECRET}"})
     loaded = load(Settings).jwt_secret
     assert loaded
@@ -400,7 +398,7 @@ def test_a_secret_may_hold_a_line_break_since_openssl_writes_long_ones_so(config
     ],
 )
 @pytest.mark.parametrize("name", ["JWT_SECRET", "JWT_SECRET_PREVIOUS"])
-def test_a_key_that_others_may_know_is_no_shared_secret(configure: Configure, name: str, key: str) -> None:
+def test_a_public_key_is_not_accepted_as_shared_secret(configure: Configure, name: str, key: str) -> None:
     """With a public key as the secret of an HMAC, anyone can sign (RFC 8725, section 2.1)."""
     configure(**SOUND | {name: key})
     assert refused().startswith(f"{name}: is a key")
@@ -476,7 +474,7 @@ ORIGINS = {
 
 
 @pytest.mark.parametrize("value", ORIGINS)
-def test_an_origin_that_no_browser_sends_is_refused_with_the_form_to_write(
+def test_an_origin_that_browsers_do_not_send_is_refused_with_the_right_form(
     configure: Configure, value: str
 ) -> None:
     configure(**SOUND | {"CORS_ORIGINS": value})
@@ -508,7 +506,7 @@ def test_an_origin_that_no_browser_sends_is_refused_with_the_form_to_write(
         "tauri://localhost",
     ],
 )
-def test_an_origin_that_a_browser_sends_is_taken_as_it_stands(configure: Configure, value: str) -> None:
+def test_an_origin_that_a_browser_sends_is_accepted_unchanged(configure: Configure, value: str) -> None:
     configure(**SOUND | {"CORS_ORIGINS": value})
     assert load(Settings).cors_origins == re.split(", ?", value)
 
@@ -521,7 +519,7 @@ def test_a_password_in_an_origin_is_not_printed(configure: Configure, form: str)
     assert PASSWORD not in refused()
 
 
-def test_what_may_be_a_part_of_a_password_is_not_named_as_a_parameter(configure: Configure) -> None:
+def test_an_unknown_parameter_that_may_be_part_of_a_password_is_not_printed(configure: Configure) -> None:
     configure(**SOUND | {"DATABASE_URL": f"postgresql://u:p?{TAIL}=1"})
     assert TAIL not in refused()
     configure(DATABASE_URL="postgresql://u:p@h/d?a\nb=1")
@@ -550,21 +548,19 @@ HOSTS = {
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_host_that_none_can_listen_on_is_refused_with_the_form_to_write(
-    configure: Configure, host: str
-) -> None:
+def test_an_invalid_host_is_refused_with_the_right_form(configure: Configure, host: str) -> None:
     configure(**SOUND | {"HOST": host})
     assert refused().startswith("HOST: ")
     assert HOSTS[host] in refused()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "fe80::1%eth0", "localhost", "a-b.example."])
-def test_an_address_or_a_name_is_a_host(configure: Configure, host: str) -> None:
+def test_an_address_or_a_name_is_accepted_as_host(configure: Configure, host: str) -> None:
     configure(**SOUND | {"HOST": host})
     assert load(Settings).host == host
 
 
-# What libpq takes for a host, a port, a database or a parameter where it is part of the password.
+# Passwords of which libpq would parse a part as host, port, database or parameter.
 TAIL = "tailtail"
 UNESCAPED = [
     f"postgresql://u:p@{TAIL}@h/d",
@@ -636,9 +632,7 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("url", ADDRESSES)
-def test_an_address_that_libpq_does_not_read_is_refused_with_the_reason(
-    configure: Configure, url: str
-) -> None:
+def test_a_url_that_libpq_cannot_parse_is_refused_with_the_reason(configure: Configure, url: str) -> None:
     configure(**SOUND | {"DATABASE_URL": url})
     assert refused().startswith("DATABASE_URL: ")
     assert ADDRESSES[url] in refused()
@@ -661,7 +655,7 @@ def test_an_address_that_libpq_does_not_read_is_refused_with_the_reason(
         "service=tasks",
     ],
 )
-def test_an_address_that_libpq_reads_is_taken(configure: Configure, url: str) -> None:
+def test_a_url_that_libpq_can_parse_is_accepted(configure: Configure, url: str) -> None:
     configure(**SOUND | {"DATABASE_URL": url})
     assert load(Settings).database_url.get_secret_value() == url
 
@@ -672,13 +666,13 @@ def test_migrations_are_refused_as_tasks_api(configure: Configure, url: str) -> 
     assert refused(MigrationSettings).startswith("MIGRATION_DATABASE_URL: has the user tasks_api")
 
 
-def test_an_address_with_the_roots_of_the_system_finds_them_or_is_refused(
+def test_sslrootcert_system_uses_existing_root_certificates_or_is_refused(
     configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     url = "postgresql://u@h/d?sslmode=verify-full&sslrootcert=system"
     roots = tmp_path / "roots.pem"
     roots.touch()
-    monkeypatch.setenv("SSL_CERT_FILE", "")  # for monkeypatch to restore
+    monkeypatch.setenv("SSL_CERT_FILE", "")  # so that monkeypatch restores it
     monkeypatch.setenv("SSL_CERT_DIR", "")
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: ssl.DefaultVerifyPaths(*[""] * 6))
     monkeypatch.setattr(setting_types, "BUNDLES", ["/nowhere", str(roots)])
@@ -697,7 +691,7 @@ def test_an_address_with_the_roots_of_the_system_finds_them_or_is_refused(
 
 @contextmanager
 def postgresql_with_tls(file: Path) -> Iterator[int]:
-    """Accept TLS as PostgreSQL does (55.2.10), with this certificate, and refuse what follows."""
+    """Accept TLS like PostgreSQL (section 55.2.10) with this certificate, then refuse the connection."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
 
@@ -739,8 +733,8 @@ except psycopg.Error as error:
 """
 
 
-def test_the_roots_of_the_system_are_those_that_libpq_trusts(tmp_path: Path) -> None:
-    """The OpenSSL inside psycopg-binary looks for them where no system has any."""
+def test_libpq_trusts_the_root_certificates_of_the_system(tmp_path: Path) -> None:
+    """The OpenSSL in psycopg-binary searches a folder that does not exist."""
     file = certificate(tmp_path)
 
     def connected(bundle: str) -> str:
@@ -764,8 +758,8 @@ def test_the_roots_of_the_system_are_those_that_libpq_trusts(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "value", [",", ", ,", '["HS256"]', "'HS256', 'HS384'", "HS256,'HS384'", "HS256,\nHS384"]
 )
-def test_a_list_in_another_form_is_refused(configure: Configure, name: str, value: str) -> None:
-    """Else an audience of commas alone would be none, and of any token."""
+def test_a_malformed_list_is_refused(configure: Configure, name: str, value: str) -> None:
+    """Otherwise an audience of only commas would allow tokens for any audience."""
     configure(**SOUND | {name: value})
     assert refused().startswith(f"{name}: ")
 
@@ -779,14 +773,14 @@ def test_a_list_in_another_form_is_refused(configure: Configure, name: str, valu
         ({"JWT_SECRET": "", "JWT_JWKS_URL": "https://issuer.example/jwks"}, "HS384,HS512"),
     ],
 )
-def test_algorithms_of_which_no_key_verifies_any_are_refused(
+def test_algorithms_without_a_matching_key_are_refused(
     configure: Configure, keys: dict[str, str], algorithms: str
 ) -> None:
     configure(**SOUND | keys | {"JWT_ALGORITHMS": algorithms})
     assert refused().startswith("JWT_ALGORITHMS: contains no algorithm for ")
 
 
-def test_one_file_of_settings_may_hold_a_secret_that_the_algorithms_leave_out(configure: Configure) -> None:
+def test_a_secret_may_be_set_although_no_algorithm_uses_it(configure: Configure) -> None:
     configure(**SOUND, JWT_JWKS_URL="https://issuer.example/jwks", JWT_ALGORITHMS="EdDSA")
     assert load(Settings)
 
@@ -799,7 +793,7 @@ LINES = f"DATABASE_URL={DATABASE}\nJWT_SECRET={SECRET}\nPORT=8001\n"
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_file_is_read_as_windows_and_others_write_utf_8(
+def test_a_file_in_utf_8_may_have_a_byte_order_mark_and_crlf(
     configure: Configure, encoding: str, end: str
 ) -> None:
     configure()
@@ -846,7 +840,7 @@ def test_a_file_that_cannot_be_read_is_refused(configure: Configure) -> None:
     assert refused().startswith(".env: cannot be read: Too many levels of symbolic links")
 
 
-def test_what_stands_twice_or_is_misspelt_is_doubted(configure: Configure) -> None:
+def test_duplicate_and_misspelt_settings_in_the_file_cause_a_warning(configure: Configure) -> None:
     configure(
         JWT_AUDIANCE="x", Cors_Origin="https://a.example", HOSTNAME="x", JWT_SECRET_FILE="x", POOLSIZE=""
     )
@@ -861,7 +855,7 @@ def test_what_stands_twice_or_is_misspelt_is_doubted(configure: Configure) -> No
     assert settings.find_mistakes() == [".env: PORT is set 2 times; the last value is used"]
 
 
-def test_a_value_that_is_read_otherwise_than_it_is_written_is_doubted(configure: Configure) -> None:
+def test_a_value_that_is_parsed_differently_than_written_causes_a_warning(configure: Configure) -> None:
     configure(JWT_SECRET_PREVIOUS=f"{SECRET}'", JWT_ISSUER="'https://a.example'")
     Path(".env").write_text(f'DATABASE_URL=postgresql://u:a${{b}}c@h/t\nJWT_SECRET={SECRET}"\nOTHER=${{x}}\n')
     assert settings.find_mistakes() == [
@@ -871,7 +865,7 @@ def test_a_value_that_is_read_otherwise_than_it_is_written_is_doubted(configure:
     ]
 
 
-def test_a_missing_setting_is_found_under_a_misspelt_name(configure: Configure) -> None:
+def test_the_error_for_a_missing_setting_names_a_misspelt_one(configure: Configure) -> None:
     configure(**SOUND | {"JWT_SECRET": ""}, JWT_SECERT=SECRET)
     assert refused() == "JWT_SECRET: is missing; JWT_SECERT is set, which is not a setting"
     configure(JWT_SECRET=SECRET, DATABASE_URL="")
@@ -901,18 +895,18 @@ def test_a_missing_setting_is_found_under_a_misspelt_name(configure: Configure) 
         '"/tasks"',
     ],
 )
-def test_a_root_path_that_is_no_prefix_of_a_path_is_refused(configure: Configure, path: str) -> None:
+def test_an_invalid_root_path_is_refused(configure: Configure, path: str) -> None:
     configure(**SOUND | {"ROOT_PATH": path})
     assert refused().startswith("ROOT_PATH: ")
 
 
 @pytest.mark.parametrize("path", ["", "/tasks", "/a/b.c", "/%C3%BC", "/~me/v1:2@x", "/..."])
-def test_a_root_path_is_a_prefix_of_a_path(configure: Configure, path: str) -> None:
+def test_a_valid_root_path_is_accepted(configure: Configure, path: str) -> None:
     configure(**SOUND | {"ROOT_PATH": path})
     assert load(Settings).root_path == path
 
 
-def test_every_setting_is_explained_with_its_default(configure: Configure) -> None:
+def test_every_setting_is_documented_with_its_default(configure: Configure) -> None:
     explained = dict(re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
     fields = Settings.model_fields | MigrationSettings.model_fields
     assert explained.keys() == {name.upper() for name in fields}

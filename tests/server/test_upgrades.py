@@ -1,4 +1,4 @@
-"""A deploy migrates first: what served before goes on serving, on the new schema, until new code comes."""
+"""The previous release works on the new schema, since a deploy migrates before it replaces the code."""
 
 import io
 import os
@@ -22,7 +22,7 @@ def git(*arguments: str) -> bytes:
 
 @pytest.fixture
 def previous(tmp_path: Path) -> Path:
-    """The code as it was before the migration of the highest number came to this branch."""
+    """The code of the commit before the newest migration was added."""
     newest = git(
         *("log", "--first-parent", "-m", "--diff-filter=A", "--format=%H", "-1"),
         *("--", f"sql/migrations/{max(file.name for file in ROOT.glob('sql/migrations/*.sql'))}"),
@@ -38,9 +38,7 @@ def previous(tmp_path: Path) -> Path:
 
 @on_18
 @pytest.mark.long
-def test_the_previous_release_serves_while_and_after_the_schema_becomes_the_newest(
-    server: Server, previous: Path
-) -> None:
+def test_the_previous_release_works_during_and_after_the_migration(server: Server, previous: Path) -> None:
     with server.database() as name:
         owner = server.conninfo(name)
         subprocess.run(
