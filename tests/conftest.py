@@ -44,8 +44,8 @@ BINARIES = {
 }
 LOCALE = {"18": ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]}
 ELSEWHERE = ["--locale=C.UTF-8"]
-# make test runs these files and tests on 15, too; make majors runs all that depend on the version on 15, 16
-# and 17.
+# `make test` also runs these files and tests on 15. `make majors` runs all tests that depend on the version
+# on 15, 16 and 17.
 SMOKE = {
     "test_policies",
     "test_catalog",
@@ -56,8 +56,8 @@ SMOKE = {
 OTHER_MAJOR = re.compile(r"(?<=[\[-])1[567](?=[\]-])")  # in the id of a test
 Database = psycopg.Connection[tuple[object, ...]]
 
-# Temporary files are in memory if there is enough of it (in containers there seldom is): creating a database
-# takes a quarter of the time there.
+# Temporary files are in memory if /dev/shm is large enough, which it seldom is in containers. Creating a
+# database takes a quarter of the time there.
 MEMORY, ENOUGH = Path("/dev/shm"), 4 * 2**30  # bytes
 if MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
     room = os.statvfs(MEMORY)
@@ -399,7 +399,7 @@ def free_port() -> int:
         return port
 
 
-ALWAYS_FRESH = -1  # the maximum age of the result of /ready: each request checks again
+ALWAYS_FRESH = -1  # a maximum age for the result of /ready, so that each request checks again
 
 
 def environment_of(conninfo: str, settings: dict[str, str]) -> dict[str, str]:

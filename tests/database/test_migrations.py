@@ -125,7 +125,7 @@ def test_a_plain_owner_with_createrole_can_migrate_and_roll_back(
         assert superuser.execute("select 1 from pg_roles where rolname = 'tasks_api'").fetchone() is None
 
 
-def test_a_plain_owner_can_migrate_where_another_database_has_the_role(
+def test_a_plain_owner_can_migrate_if_another_database_has_the_role(
     server: Server, owner: str, empty: str
 ) -> None:
     migrations.migrate(server.conninfo(empty))
@@ -435,7 +435,7 @@ HOLDER = r"another deploy .* for 1 seconds: process \d+, of role postgres \(task
 
 
 @on_18
-def test_a_deploy_that_waits_too_long_names_the_other(server: Server, empty: str) -> None:
+def test_a_deploy_that_waits_too_long_names_the_other_deploy(server: Server, empty: str) -> None:
     with migrations.Backend(server.conninfo(empty)) as first, first.lock():
         second = migrations.Backend(server.conninfo(empty))
         with second, pytest.raises(SystemExit, match=HOLDER), second.lock(timeout=1):

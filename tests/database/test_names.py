@@ -97,7 +97,7 @@ def test_the_search_path_of_the_role_is_pg_catalog(trapped: psycopg.Connection) 
 
 
 @pytest.mark.parametrize("path", ["pg_catalog", '"$user", public'])
-def test_statements_of_the_api_call_no_function_of_others(trapped: psycopg.Connection, path: str) -> None:
+def test_statements_of_the_api_call_only_postgresqls_own(trapped: psycopg.Connection, path: str) -> None:
     trapped.execute(f"set search_path = {path}".encode())
     for what, statement in RUN.items():
         run(trapped, statement)
@@ -113,7 +113,7 @@ def test_the_traps_work(trapped: psycopg.Connection) -> None:
 
 
 @pytest.mark.parametrize("path", ["public, pg_catalog", "public"])
-def test_functions_of_the_schema_call_none_on_any_path(trapped: psycopg.Connection, path: str) -> None:
+def test_functions_of_the_schema_call_only_postgresqls_own(trapped: psycopg.Connection, path: str) -> None:
     trapped.execute("set app.user_id = 'alice'")
     trapped.execute(f"set search_path = {path}".encode())
     for call in (

@@ -23,7 +23,7 @@ from embedded.programs import account, find_error, give
 SOCKET = ".s.PGSQL.5432"
 POSTGRES = ("-p", "5432", "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700")
 INITDB = ("-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-locale")
-LONGEST = 103  # bytes of a socket's path: what macOS takes; Linux takes 107
+LONGEST = 103  # the maximum length of a socket's path in bytes on macOS; 107 on Linux
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Cluster:
             if made.returncode:
                 sys.exit(f"PostgreSQL cannot be set up in {self.home}: {find_error(made.stdout)}")
             Path(folder, "data").rename(self.data)
-        for stray in left_over:  # not earlier: an initdb whose parent was killed may have run until now
+        for stray in left_over:  # only now, since an initdb whose parent was killed may have been running
             shutil.rmtree(stray, ignore_errors=True)
 
     def _socket_folder(self, user: dict[str, Any]) -> Path:
@@ -130,7 +130,7 @@ class Cluster:
             with suppress(psutil.TimeoutExpired):
                 server.wait(60)
             with suppress(OSError):
-                folder.rmdir()  # unless it is the data folder
+                folder.rmdir()  # fails for the data folder, which is not empty
 
 
 @contextmanager

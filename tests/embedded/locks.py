@@ -10,7 +10,7 @@ from typing import IO
 def opened(file: Path) -> IO[bytes]:
     """Open a file to lock it."""
     file.parent.mkdir(mode=0o711, exist_ok=True)
-    file.touch(mode=0o600)  # opening it suffices to lock it, so no other user may
+    file.touch(mode=0o600)  # others may not open it, since opening is enough to lock it
     return file.open("r+b")
 
 

@@ -61,7 +61,7 @@ def _add() -> pwd.struct_passwd:
     try:
         flock(folder, LOCK_EX)  # concurrent runs of useradd can lose the user that one of them added
         if not _lookup():
-            with suppress(OSError):  # there may be no such program
+            with suppress(OSError):  # useradd may not exist
                 subprocess.run(["useradd", "--system", "--no-create-home", NAME], check=False)
     finally:
         os.close(folder)

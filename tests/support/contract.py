@@ -42,7 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "tags": [],
 }
 CLEARED = ("description", "due_date", "category", "tags")
-PYDANTICS = ("Input", "Value", "should", "valid ", "ValueError")  # words for programmers
+PYDANTICS = ("Input", "Value", "should", "valid ", "ValueError")  # words of pydantic's own messages
 SECRETS = ("psycopg", "postgres", "sql", "select ", "app.", "Traceback", "127.0.0.1", "/tmp/", "eyJ")
 
 

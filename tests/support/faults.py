@@ -29,7 +29,7 @@ class Cluster:
     """A PostgreSQL server that a test may kill. It listens on the loopback and needs no passwords."""
 
     def __init__(self, version: str, folder: Path) -> None:
-        self.binaries = BINARIES.get(version) or Path(version)  # or the folder of its programs
+        self.binaries = BINARIES.get(version) or Path(version)  # `version` may be the folder of the programs
         self.folder, self.data = folder, folder / "data"
         account(self.data, self.binaries)  # lets other users execute the programs
         self.port = free_port()
