@@ -2,48 +2,50 @@
 --
 --   PGOPTIONS='-c search_path=pg_catalog,pg_temp -c jit=off' psql -X -d DATABASE -f sql/audit.sql        or: make audit
 --
--- One statement that reads only catalogs (and the table of accepted findings) and changes nothing. Any role may run
--- it, from a superuser down to one without a privilege, on PostgreSQL 15 to 18. No rows: nothing was found.
+-- This is one statement. It reads only catalogs and the table of accepted findings, and changes nothing. Any role may
+-- run it, from a superuser down to one without a privilege, on PostgreSQL 15 to 18. If it returns no row, it found
+-- nothing.
 --
---   severity    note: what the audit assumed, where nobody said it.
+--   severity    note: an assumption, because no setting specifies it.
 --               hole: rows of another user can be read, changed, deleted, counted or inferred; the finding says how.
---               warning: it cannot be judged from the catalogs, or a guard is weaker than it was: read it.
---               hint: hardening; nothing can be reached by it alone.
+--               warning: the catalogs do not show whether it is a hole, or a guard is weaker than the migrations
+--               created it. Review it.
+--               hint: hardening. It is not a hole by itself.
 --               accepted: a finding that is kept on purpose (see the table audit.accepted).
---   check_name  the kind of finding, named like the part of this file that makes it.
---   object      what to change; where one cause has many effects, the cause, once.
---   finding     the way from the API's role to the rows, and what else follows.
---   remedy      SQL to paste, as the owner of the object or as a superuser; after -- what only a person can decide.
+--   check_name  the kind of finding. sql/checks.md explains each.
+--   object      what to change. One cause with several effects is one row.
+--   finding     how the API's role reaches the rows, and the other effects.
+--   remedy      SQL to run as the owner of the object or as a superuser. A decision that needs a person follows --.
 --
 -- Settings, each optional (sql/README.md explains them): audit.preset, audit.role, audit.schema, audit.setting,
--- audit.claim, audit.owners, audit.accepted, audit.fail_on, audit.width. What is not set is found in the policies and
--- grants.
+-- audit.claim, audit.owners, audit.accepted, audit.fail_on, audit.width. Settings without a value are derived from the
+-- policies and grants.
 --
 -- psql's exit status: with audit.fail_on=hole (or warning) and ON_ERROR_STOP the statement ends in an error that
 -- counts and names the findings, and psql exits with 3.
 --
--- Each part opens with its question and an example: the statements that make a hole, and => what is then reported.
+-- Each part begins with its subject and an example: statements that cause a finding, and after => the finding.
 --
--- The parts:  1 data   2 what is asked   3 roles   4 grants   5 names and settings   6 functions that name the user
---   7 conditions   8 whose rows   9 what runs   10 rights of others   11-18 the checks   19 what is shown
+-- The parts:  1 constants   2 scope   3 roles   4 privileges   5 names and settings   6 functions that return the user
+--   7 conditions   8 owner columns   9 executed code   10 code with other rights   11-18 checks   19 output
 --
--- Names below are those of pg_catalog: the search_path of the session should say so, as above. The audit compares the
--- text of policies, so quote_all_identifiers must be off, and standard_conforming_strings on, as they are by default.
--- Parts are materialized, also those that are read once: merging them takes the planner longer than everything else.
+-- Names are not qualified, so set search_path to pg_catalog, as above. The audit compares the text of policies, so
+-- quote_all_identifiers must be off, and standard_conforming_strings on, as they are by default. Most CTEs are
+-- materialized, since inlining them makes planning slower than everything else.
 --
--- The planner cannot know how many rows a part has, and may compare each row of one with each row of another, in time
--- that grows with the square of the number of tables. So parts are computed for all tables at once. Conditions with
--- `not in` or `(… in (select …)) is true` are hashed, and so is a full join. A pattern made of each name would be
--- compiled for each text.
+-- The planner has no row estimates for CTEs and may choose nested loops, which take time that is quadratic in the
+-- number of tables. So each CTE is computed for all tables at once. Conditions with `not in` or `(… in (select …)) is
+-- true` are hashed, and so is a full join. Do not build one regular expression per name: each would be compiled for
+-- each text.
 with recursive
 
--- 1. Data -------------------------------------------------------------------------------------------------------------
--- What do PostgreSQL, platforms and this project's migrations bring? Nothing here is logic.
+-- 1. Constants --------------------------------------------------------------------------------------------------------
+-- Constants: objects of PostgreSQL, of platforms and of this project's migrations.
 --
 --   drop trigger tasks_touch on app.tasks;
---   => warning guard_missing trigger tasks_touch on app.tasks: the migrations made it and it is gone
+--   => warning guard_missing trigger tasks_touch on app.tasks: the migrations created it, and it was dropped
 
--- Schemas that belong to a platform or a tool: their objects are the author's, only what a project adds is looked at.
+-- Schemas that belong to a platform or a tool. Only objects that a project adds to them are checked.
 platform_schema (preset, nspname) as materialized (values
   ('supabase', string_to_array('auth storage realtime _realtime graphql graphql_public vault extensions pgbouncer '
     'supabase_functions supabase_migrations _analytics _supavisor net pgsodium pgsodium_masks pgtle pgmq', ' ')),
@@ -52,34 +54,35 @@ platform_schema (preset, nspname) as materialized (values
     '_timescaledb_functions', ' '))
 ),
 
--- What the migrations of the tasks API made, and nobody may quietly take away or hollow out: each with its definition,
--- or the MD5 of a function's body without white space.
+-- Guards that the migrations of the tasks API create. A missing or changed one is reported. Each has its definition, or
+-- the MD5 of the function's body with white space reduced.
 guard (kind, relname, name, definition, loss) as materialized (values
   ('trigger', 'users', 'users_last_task_id_counts',
     'BEFORE UPDATE ON app.users FOR EACH ROW WHEN ((new.last_task_id IS DISTINCT FROM (old.last_task_id + 1))) '
-    'EXECUTE FUNCTION app.refuse_recount()', 'a counter can be set back, and an id given twice'),
+    'EXECUTE FUNCTION app.refuse_recount()', 'a counter can be decreased, so an id is used twice'),
   ('trigger', 'tasks', 'tasks_touch',
     'BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION app.touch_task() '
     'or BEFORE UPDATE ON app.tasks FOR EACH ROW EXECUTE FUNCTION app.touch_task()',
-    'versions stand still: changes made meanwhile are lost'),
+    '`version` is not incremented, so updates can be lost'),
   ('constraint', 'tasks', 'tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE',
-    'tasks stay when their user is erased'),
+    'tasks remain after their user is deleted'),
   ('constraint', 'idempotency_keys', 'idempotency_keys_user_id_fkey',
-    'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'keys stay when their user is erased'),
+    'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'keys remain after their user is deleted'),
   ('constraint', 'users', 'users_id_length', 'CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))',
-    'a user may have no name, which a setting left empty also has'),
+    'a user id may be empty, like an unset setting'),
   ('constraint', 'tasks', 'tasks_title_length', 'CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))',
-    'a title may be empty or without end'),
-  ('default', 'tasks', 'id', 'app.next_task_id()', 'an id may be given twice, or tells what others do'),
+    'a title may be empty or of any length'),
+  ('default', 'tasks', 'id', 'app.next_task_id()',
+    'an id can be used twice, or reveals how many rows others create'),
   ('function', null, 'app.refuse_recount()', 'b8acf57a169d2ac7dc222b558c71ddab',
-    'a counter can be set back, and an id given twice'),
+    'a counter can be decreased, so an id is used twice'),
   ('function', null, 'app.touch_task()', 'f3e10ee00eb619cca313a65afedb8c67',
-    'versions stand still: changes made meanwhile are lost'),
+    '`version` is not incremented, so updates can be lost'),
   ('function', null, 'app.next_task_id()', '13455cf6b995e8a7d8862d36316f31e9',
-    'an id may be given twice, or tells what others do')
+    'an id can be used twice, or reveals how many rows others create')
 ),
 
--- Leakproof functions of PostgreSQL 15 to 18: what initdb makes so. No name says it: textregexeq is not one of them.
+-- Functions that initdb marks as leakproof, of PostgreSQL 15 to 18. Names do not show it: textregexeq is not leakproof.
 sealed as materialized (
   select p.oid
   from pg_proc p
@@ -101,43 +104,43 @@ sealed as materialized (
       6394', '\s+')::oid[])
 ),
 
--- Roles that PostgreSQL brings, and what a member of them can do.
+-- Predefined roles, and what a member of them can do.
 predefined (rolname, danger) as materialized (values
-  ('pg_read_all_data', 'read every table, so the day a table lacks row security it reads every user''s rows'),
-  ('pg_write_all_data', 'write to every table, whatever was granted'),
+  ('pg_read_all_data', 'read every table, and every user''s rows if a table lacks row security'),
+  ('pg_write_all_data', 'write to every table, without a grant'),
   ('pg_read_server_files', 'read the server''s files, among them the tables themselves'),
   ('pg_write_server_files', 'write the server''s files, and so take over the server'),
   ('pg_execute_server_program', 'run programs as the server, and so read and change every user''s rows'),
-  ('pg_monitor', 'watch the statements and statistics of all others'),
-  ('pg_read_all_stats', 'watch the statements and statistics of all others'),
-  ('pg_read_all_settings', 'read settings that are hidden from others'),
-  ('pg_stat_scan_tables', 'look into tables with monitoring functions, which ignore row security'),
+  ('pg_monitor', 'read the statements and statistics of all roles'),
+  ('pg_read_all_stats', 'read the statements and statistics of all roles'),
+  ('pg_read_all_settings', 'read settings that only superusers may read'),
+  ('pg_stat_scan_tables', 'read tables with monitoring functions, which ignore row security'),
   ('pg_signal_backend', 'cancel and end other users'' requests'),
   ('pg_checkpoint', 'slow down the server with checkpoints'),
   ('pg_maintain', 'lock every table, and count its rows with VACUUM VERBOSE'),
-  ('pg_create_subscription', 'make subscriptions, which write past row security'),
-  ('pg_use_reserved_connections', 'take the connections kept for administrators'),
+  ('pg_create_subscription', 'create subscriptions, which bypass row security'),
+  ('pg_use_reserved_connections', 'use the connections that are reserved for administrators'),
   ('pg_database_owner', 'do what the owner of the database can')
 ),
 
--- What the API's roles should not hold, and what they could do with it.
+-- Privileges that the API's roles should not have, and their danger.
 withheld (check_name, kinds, privileges, danger) as materialized (values
   ('sequence', '{S}'::text[], '{SELECT,USAGE,UPDATE}'::text[],
-    'its numbers tell how much all users do, or can be advanced for them'),
+    'its numbers reveal how many rows all users create, and a user can advance it'),
   ('create', '{schema,database,tablespace}', '{CREATE}',
-    'an object that stands in front of another, or that others call, runs with their rights'),
+    'an object that shadows another is called with the rights of the caller'),
   ('temp', '{database}', '{TEMPORARY}',
-    'a temporary table stands in front of the real one of its name, and keeps rows from one user''s request to the '
-    'next''s'),
-  ('large_object', '{large object}', '{SELECT,UPDATE}', 'large objects have no policies, every user shares them'),
+    'a temporary table has precedence over the table of the same name, and keeps rows of one user''s request for the '
+    'next user'),
+  ('large_object', '{large object}', '{SELECT,UPDATE}', 'large objects have no policies, so all users share them'),
   ('parameter', '{parameter}', '{SET,"ALTER SYSTEM"}',
-    'it is kept for superusers: session_replication_role, for one, switches triggers and keys off'),
+    'it is reserved for superusers: session_replication_role, for example, disables triggers and foreign keys'),
   ('foreign_server', '{foreign server,foreign data wrapper}', '{USAGE}',
-    'it can reach another server, or this one as another role')
+    'it can connect to another server, or to this one as another role')
 ),
 
--- 2. What is asked ----------------------------------------------------------------------------------------------------
--- Which roles, settings and schemas are meant? What no setting says is read off the policies and grants.
+-- 2. Scope ------------------------------------------------------------------------------------------------------------
+-- The roles, settings and schemas to audit. Those without a setting are derived from policies and grants.
 --
 --   set local audit.role = 'tasks_aip';
 --   => hole missing role tasks_aip: role tasks_aip does not exist
@@ -154,7 +157,7 @@ given as materialized (
     to_number(substring(current_setting('audit.width', true) from '^[1-9]\d{1,2}$'), '999') as width
 ),
 
--- This project's own database is known by its functions: a schema of others may well be called app.
+-- This project's own database is recognized by its functions: other projects may have a schema named app, too.
 asked as materialized (
   select g.*, p.is_tasks, p.is_tasks or g.roles is not null and g.settings is not null as is_strict,
     p.function as tasks_function,
@@ -184,14 +187,15 @@ platform as materialized (
   where not asked.is_tasks and n.nspname <> all (coalesce(asked.schemas, '{}'))
 ),
 
--- Every policy, and its conditions as PostgreSQL writes them: each operator in parentheses, each name in its schema.
+-- All policies, with their conditions as PostgreSQL deparses them: operators in parentheses, names with schemas.
 policies as materialized (
   select p.oid, p.polname, p.polrelid, p.polcmd::text as polcmd, p.polpermissive, p.polroles,
     pg_get_expr(p.polqual, p.polrelid) as using_text, pg_get_expr(p.polwithcheck, p.polrelid) as check_text
   from pg_policy p
 ),
 
--- Functions in SQL and PL/pgSQL, without comments. A body parsed at its making is written out by PostgreSQL.
+-- Functions in SQL and PL/pgSQL, without comments. PostgreSQL deparses bodies that were parsed when the function was
+-- created.
 body as materialized (
   select p.oid, n.nspname, p.proname, p.pronamespace, p.pronargs, p.proretset, p.prosecdef, p.proowner, p.prorettype,
     p.provolatile, l.lanname,
@@ -206,7 +210,7 @@ body as materialized (
       or p.oid not in (select objid from extension_made where classid = 'pg_proc'::regclass))
 ),
 
--- Settings of one's own that the policies read, or that the functions do which they call.
+-- Custom settings that the policies or the functions in them read.
 setting_read as materialized (
   select distinct lower(m.part[1]) as name
   from (
@@ -227,8 +231,8 @@ setting_read as materialized (
   cross join regexp_matches(x.t, 'current_setting\(\s*E?''([^'']+\.[^'']+)''', 'gi') m (part)
 ),
 
--- The settings that name the user. Where none is given: those of the preset, else all that are read, for what is
--- compared with a row's column names the user. PostgREST puts the claims into one setting, or each into its own.
+-- The settings with the user id: those of audit.setting, else of the preset, else all settings that a policy compares
+-- with a column. PostgREST puts the claims into one setting, or each into its own.
 identity_setting as materialized (
   select s.name
   from asked
@@ -241,7 +245,7 @@ identity_setting as materialized (
   select r.name from asked cross join setting_read r
   where asked.settings is null and asked.kind not in ('tasks', 'supabase', 'postgrest')
     and r.name !~ '^request\.jwt\.claim\.(role|email|aud|iss|exp)$'
-    -- one that is compared with a constant is a switch, not a user
+    -- a setting that is compared with a constant is a flag, not a user id
     and not exists (select from policies p where concat_ws(' ', p.using_text, p.check_text) ~* ('current_setting\('''
       || regexp_replace(r.name, '\W', '\\\&', 'g')
       || '''(::text)?(, true)?\)\)?(::\w+)? (=|<>) (''[^'']|true|false|[0-9])'))
@@ -255,8 +259,8 @@ policy_role as materialized (
     or concat_ws(' ', p.using_text, p.check_text) ~* 'current_setting|[\w$]+\((\)| |[^)]*\))'
 ),
 
--- The roles under which the application works: where none is given, those that hold a privilege on a table with row
--- security that is another's. One that bypasses row security counts only if a policy names it.
+-- The API's roles: those of audit.role, else of the preset, else those with a privilege on a table with row security
+-- that they do not own. A role that bypasses row security counts only if a policy names it.
 wanted_role as materialized (
   select w.rolname::name
   from asked
@@ -285,7 +289,7 @@ wanted_role as materialized (
 ),
 
 -- 3. Roles ------------------------------------------------------------------------------------------------------------
--- What can the API's roles become, and what can become them?
+-- The roles that the API's roles can become, and the roles that can become them.
 --
 --   create role clerk; grant pg_read_all_data to clerk; grant clerk to tasks_api;
 --   => hole role_membership tasks_api -> clerk -> pg_read_all_data: the API role is a member of clerk, and so of 1 more
@@ -295,7 +299,7 @@ api as materialized (
   from wanted_role w join pg_roles r on r.rolname = w.rolname
 ),
 
--- Their names in a finding and in a remedy.
+-- The names of the API's roles in findings and remedies.
 apis as materialized (
   select string_agg(name, ', ' order by name) as names, min(name) as name, array_agg(oid) as oids, count(*) as n
     from api
@@ -324,7 +328,7 @@ owner_name as materialized (
   where u.name <> ''
 ),
 
--- Tables whose owner's column is known by name: those of the migrations, or those that audit.owners names.
+-- Tables whose owner column is specified: by the migrations or by audit.owners.
 known as materialized (
   select distinct on (c.oid) c.oid, c.relname, k.attname as owner_column
   from owner_name k
@@ -333,7 +337,7 @@ known as materialized (
   where n.nspname = k.nspname or k.nspname is null and n.oid in (select oid from home)
 ),
 
--- Columns that the database decides, and what the API may be granted instead of all columns.
+-- Columns that only the database sets, and the columns that may be granted to the API instead of all.
 decided (relname, columns, instead, others) as materialized (
   select d.relname, d.columns, d.instead, d.others
   from asked
@@ -354,8 +358,8 @@ decided (relname, columns, instead, others) as materialized (
   ) as d (relname, columns, instead, others)
   where asked.is_tasks
 ),
--- Shards of Citus lie beside their tables, as table_102008, if a node is set to show them. Row security is enabled
--- on them by Citus itself but not forced; nobody works with them by name. What is sound on a shard is said here.
+-- Shards of Citus lie beside their tables, as table_102008, if a node is set to show them. Citus enables row security
+-- on shards, but does not force it. These differences are not findings.
 shard as materialized (
   select c.oid, k.relname, k.owner_column, substr(c.relname, length(k.relname) + 1) as suffix
   from known k
@@ -371,7 +375,7 @@ stored as materialized (
   select oid, relname, owner_column, suffix from shard
 ),
 
--- What else sql/citus.sql makes, as long as it is that very code: it takes force off shards, and names the user.
+-- Objects of sql/citus.sql whose bodies are unchanged: they remove force from shards, and set the user.
 spread (check_name, object) as materialized (
   select 'event_trigger', quote_ident(e.evtname)
   from pg_event_trigger e
@@ -385,7 +389,8 @@ spread (check_name, object) as materialized (
   where md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')) = 'e6bae6de401f6ca914fd5ba39f7d51c1'
 ),
 
--- Owners of the place itself: what they could do, they need no hole for.
+-- Trusted roles: superusers, and the owners of the database, of its schemas and of tables with policies. They need no
+-- hole.
 trusted as materialized (
   select oid from pg_roles where rolsuper or rolname = 'pg_database_owner'
   union
@@ -401,7 +406,7 @@ trusted as materialized (
     and r.rolname ~ '^(supabase_|postgres$|dashboard_user$|service_role$|pgbouncer$|authenticator$)'
 ),
 
--- What lies in the schemas of a platform.
+-- Objects in the schemas of a platform.
 platform_object as materialized (
   select 'pg_class'::regclass::oid as classid, c.oid as objid from pg_class c
     where c.relnamespace in (select oid from platform)
@@ -411,9 +416,9 @@ platform_object as materialized (
   select 'pg_namespace'::regclass, oid from platform
 ),
 
--- What an extension's own script made is its author's: only what was granted on top of it is looked at, and code that
--- touches the API's tables. An object that was added to it later is not: another transaction recorded that, or it lies
--- elsewhere than the extension, or holds rows that the extension does not call its own.
+-- Objects that the script of an extension created are not checked, except privileges that were granted later and code
+-- that uses the API's tables. Objects that were added to the extension later are checked: another transaction recorded
+-- them, or they are in a schema of the application and are not configuration tables of the extension.
 extension_made as materialized (
   select d.classid, d.objid
   from pg_depend d
@@ -433,7 +438,8 @@ authored as materialized (
   select classid, objid from platform_object
 ),
 
--- inherit_option and set_option exist since 16; before, every membership has both. Admin can grant itself the rest.
+-- inherit_option and set_option exist since 16; before, every membership has both. A role with the admin option can
+-- grant itself the other two.
 membership as materialized (
   select m.member, m.roleid, m.admin_option,
     coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true) as inherit_option,
@@ -441,8 +447,8 @@ membership as materialized (
   from pg_auth_members m
 ),
 
--- One step from role to role: `up` to what a role can become, else down to what can become it. The role that made
--- another by CREATEROLE (16+) holds it with admin option alone: that is administration.
+-- One step from role to role: `up` to a role that it can become, else down to a role that can become it. CREATEROLE (16
+-- and later) gives the creator of a role a membership with only the admin option; it is not reported.
 role_step as materialized (
   select true as up, m.member as before, m.roleid as oid
   from membership m
@@ -454,7 +460,7 @@ role_step as materialized (
     and (m.inherit_option or m.set_option or (m.admin_option and not r.rolcreaterole))
 ),
 
--- Breadth first, one row a step and each role once: meshed roles have more paths than anybody can count.
+-- Breadth first, one row a step and each role once: the number of paths can be exponential.
 role_walk (up, step, newest, seen) as (
   select d.up, 0, array_agg(api.oid), array_agg(api.oid) from api cross join (values (true), (false)) as d (up)
     group by d.up
@@ -484,7 +490,7 @@ role_path (up, oid, path) as (
   ) n on n.up = p.up and n.before = p.oid
 ),
 
--- The API role and what it can become, each by a shortest way.
+-- The API's roles and the roles that they can become, with a shortest path to each.
 self as materialized (
   select r.oid, r.rolname, p.path, cardinality(p.path) = 1 as is_api,
     r.rolsuper or r.rolbypassrls or r.rolname ~ '^pg_' as is_above,
@@ -494,22 +500,22 @@ self as materialized (
   where p.up
 ),
 
--- Whose grants the API has: its own, those of what it can become, and PUBLIC's (0). What a role has that bypasses row
--- security anyhow is one finding, about that role.
+-- Roles whose privileges the API has: its own roles, those that they can become, and PUBLIC (0). Roles that bypass row
+-- security are skipped here, since the role itself is a finding.
 grantee as materialized (
   select oid, quote_ident(rolname) as name from self where is_api or not is_above
   union all
   select 0, 'public'
 ),
 
--- 4. Grants -----------------------------------------------------------------------------------------------------------
--- What was ever granted to the API's roles, to what they can become, or to PUBLIC?
+-- 4. Privileges -------------------------------------------------------------------------------------------------------
+-- All privileges of the API's roles, of roles that they can become, and of PUBLIC.
 --
 --   grant truncate on app.tasks to tasks_api;
 --   => hole privilege app.tasks: tasks_api may TRUNCATE here: row security does not apply to TRUNCATE
 
--- `= any (array(…))` here and below: few are picked from many, by index, and the planner knows it. It would otherwise
--- expect millions of rows and compile the audit to machine code for longer than it runs.
+-- `= any (array(…))` here and below selects few rows by an index, with a good estimate. Otherwise the planner expects
+-- millions of rows, and JIT compilation takes longer than the audit.
 grants as materialized (
   select o.classid, o.objid, o.subid, o.kind, o.object, coalesce(o.target, format('%s %s', o.kind, o.object)) as target,
     a.grantee, a.privilege_type as privilege, a.is_grantable, o.column_name
@@ -561,7 +567,7 @@ grants as materialized (
   join grantee e on e.oid = a.grantee
 ),
 
--- PostgreSQL's own objects and extensions' come with grants: those recorded at their making, or the default.
+-- PostgreSQL's objects and those of extensions have initial privileges: pg_init_privs, or the default.
 granted as materialized (
   select g.classid, g.objid, g.subid, g.kind, g.object, g.target, g.grantee, g.privilege, g.is_grantable, g.column_name,
     e.name as grantee_name, case g.grantee when 0 then 'everybody' else e.name end as who,
@@ -572,7 +578,7 @@ granted as materialized (
     )
     or g.kind in ('function', 'type', 'language')
       and (g.classid, g.objid) not in (select i.classoid, i.objoid from pg_init_privs i)
-    -- initdb records those of information_schema nowhere.
+    -- pg_init_privs lacks information_schema.
     or g.grantee = 0 and g.privilege = 'SELECT' and g.object like 'information\_schema.%' as is_initial,
     format('revoke %s%s on %s from %s;', lower(g.privilege), ' (' || quote_ident(g.column_name) || ')', g.target,
       e.name)
@@ -582,7 +588,7 @@ granted as materialized (
   left join authored m on m.classid = g.classid and m.objid = g.objid
 ),
 
--- What the API may do with a relation: by grant on it, or on any of its columns.
+-- The API's privileges on relations and their columns.
 right_on as materialized (
   select objid as oid, privilege, string_agg(distinct grantee_name, ', ') as grantees
   from granted
@@ -590,7 +596,7 @@ right_on as materialized (
   group by objid, privilege
 ),
 
--- Relations that the API has a right on, whatever schema they lie in.
+-- Relations on which the API has a privilege, in any schema.
 mine as materialized (
   select c.oid, c.relkind, c.relnamespace, c.relowner, c.reloptions
   from pg_class c
@@ -602,7 +608,7 @@ mine as materialized (
       or c.oid in (select oid from known))
 ),
 
--- Schemas in which the API can name things.
+-- Schemas on which the API has USAGE.
 usable as materialized (
   select n.oid
   from pg_namespace n
@@ -610,7 +616,7 @@ usable as materialized (
     or n.oid in (select objid from grants where kind = 'schema' and privilege = 'USAGE')
 ),
 
--- Schemas in which a role that is not trusted can create objects, and which role.
+-- Schemas in which a role that is not trusted can create objects, and the role.
 writable as materialized (
   select n.oid, n.nspname, string_agg(distinct case w.oid when 0 then 'everybody' else pg_get_userbyid(w.oid) end,
     ', ') as who
@@ -625,26 +631,26 @@ writable as materialized (
 ),
 
 -- 5. Names and settings -----------------------------------------------------------------------------------------------
--- What is set for the API's sessions, and where do they look up names that no schema qualifies?
+-- The settings of the API's sessions, and the schemas in which they look up unqualified names.
 --
 --   alter role tasks_api set row_security = off;
 --   => hole setting role tasks_api set row_security: row_security = off is set here
 
 watched (name, sound, danger) as materialized (
   select * from (values
-    ('role', 'none', 'what runs under it has another role''s grants and policies'),
-    ('session_authorization', 'default', 'what runs under it has another role''s grants and policies'),
-    ('row_security', 'on', 'a role that may bypass row security does so without notice'),
-    ('session_replication_role', 'origin', 'triggers and foreign keys are switched off'),
-    ('lo_compat_privileges', 'off', 'the privileges of large objects are not checked: every user reads every one'),
-    ('transform_null_equals', 'off', 'a comparison with null becomes a test for null: a missing user id matches rows'),
+    ('role', 'none', 'statements then have another role''s privileges and policies'),
+    ('session_authorization', 'default', 'statements then have another role''s privileges and policies'),
+    ('row_security', 'on', 'a role that may bypass row security then does so without an error'),
+    ('session_replication_role', 'origin', 'triggers and foreign keys are disabled'),
+    ('lo_compat_privileges', 'off', 'the privileges of large objects are not checked, so every user can read them'),
+    ('transform_null_equals', 'off', '`= null` means `is null`, so a missing user id matches rows'),
     ('search_path', null, null) -- judged by its schemas
   ) as w (name, sound, danger)
   union all
-  select name, '', 'a request that names no user acts as this one, and sees their rows' from identity_setting
+  select name, '', 'a request that sets no user acts as this user, and reads their rows' from identity_setting
 ),
 
--- A role's setting for this database goes before the role's own, that before the database's, that before all's.
+-- Settings of the API's roles. Precedence: role in database, role, database, all roles.
 role_setting as materialized (
   select api.rolname, lower(split_part(c.entry, '=', 1)) as name, substr(c.entry, strpos(c.entry, '=') + 1) as value,
     (s.setrole <> 0)::integer * 2 + (s.setdatabase <> 0)::integer as rank,
@@ -660,8 +666,8 @@ role_setting as materialized (
     and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
 ),
 
--- ts_stat runs a query only where it is given one, and hands back its words: that way this statement may look at what
--- is not there in every database, or may be read by few, and would fail the whole audit, even unread.
+-- ts_stat(text) runs a query that is built at run time, or none. So this statement can read objects that do not exist
+-- in every database, or that few roles may read: a direct reference would fail the whole audit.
 file_setting as materialized (
   select lower(split_part(f.word, '=', 1)) as name, substr(f.word, strpos(f.word, '=') + 1) as value
   from ts_stat(
@@ -678,18 +684,19 @@ file_setting as materialized (
 
 server_setting as materialized (
   select name, value, format('configuration file: %s', name) as object,
-    format('alter system reset %s; select pg_reload_conf(); -- or take it out of the file', name) as remedy
+    format('alter system reset %s; select pg_reload_conf(); -- or remove it from the file', name) as remedy
   from file_setting
   union all
   select s.name, s.reset_val, format('server: %s', s.name),
-    format('alter system reset %s; select pg_reload_conf(); -- or take it from where the server is started', s.name)
+    format('alter system reset %s; select pg_reload_conf(); -- or remove it from the command line or environment',
+      s.name)
   from pg_settings s
   where s.name in (select name from watched)
     and s.source in ('configuration file', 'command line', 'environment variable')
     and s.name not in (select name from file_setting)
 ),
 
--- Every search_path that could be the API's, and which one is. Where none is set it is "$user", public.
+-- All values of search_path for the API's roles, and the effective one. The default is "$user", public.
 path_setting as materialized (
   select p.rolname, p.object, p.value, p.rank, p.place,
     p.rank = max(p.rank) over (partition by p.rolname) as is_effective
@@ -714,8 +721,9 @@ path_entry as materialized (
   left join pg_namespace n on n.nspname = s.schema
 ),
 
--- Functions in front of PostgreSQL's own: the best match over the whole path is called, so that one on record beats
--- to_json(anyelement) although pg_catalog comes first. One that takes a type of its own only serves that type.
+-- Functions that shadow PostgreSQL's: PostgreSQL calls the best match in the whole path, so f(record) is called instead
+-- of f(anyelement) even if pg_catalog is first. A function with a parameter of a custom type does not shadow: it
+-- applies only to that type.
 shadow as materialized (
   select p.oid, n.nspname, e.object as path
   from (select distinct oid, object from path_entry where is_effective and schema not in ('pg_catalog', 'pg_temp')) e
@@ -727,21 +735,22 @@ shadow as materialized (
     and not exists (select from authored m where m.classid = 'pg_proc'::regclass and m.objid = p.oid)
 ),
 
--- 6. Functions that name the user -------------------------------------------------------------------------------------
--- Which functions return the setting and nothing else?
--- Fails safe: a body with a part that is not listed here does not count, and each policy that calls it is a finding.
+-- 6. Functions that return the user -----------------------------------------------------------------------------------
+-- Functions that return the setting and nothing else.
+-- Fails safe: a function whose body contains anything else does not count, and each policy that calls it is a finding.
 --
 --   create or replace function app.current_user_id() returns text language sql stable parallel safe
 --     return coalesce(nullif(current_setting('app.user_id', true), ''), 'alice');
---   => hole identity_function app.current_user_id(): the policies ask this function who the user is, but it does more
+--   => hole identity_function app.current_user_id(): the policies get the user from this function, but it does more
 
--- All conditions and bodies are read as text, since PostgreSQL writes policies and views out with each operator in
--- parentheses and each name in its schema. First every literal becomes a marker in braces, which no SQL outside of
--- literals has, so that no text can forge one:
+-- All conditions and bodies are read as text, since PostgreSQL deparses policies and views with each operator in
+-- parentheses and each name in its schema. First every literal becomes a marker in braces. SQL outside of literals
+-- contains no braces, so no text can contain a false marker:
 --
---   {setting} a setting that names the user   {other} another one of PostgREST's   {claim} the user's claim
---   {key} the claim of the role   {written} what users write about themselves   {blank} ''
---   {open} 'public' and the like   {k} any other constant
+--   {setting} a setting with the user id   {other} another setting of PostgREST   {claim} the claim with the user id
+--   {key} the claim of the role   {written} a claim that users can change (user_metadata)   {blank} ''
+--   {service} an administrator's role   {apirole} a role of the API   {open} 'public' and similar words
+--   {k} any other constant
 --
 --   (user_id = NULLIF(current_setting('app.user_id'::text, true), ''::text))
 --   (user_id = nullif(current_setting({setting}, {yes}), {blank}))
@@ -757,7 +766,7 @@ literal as materialized (
   from asked
 ),
 
--- What is read: policies, views, defaults, and functions.
+-- The texts that are read: of policies, views, defaults and functions.
 source as materialized (
   select 'policy' as kind, p.oid, c.clause, p.polrelid as relid, c.raw
   from policies p
@@ -805,9 +814,9 @@ marked as materialized (
   ) t
 ),
 
--- A function without arguments that answers with the setting, whatever it does in between: it is made of nothing but
--- current_setting of that, nullif, coalesce, casts, ->>, variables, if, return and raise. One that adds a constant, a
--- table or another call to it is not on this list, and then every policy that calls it is a finding.
+-- Functions without arguments that may return the setting. The body of such a function consists only of
+-- current_setting, nullif, coalesce, casts, ->>, variables, if, return and raise. A body with a constant, a table or
+-- another call does not count, and then every policy that calls the function is a finding.
 plain as materialized (
   select b.oid, b.nspname, b.proname, b.lanname, m.text, b.prorettype in ('json'::regtype, 'jsonb'::regtype) as is_json,
     (coalesce(nullif(y.typbasetype, 0), y.oid) in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype,
@@ -840,8 +849,8 @@ naming_function as (
   ) p
 ),
 
--- One that only passes on what another of these answers, or that looks one column up by it: the user of a session, the
--- tenant of a user. Whether that column may be written is asked below (membership).
+-- A function that returns the result of such a function, or looks up one column by it: the user of a session, the
+-- tenant of a user. The check `membership` reports such a column if the API may write to it.
 passing_function as materialized (
   select oid, nspname, proname, word, false as is_looked_up from naming_function
   union all
@@ -883,11 +892,12 @@ named as materialized (
     select word, format('(?:%s\.)?%s', lower(nspname), lower(proname)) as name from passing_function
     union
     select 'me', '(?:app\.)?current_user_id' from asked
-      where is_tasks -- if it names another, that is one finding: identity_function
+      where is_tasks -- if it returns another user, that is one finding: identity_function
   ) f
 ),
 
--- Functions to which a policy passes the user: has_role(auth.uid(), 'admin'). Their argument at that place is the user.
+-- Functions to which a policy passes the user: has_role(auth.uid(), 'admin'). In their bodies, that parameter counts as
+-- the user.
 passed as materialized (
   select distinct coalesce(c.part[1], '') as schema, c.part[2] as name, regexp_count(c.part[3], ',') + 1 as place
   from (select distinct m.text from source s join marked m on m.raw = s.raw where s.kind = 'policy') t
@@ -900,12 +910,11 @@ passed as materialized (
   cross join regexp_matches(u.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\(((?:[^(),]+, )*){me}(?=[,)])', 'g') c (part)
 ),
 
--- What of a function's statements is held to the user? Its text with {me} wherever the user is named, also by a
--- variable that only ever holds the user, cut into statements.
+-- The text of each function with {me} in place of the user id, and of variables that only contain the user id.
 code_named as materialized (
   select b.oid, b.nspname, b.proname, b.prorettype, v.text,
     exists (select from regexp_matches(v.text, '\yexecute\y')) as is_dynamic, u.place,
-    -- held by an argument, it answers about any user: no more than yes or no may come of that
+    -- it compares with a parameter, so callers choose the user: only a boolean result is secure
     u.place is not null and b.prorettype <> 'boolean'::regtype as is_about_any
   from body b
   join marked m on m.raw = b.code
@@ -919,7 +928,7 @@ code_named as materialized (
   ) u on true
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-      -- the owner of the row that a trigger sees, which the policies have compared with the user
+      -- the owner column of a trigger's row, which the policies have compared with the user
       case when b.prorettype = 'trigger'::regtype
         then regexp_replace(m.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g')
         else m.text end,
@@ -941,7 +950,7 @@ code_named as materialized (
       '{me} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{me}', 'g'),
         '\( ?(?:select )?{me}(?: as \w+)? ?\)', '{me}', 'g') as text
   ) e
-  -- if an argument is another than the user, it raises: from then on the argument is the user
+  -- after a check that raises an error if a parameter is not the user, the parameter counts as the user
   cross join lateral (
     select string_agg(distinct x.name, '|') as names
     from (
@@ -968,7 +977,7 @@ code_named as materialized (
 
 statement as materialized (
   select f.oid, f.is_about_any, s.step, s.text, x.text ~ '{own}'
-    and (select bool_and(b.part ~ '{own}') from regexp_split_to_table(x.text, '\yor\y') b (part)) -- each side of an or
+    and (select bool_and(b.part ~ '{own}') from regexp_split_to_table(x.text, '\yor\y') b (part)) -- both sides of `or`
     and x.text !~ '\ynot {own}|{own}[) ]+is (?:not {yes}|{no})'
       -- on a left join keeps the rows of the table before it
       and (s.text !~ '\y(?:left|right|full) (?:outer )?join\y' or x.text ~ '\ywhere\y.*{own}')
@@ -1025,8 +1034,8 @@ word as materialized (
     '((?:[[:alpha:]_][\w$]*|"[^"]+")\s*\.\s*)?([[:alpha:]_][\w$]*|"[^"]+")(\s*\()?', 'g') as w (part)
 ),
 
--- Bodies say only by name what they call and touch: every word that is the name of a function or relation, in its
--- schema or in one where the body looks for it, counts.
+-- Bodies that are stored as text are searched for names of functions and relations. Each word counts that is such a
+-- name, in its schema or in the search_path of the body.
 said as materialized (
   select w.oid as function, 'pg_proc'::regclass::oid as classid, p.oid as objid
   from word w
@@ -1041,7 +1050,8 @@ said as materialized (
   where n.nspname = w.schema or w.schema is null and n.oid = any (w.path) and c.oid >= 16384
 ),
 
--- Which tables a function reads or writes, and whether every statement that does is held to the user.
+-- Tables that a function reads or writes, and whether each statement that uses the table compares the owner column with
+-- the user.
 touches as materialized (
   select a.function, a.objid as relid, bool_and(s.is_own and not n.is_beside) as is_held,
     bool_and(s.is_own and not n.is_beside and not s.is_about_any) as is_held_to_caller, bool_or(s.has_own) as has_own,
@@ -1050,7 +1060,7 @@ touches as materialized (
   from said a
   join pg_class c on a.classid = 'pg_class'::regclass and c.oid = a.objid
   join statement s on s.oid = a.function and lower(c.relname) = any (s.tables)
-  -- from users u, tasks t where u.id = {me}: whose tasks are read is not said
+  -- `from users u, tasks t where u.id = {me}` does not restrict the rows of tasks
   left join lateral (
     select m.part[1] as name from regexp_matches(s.text, '(?<![\w$])'
       || regexp_replace(lower(c.relname), '\W', '\\\&', 'g')
@@ -1066,7 +1076,8 @@ touches as materialized (
   group by a.function, a.objid
 ),
 
--- Functions that policies may ask: they look up what is the user's, in statements that are all held to the user.
+-- Functions that policies may call: functions that look up rows of the user, with all statements restricted to the
+-- user.
 asking_function as materialized (
   select f.oid, lower(f.nspname) as schema, lower(f.proname) as name,
     case when f.prorettype <> 'boolean'::regtype then 'derived' else 'asking' end as word, coalesce(f.place, 0) as place
@@ -1079,7 +1090,7 @@ asking_function as materialized (
     group by function) t on t.function = f.oid
   where coalesce(f.oid, 0) <> 0 and coalesce(t.is_held, false)
   union all
-  -- one that compares its argument with the user: is_mine(user_id)
+  -- functions that compare their argument with the user: is_mine(user_id)
   select f.oid, lower(f.nspname), lower(f.proname), 'same', 1
   from code_named f
   join pg_proc p on p.oid = f.oid and p.pronargs = 1 and not p.prosecdef and f.prorettype = 'boolean'::regtype
@@ -1096,14 +1107,14 @@ asking_function as materialized (
 ),
 
 -- 7. Conditions -------------------------------------------------------------------------------------------------------
--- Which rows does a policy, a view or a default let through?
--- Fails safe: what no rule knows becomes {other}, which holds back no row, and so is a finding.
+-- The rows that policies and views return, and the values of defaults.
+-- Fails safe: a form that no rule matches becomes {other}, which counts as no restriction, so it is a finding.
 --
 --   create policy urgent on app.tasks for select to tasks_api
 --     using (user_id = app.current_user_id() or priority = 'urgent');
 --   => hole policy urgent on app.tasks: this permissive policy lets the API role read rows of other users
 
--- A condition is reduced from the inside out, a rule at a time, until one marker is left:
+-- A condition is reduced from the innermost parentheses outwards, one rule at a time, until one marker remains:
 --
 --   ((user_id = {me}) and (length(title) > {k}))
 --   ({own user_id} and {other})
@@ -1115,15 +1126,16 @@ asking_function as materialized (
 --   (exists {list linked})
 --   {member}
 --
---   {me}      the user          {own c}   true only where column c of the row is the user
---   {no}      false or null     {member}  true only where a row of another table, which is the user's, says so
---   {rank}    the same, without a look at the row: an administrator, say
---   {parent}  a row of another table that the caller may see   {staff}  a claim of the token has a certain value
---   {flag}    the row says that others may read it     {asked}  a function that knows the user, in an unknown form
---   {mix}     one of these or another                  {other}  whatever no rule knows: it lets anything through
+--   {me}      the user id             {own c}   true only if column c of the row is the user id
+--   {no}      false or null           {member}  true only if a row of the user in another table exists
+--   {rank}    true for some users and all rows, for example administrators
+--   {parent}  a row of another table that the caller may read   {staff}  a claim of the token has a certain value
+--   {flag}    a column of the row permits others to read it     {asked}  a function with the user id, unknown form
+--   {mix}     an `or` of several of these                       {other}  an unknown form: it may return any row
 --
--- What fails, fails as {other}, which is a finding. In a pattern COL is a column, TYPE a type that keeps every
--- character of a name, ITEM anything reduced, ACC any marker that holds rows back.
+-- In a pattern, COL is a column of the row, INNER a column of another table, FLAG a column with a name such as
+-- is_public, ITEM a marker or a column, ACC a marker that restricts rows, and AT the place of the user among the
+-- arguments.
 rule_text (step, pattern, word, needs) as materialized (
   select row_number() over (),
     replace(replace(replace(replace(replace(replace(r.pattern, 'AT', f.at), 'ACC',
@@ -1150,7 +1162,7 @@ rule_text (step, pattern, word, needs) as materialized (
     ('{asking AT(?:{\w+}(?:, {\w+})*)?\)', '{rank}', '{asking '),
     ('{asking AT[^()]*\)', '{member}', '{asking '),
     ('\ycurrent_user\y|\ysession_user\y', case when l.settings is null then '{me}' else '{other}' end, '_user'),
-    -- a list of users, unless the setting holds one user, whose name might look like a list
+    -- a list of users, unless the setting contains one user id, which might look like a list
     ('string_to_array\({me}, {k}\)', case when asked.is_strict then '{other}' else '{mine}' end, 'string_to_array('),
     ('{mine}::(?:text|uuid|bigint|integer)\[\]', '{mine}', '{mine}::'),
     ('{asked AT[^()]*\)', '{asked}', '{asked '),
@@ -1205,7 +1217,7 @@ rule_text (step, pattern, word, needs) as materialized (
       '|\))))ITEM(?: and ITEM)+\)', '{ranked}', 'and'),
     ('\((?:ITEM and )*{(has [\w$]+|rank|list has|list ranked|parent|asked|mix|staff|link|flag)}(?: and ITEM)*\)',
       '{\1}', ' and '),
-    -- what a sub-select finds
+    -- the rows of a sub-select
     ('(?<![\w$])\(((?!\s*select)[^()]* join [^()]*)\)', '\1', ' join '),
     ('\( select (?:{(?:k|yes|open)}|count\(\*\)|{count})(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)',
       '{list none}', '( select '),
@@ -1240,7 +1252,7 @@ rule_text (step, pattern, word, needs) as materialized (
     ('\(not {yes}\)', '{no}', 'not {yes}'),
     ('count\(\*\)', '{count}', 'count(*)'),
     ('{open}', '{k}', '{open}'),
-    -- the rest
+    -- calls and parentheses that remain
     ('(?:[\w$.]+|{\w+ \d+})?\((?!\s*select)[^()]*(?:row\.|{row})[^()]*\)(?:\[{k}\])?', '{row}', 'row'),
     ('(?:[\w$.]+|{\w+ \d+})\([^()]*\)|\((?!{[^{}]*}\))[^()]*\)', '{other}', '(')
   ) r (pattern, word, needs)
@@ -1258,7 +1270,7 @@ condition as materialized (
       else regexp_replace(m.text, '(?<![\w.$])(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '\.',
         'row.', 'g') end as text
   ) t
-  -- a column that cannot be null
+  -- columns that cannot be null
   left join lateral (
     select string_agg(regexp_replace(lower(a.attname), '\W', '\\\&', 'g'), '|') as names
     from pg_attribute a
@@ -1270,8 +1282,8 @@ condition as materialized (
   where s.kind <> 'function'
 ),
 
--- Which of the functions that look up what is the user's does a condition call? Each text is cut into calls once, and
--- names are compared: a pattern made of 1,000 names takes PostgreSQL seconds.
+-- Calls in conditions of functions that look up rows of the user. Each text is split into calls once, and the names are
+-- compared: a regular expression of 1,000 names takes PostgreSQL seconds.
 called as materialized (
   select t.text, c.n, c.part, c.call[1] as schema, c.call[2] as name
   from (select distinct text from condition) t
@@ -1301,8 +1313,8 @@ expression as materialized (
   ) a on a.original = c.text
 ),
 
--- A text goes on to the next rule whose `needs` it has, and after the last one starts again, until a round changes
--- nothing. In order of the rules, since PostgreSQL keeps only 32 compiled patterns.
+-- The next rule whose `needs` occurs in the text is applied; after the last rule it starts again, until nothing
+-- changes. The rules are applied in order, since PostgreSQL caches only 32 compiled regular expressions.
 reduction (original, text, step, before, had, seen, is_done) as (
   select distinct reducible, reducible, 0::bigint, reducible, '{}'::text[] collate "C", '' collate "C", false
     from expression
@@ -1327,7 +1339,8 @@ reduction (original, text, step, before, had, seen, is_done) as (
     left join lateral (
       select r.* from rule_text r
       where r.step > d.step and strpos(d.text, r.needs) > 0
-        -- The last two rules take what no other knew: only after a round in which none of the others found anything.
+        -- The last two rules replace everything else by {row} or {other}: only after a round in which no other rule
+        -- matched.
         and (r.step <= l.last - 2 or d.text = d.before)
       order by r.step
       limit 1
@@ -1352,8 +1365,8 @@ verdict as materialized (
     and d.own in (lower(a.attname), 'q_' || lower(a.attname))
 ),
 
--- 8. Whose rows -------------------------------------------------------------------------------------------------------
--- Which column names the owner of a row, and which conditions compare it with the user?
+-- 8. Owner columns ----------------------------------------------------------------------------------------------------
+-- Columns that contain the owner of a row, and conditions that compare them with the user.
 --
 --   create table app.notes (id bigint primary key, author text not null references app.users);
 --   alter table app.notes enable row level security;
@@ -1371,17 +1384,19 @@ reached_policy as materialized (
   where p.polcmd in ('*', c.cmd) and p.polroles && array(select oid from grantee)
 ),
 
--- 9. What runs --------------------------------------------------------------------------------------------------------
--- What runs when the API uses a relation or a function? All that pg_depend and the names in bodies lead to.
+-- 9. Executed code ----------------------------------------------------------------------------------------------------
+-- Code that runs when the API uses a relation or a function: objects that are reached by pg_depend and by names in
+-- bodies.
 -- Fails safe: each word of a body that is the name of a function or relation counts as a use of it.
 --
 --   create function app.tell() returns trigger language plpgsql as
 --     'begin perform pg_notify(''tasks'', new.title); return new; end';
 --   create trigger tells after insert on app.tasks for each row execute function app.tell();
---   => hole trigger app.tell() by trigger tells on app.tasks: working with the table calls this function, which tells
+--   => hole trigger app.tell() by trigger tells on app.tasks: using the table calls this function, which notifies
 
--- What a view reads, all the way down, and which view on the way reads it: by its parsed definition, since pg_depend
--- keeps nothing about PostgreSQL's own catalogs. It needs no USAGE on the schemas of what it reads.
+-- The relations that a view reads, through all views, and the view whose rights are used. They are found in the parsed
+-- definition, since pg_depend does not contain PostgreSQL's own catalogs. The reader of a view needs no USAGE on the
+-- schemas of these relations.
 view_reads as (
   select oid as view, null::oid as reader, oid
   from mine
@@ -1414,9 +1429,10 @@ callable as materialized (
       or p.oid in (select objid from grants where kind = 'function'))
 ),
 
--- What follows from what. `by_right`: only where the API has a right on it, or other rights are borrowed on the way.
+-- Edges of the graph. `by_right`: the API has no privilege on the relation, so the edge is followed only in
+-- SECURITY DEFINER functions.
 edge as materialized (
-  -- what it was made of
+  -- an object and the objects that it depends on
   select d.classid, d.objid, d.refclassid as toclass, d.refobjid as toid, 0::oid as reader,
     d.refclassid = 'pg_class'::regclass as is_table,
     d.refclassid = 'pg_class'::regclass and d.refobjid not in (select oid from mine) as by_right
@@ -1427,7 +1443,7 @@ edge as materialized (
       or d.refclassid = 'pg_type'::regclass and d.classid <> 'pg_operator'::regclass
       or d.refclassid = 'pg_class'::regclass and d.classid in ('pg_proc'::regclass, 'pg_policy'::regclass))
   union all
-  -- what belongs to it
+  -- an object and its parts
   select d.refclassid, d.refobjid, d.classid, d.objid, 0, false, false
   from pg_depend d
   left join pg_trigger t on d.classid = 'pg_trigger'::regclass and t.oid = d.objid
@@ -1442,13 +1458,13 @@ edge as materialized (
     and coalesce(k.contype <> 'f', true)
     and coalesce(c.relkind in ('i', 'I'), true)
     and coalesce(y.polroles && array(select oid from grantee), true)
-    -- Most indexes, constraints and defaults are made of PostgreSQL's own objects alone.
+    -- Most indexes, constraints and defaults use only PostgreSQL's objects, and are skipped.
     and (d.classid not in ('pg_constraint'::regclass, 'pg_class'::regclass, 'pg_attrdef'::regclass)
       or (d.classid, d.objid) in (
         select classid, objid from pg_depend where refobjid >= 16384 and refclassid <> 'pg_class'::regclass
           and refclassid <> 'pg_constraint'::regclass))
   union all
-  -- partitions and children, and the triggers of tables whose rows go along with its rows
+  -- partitions and children, and the triggers of tables that are changed by foreign keys to it
   select 'pg_class'::regclass, i.inhparent, 'pg_class'::regclass, i.inhrelid, 0, true, false
   from pg_inherits i join pg_class c on c.oid = i.inhrelid and c.relkind in ('r', 'p', 'f')
   union all
@@ -1456,7 +1472,7 @@ edge as materialized (
   from pg_constraint k join pg_trigger t on t.tgrelid = k.conrelid and not t.tgisinternal and t.tgenabled <> 'D'
   where k.contype = 'f' and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
   union all
-  -- what a view reads, what a body says, what a type is cast to
+  -- relations of views, names in bodies, and casts of types
   select 'pg_class'::regclass, v.reader, 'pg_class'::regclass, v.oid, coalesce(o.oid, 0), true,
     o.oid is null and v.oid not in (select oid from mine)
   from view_reads v left join view_as_owner o on o.oid = v.reader
@@ -1471,9 +1487,9 @@ edge as materialized (
   where k.oid >= 16384
 ),
 
--- Every piece of what runs. `automatic`: whatever the API does with a table brings it along, by its `hook` (a trigger,
--- a default, a policy, an index, a column's type…); else the API has to call it. `within` is the function with other
--- rights that is running then, `reader` the view whose owner's rights decide what it reads.
+-- All objects that can be executed or read. `automatic`: it runs automatically with a command on a table; `hook` is the
+-- trigger, default, policy, index or column type that calls it. Otherwise the API has to call it. `within` is the
+-- SECURITY DEFINER function that calls it, `reader` the view whose owner's rights apply.
 piece (classid, objid, automatic, hookclass, hook, within, reader) as (
   select r.classid, r.objid, r.automatic, 0::oid, 0::oid, r.within, 0::oid
   from (
@@ -1487,7 +1503,7 @@ piece (classid, objid, automatic, hookclass, hook, within, reader) as (
       and not (p.is_authored and (not p.prosecdef or p.pronamespace in (select oid from platform)))
     union
     select 'pg_proc'::regclass, oid, true, 0 from shadow
-    -- A schema hides a function from who would name it, but not from who uses a cast, an operator or a domain.
+    -- Without USAGE on the schema, a function cannot be called by name, but by a cast, an operator or a domain.
     union
     select 'pg_operator'::regclass, oid, false, 0 from pg_operator
     where oid >= 16384 and oprnamespace in (select oid from usable)
@@ -1505,11 +1521,10 @@ piece (classid, objid, automatic, hookclass, hook, within, reader) as (
   from piece p
   join edge e on e.classid = p.classid and e.objid = p.objid and (not e.by_right or p.within <> 0)
   left join pg_proc f on e.toclass = 'pg_proc'::regclass and f.oid = e.toid and f.prosecdef
-  -- What is read with the rights of others is not looked into: whether they may read it says all. But what a view
-  -- calls.
+  -- Relations that are read with another role's rights are not followed further, except to the functions in views.
   where (p.classid <> 'pg_class'::regclass or p.within = 0 and p.reader = 0 or e.toclass = 'pg_rewrite'::regclass)
-    -- Triggers, aggregates and operator classes call a function without a look at who may; else the caller needs
-    -- EXECUTE.
+    -- Triggers, aggregates and operator classes call a function without checking EXECUTE. Otherwise the caller needs
+    -- it.
     and (f.oid is null or p.classid in ('pg_trigger'::regclass, 'pg_amproc'::regclass, 'pg_opclass'::regclass,
       'pg_opfamily'::regclass)
       or p.classid = 'pg_proc'::regclass and p.objid in (select aggfnoid::oid from pg_aggregate
@@ -1518,7 +1533,7 @@ piece (classid, objid, automatic, hookclass, hook, within, reader) as (
         else has_function_privilege((select w.proowner from pg_proc w where w.oid = p.within), f.oid, 'execute') end)
 ),
 
--- Relations that the API works with by its own rights, and the partitions and children of them.
+-- Relations that the API uses with its own privileges, and their partitions and children.
 reached as materialized (
   select c.oid, c.relkind, c.relnamespace, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
     format('%I.%I', n.nspname, c.relname) as name, k.oid is not null as is_known,
@@ -1537,7 +1552,7 @@ touched as (
   select i.inhrelid, t.root from touched t join pg_inherits i on i.inhparent = t.oid
 ),
 
--- The functions among the pieces, and what they say.
+-- The functions among the pieces, and their bodies.
 code as materialized (
   select p.oid, p.prosecdef, p.proowner, pg_get_userbyid(p.proowner) as owner_name, p.proacl is null as is_public,
     p.proconfig,
@@ -1558,7 +1573,7 @@ code as materialized (
   where p.oid = any (array(select objid from piece where classid = 'pg_proc'::regclass))
 ),
 
--- How they come to run: each automatic one with the table and the hook that brings it along, and SQL to unhook it.
+-- How automatic functions are called: the table, the hook, and SQL that removes it.
 hook (hookclass, hook, table_oid, what, unhook) as materialized (
   select 'pg_trigger'::regclass::oid, t.oid, t.tgrelid, format('trigger %I', t.tgname),
     format('drop trigger if exists %I on %s;', t.tgname, t.tgrelid::regclass)
@@ -1572,7 +1587,7 @@ hook (hookclass, hook, table_oid, what, unhook) as materialized (
   union all
   select 'pg_constraint'::regclass, k.oid, k.conrelid, format('constraint %I', k.conname),
     case when k.coninhcount = 0 then format('alter table %s drop constraint if exists %I;', k.conrelid::regclass,
-      k.conname) else '-- goes with that of its parent' end
+      k.conname) else '-- is dropped with the constraint of its parent' end
   from pg_constraint k
   where k.conrelid <> 0 and k.contype <> 'f'
   union all
@@ -1631,7 +1646,7 @@ hooked_function as materialized (
   ) h
 ),
 
--- Columns that hold users, by what the policies compare with the user, and tables whose key is the user.
+-- Owner columns: those that policies compare with the user. Below: tables whose primary key is the user id.
 user_column as materialized (
   select distinct a.attname
   from asked join verdict v on v.kind = 'policy' and v.attnum is not null and not asked.is_tasks
@@ -1653,7 +1668,8 @@ user_table as materialized (
   join pg_index x on x.indrelid = v.relid and x.indisprimary and x.indkey::int2[] = array[v.attnum]
 ),
 
--- By its name; else by its key to the known users; else by its default; else by the policies themselves.
+-- An owner column is found by audit.owners, else by a policy, a foreign key to a table of users, or a default, else by
+-- its name. For the tasks API, a foreign key and a default count before policies.
 owner_of as materialized (
   select t.oid as table_oid, t.root, a.attnum, a.attname, a.attnotnull, a.atttypid, a.attcollation,
     k.oid is not null as is_known, o.is_named
@@ -1692,7 +1708,7 @@ owner_of as materialized (
   join pg_attribute a on a.attrelid = t.oid and a.attname = o.attname and not a.attisdropped
 ),
 
--- What the API reaches, with the column that says whose a row is.
+-- Relations of the API, with their owner columns.
 owned as materialized (
   select r.*, o.attnum, o.attname, o.attnotnull, o.atttypid, o.attcollation
   from reached r
@@ -1714,7 +1730,7 @@ touched_owned as materialized (
   where coalesce(t.oid, 0) <> 0
 ),
 
--- Each policy condition that applies to the API, for each command it is asked for: does it hold rows back?
+-- The policy conditions that apply to the API, for each command, and whether they restrict rows.
 clause as materialized (
   select p.*, o.attname as owner_name, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
@@ -1722,7 +1738,7 @@ clause as materialized (
         and not m.is_open
         and (p.seen !~ 'parent' or m.is_guarded and m.is_whole)
           and (p.seen !~ 'flag' or p.cmd = 'r' and not asked.is_strict)
-      -- a row that names nobody is nobody's
+      -- a row of a table without an owner column belongs to nobody, so any user may insert it
       or p.cmd = 'a' and not asked.is_strict and o.attnum is null as is_held
   from reached_policy p
   full join owner_of o on o.table_oid = p.polrelid and o.root = p.polrelid
@@ -1736,13 +1752,14 @@ clause as materialized (
             and g.privilege = case p.cmd when 'a' then 'INSERT' else 'UPDATE' end
             and g.subid in (0, o.attnum)))) as is_identity
   ) s
-  -- Rows of other tables that the caller may see count where the policies of those hold.
+  -- A comparison with rows of another table that the caller may read counts only if the policies of that table restrict
+  -- rows.
   cross join lateral (
     select coalesce(bool_and(t.relrowsecurity and d.refobjid in (select oid from reached) and d.refobjid not in (
       select q.polrelid from reached_policy q where q.clause = 'using' and q.polpermissive and q.cmd = 'r'
         and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{asked}', '{mix}', '{parent}',
           '{list has}', '{list ranked}'))), false) as is_guarded,
-      -- the whole of a unique key is compared, or the one column in question
+      -- all columns of a unique key are compared, or the one column of `in (select …)`
       coalesce(bool_or(p.text ~ ' in \( select ' or exists (
         select from pg_index x
         where x.indrelid = d.refobjid and x.indisunique and x.indpred is null and x.indexprs is null and not exists (
@@ -1751,7 +1768,7 @@ clause as materialized (
             and p.text !~ ('\.(?:q_)?' || lower(a.attname)
               || ' = \(?row\.|row\.[\w$]+\)?(?:::\w+)? = \(?[\w$]+\.(?:q_)?' || lower(a.attname) || '\y')))),
               false) as is_whole,
-      -- a table that others may write, or the numbers of tasks, which each user has from 1 on
+      -- a table that other users may write, or the ids of tasks, which begin at 1 for each user
       coalesce(bool_or(not t.relrowsecurity and t.oid in (select oid from effective
         where privilege in ('INSERT', 'UPDATE'))
         or t.oid in (select oid from known where relname = 'tasks') and d.refobjsubid = 1
@@ -1768,7 +1785,8 @@ restrictive as materialized (
   select polrelid, clause, cmd, word, text, is_held from clause where not polpermissive and is_for_api
 ),
 
--- What the API may really do: where row security is on, a command without a policy, or with one that is false, is shut.
+-- The effective privileges: with row security, a command without a policy, or only with policies that are false,
+-- affects no row.
 effective as materialized (
   select u.oid, u.privilege,
     not c.relrowsecurity or exists (select from reached_policy p where p.polrelid = u.oid and p.cmd = m.cmd
@@ -1781,7 +1799,7 @@ effective as materialized (
     select polrelid, cmd from reached_policy where polpermissive and word <> '{no}'))
 ),
 
--- Columns in which users write.
+-- Columns with text of users.
 written_column as materialized (
   select distinct a.attname
   from asked
@@ -1792,9 +1810,8 @@ written_column as materialized (
       'value', 'content', 'url', 'image', 'currency', 'metadata', 'color', 'icon') end
 ),
 
--- Tables that hold nobody's rows: the API may only read them (but for administrators), they name no owner, belong to no
--- row that does, and look
--- like none of the tables that have one.
+-- Lookup tables: read-only for the API (except for administrators), without an owner column, without a foreign key to a
+-- table with one, and without columns like those of such tables.
 lookup as materialized (
   select r.oid
   from reached r
@@ -1824,14 +1841,14 @@ lookup as materialized (
     )
 ),
 
--- 10. Rights of others ------------------------------------------------------------------------------------------------
--- Does what runs as another role reach rows that its caller may not?
+-- 10. Code with other rights ------------------------------------------------------------------------------------------
+-- Functions and views that run with another role's rights and reach rows that the caller may not.
 -- Fails safe: a statement that uses a table of users counts as unfiltered unless it compares a column with the user.
 --
 --   create view app.titles as select title from app.tasks; grant select on app.titles to tasks_api;
---   => hole view app.titles: this view runs as its owner, who may see all of app.tasks
+--   => hole view app.titles: this view runs as its owner, which may read all rows of app.tasks
 
--- Roles that need no grant: they bypass row security, or can give themselves whatever they lack.
+-- Roles that need no privilege: they bypass row security, or can grant themselves every privilege.
 strong as materialized (
   select r.oid
   from pg_roles r
@@ -1843,7 +1860,7 @@ strong as materialized (
     )
 ),
 
--- Tables that look as if they hold rows of users, also where the API has no right on them.
+-- Tables that probably contain rows of users, even without a privilege of the API.
 personal as materialized (
   select c.oid
   from pg_class c
@@ -1862,7 +1879,7 @@ personal as materialized (
         and f.confrelid in (select oid from user_table)))
 ),
 
--- Whose rights decide, over which relation; is it more than the policies of the caller let through?
+-- The relations that are read with another role's rights, and whether these give more rows than the caller's policies.
 borrowed as materialized (
   select b.within, b.reader, b.owner, c.oid, c.relkind, format('%I.%I', n.nspname, c.relname) as name,
     c.oid in (select oid from mine) as is_mine, c.relnamespace in (select oid from usable) as is_usable,
@@ -1895,38 +1912,40 @@ borrowed as materialized (
   join pg_namespace n on n.oid = c.relnamespace
 ),
 
--- What a body does besides reading and writing tables: bodies with one of the words are searched for the pattern. A
--- statement begins a line of its own, after ; or a keyword.
+-- Other effects of a body, besides reading and writing tables. Bodies that contain one of the words are searched for
+-- the pattern. A statement begins after ; or a keyword.
 deed as materialized (
   select c.oid, w.kind, w.what
   from (select oid, lanname, body, lower(body) as text from code) c
   cross join literal l
   cross join lateral (values
-    ('names', 'sets who the user is or how row security works: what follows runs as another', '{%set%}',
+    ('names', 'sets the user, the role or row security: later statements can run as another user', '{%set%}',
       format('set_config\s*\(\s*(''(%1$s|%2$s)''(?!\s*,\s*''''\s*,)|[^''\s])|(^|;|\y(begin|then|else'
         '|loop)\y)\s*set\s+((local|session)\s+)?(%1$s|%2$s|session\s+authorization)\y',
         coalesce(l.settings, '$'), 'role|session_authorization|row_security|session_replication_role')),
-    ('keeps', 'leaves something in the session, which a pool hands to the next user: a temporary table, or a setting '
-      'that outlives the transaction', '{%temp%,%set_config%}',
+    ('keeps', 'leaves state in the session, which a connection pool gives to the next user: a temporary table, or a '
+      'setting that remains after the transaction', '{%temp%,%set_config%}',
       '\ycreate\s+(local\s+|global\s+)?temp(orary)?\s+(table|view|sequence)\y(?!.*\yon\s+commit\s+drop\y)'
       '|\yinto\s+temp(orary)?\y|set_config\s*\([^()]*(\([^()]*\)[^()]*)*,\s*(false|''f(alse)?'')\s*\)'),
-    ('stores', 'makes large objects, which belong to the role of all users: each of them reads every one', '{%lo_%}',
+    ('stores', 'creates large objects, which belong to the role of all users: each user can read all of them',
+      '{%lo_%}',
       '\y(lo_creat\w*|lo_from_bytea|lo_import)\y'),
-    ('locks', 'takes an advisory lock keyed by the user, which everybody sees in pg_locks: one learns that another is '
-      'at work', '{%advisory%}',
+    ('locks', 'takes an advisory lock with a key of the user, which every role sees in pg_locks: it reveals that the '
+      'user is active', '{%advisory%}',
       '\ypg_(try_)?advisory_\w*lock\w*\s*\(.*(current_setting|\y(new|old)\.|user|owner|tenant)'),
-    ('tells', 'tells every listening session about it: users see what others do', '{%notif%}',
+    ('tells', 'notifies every listening session, which reveals changes of other users', '{%notif%}',
       '\y(pg_)?notify\y|^triggered_change_notification$'),
-    ('carries', 'copies rows to large objects, files, programs or other servers, where no policy holds',
+    ('carries', 'copies rows to large objects, files, programs or other servers, where no policy applies',
       '{%lo_%,%lowrite%,%dblink%,%_file%,%copy%,%emit%}',
       '\y(lo_\w+|loread|lowrite|dblink\w*|pg_(read|write)\w*_file\w*|pg_file_write|copy|pg_logical_emit_message)\y'),
-    ('is dynamic', 'runs SQL that it puts together itself', '{%execute%}', '\yexecute\y')
+    ('is dynamic', 'runs dynamic SQL', '{%execute%}', '\yexecute\y')
   ) as w (kind, what, words, pattern)
   where c.text like any (w.words::text[]) and c.body ~* w.pattern
     or w.kind = 'is dynamic' and c.lanname not in ('sql', 'plpgsql', 'internal', 'c')
 ),
 
--- Is every statement held to the user that reaches a table past its policies? Of bodies that cannot be read: no.
+-- Whether every statement that bypasses the policies of a table compares its owner column with the user. Unreadable
+-- bodies count as no.
 reach_past as materialized (
   select b.within, b.name, b.is_mine, b.is_usable, b.oid,
     case when b.oid < 16384 or b.relkind in ('m', 'f') then false else coalesce(h.is_held, false) end as is_held,
@@ -1941,12 +1960,12 @@ reach_past as materialized (
     group by p.within, t.relid
   ) h on h.within = b.within and h.relid = b.oid
   where b.within <> 0 and b.is_past
-    -- a name that no statement reads from is a column's or a variable's
+    -- a name that no statement reads from is that of a column or a variable
     and (h.is_read_somewhere or b.relkind not in ('r', 'p')
       or not exists (select from code_named f where f.oid = b.within))
 ),
 
--- A guard: if it is not … then raise. With <> or a plain not, null passes it: the result for a user without a row.
+-- Guards such as `if not … then raise`. With <> or a plain not, null passes: the result for a user without a row.
 guarded as materialized (
   select f.oid, bool_or(g.is_safe) as is_safe, bool_or(not g.is_safe) as is_open
   from code_named f
@@ -1954,7 +1973,7 @@ guarded as materialized (
     select m.part[1] as test, m.part[2] in ('raise', 'return') as is_refusal
     from regexp_matches(f.text, '\yif ((?:(?!\ythen\y).)*?) then (\w+)\M', 'g') m (part)
     union all
-    -- who knows the password
+    -- functions that compare a password with crypt(): the caller must know it
     select 'exists {me}', false from regexp_matches(f.text, '= ?(?:[\w$]+\.)?crypt ?\(')
   ) t
   cross join lateral (
@@ -1968,7 +1987,7 @@ guarded as materialized (
   group by f.oid
 ),
 
--- Functions that run with the rights of their owner, and more than the API has.
+-- SECURITY DEFINER functions whose owner has more rights than the API.
 definer as materialized (
   select c.oid, c.name, c.owner_name, c.is_public, c.has_path, c.is_migrated, c.is_trigger, p.automatic, b.names,
     b.held_names, g.is_safe, g.is_open, b.is_near, b.is_told,
@@ -2215,7 +2234,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     union all
     -- Not where a command line says so: that is a server started for a while.
     select format('configuration file: %s', c.name), c.setting, -1,
-      format('alter system reset %s; select pg_reload_conf(); -- or take it out of the file', c.name)
+      format('alter system reset %s; select pg_reload_conf(); -- or remove it from the file', c.name)
     from pg_settings c
     where c.name = e.name and c.source = 'configuration file'
       and c.name in ('synchronous_commit', 'fsync', 'full_page_writes')
@@ -2390,10 +2409,10 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
         then format('this view runs as its owner and filters by the user, but is no security barrier: a cast or a '
         'function in the caller''s condition sees rows of %s before the filter, and its error shows them', v.names)
       when r.oid = v.reader
-        then format('this view runs as its owner, who may see all of %s, and not as its caller: through it the API '
-        'role does too', v.names)
-      else format('this view reads %s through %s, which runs as its owner: through it the API role sees what that '
-        'owner does', v.names, v.reader_name)
+        then format('this view runs as its owner, which may read all rows of %s, and not as its caller: through it the '
+        'API role can read them, too', v.names)
+      else format('this view reads %s through %s, which runs as its owner: through it the API role reads the rows that '
+        'this owner may read', v.names, v.reader_name)
     end,
     case when f.is_letter_box then format('alter view %s set (check_option = cascaded);', v.reader_name)
       when f.oid is not null then format('alter view %s set (security_barrier = true);', v.reader_name)
@@ -3195,7 +3214,7 @@ guard_found as materialized (
 found_code (check_name, severity, object, finding, remedy) as materialized (
   -- Does a function that the policies ask answer with the user of this transaction, and with nobody else?
   select 'identity_function', w.severity, c.name,
-    format('the policies ask this function who the user is, but %s', w.wrong), w.remedy
+    format('the policies get the user from this function, but %s', w.wrong), w.remedy
   from asked
   join code c on c.oid = asked.tasks_function and asked.is_tasks or c.oid in (select oid from passing_function)
   join pg_proc p on p.oid = c.oid
@@ -3238,7 +3257,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   -- What does a function do besides reading and writing tables?
   select w.check_name, case when w.is_hole then 'hole' else 'warning' end, c.name || coalesce(h.place, ''),
     format('%s this function, which %s',
-      case when h.place is null then 'the API role may call' else 'working with the table calls' end, d.what),
+      case when h.place is null then 'the API role may call' else 'using the table calls' end, d.what),
     case w.check_name
       when 'trigger' then case when c.is_migrated then '-- make it again as its migration does'
         else coalesce(h.unhook, (select remedy from policy_remedy where oid = h.hook),
@@ -3345,7 +3364,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   select 'guard_missing', 'warning', case g.kind when 'function' then g.name when 'constraint'
     then format('%s%s on app.%I', case when g.definition like 'FOREIGN%' then 'foreign key ' else 'check ' end, g.name,
     g.relname) else format('%s %s on app.%I', g.kind, g.name, g.relname) end,
-    format('the migrations made it and it is gone: %s', g.loss), g.remedy
+    format('the migrations created it, and it was dropped: %s', g.loss), g.remedy
   from guard_found g
   where g.found is null and g.kind <> 'default'
   union all
