@@ -2378,8 +2378,15 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   union all
   select 'foreign_table', 'hole', r.name,
     'the API role can reach this foreign table: its rows lie on another server, where no policy of this database holds',
-    format('revoke all on %s from %s, public;', r.name, apis.names)
-  from reached r cross join apis
+    format('revoke all on %s from %s, public;', r.name, apis.names) || coalesce(m.remedy, '')
+  from reached r
+  join pg_foreign_table f on f.ftrelid = r.oid
+  cross join apis
+  cross join lateral (
+    select string_agg(format(' drop user mapping for %s server %I;', e.name, m.srvname), '') as remedy
+    from pg_user_mappings m join grantee e on e.oid = m.umuser
+    where m.srvid = f.ftserver
+  ) m
   where r.relkind = 'f' and not r.is_platform
   union all
   select 'foreign_table', 'warning', format('%I.%I', n.nspname, c.relname),
@@ -2576,37 +2583,50 @@ telling as materialized (
 ),
 
 found_policies (check_name, severity, object, finding, remedy) as materialized (
-  -- Does a permissive policy let rows of others through?
-  select 'policy', case when bool_or(not j.is_held) then 'hole' else 'warning' end,
-    format('%I on %s', j.polname, r.name),
-    case when bool_or(not j.is_held) then format('this permissive policy lets the API role %s rows of other users: %s',
+  -- Does a permissive policy let rows of others through? One row for all policies of a table that say true, and one for
+  -- all that trust a claim.
+  select 'policy', case when j.is_hole then 'hole' else 'warning' end,
+    coalesce(min(j.claim), string_agg(distinct j.name, ', ')),
+    case when j.is_hole then format('%s the API role %s rows of other users: %s',
+        case count(distinct j.oid) when 1 then 'this permissive policy lets' else 'these permissive policies let' end,
         string_agg(distinct case j.cmd when 'r' then 'read' when 'a' then 'insert' when 'w' then 'update' else 'delete'
           end, ', ') filter (where not j.is_held),
-        string_agg(distinct format('%s %s', j.clause,
-          coalesce(case j.clause when 'using' then p.using_text else coalesce(p.check_text, p.using_text) end,
-          'nothing')), ' and ') filter (where not j.is_held))
-      when bool_or(j.seen ~ 'flag')
+        string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where not j.is_held))
+      when j.is_flag
         then 'this policy shows a row to others if the row says so: read that only its owner, or nobody, can make it '
         'say so'
-      else 'this policy trusts a claim of the token, not a row: each token that carries it reaches every user''s rows'
-        end,
-    min(m.remedy)
-  from clause j
-  join reached r on r.oid = j.polrelid
-  join policies p on p.oid = j.oid
-  join policy_remedy m on m.oid = j.oid
-  left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as u (privilege,
-    cmd) on u.cmd = j.cmd
-  where j.polpermissive and (not j.is_held or j.seen ~ 'staff|flag')
-    and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
-    and not (r.oid in (select oid from lookup) and j.cmd = 'r')
-    and not (r.oid in (select oid from lookup) and j.polcmd = '*')
-    -- Whatever it lets through, a restrictive identity test may hold back.
-    and not exists (
-      select from restrictive g
-      where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and g.is_held and g.word <> '{staff}'
-    )
-  group by j.oid, j.polname, r.name
+      else format('a claim of the token, not a row, is trusted by %s: each token that carries it reaches every user''s '
+        'rows', string_agg(distinct j.name, ', ')) end,
+    string_agg(distinct j.remedy, chr(10))
+  from (
+    select j.oid, j.cmd, j.clause, j.is_held, format('%I on %s', j.polname, r.name) as name, r.oid as relid, t.said,
+      m.remedy, bool_or(not j.is_held) over w as is_hole, bool_or(j.seen ~ 'flag') over w as is_flag,
+      bool_and(j.is_held or t.said in ('true', 'nothing')) over w as is_true,
+      case when bool_and(j.is_held and j.seen !~ 'flag') over w then 'claim ' || min(t.claim) over w end as claim
+    from clause j
+    join reached r on r.oid = j.polrelid
+    join policies p on p.oid = j.oid
+    join policy_remedy m on m.oid = j.oid
+    cross join lateral (
+      select x.said, coalesce(y.part[1], y.part[2]) as claim
+      from (select coalesce(case j.clause when 'using' then p.using_text else coalesce(p.check_text, p.using_text) end,
+        'nothing') as said) x
+      left join regexp_match(x.said, '(?:''([^'']*)''(?:::[\w\[\]]+)?(?:, true)?|([\w.]+)\()(?: AS \w+)?\)+ = '
+        '(?:ANY \(\(?ARRAY\[)?''') y (part) on true
+    ) t
+    left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as u (privilege,
+      cmd) on u.cmd = j.cmd
+    where j.polpermissive and (not j.is_held or j.seen ~ 'staff|flag')
+      and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
+      and not (r.oid in (select oid from lookup) and (j.cmd = 'r' or j.polcmd = '*'))
+      -- Whatever it lets through, a restrictive identity test may hold back.
+      and not exists (
+        select from restrictive g
+        where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and g.is_held and g.word <> '{staff}'
+      )
+    window w as (partition by j.oid)
+  ) j
+  group by j.is_hole, j.is_flag, coalesce(j.claim, case when j.is_hole and j.is_true then j.relid else j.oid end::text)
   union all
   select 'policy', 'warning', f.oid::regprocedure::text,
     format('%s policies trust what this function returns about the user (%s), and its body is none that can be judged '
@@ -2619,25 +2639,27 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   group by f.oid
   union all
   -- May the API write what is compared, without a check on it? Then one insert or update makes the user a member.
-  select 'membership', case when bool_or(w.is_stopped) then 'warning' else 'hole' end,
-    format('%s.%I', w.relation, w.attname),
-    format('%s trust%s this column, and the API role may %s it for a row of its own: %s checks the user, but not this '
-      'column, so one statement makes a user a member of what is another''s%s',
+  select 'membership', case when w.is_stopped then 'warning' else 'hole' end,
+    string_agg(distinct format('%s.%I', w.relation, w.attname), ', '),
+    format('%s trust%s %s, and the API role may %s it for a row of its own: %s checks the user, but not that, so one '
+      'statement makes a user a member of what is another''s%s',
       array_to_string((array_agg(distinct w.policy_name))[1:5], ', '),
         case when count(distinct w.policy) = 1 then 's' else '' end,
+        case when count(distinct w.attname) = 1 then 'this column' else 'each of these columns' end,
       string_agg(distinct lower(w.privilege), ' and '),
         string_agg(distinct format('the policy %I', w.polname), ' and '),
-      case when bool_or(w.is_stopped) then '. A trigger speaks of it: read that it refuses' else '' end),
+      case when w.is_stopped then '. A trigger speaks of it: read that it refuses' else '' end),
     string_agg(distinct format('revoke %s on %s from %s;', lower(w.privilege), w.relation, w.grantees), ' ')
       || ' -- and grant it on the other columns, or check this one'
   from (
     select w.*, a.attname, format('%I.%I', n.nspname, c.relname) as relation,
       format('%I on %s', p.polname, p.polrelid::regclass) as policy_name,
-      exists (
+      bool_or(exists (
         select from pg_trigger x join body b on b.oid = x.tgfoid
         where x.tgrelid = w.relid and not x.tgisinternal and x.tgtype & 3 = 3
           and x.tgtype & (case w.privilege when 'INSERT' then 4 else 16 end) <> 0
-          and b.code ~* ('new\s*\.\s*"?' || regexp_replace(a.attname, '\W', '\\\&', 'g') || '\y')) as is_stopped
+          and b.code ~* ('new\s*\.\s*"?' || regexp_replace(a.attname, '\W', '\\\&', 'g') || '\y')))
+        over (partition by w.relid, w.attnum) as is_stopped
     from writable_column w
     join pg_class c on c.oid = w.relid and c.relrowsecurity
     join pg_namespace n on n.oid = c.relnamespace
@@ -2656,7 +2678,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
         select from pg_index x where x.indrelid = w.relid and x.indisunique and x.indpred is null and x.indnkeyatts = 1
           and x.indkey[0] = w.attnum)
   ) w
-  group by w.relation, w.attname, w.relid, w.attnum
+  group by w.relation, w.is_stopped
   union all
   -- PostgreSQL asks the cheaper side of an and first.
   select 'policy_leak', case when bool_or(f.procost < 1) then 'hole' else 'warning' end,
@@ -2746,7 +2768,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       asked.is_tasks and (not r.attnotnull or exists (
         select from pg_constraint n
         where n.conrelid = r.oid and n.contype = 'n' and n.conkey = array[r.attnum] and not n.convalidated -- 18
-      )), not r.relrowsecurity,
+      )) and r.relrowsecurity, false,
       'may be null: such rows belong to nobody, and any test for null hands them to everybody',
       format('alter table %s alter column %I set not null;', r.name, r.attname)
     ),
@@ -2952,7 +2974,10 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   from asked
   cross join granted g
   join reached r on r.oid = g.objid
-  where g.classid = 'pg_class'::regclass and not r.is_platform
+  where g.classid = 'pg_class'::regclass and not r.is_platform and g.grantee <> r.relowner
+    -- Where row security is off, and the API may delete, that is one finding.
+    and (r.relrowsecurity or r.relkind not in ('r', 'p') or r.oid in (select oid from lookup)
+      or r.oid not in (select oid from right_on where privilege = 'DELETE'))
     and (r.relkind in ('r', 'p', 'f') and g.privilege in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
       or r.relkind = 'v' and g.privilege = 'TRIGGER')
   group by asked.kind, case when asked.kind = 'supabase' then 0::oid else r.oid end
@@ -2995,7 +3020,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   from granted g
   left join (known k join decided d on d.relname = k.relname) on k.oid = g.objid
   where (select is_tasks from asked) and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
-    and g.objid in (select oid from reached)
+    and g.objid in (select oid from reached) and (g.objid, g.grantee) not in (select oid, relowner from reached)
     and (k.oid is not null and (g.subid = 0 or g.column_name = k.owner_column)
       or g.privilege = 'UPDATE' and (g.objid, g.subid) in (select table_oid, attnum::integer from owner_of))
     and not coalesce(k.relname = 'users' and g.subid <> 0 and g.privilege = 'INSERT', false)
@@ -3109,6 +3134,9 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     format('drop user mapping for %s server %I;', e.name, m.srvname)
   from pg_user_mappings m
   join grantee e on e.oid = m.umuser
+  -- The finding of a foreign table of that server has the mapping in its remedy.
+  where m.srvid not in (
+    select f.ftserver from reached r join pg_foreign_table f on f.ftrelid = r.oid where not r.is_platform)
   union all
   select 'language', 'hole', quote_ident(l.lanname),
     'this language reaches past PostgreSQL''s checks, but is marked as trusted: everybody may write functions in it',

@@ -81,9 +81,9 @@ grant web to visitor;
 -- a setting of the role: hole setting role web set request.jwt.claims
 alter role web set request.jwt.claims = '{"sub": "00000000-0000-0000-0000-000000000001"}';
 
--- truncate: hole privilege shop.orders
-grant truncate on shop.orders to web;
+-- truncate: hole privilege shop.customers
+grant truncate on shop.customers to web;
 
--- a stranger's trigger: hole privilege shop.customers
+-- a stranger's trigger: hole privilege shop.orders
 create role vendor login;
-grant trigger on shop.customers to vendor;
+grant trigger on shop.orders to vendor;

@@ -681,6 +681,36 @@ def test_what_follows_from_one_cause_is_not_reported_again(stage: Stage) -> None
         assert [(f.severity, f.check_name) for f in stage.audit()] == [("hole", "identity_function")]
 
 
+ONE_CAUSE = {
+    "no row security, and no owner": (
+        "create table app.comments (user_id text, body text); grant all on app.comments to tasks_api",
+        ("row_security", "app.comments"),
+    ),
+    "the API owns a table": ("alter table app.tasks owner to tasks_api", ("role_ownership", "app.tasks")),
+    "both columns of a share are written": (
+        """create table app.shares (user_id text not null default app.current_user_id(),
+             task_id bigint not null, owner text not null, primary key (user_id, owner, task_id));
+           call attack.protect('app.shares', 'select, insert');
+           create policy shared on app.tasks for select using (exists (select from app.shares s
+             where (s.owner, s.task_id) = (tasks.user_id, tasks.id) and s.user_id = app.current_user_id()))""",
+        ("membership", "app.shares.owner, app.shares.task_id"),
+    ),
+    "a foreign server that the API can log in at": (
+        """create extension postgres_fdw; create server loop foreign data wrapper postgres_fdw;
+           create user mapping for tasks_api server loop;
+           create foreign table app.loop (user_id text) server loop; grant select on app.loop to tasks_api""",
+        ("foreign_table", "app.loop"),
+    ),
+}
+
+
+@pytest.mark.parametrize("cause", ONE_CAUSE)
+def test_one_cause_is_one_hole(stage: Stage, cause: str) -> None:
+    made, expected = ONE_CAUSE[cause]
+    with stage.planted(made):
+        assert [(f.check_name, f.object) for f in stage.audit() if f.severity != "hint"] == [expected]
+
+
 def test_the_remedy_of_a_policy_keeps_what_it_allows(stage: Stage) -> None:
     with stage.planted("alter policy update_own on app.tasks with check (true)"):
         [finding] = stage.audit()

@@ -66,14 +66,14 @@ create role lurker;
 create statistics app.by_title on version, completed from app.tasks;
 alter statistics app.by_title owner to lurker;
 
--- invoker view into an unusable schema: hole owner_column vault.copy.user_id
+-- invoker view into an unusable schema: hole row_security vault.copy
 create schema if not exists vault;
 create table vault.copy as select user_id, title from app.tasks;
 grant select on vault.copy to tasks_api;
 create view app.peek with (security_invoker) as select user_id, title from vault.copy;
 grant select on app.peek to tasks_api;
 
--- parsed body into an unusable schema: hole owner_column vault.rows.user_id
+-- parsed body into an unusable schema: hole row_security vault.rows
 create schema if not exists vault;
 create table vault.rows as select user_id, title from app.tasks;
 grant select on vault.rows to public;
@@ -176,7 +176,7 @@ create extension if not exists citext;
 create function app.leak_ext() returns setof text language sql security definer as 'select title from app.tasks';
 alter extension citext add function app.leak_ext();
 
--- table of an extension by hand: hole owner_column app.notes_ext.user_id | alone
+-- table of an extension by hand: hole row_security app.notes_ext | alone
 create extension if not exists citext;
 create table app.notes_ext (user_id text, title text);
 grant select on app.notes_ext to tasks_api;

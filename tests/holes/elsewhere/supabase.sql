@@ -473,3 +473,18 @@ create function public.manages(t uuid) returns boolean language sql stable secur
 create policy s on public.team_members for select using (user_id = auth.uid());
 create policy i on public.team_members for insert with check (public.manages(team_id));
 create policy p on public.team_docs for select using (exists (select 1 from public.team_members m where m.team_id = team_docs.team_id and m.user_id = auth.uid()));
+
+-- one claim, trusted by several policies: warning policy claim user_role
+create table public.kinds (id uuid primary key default gen_random_uuid(), name text);
+alter table public.kinds enable row level security;
+create policy r on public.kinds for select to authenticated using (true);
+create policy w on public.kinds for update to authenticated using ((auth.jwt() ->> 'user_role') = 'admin');
+create policy d on public.kinds for delete to authenticated using ((auth.jwt() ->> 'user_role') = 'admin');
+
+-- true for each command: hole policy d on public.kinds, r on public.kinds, w on public.kinds
+create table public.kinds (id uuid primary key default gen_random_uuid(), name text);
+alter table public.kinds enable row level security;
+create policy r on public.kinds for select to authenticated using (true);
+create policy a on public.kinds for insert to authenticated with check (true);
+create policy w on public.kinds for update to authenticated using (true);
+create policy d on public.kinds for delete to authenticated using (true);
