@@ -692,7 +692,7 @@ ONE_CAUSE = {
              task_id bigint not null, owner text not null, primary key (user_id, owner, task_id));
            call attack.protect('app.shares', 'select, insert');
            create policy shared on app.tasks for select using (exists (select from app.shares s
-             where (s.owner, s.task_id) = (tasks.user_id, tasks.id) and s.user_id = app.current_user_id()))""",
+            where (s.owner, s.task_id) = (tasks.user_id, tasks.id) and s.user_id = app.current_user_id()))""",
         ("membership", "app.shares.owner, app.shares.task_id"),
     ),
     "a foreign server that the API can log in at": (
