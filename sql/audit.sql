@@ -512,7 +512,7 @@ grantee as materialized (
 -- All privileges of the API's roles, of roles that they can become, and of PUBLIC.
 --
 --   grant truncate on app.tasks to tasks_api;
---   => hole privilege app.tasks: tasks_api may TRUNCATE here: row security does not apply to TRUNCATE
+--   => hole privilege app.tasks: tasks_api may use TRUNCATE here: row security does not apply to TRUNCATE
 
 -- `= any (array(…))` here and below selects few rows by an index, with a good estimate. Otherwise the planner expects
 -- millions of rows, and JIT compilation takes longer than the audit.
@@ -1392,7 +1392,7 @@ reached_policy as materialized (
 --   create function app.tell() returns trigger language plpgsql as
 --     'begin perform pg_notify(''tasks'', new.title); return new; end';
 --   create trigger tells after insert on app.tasks for each row execute function app.tell();
---   => hole trigger app.tell() by trigger tells on app.tasks: using the table calls this function, which notifies
+--   => hole trigger app.tell() by trigger tells on app.tasks: commands on the table call this function
 
 -- The relations that a view reads, through all views, and the view whose rights are used. They are found in the parsed
 -- definition, since pg_depend does not contain PostgreSQL's own catalogs. The reader of a view needs no USAGE on the
@@ -2023,40 +2023,40 @@ definer as materialized (
 ),
 
 -- 11. Checks: roles ---------------------------------------------------------------------------------------------------
--- Is there what was asked for, and are the API's roles and their sessions as they should be?
+-- Missing objects, and attributes, memberships and settings of the API's roles.
 --
 --   alter role tasks_api bypassrls;
 --   => hole role_attribute tasks_api: the API role has the attribute BYPASSRLS
 
--- What the API's session relies on besides `watched`. To lack it opens no way to another user's row, and the API
--- refuses to start where it would break its contract. Each is judged by the setting that goes before the others.
+-- Settings that the API's sessions need besides `watched`. A wrong value is not a hole, and the API refuses to start if
+-- it would break its contract. Each is judged by the value with the highest precedence.
 session_setting (name, sound, danger) as materialized (
   values ('client_encoding', 'utf-?8|unicode',
-    'a session that does not ask for UTF-8 itself stores other text than it was sent'),
+    'a session that does not set UTF-8 itself stores wrong characters'),
     ('timezone', '(etc/)?(utc|gmt)',
-      'a session that does not ask for UTC itself renders time stamps with another offset'),
-    ('default_transaction_isolation', 'read committed', 'concurrent changes of one user are refused'),
-    ('default_transaction_read_only', 'off?|f(alse)?|no?|0', 'every change is refused'),
-    ('standard_conforming_strings', 'on|t(rue)?|y(es)?|1', 'a backslash in a string of SQL is no backslash'),
+      'a session that does not set UTC itself returns time stamps with another offset'),
+    ('default_transaction_isolation', 'read committed', 'concurrent changes of one user fail'),
+    ('default_transaction_read_only', 'off?|f(alse)?|no?|0', 'every change fails'),
+    ('standard_conforming_strings', 'on|t(rue)?|y(es)?|1', 'a backslash in a string literal begins an escape sequence'),
     ('synchronous_commit', '(on|true|yes|1|local|remote_\w+)',
-      'a change that was answered can be lost when the server crashes'),
-    ('fsync', 'on', 'a crash of the machine can lose changes that were answered, and damage the database'),
-    ('full_page_writes', 'on', 'a crash of the machine can damage the database')
+      'a committed change can be lost if the server crashes'),
+    ('fsync', 'on', 'a crash of the machine can lose committed changes, and corrupt the database'),
+    ('full_page_writes', 'on', 'a crash of the machine can corrupt the database')
 ),
 
 found_roles (check_name, severity, object, finding, remedy) as materialized (
-  -- Was something asked for that is not there?
+  -- A setting names an object that does not exist.
   select 'missing', m.severity, m.object, m.finding, m.remedy
   from asked
   cross join lateral (
     select 'hole' as severity, format('role %I', w.rolname) as object,
-      format('role %I does not exist: this is no database of this API, or audit.role is mistyped',
+      format('role %I does not exist: this is not a database of this API, or audit.role is mistyped',
       w.rolname) as finding, '-- make migrate, or set audit.role' as remedy
     from wanted_role w where w.rolname not in (select rolname from pg_roles)
     union all
     select 'hole', 'no role',
-      'no role holds a privilege on a table with row security: this is no database of this API, or its migrations '
-      'were not applied, or audit.role must say how its role is called', '-- make migrate, or set audit.role'
+      'no role has a privilege on a table with row security: this is not a database of this API, or its migrations '
+      'were not applied. Otherwise, set audit.role to the role of the API', '-- make migrate, or set audit.role'
     where not exists (select from wanted_role)
     union all
     select 'hole', format('schema %I', s.name),
@@ -2070,7 +2070,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     from owner_name k where k.relname <> '' and k.relname not in (select relname from known)
     union all
     select 'hole', 'function app.current_user_id()',
-      'function app.current_user_id() does not exist: the policies have nothing to ask', '-- make migrate'
+      'function app.current_user_id() does not exist: the policies cannot work without it', '-- make migrate'
       where asked.is_tasks and asked.tasks_function is null
     union all
     select 'hole', format('audit.preset %s', asked.preset), format('there is no preset %s', asked.preset),
@@ -2078,18 +2078,18 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       where asked.preset not in ('', 'tasks', 'supabase', 'postgrest', 'postgraphile')
     union all
     select 'warning', s.name,
-      format('no policy names the setting %s, by itself or by a function: audit.setting is mistyped, or nothing in '
+      format('no policy reads the setting %s, by itself or by a function: audit.setting is mistyped, or nothing in '
       'this database depends on it', s.name), '-- set audit.setting'
     from unnest(asked.settings) s (name) where s.name not in (select name from setting_read) and not asked.is_tasks
   ) m
   union all
-  -- What was assumed where nobody said it?
+  -- Assumptions without a setting.
   select 'assumed', 'note', coalesce((select names from apis), 'no role'),
-    format('assumed: the application works as %s; %s; its schemas are %s',
+    format('assumed: the role of the API is %s; %s; its schemas are %s',
       coalesce((select names from apis), 'no role'),
-      coalesce('the user is named in ' || (select string_agg(name, ', ' order by name) from identity_setting),
+      coalesce('the user id is in ' || (select string_agg(name, ', ' order by name) from identity_setting),
         case when exists (select from policies where concat_ws(' ', using_text, check_text) ~ '(CURRENT|SESSION)_USER')
-        then 'each user is a role of the database' else 'no policy names a setting' end),
+        then 'each user is a role of the database' else 'no policy reads a setting' end),
       coalesce((select string_agg(quote_ident(nspname), ', ' order by nspname) from home), 'none'))
       || case when asked.kind <> '' then format(' (preset %s)', asked.kind) else '' end,
     '-- if that is wrong, set audit.role, audit.setting and audit.schema'
@@ -2106,21 +2106,22 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   from self s
   join pg_roles r on r.oid = s.oid
   cross join lateral (values
-    (r.rolsuper, 'SUPERUSER', 'bypasses every check, row security included, and reads and changes every user''s rows'),
-    (r.rolbypassrls, 'BYPASSRLS', 'reads and changes every user''s rows, as if there were no policy'),
-    (r.rolcreaterole, 'CREATEROLE', 'can make roles, and grant itself others, that see more than one user'),
-    (r.rolcreatedb, 'CREATEDB', 'can copy a template database, or make one in which nothing isolates users'),
+    (r.rolsuper, 'SUPERUSER',
+      'bypasses all checks, row security included, and can read and change every user''s rows'),
+    (r.rolbypassrls, 'BYPASSRLS', 'can read and change every user''s rows, since no policy applies to it'),
+    (r.rolcreaterole, 'CREATEROLE', 'can create roles, and grant itself others, that read rows of several users'),
+    (r.rolcreatedb, 'CREATEDB', 'can copy a template database, or create one without isolation of users'),
     (r.rolreplication, 'REPLICATION', 'can read every user''s changes from the write-ahead log')
   ) as a (is_set, attribute, danger)
   where a.is_set and (s.is_api or s.rolname not like 'pg\_%')
   group by s.way, s.is_api, s.rolname, s.path
   union all
-  -- One row for each role that was granted: what lies behind it is listed there.
+  -- One row for each role that was granted. The roles that are reached through it are listed in the finding.
   select 'role_membership', case when bool_or(m.is_hole) then 'hole' else 'hint' end,
     (array_agg(m.way order by m.is_hole desc, m.is_above desc, cardinality(m.path) desc))[1],
     format('the API role is a member of %I%s: it can %s', m.direct,
       case when count(*) > 1 then format(', and so of %s more', count(*) - 1) else '' end,
-      coalesce(string_agg(m.danger, '; ') filter (where m.is_hole), 'use its privileges, and there are none yet')),
+      coalesce(string_agg(m.danger, '; ') filter (where m.is_hole), 'use its privileges, but it has none yet')),
     min(m.remedy)
   from (
     select s.way, s.path, s.is_above, g.rolname as direct, format('revoke %I from %I;', g.rolname, a.rolname) as remedy,
@@ -2132,7 +2133,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
         select x.refobjid from pg_shdepend x where x.refclassid = 'pg_authid'::regclass and x.deptype = 'o'
       ) as is_hole,
       coalesce(d.danger, 'use the privileges of ' || quote_ident(s.rolname)
-        || ', and see what its policies let through') as danger
+        || ', and read the rows that its policies permit') as danger
     from self s
     join pg_roles a on a.oid = s.path[1]
     join pg_roles g on g.oid = s.path[2]
@@ -2143,19 +2144,19 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   group by m.direct
   union all
   select 'role_membership', 'warning', format('%s -> %I', api.name, r.rolname),
-    format('the API role is a member of %I: without the options to inherit, set or administer it this gives nothing '
-      'yet, but one ALTER away it does', r.rolname),
+    format('the API role is a member of %I: this membership has neither the inherit, set nor admin option, so it gives '
+      'no privilege until one is set', r.rolname),
     format('revoke %I from %s;', r.rolname, api.name)
   from membership m
   join api on api.oid = m.member
   join pg_roles r on r.oid = m.roleid
   where not (m.inherit_option or m.set_option or m.admin_option)
   union all
-  -- Logins and workers may well be members of the API's role: then they are the API, and name users as it does.
+  -- Members of the API's role, such as logins and workers, set users as the API does, so they count as the API.
   select 'role_impersonation', 'hint',
     (select string_agg(quote_ident(s.rolname), ' -> ' order by w.step desc)
      from unnest(i.path) with ordinality as w (oid, step) join pg_roles s on s.oid = w.oid),
-    format('%I can become the API role, and then name any user in the setting, as the API does', r.rolname),
+    format('%I can become the API role, and then set any user, as the API does', r.rolname),
     format('revoke %I from %I; -- if it is not part of the API', t.rolname, f.rolname)
   from role_path i
   join pg_roles r on r.oid = i.oid and not i.up
@@ -2163,7 +2164,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   join pg_roles t on t.oid = i.path[1]
   union all
   select 'role_ownership', 'hole', o.object,
-    format('this %s belongs to %s: its owner can change it, grant it and switch its protection off', o.type,
+    format('this %s belongs to %s: its owner can change it, grant it and disable its row security', o.type,
       case when o.is_api then 'the API role' else format('%I, which the API role can become (%s)', o.rolname, o.way)
         end),
     case o.type
@@ -2173,7 +2174,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     end
   from (
     select s.rolname, s.is_api, s.way, i.type, i.identity as object,
-      -- An owner's grants go with the ownership.
+      -- After a change of the owner, the old owner's privileges are lost, so grant them again.
       case when s.is_api then coalesce(
         (select format(' grant %s%s on %s to %I;', k.others, (
             select string_agg(format(', %s (%s)', lower(e.key), e.value), '') from jsonb_each_text(k.instead) e),
@@ -2209,9 +2210,9 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       case when e.place like 'role ' || api.name || '%' then e.place else 'role ' || api.name end, l.name, l.value),
       ' ')
   from (values
-    ('statement_timeout', '5s', 'one statement can keep a connection, and everybody who waits for it, busy for ever'),
-    ('lock_timeout', '2s', 'requests queue without end behind a lock'),
-    ('idle_in_transaction_session_timeout', '10s', 'a client that stalls in a transaction keeps its locks for ever')
+    ('statement_timeout', '5s', 'one statement can occupy a connection for ever, and requests wait for it'),
+    ('lock_timeout', '2s', 'requests wait for a lock for ever'),
+    ('idle_in_transaction_session_timeout', '10s', 'a client that stalls in a transaction holds its locks for ever')
   ) as l (name, value, danger)
   cross join api
   cross join asked
@@ -2232,7 +2233,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     from role_setting r
     where r.name = e.name
     union all
-    -- Not where a command line says so: that is a server started for a while.
+    -- Values from the command line are ignored, since such servers are temporary.
     select format('configuration file: %s', c.name), c.setting, -1,
       format('alter system reset %s; select pg_reload_conf(); -- or remove it from the file', c.name)
     from pg_settings c
@@ -2244,7 +2245,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   where asked.is_tasks and lower(s.value) !~ format('^(%s)$', e.sound)
   union all
   select 'session', 'warning', api.name, format('the %s of the API role is %s, longer than %s: %s', l.name, s.value,
-    l.value, 'requests wait longer than their client does'),
+    l.value, 'requests wait longer than their clients do'),
     format('alter %s set %s = %L;', s.place, l.name, l.value)
   from asked
   cross join api
@@ -2263,17 +2264,18 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       when 'us' then 0.001 when 's' then 1000 when 'min' then 60000 when 'h' then 3600000 when 'd' then 86400000 else 1
         end > l.milliseconds
   union all
-  -- Characters from the row, or they would be folded where this is planned, in databases that lack them too.
+  -- The characters depend on the row: the planner would evaluate constants, and fail in databases without these
+  -- characters.
   select 'session', 'warning', format('database %I', d.datname),
-    'lower() folds ASCII alone in this database: a search for ärger misses ÄRGER',
+    'lower() changes only ASCII in this database, so a search for ärger does not find ÄRGER',
     '-- dump it, and restore it into: create database … template template0 encoding ''UTF8'' locale ''C.UTF-8'''
   from asked
   join pg_database d on d.datname = current_database() and d.encoding = pg_char_to_encoding('UTF8')
   where asked.is_tasks and lower(chr(case when d.encoding >= 0 then 196 end)) <> chr(228)
   union all
   select 'role_leftover', case when asked.is_tasks then 'warning' else 'hint' end, quote_ident(r.rolname),
-    format('this login %s, and owns neither the database nor its schema: who has its password reads and changes every '
-      'user''s rows', a.can),
+    format('this login %s, and owns neither the database nor its schema: a client with its password can read and '
+      'change every user''s rows', a.can),
     a.remedy
   from asked
   cross join pg_roles r
@@ -2288,7 +2290,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       'can become a role that bypasses row security',
         format('alter role %I nologin; -- or revoke that role from it', r.rolname)),
     (r.rolcreaterole and not r.rolsuper and current_setting('server_version_num')::integer < 160000,
-      'may grant itself every role that is no superuser (CREATEROLE, before PostgreSQL 16)',
+      'may grant itself every role that is not a superuser (CREATEROLE, before PostgreSQL 16)',
         format('alter role %I nocreaterole;', r.rolname))
   ) as a (is_set, can, remedy)
   where r.rolcanlogin and a.is_set and r.oid <> 10
@@ -2299,12 +2301,13 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
 ),
 
 -- 12. Checks: tables and views ----------------------------------------------------------------------------------------
--- Can rows be reached past the policies: without row security, by a copy, or by a view of another's rights?
+-- Tables and views that bypass the policies: without row security, as a copy, or as a view with another role's rights.
 --
 --   alter table app.tasks disable row level security;
 --   => hole row_security app.tasks: row security is off for this table
 
--- Views of the owner that filter by the user in all that they read. Only a barrier holds functions of the caller back.
+-- Views with the owner's rights in which every table is restricted to the user. Only a security barrier prevents that a
+-- function of the caller runs before the filter.
 filtered_view as materialized (
   select v.oid, exists (select from pg_options_to_table(c.reloptions) o where o.option_name = 'security_barrier'
     and o.option_value::boolean) as is_barrier,
@@ -2315,7 +2318,7 @@ filtered_view as materialized (
   join pg_class c on c.oid = v.oid
   where v.kind = 'view' and v.word ~ ' where {(?:own|has|linked|ranked|member)[^{}]*}'
     and v.word !~ ' (?:union|except|intersect|left join|right join|full join) |{list'
-    -- of one table, and of that once: a second instance of it need not be the user's
+    -- one table, referenced once: a second reference might not be restricted to the user
     and (select count(distinct b.oid) + coalesce(max(regexp_count(v.text, '(?<![\w$.])' || lower(b.name)
       || '(?![\w$.])')), 1)
       from borrowed b where b.reader = v.oid and b.is_past) <= 2
@@ -2324,22 +2327,22 @@ filtered_view as materialized (
 found_tables (check_name, severity, object, finding, remedy) as materialized (
   select 'row_security', case when r.oid in (select oid from lookup) then 'hint' else 'hole' end, r.name,
     case when r.oid in (select oid from lookup)
-      then 'row security is off for this table, which looks as if it held nobody''s rows: every user reads it'
-      else format('row security is off for this table, and the API role may %s: each user reaches every other user''s '
-        'rows',
+      then 'row security is off for this table, which seems to be a lookup table: every user can read it'
+      else format('row security is off for this table, and the API role may %s: this applies to the rows of all '
+        'users',
         (select string_agg(distinct lower(u.privilege), ', ') from right_on u where u.oid = r.oid)) end,
     format('alter table %s enable row level security;', r.name)
       || case when asked.is_tasks then format(' alter table %s force row level security;', r.name)
-      else ' -- and a policy for those who may' end
+      else ' -- and create a policy for the permitted users' end
   from reached r
   cross join asked
   where r.relkind in ('r', 'p') and not r.relrowsecurity and not r.is_platform
   union all
-  -- The owner passes row security unless it is forced. That is a way only where something of the owner's runs for the
-  -- API.
+  -- The owner bypasses row security unless it is forced. This matters only if a function or view of the owner runs for
+  -- the API.
   select 'row_security_not_forced', 'hint',
     case when asked.is_tasks then min(r.name) else string_agg(r.name, ', ' order by r.name) end,
-    'row security is not forced: what runs as the owner (a job, a migration) is not held to the policies',
+    'row security is not forced: jobs and migrations that run as the owner bypass the policies',
     string_agg(format('alter table %s force row level security;', r.name), ' ' order by r.name)
   from reached r
   cross join asked
@@ -2349,8 +2352,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   group by asked.is_tasks, case when asked.is_tasks then r.oid end
   union all
   select 'shard_unprepared', 'warning', format('%I.%I', n.nspname, c.relname),
-    'Citus cannot write to this shard for the API role, nor move it while it is written to: its users'' writes are '
-      'refused',
+    'Citus cannot write to this shard for the API role, nor move it during writes: writes of its users fail',
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   from shard
   join pg_class c on c.oid = shard.oid
@@ -2359,15 +2361,15 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   where c.relkind = 'r' and (c.relforcerowsecurity or not has_table_privilege(api.oid, c.oid, 'insert'))
   union all
   select 'shard_unprepared', 'warning', 'event trigger app_prepare_shards',
-    'no such event trigger is enabled, so new shards and new columns of shards are not prepared: writes are refused, '
-      'and statistics keep what users write',
+    'the event trigger app_prepare_shards is missing or disabled, so new shards and new columns of shards are not '
+      'prepared: writes fail, and statistics contain values of users',
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   where exists (select from shard)
     and not exists (select from pg_event_trigger where evtname = 'app_prepare_shards' and evtenabled in ('O', 'A'))
   union all
   select 'shard_unprepared', 'warning', format('app.%I', k.relname),
-    'this table is distributed, and its old rows are still in this server''s files: no statement reaches them, also '
-      'not an erase',
+    'this table is distributed, and its old rows are still in this server''s files: no statement can read or delete '
+      'them',
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   from known k
   where exists (
@@ -2377,7 +2379,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     and pg_relation_size(k.oid) > 0
   union all
   select 'foreign_table', 'hole', r.name,
-    'the API role can reach this foreign table: its rows lie on another server, where no policy of this database holds',
+    'the API role can use this foreign table: its rows are on another server, where no policy of this database applies',
     format('revoke all on %s from %s, public;', r.name, apis.names) || coalesce(m.remedy, '')
   from reached r
   join pg_foreign_table f on f.ftrelid = r.oid
@@ -2390,16 +2392,16 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   where r.relkind = 'f' and not r.is_platform
   union all
   select 'foreign_table', 'warning', format('%I.%I', n.nspname, c.relname),
-    'this foreign table is a partition or child of a table that the API works with: users'' rows lie on another '
-      'server, where no policy of this database holds',
+    'this foreign table is a partition or child of a table of the API: users'' rows are on another server, where no '
+      'policy of this database applies',
     format('drop foreign table %I.%I; -- after moving its rows', n.nspname, c.relname)
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   where c.relkind = 'f' and c.oid in (select oid from touched) and c.oid not in (select oid from reached)
   union all
   select 'materialized_view', 'hole', r.name,
-    'the API role can reach this materialized view: it keeps a copy of the rows that its owner saw, and no policy can '
-      'hold on it',
+    'the API role can read this materialized view: it is a copy of the rows that its owner saw, and no policy can '
+      'apply to it',
     format('revoke all on %s from %s, public;', r.name, apis.names)
   from reached r cross join apis
   where r.relkind = 'm' and not r.is_platform and exists (
@@ -2411,10 +2413,10 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   select 'view', 'hole', r.name,
     case when f.is_letter_box
       then format('this view runs as its owner and filters by the user, but has no check option: the API role may '
-      'write rows of others into %s through it', v.names)
+      'write rows of other users into %s through it', v.names)
       when f.oid is not null
-        then format('this view runs as its owner and filters by the user, but is no security barrier: a cast or a '
-        'function in the caller''s condition sees rows of %s before the filter, and its error shows them', v.names)
+        then format('this view runs as its owner and filters by the user, but is not a security barrier: a cast or a '
+        'function in the caller''s condition gets rows of %s before the filter, and its error reveals them', v.names)
       when r.oid = v.reader
         then format('this view runs as its owner, which may read all rows of %s, and not as its caller: through it the '
         'API role can read them, too', v.names)
@@ -2452,7 +2454,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     and not exists (select from view_reads v join borrowed b on b.reader = v.reader and b.is_past where v.view = r.oid)
   union all
   select 'view', 'hole', r.name,
-    format('this view reads %s, a copy of rows without row security: through it the API role can reach every user''s',
+    format('this view reads %s, a copy of rows without row security: the API role can read every user''s rows',
       m.oid::regclass),
     format('drop view %s;', r.name)
   from reached r
@@ -2460,16 +2462,16 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   join mine m on m.oid = v.oid and m.relkind = 'm'
   union all
   select 'rule', 'hole', format('%I on %s', w.rulename, r.name),
-    'a rule rewrites what is done with this relation, and what it adds runs as the relation''s owner: rows can be '
-      'copied or changed past the policies',
+    'a rule rewrites commands on this relation, and the commands that it adds run as the relation''s owner: they can '
+      'copy or change rows and bypass the policies',
     format('drop rule %I on %s;', w.rulename, r.name)
   from reached r
   join pg_rewrite w on w.ev_class = r.oid
   where w.rulename <> '_RETURN' and not r.is_platform
   union all
   select 'owner', case when (select is_tasks from asked) then 'warning' else 'hint' end, r.name,
-    format('this table belongs to %I, who owns neither the database nor its schema: they can switch its row security '
-      'off', pg_get_userbyid(r.relowner)),
+    format('this table belongs to %I, a role that owns neither the database nor its schema: it can disable row '
+      'security', pg_get_userbyid(r.relowner)),
     format('alter table %s owner to %I;', r.name, home.owner_name)
   from reached r
   cross join (select * from home order by oid limit 1) home
@@ -2480,12 +2482,12 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
 ),
 
 -- 13. Checks: policies ------------------------------------------------------------------------------------------------
--- Does a policy let rows of others through, by itself or by a column that the user may write?
+-- Policies that do not isolate users, or that trust a column that users may write.
 --
 --   alter policy update_own on app.tasks with check (true);
 --   => hole policy update_own on app.tasks: this permissive policy lets the API role update rows of other users
 
--- What the policy should say instead; where another one says it already, it only has to go.
+-- The policy that it should be, or only DROP POLICY if another policy is equal.
 policy_remedy as materialized (
   select p.oid,
     case when asked.is_tasks and r.attname is not null
@@ -2501,14 +2503,14 @@ policy_remedy as materialized (
           else '' end
         || ';'
       else format('drop policy if exists %I on %s;', p.polname, r.name)
-        || case when asked.is_tasks then '' else ' -- and make one that compares the owner''s column with the user' end
+        || case when asked.is_tasks then '' else ' -- and create one that compares the owner column with the user' end
     end as remedy
   from pg_policy p
   join owned r on r.oid = p.polrelid
   cross join asked
 ),
 
--- The columns that such a function reads, but for those that it compares with the user.
+-- The columns that a function in a policy reads, except those that it compares with the user.
 asked_column as materialized (
   select f.oid as function, t.relid, a.attnum
   from (
@@ -2525,7 +2527,7 @@ asked_column as materialized (
     and not array[lower(a.attname), 'q_' || lower(a.attname)] && f.tied
 ),
 
--- What a policy trusts beside the row: the columns of other tables that it compares, by itself or by a function.
+-- Columns of other tables that a policy compares, by itself or by a function.
 trusted_column as materialized (
   select t.policy, t.relid, t.attnum
   from (
@@ -2539,7 +2541,7 @@ trusted_column as materialized (
       and (j.seen !~ 'flag' or a.attname !~* '^(is_)?(public|published|shared|visible|listed)$')
   ) t
   full join (select table_oid, attname from owner_of where table_oid = root) m on m.table_oid = t.relid
-  -- if the owners of both are compared, a row of one's own there only speaks of rows of one's own here
+  -- if the owners of both are compared, a user's row there only affects that user's rows here
   where coalesce(t.policy, 0) <> 0
     and (t.text ~ format('row\.%1$s\)? = \(?[\w$]+\.%2$s(?![\w$])|[\w$]+\.%2$s\)? = \(?row\.%1$s(?![\w$])',
       lower(t.owner_name), lower(m.attname))) is not true
@@ -2551,7 +2553,7 @@ trusted_column as materialized (
   where j.polpermissive and j.is_held
 ),
 
--- Those that the API may write, and the policy whose check the row must pass.
+-- Trusted columns that the API may write, and the policy that checks the written row.
 writable_column as materialized (
   select t.policy, t.relid, t.attnum, g.privilege, g.grantees, k.polname, k.cmd, k.text
   from trusted_column t
@@ -2583,8 +2585,8 @@ telling as materialized (
 ),
 
 found_policies (check_name, severity, object, finding, remedy) as materialized (
-  -- Does a permissive policy let rows of others through? One row for all policies of a table that say true, and one for
-  -- all that trust a claim.
+  -- Permissive policies that do not isolate users. All policies of a table that are true are one finding, and so are
+  -- all policies that trust the same claim.
   select 'policy', case when j.is_hole then 'hole' else 'warning' end,
     coalesce(min(j.claim), string_agg(distinct j.name, ', ')),
     case when j.is_hole then format('%s the API role %s rows of other users: %s',
@@ -2593,9 +2595,9 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
           end, ', ') filter (where not j.is_held),
         string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where not j.is_held))
       when j.is_flag
-        then 'this policy shows a row to others if the row says so: read that only its owner, or nobody, can make it '
-        'say so'
-      else format('a claim of the token, not a row, is trusted by %s: each token that carries it reaches every user''s '
+        then 'this policy returns rows to other users if a column of the row permits it: verify that only the owner of '
+        'a row can set this column'
+      else format('a claim of the token, not a row, is trusted by %s: each token with this claim reaches every user''s '
         'rows', string_agg(distinct j.name, ', ')) end,
     string_agg(distinct j.remedy, chr(10))
   from (
@@ -2619,7 +2621,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     where j.polpermissive and (not j.is_held or j.seen ~ 'staff|flag')
       and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
       and not (r.oid in (select oid from lookup) and (j.cmd = 'r' or j.polcmd = '*'))
-      -- Whatever it lets through, a restrictive identity test may hold back.
+      -- A restrictive policy that compares the user restricts the rows anyway.
       and not exists (
         select from restrictive g
         where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and g.is_held and g.word <> '{staff}'
@@ -2629,28 +2631,29 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   group by j.is_hole, j.is_flag, coalesce(j.claim, case when j.is_hole and j.is_true then j.relid else j.oid end::text)
   union all
   select 'policy', 'warning', f.oid::regprocedure::text,
-    format('%s policies trust what this function returns about the user (%s), and its body is none that can be judged '
-      'from its text: read whether it returns true only for rows of the user',
+    format('%s policies trust the result of this function about the user (%s), and its body has an unknown form: '
+      'verify that it returns true only for rows of the user',
       count(distinct j.oid), string_agg(distinct format('%I on %s', j.polname, j.polrelid::regclass), ', ')),
-    '-- read it, then accept this finding'
+    '-- review it, then accept this finding'
   from asks q
   join asking_function f on f.oid = q.function and f.word = 'asked'
   join clause j on j.text = q.text and j.polpermissive and j.is_held
   group by f.oid
   union all
-  -- May the API write what is compared, without a check on it? Then one insert or update makes the user a member.
+  -- Compared columns that the API may write, without a policy that restricts the value: one insert or update makes the
+  -- user a member.
   select 'membership', case when w.is_stopped then 'warning' else 'hole' end,
     string_agg(distinct format('%s.%I', w.relation, w.attname), ', '),
-    format('%s trust%s %s, and the API role may %s it for a row of its own: %s checks the user, but not that, so one '
-      'statement makes a user a member of what is another''s%s',
+    format('%s trust%s %s, and the API role may %s it in a user''s own row: %s checks the user, but not this value, so '
+      'with one statement a user gets access to rows of others%s',
       array_to_string((array_agg(distinct w.policy_name))[1:5], ', '),
         case when count(distinct w.policy) = 1 then 's' else '' end,
         case when count(distinct w.attname) = 1 then 'this column' else 'each of these columns' end,
       string_agg(distinct lower(w.privilege), ' and '),
         string_agg(distinct format('the policy %I', w.polname), ' and '),
-      case when w.is_stopped then '. A trigger speaks of it: read that it refuses' else '' end),
+      case when w.is_stopped then '. A trigger reads the value: verify that it rejects such rows' else '' end),
     string_agg(distinct format('revoke %s on %s from %s;', lower(w.privilege), w.relation, w.grantees), ' ')
-      || ' -- and grant it on the other columns, or check this one'
+      || ' -- and grant it on the other columns, or restrict the value in the policy'
   from (
     select w.*, a.attname, format('%I.%I', n.nspname, c.relname) as relation,
       format('%I on %s', p.polname, p.polrelid::regclass) as policy_name,
@@ -2669,22 +2672,22 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       select '(?<![\w$])(?:row\.)?(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') as name
     ) x
     where (w.relid in (select oid from reached)) is true
-      -- to be compared with a constant, or not to be null, ties it to nobody
+      -- a comparison with a constant, or `is not null`, does not restrict the value to the user
       and regexp_replace(w.text, x.name || ' (?:is not null|(?:<>|>|>=|<|<=) {k})', '', 'g') !~ (x.name || '(?![\w$(])')
       and not exists (select from restrictive k where k.polrelid = w.relid and k.clause = 'with check'
         and k.cmd = w.cmd and k.text ~ (x.name || '(?![\w$(])'))
-      -- A key that is unique by itself is taken already.
+      -- A value of a unique key is already in use.
       and not exists (
         select from pg_index x where x.indrelid = w.relid and x.indisunique and x.indpred is null and x.indnkeyatts = 1
           and x.indkey[0] = w.attnum)
   ) w
   group by w.relation, w.is_stopped
   union all
-  -- PostgreSQL asks the cheaper side of an and first.
+  -- PostgreSQL evaluates the cheaper operand of AND first.
   select 'policy_leak', case when bool_or(f.procost < 1) then 'hole' else 'warning' end,
     format('%I on %s', j.polname, r.name),
-    format('beside the identity test this policy gives rows to %s, which is not leakproof: asked first, its errors '
-      'and notices tell values of other users'' rows',
+    format('besides the comparison with the user, this policy passes rows to %s, which is not leakproof: if it is '
+      'evaluated first, its errors and notices reveal values of other users'' rows',
       coalesce(string_agg(distinct f.oid::regprocedure::text, ', '), 'a cast of PostgreSQL')),
     min(m.remedy)
   from (
@@ -2705,8 +2708,8 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   group by j.polname, r.name
   union all
   select 'policy_missing', 'warning', r.name,
-    format('%s is granted here, but no policy says on which rows: none while row security is on, all of them the day '
-      'it is off', string_agg(u.privilege, ', ')),
+    format('%s is granted here, but without a policy: it applies to no row, and to all rows if row security is '
+      'disabled', string_agg(u.privilege, ', ')),
     string_agg(
       case
         when r.attname is null or not asked.is_tasks
@@ -2727,17 +2730,17 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
 ),
 
 -- 14. Checks: columns and keys ----------------------------------------------------------------------------------------
--- Do columns, keys, numbers or statistics tell one user of another's rows?
+-- Columns, keys, numbers and statistics that reveal rows of another user.
 --
 --   alter table app.tasks alter column title set statistics 100;
---   => hole statistics app.tasks.title: ANALYZE keeps samples of what all users wrote in this column
+--   => hole statistics app.tasks.title: ANALYZE keeps samples of the values of all users in this column
 
 stored_table as materialized (
   select r.oid, r.name, r.relkind, k.owner_column from asked join stored k on asked.is_tasks
     join reached r on r.oid = k.oid
 ),
 
--- Columns of a row that a policy ties to the user's rows when it is inserted, beside the owner's.
+-- Columns besides the owner column that a policy restricts to the user's rows when a row is inserted.
 tied_column as materialized (
   select distinct j.polrelid, j.word, a.attnum
   from (
@@ -2752,13 +2755,13 @@ tied_column as materialized (
 
 found_columns (check_name, severity, object, finding, remedy) as materialized (
   select 'owner_column', case when w.is_live then 'hole' else 'warning' end, format('%s.%I', r.name, r.attname),
-    format('this column says whose a row is, but %s', w.wrong), w.remedy
+    format('this is the owner column, but %s', w.wrong), w.remedy
   from asked
   cross join literal l
   cross join owned r
   join pg_type t on t.oid = r.atttypid
   cross join lateral (
-    -- A column's type can't change under its policies.
+    -- PostgreSQL cannot change the type of a column that a policy uses.
     select coalesce(string_agg(format('drop policy if exists %I on %s;', p.polname, r.name), ' '), '') as drops
     from pg_policy p
     where p.polrelid = r.oid
@@ -2769,7 +2772,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
         select from pg_constraint n
         where n.conrelid = r.oid and n.contype = 'n' and n.conkey = array[r.attnum] and not n.convalidated -- 18
       )) and r.relrowsecurity, false,
-      'may be null: such rows belong to nobody, and any test for null hands them to everybody',
+      'it may be null: such rows belong to nobody, and a policy with a test for null gives them to all users',
       format('alter table %s alter column %I set not null;', r.name, r.attname)
     ),
     (
@@ -2783,7 +2786,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     ),
     (
       exists (select from pg_collation l where l.oid = r.attcollation and not l.collisdeterministic), true,
-      'its collation takes different strings for equal: a user whose id only looks like another''s reads their rows',
+      'its collation treats different strings as equal: a user with a similar id can read another user''s rows',
       format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, r.attname)
     )
   ) as w (is_wrong, is_live, wrong, remedy)
@@ -2791,8 +2794,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     and r.oid not in (select polrelid from clause where word = '{parent}')
   union all
   select 'owner_default', 'warning', format('%s.%I', r.name, r.attname),
-    format('the default of the column that says whose a row is is %s, not the user of this transaction: only the '
-      'policies then refuse a row in another''s name',
+    format('the default of the owner column is %s, not the user of this transaction: only the policies reject a row '
+      'with another user''s id',
       pg_get_expr(d.adbin, d.adrelid)),
     format('alter table %s alter column %I set default app.current_user_id();', r.name, r.attname)
   from asked
@@ -2801,9 +2804,9 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   where r.attnum is not null and r.relkind in ('r', 'p')
     and d.oid not in (select oid from verdict where kind = 'default' and word = '{me}')
   union all
-  -- Does one's own number tell how much the others do?
+  -- Counters that are shared by all users.
   select 'shared_counter', 'hole', format('%s.%I', r.name, a.attname),
-    'this column is counted over all users, who read it in their own rows: its gaps tell how much all others do',
+    'this column has one counter for all users: gaps in a user''s own rows reveal how many rows others create',
     format('alter table %s alter column %I %sset default app.next_task_id();', r.name, a.attname,
       case when a.attidentity <> '' then format('drop identity, alter column %I ', a.attname) else '' end)
   from asked
@@ -2817,17 +2820,17 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     )
   union all
   select 'shared_counter', 'hole', c.name,
-    'this function counts over all users: the gaps in one''s own numbers tell how much all others do',
-    '-- make it again as the migration of the users does'
+    'this function has one counter for all users: gaps in a user''s own rows reveal how many rows others create',
+    '-- create it again as in the migration users'
   from asked
   join code c on asked.is_tasks and c.body ~* '\y(nextval|setval)\y'
   where c.oid in (select h.objid from hooked h where h.hookclass = 'pg_attrdef'::regclass
     and h.what = 'the default of id')
   union all
-  -- Do the planner's statistics hold what users wrote? EXPLAIN tells of them, whatever the policies say.
+  -- Statistics contain samples of users' values, which EXPLAIN reveals despite policies.
   select 'statistics', 'hole', format('%s.%I', r.name, a.attname),
-    'ANALYZE keeps samples of what all users wrote in this column, and EXPLAIN''s estimates tell a user which values '
-    'there are',
+    'ANALYZE keeps samples of the values of all users in this column, and EXPLAIN''s estimates reveal to a user which '
+    'values exist',
     format('alter table %s alter column %I set statistics 0;', r.name, a.attname)
   from stored_table r
   join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped and a.attname <> r.owner_column
@@ -2836,8 +2839,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       'varchar[]'::regtype)
   union all
   select 'statistics', 'hole', format('%I.%I on %s', x.stxnamespace::regnamespace::text, x.stxname, r.name),
-    'these extended statistics keep samples of what all users wrote, and EXPLAIN''s estimates tell a user which '
-    'values there are', format('drop statistics if exists %I.%I;', x.stxnamespace::regnamespace::text, x.stxname)
+    'these extended statistics keep samples of the values of all users, and EXPLAIN''s estimates reveal to a user '
+    'which values exist', format('drop statistics if exists %I.%I;', x.stxnamespace::regnamespace::text, x.stxname)
   from stored_table r
   join pg_statistic_ext x on x.stxrelid = r.oid
   where (x.stxexprs is not null or exists (
@@ -2846,8 +2849,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       and a.atttypid in ('text'::regtype, 'varchar'::regtype, 'text[]'::regtype)))
   union all
   select 'statistics', 'hole', format('%I.%I on %s', n.nspname, c.relname, r.name),
-    'ANALYZE keeps samples of what this index computes from all users'' rows, and EXPLAIN''s estimates tell a user '
-    'which values there are',
+    'ANALYZE keeps samples of the values that this index computes from all users'' rows, and EXPLAIN''s estimates '
+    'reveal to a user which values exist',
     (select string_agg(format('alter index %I.%I alter column %s set statistics 0;', n.nspname, c.relname, a.attnum),
       ' ') from pg_attribute a
       where a.attrelid = c.oid and x.indkey[a.attnum - 1] = 0)
@@ -2859,16 +2862,16 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     and coalesce((to_jsonb(a) ->> 'attstattarget')::integer, -1) <> 0
       and a.atttypid in ('text'::regtype, 'varchar'::regtype))
   union all
-  -- Does an error on a duplicate tell of another's row?
+  -- Unique keys whose error on a duplicate reveals another user's row.
   select 'unique_key', case when asked.is_strict then 'hole' else 'warning' end,
     format('%I on %s', i.relname, t.name),
-    format('this %s spans all users, since it does not compare %s for equality: an error on a duplicate tells one '
-      'user that another has such a row',
+    format('this %s spans all users, since it does not compare %s for equality: an error on a duplicate reveals that '
+      'another user has such a row',
       case when x.indisexclusion then 'exclusion constraint' else 'unique index' end,
-        coalesce(quote_ident(t.attname), 'any owner')),
+        coalesce(quote_ident(t.attname), 'an owner column')),
     case when k.conname is null then format('drop index %s.%I;', i.relnamespace::regnamespace, i.relname)
       else format('alter table %s drop constraint %I;', t.name, k.conname)
-    end || coalesce(' -- and make it again with ' || quote_ident(t.attname) || ' first', '')
+    end || coalesce(' -- and create it again with ' || quote_ident(t.attname) || ' first', '')
   from asked
   cross join touched_owned t
   join pg_index x on x.indrelid = t.oid
@@ -2876,9 +2879,10 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   left join pg_constraint k on k.conindid = i.oid and k.conrelid = t.oid and k.contype in ('p', 'u', 'x')
   where (x.indisunique or x.indisexclusion)
     and t.relkind in ('r', 'p') and not t.is_platform
-    and (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true -- else nobody can try
+    -- Without INSERT or UPDATE, no error can be provoked.
+    and (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true
     and (asked.is_tasks or t.attnum is not null and (not x.indisprimary or x.indnkeyatts = 1))
-    -- Of a partitioned index only the top is named.
+    -- Only the parent of a partitioned index is reported.
     and not exists (select from pg_inherits h where h.inhrelid = i.oid)
     and not exists (
       select from generate_series(0, x.indnkeyatts - 1) as p (place)
@@ -2888,12 +2892,13 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
           else x.indclass[p.place] < 16384
         end
     )
-    -- Within one parent's rows it is within one user's.
+    -- A key that includes the parent of one user spans only that user's rows.
     and not exists (
       select from tied_column k where k.polrelid = t.root and k.attnum = any (x.indkey::int2[])
         and k.word in ('{parent}', '{member}')
     )
-    -- A key that cannot be guessed can't be probed: random, or (outside of the tasks) counted and not granted.
+    -- Users cannot probe keys that they cannot guess or choose: random ones, or (except in the tasks API) generated
+    -- ones without a privilege.
     and not exists (
       select from generate_series(0, x.indnkeyatts - 1) as p (place)
       join pg_attribute a on a.attrelid = t.oid and a.attnum = x.indkey[p.place]
@@ -2909,13 +2914,13 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
                 and column_name is not null))))
     )
   union all
-  -- Does a foreign key find another's row?
+  -- Foreign keys that find another user's row.
   select 'foreign_key', case when asked.is_strict and not r.is_random then 'hole' else 'warning' end,
     format('%I on %s', f.conname, t.name),
-    format('this foreign key finds rows of every user in %I.%I: by naming a key, one user learns whether another has '
-      'it, or ties rows to it',
+    format('this foreign key finds rows of every user in %I.%I: a user who inserts a key learns whether another user '
+      'has it, or attaches rows to it',
       rn.nspname, rc.relname),
-    format('alter table %s drop constraint %I; -- and make it again with the owner''s column first', t.name, f.conname)
+    format('alter table %s drop constraint %I; -- and create it again with the owner column first', t.name, f.conname)
   from asked
   cross join touched_owned t
   join pg_constraint f on f.conrelid = t.oid and f.contype = 'f' and f.conparentid = 0
@@ -2934,39 +2939,39 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       select from generate_subscripts(f.conkey, 1) as k (place)
       where f.conkey[k.place] = t.attnum and f.confkey[k.place] = ro.attnum
     )
-    -- a random key cannot be guessed; the user's own column is checked; one that is not granted cannot be chosen
+    -- users cannot guess random keys; policies check the owner column; users cannot choose a value without a privilege
     and (asked.is_strict or not r.is_random)
     and (asked.is_tasks or t.attnum is distinct from f.conkey[1])
     and exists (select from granted g where g.objid = t.root and g.classid = 'pg_class'::regclass
       and g.privilege in ('INSERT', 'UPDATE')
       and (g.subid = 0 or g.column_name in (select a.attname from pg_attribute a where a.attrelid = t.oid
         and a.attnum = any (f.conkey))))
-    -- The policy refuses a parent of another user before the key is looked for.
+    -- The policy rejects a parent of another user before the foreign key is checked.
     and not exists (
       select from tied_column k where k.polrelid = t.root and k.attnum = any (f.conkey)
     )
 ),
 
 -- 15. Checks: privileges ----------------------------------------------------------------------------------------------
--- Does anybody hold a privilege that policies do not limit, or more than the API needs?
+-- Privileges to which policies do not apply, and unneeded ones.
 --
 --   grant select (title) on app.tasks to tasks_api with grant option;
---   => hole grant_option app.tasks.title: tasks_api may pass its right to SELECT on to others
+--   => hole grant_option app.tasks.title: tasks_api has SELECT with grant option
 
 found_privileges (check_name, severity, object, finding, remedy) as materialized (
-  -- Privileges beyond rows: one finding for each table.
+  -- Privileges to which row security does not apply: one finding for each table.
   select 'privilege', case when asked.kind = 'supabase' or bool_and(g.privilege = 'REFERENCES')
     or bool_and(g.objid in (select oid from lookup)) then 'hint' else 'hole' end,
     case when asked.kind = 'supabase' then format('%s tables', count(distinct r.oid)) else min(g.object) end,
-    format('%s may %s here: %s', string_agg(distinct g.who, ', '), string_agg(distinct g.privilege, ', '),
-      case when asked.kind = 'supabase' then 'the platform grants it, and its API has no command for it'
+    format('%s may use %s here: %s', string_agg(distinct g.who, ', '), string_agg(distinct g.privilege, ', '),
+      case when asked.kind = 'supabase' then 'the platform grants it, but its API has no command for it'
         when bool_or(g.privilege = 'TRUNCATE')
           then 'row security does not apply to TRUNCATE, so one statement deletes every user''s rows'
         when bool_or(g.privilege = 'TRIGGER')
-          then 'a trigger on it sees, and can change, every user''s rows as they are written'
+          then 'a trigger on it can read and change every user''s rows as they are written'
         when bool_or(g.privilege = 'MAINTAIN')
-          then 'it can lock everybody out, and VACUUM VERBOSE counts every user''s rows'
-        else 'a foreign key to it, from a table of its own, shows whether another user''s row exists'
+          then 'it can lock the table for all users, and VACUUM VERBOSE counts the rows of all users'
+        else 'a foreign key to it, from the role''s own table, reveals whether another user''s row exists'
       end),
     case when asked.kind = 'supabase'
       then 'revoke truncate, references, trigger on all tables in schema public from anon, authenticated;'
@@ -2975,21 +2980,21 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   cross join granted g
   join reached r on r.oid = g.objid
   where g.classid = 'pg_class'::regclass and not r.is_platform and g.grantee <> r.relowner
-    -- Where row security is off, and the API may delete, that is one finding.
+    -- If row security is off, and the API may delete, this is only the finding row_security.
     and (r.relrowsecurity or r.relkind not in ('r', 'p') or r.oid in (select oid from lookup)
       or r.oid not in (select oid from right_on where privilege = 'DELETE'))
     and (r.relkind in ('r', 'p', 'f') and g.privilege in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
       or r.relkind = 'v' and g.privilege = 'TRIGGER')
   group by asked.kind, case when asked.kind = 'supabase' then 0::oid else r.oid end
   union all
-  -- of anybody else: a trigger of theirs runs in the API's requests, a key of theirs looks past row security
+  -- Privileges of other roles: their triggers run in the API's requests, and their foreign keys bypass row security.
   select 'privilege', case when bool_or(a.privilege_type = 'TRIGGER') then 'hole' else 'warning' end,
     format('%I.%I', n.nspname, c.relname),
-    format('%s, who is not the API, may %s here: %s', string_agg(distinct quote_ident(w.rolname), ', '),
+    format('%s, which is not the API''s role, may use %s here: %s', string_agg(distinct quote_ident(w.rolname), ', '),
       string_agg(distinct a.privilege_type, ', '),
       case when bool_or(a.privilege_type = 'TRIGGER')
-        then 'a trigger of theirs runs in the API''s requests and sees, and can change, every user''s rows'
-        else 'a foreign key of theirs shows whether a user''s row exists' end),
+        then 'a trigger of this role runs in the API''s requests and can read and change every user''s rows'
+        else 'a foreign key of this role reveals whether a user''s row exists' end),
     string_agg(distinct format('revoke %s on table %I.%I from %I;', lower(a.privilege_type), n.nspname, c.relname,
       w.rolname), ' ')
   from pg_class c
@@ -3006,11 +3011,11 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     and a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
   group by n.nspname, c.relname
   union all
-  -- The owner's column may be granted where a policy checks it: then nothing stands behind that policy.
+  -- The owner column may be granted if a policy checks it. But then the policy is the only protection.
   select 'owner_column_grant', 'hint',
     case g.subid when 0 then format('%s.%I', g.object, k.owner_column) else g.object end,
-    format('%s may %s the column that says whose a row is: only one policy stands between a mistake and a row in '
-      'another user''s name', g.who, g.privilege),
+    format('%s may %s the owner column: then only the policy prevents rows with another user''s id', g.who,
+      g.privilege),
     g.revoke || case
       when (g.subid = 0 or k.relname = 'users') and d.instead ? g.privilege
         then format(' grant %s (%s) on %s to %s;', lower(g.privilege), d.instead ->> g.privilege, substr(g.target, 7),
@@ -3026,7 +3031,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     and not coalesce(k.relname = 'users' and g.subid <> 0 and g.privilege = 'INSERT', false)
   union all
   select 'decided_column_grant', 'warning', g.object,
-    format('%s may %s this column, which the database decides: a version, number or time could be forged, and an '
+    format('%s may %s this column, which only the database should set: a version, id or time could be forged, and an '
       'update lost', g.who, g.privilege),
     g.revoke
   from granted g
@@ -3036,7 +3041,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     and not (g.column_name = 'last_task_id' and g.privilege = 'UPDATE')
   union all
   select 'public_grant', 'warning', g.object,
-    format('everybody who can connect may %s here, through PUBLIC: only the policies stand between them and the rows',
+    format('every role that can connect may %s here, through PUBLIC: only the policies protect the rows',
       string_agg(distinct g.privilege, ', ')), string_agg(distinct g.revoke, ' ')
   from granted g
   cross join asked
@@ -3049,8 +3054,8 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   group by g.object
   union all
   select 'public_grant', 'warning', g.object,
-    format('everybody who can connect may %s schema %s, through PUBLIC: what is granted to PUBLIC in it one day is '
-      'theirs', g.privilege, g.object),
+    format('every role that can connect has %s on schema %s, through PUBLIC, so later grants to PUBLIC in it take '
+      'effect', g.privilege, g.object),
     g.revoke
   from granted g
   join asked on asked.is_tasks
@@ -3058,7 +3063,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   where g.kind = 'schema' and g.grantee = 0 and g.privilege = 'USAGE'
   union all
   select 'public_grant', 'warning', g.object,
-    'everybody who can connect may call this function of the API, through PUBLIC: the migrations withhold that',
+    'every role that can connect may call this function of the API, through PUBLIC: the migrations revoke this',
     g.revoke
   from granted g
   join asked on asked.is_tasks
@@ -3068,7 +3073,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     and p.oid in (select oid from code where is_migrated)
   union all
   select 'grant_option', 'hole', g.object,
-    format('%s may pass its right to %s on to others: SQL that runs as it can give any role access',
+    format('%s has %s with grant option: SQL that runs as this role can grant it to any role',
       string_agg(distinct g.grantee_name, ', '), string_agg(distinct g.privilege, ', ')),
     string_agg(distinct regexp_replace(g.revoke, '^revoke ', 'revoke grant option for '), ' ')
   from granted g
@@ -3090,7 +3095,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   group by w.check_name, w.danger, g.kind, g.object
   union all
   select 'create', 'warning', quote_ident(home.nspname),
-    format('%I, who is not the API, may create objects in schema %I: a function or operator there can stand in for '
+    format('%I, which is not the API''s role, may create objects in schema %I: a function or operator there can shadow '
       'the real one', r.rolname, home.nspname),
     format('revoke create on schema %I from %I;', home.nspname, r.rolname)
   from home
@@ -3101,19 +3106,19 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     and a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
   union all
   select 'system_privilege', 'hole', g.object,
-    format('%s was granted %s on this %s of PostgreSQL or an extension, which is withheld by default because it '
-      'reaches past tables and policies',
+    format('%s was granted %s on this %s of PostgreSQL or an extension, which only superusers have by default, because '
+      'it bypasses tables and policies',
       g.who, g.privilege, case g.kind when 'function' then 'function' when 'column' then 'column' else 'object' end),
     g.revoke
   from granted g
-  where (g.is_foreign and not g.is_initial or g.kind = 't') -- t: where long values of a table are kept
+  where (g.is_foreign and not g.is_initial or g.kind = 't') -- t: TOAST tables, with the long values of a table
     and (g.classid, g.objid) not in (select classid, objid from platform_object)
     and g.kind not in ('schema', 'database', 'language', 'foreign data wrapper', 'foreign server', 'tablespace',
       'large object', 'parameter', 'type')
     and not (g.kind = 'function' and g.objid >= 16384 and (select kind from asked) = 'supabase')
   union all
   select 'system_privilege', 'warning', format('functions of Citus for %s', g.who),
-    format('%s may call functions of Citus that sql/citus.sql withholds: they run commands on other servers, and lock '
+    format('%s may call functions of Citus that sql/citus.sql revokes: they run commands on other servers, and lock '
       'and move shards: %s%s',
       g.who, array_to_string((array_agg(distinct p.proname::text))[1:5], ', '),
         case when count(*) > 5 then ' and others' else '' end),
@@ -3128,18 +3133,19 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   group by g.who
   union all
   select 'foreign_server', case when m.umuser = 0 then 'warning' else 'hole' end, m.srvname::text,
-    format('a user mapping lets %s log in at this foreign server: with it the API can reach another server, or this '
-      'one as another role',
+    format('with a user mapping, %s can log in to this foreign server: the API can connect to another server, or to '
+      'this one as another role',
       case when m.umuser = 0 then 'everybody' else m.usename end),
     format('drop user mapping for %s server %I;', e.name, m.srvname)
   from pg_user_mappings m
   join grantee e on e.oid = m.umuser
-  -- The finding of a foreign table of that server has the mapping in its remedy.
+  -- The remedy of a foreign table of this server drops the user mapping.
   where m.srvid not in (
     select f.ftserver from reached r join pg_foreign_table f on f.ftrelid = r.oid where not r.is_platform)
   union all
   select 'language', 'hole', quote_ident(l.lanname),
-    'this language reaches past PostgreSQL''s checks, but is marked as trusted: everybody may write functions in it',
+    'PostgreSQL''s privileges do not limit functions in this language, but it is marked as trusted: all roles may '
+      'use it',
     format('update pg_language set lanpltrusted = false where lanname = %L;', l.lanname)
   from pg_language l
   where l.lanpltrusted and l.lanname in ('c', 'internal', 'plperlu', 'plpythonu', 'plpython2u', 'plpython3u', 'pltclu')
@@ -3149,9 +3155,9 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     case when asked.is_tasks then format('default privileges of %s', min(a.whose))
       else format('default privileges for %s', min(a.grantee_name)) end,
     case when asked.is_tasks
-      then format('%s that %s makes will be granted %s to %s at once, before anybody thought about its row security',
+      then format('%s that is created by %s will be granted %s to %s immediately, before row security is enabled',
       min(k.one), min(a.whose), min(a.privileges), min(a.grantee_name))
-      else format('%s made by %s will be granted to %s at once, before anybody thought about row security',
+      else format('%s that are created by %s will be granted to %s immediately, before row security is enabled',
         string_agg(distinct k.many, ', '), string_agg(distinct a.whose, ', '), min(a.grantee_name)) end,
     string_agg(distinct format('alter default privileges for role %s revoke all on %s from %s;', a.whose, k.many,
       a.grantee_name), ' ')
@@ -3178,20 +3184,20 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
 ),
 
 -- 16. Checks: code ----------------------------------------------------------------------------------------------------
--- Does a function, trigger, operator, cast or guard work with more rights, or other than it should?
+-- Functions, triggers, operators, casts and guards that have too many rights, or another definition.
 --
 --   create function app.titles() returns setof text language sql security definer set search_path = pg_catalog
 --     as 'select title from app.tasks';
---   => hole security_definer app.titles(): tasks_api may execute it (as everybody may, by default)
+--   => hole security_definer app.titles(): tasks_api may execute it (as every role may, by default)
 
--- How the API comes to run a function: the first way, and how many more there are.
+-- How the API calls a function: the first way, and the number of further ones.
 way_to as materialized (
   select c.oid,
     case when c.oid in (select oid from callable) and x.oid is not null
       then format('%s may execute it', coalesce(nullif(min(apis.names), ''), 'the API'))
-      || case when c.is_public then ' (as everybody may, by default)' else '' end
+      || case when c.is_public then ' (as every role may, by default)' else '' end
       when v.callers is not null then v.callers
-      when h.place is not null then format('working with %s runs it (%s)', h.table_name, h.what)
+      when h.place is not null then format('commands on %s run it (%s)', h.table_name, h.what)
       else 'an operator, a cast, a type or an aggregate runs it' end as way,
     h.place, h.table_name, h.more, h.unhook, h.hook
   from code c
@@ -3200,7 +3206,7 @@ way_to as materialized (
   left join hooked_function h on h.oid = c.oid
   left join (
     select e.toid, string_agg(distinct format('the API reaches %s%s, which calls it', f.name,
-      case when f.prosecdef then format(', a definer as %I', f.owner_name) else '' end), '; ') as callers
+      case when f.prosecdef then format(' (which runs as %I)', f.owner_name) else '' end), '; ') as callers
     from (select objid, toid from edge where classid = 'pg_proc'::regclass and toclass = 'pg_proc'::regclass) e
     full join code f on f.oid = e.objid
     where coalesce(e.toid, 0) <> 0 and coalesce(f.oid, 0) <> 0
@@ -3209,12 +3215,13 @@ way_to as materialized (
   group by c.oid, c.is_public, x.oid, v.callers, h.place, h.table_name, h.what, h.unhook, h.hook, h.more
 ),
 
--- Is a guard of the migrations gone, or hollowed out?
+-- Guards of the migrations, and their current definitions.
 guard_found as materialized (
   select g.kind, g.relname || k.suffix as relname, g.name, g.loss, g.definition,
     case when k.suffix <> '' then regexp_replace(f.text, '_[0-9]{6,}\M', '', 'g') else f.text end as found, f.is_off,
-    case when k.suffix <> '' then '-- move this shard to another worker, which makes it again: tests/cluster/README.md'
-      else '-- make it again as its migration does' end as remedy
+    case when k.suffix <> ''
+      then '-- move this shard to another worker, which creates it again: tests/cluster/README.md'
+      else '-- create it again as in its migration' end as remedy
   from guard g
   join asked on asked.is_tasks
   left join stored k on k.relname = g.relname and (k.suffix = '' or g.kind <> 'default')
@@ -3240,7 +3247,7 @@ guard_found as materialized (
 ),
 
 found_code (check_name, severity, object, finding, remedy) as materialized (
-  -- Does a function that the policies ask answer with the user of this transaction, and with nobody else?
+  -- Functions in policies that do not return only the user of this transaction.
   select 'identity_function', w.severity, c.name,
     format('the policies get the user from this function, but %s', w.wrong), w.remedy
   from asked
@@ -3249,24 +3256,24 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   cross join lateral (values
     (
       asked.is_tasks and c.oid not in (select oid from passing_function where word = 'me'), 'hole',
-      'it does more than to answer with the setting app.user_id: it can name another user, or one where none was named',
+      'it does more than return the setting app.user_id: it can return another user, or one although none is set',
       'create or replace function app.current_user_id() returns text language sql stable parallel safe return '
         'nullif(current_setting(''app.user_id'', true), '''');'
     ),
     (
       p.provolatile = 'i', 'hole',
-      'it is marked immutable: a prepared statement keeps the user of its first request and answers the next user '
-        'with their rows',
+      'it is marked immutable: a prepared statement keeps the user of its first request and returns this user''s rows '
+        'to the next user',
       format('alter function %s stable;', c.name)
     ),
     (
       asked.is_tasks and p.prosecdef, 'warning',
-      'it runs as its owner: what it answers is no longer bound to its caller',
+      'it runs as its owner: its result no longer depends only on the caller''s session',
       format('alter function %s security invoker;', c.name)
     ),
     (
       asked.is_tasks and p.provolatile = 'v', 'warning',
-      'it is marked volatile, so it is asked for every row: where the setting changes within a statement, that sees '
+      'it is marked volatile, so it is called for every row: if the setting changes within a statement, this reads '
         'rows of both users',
       format('alter function %s stable;', c.name)
     )
@@ -3274,26 +3281,26 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   where w.is_wrong and c.oid in (select oid from code)
   union all
   select 'identity_function', 'hole', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
-    'the identity test is made of this function of PostgreSQL, but it was replaced: it can name another user, or take '
-      'every user for equal',
-    '-- restore the database into a new one; PostgreSQL''s own functions can''t be made again'
+    'the comparison with the user calls this function of PostgreSQL, which was replaced: it can return another user, '
+      'or treat all users as equal',
+    '-- restore the database into a new one; PostgreSQL''s own functions cannot be created again'
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
   where p.oid in (67, 2077, 3294) -- texteq, current_setting
     and p.prosrc not in ('texteq', 'show_config_by_name', 'show_config_by_name_missing_ok')
   union all
-  -- What does a function do besides reading and writing tables?
+  -- Functions with effects besides reading and writing tables.
   select w.check_name, case when w.is_hole then 'hole' else 'warning' end, c.name || coalesce(h.place, ''),
     format('%s this function, which %s',
-      case when h.place is null then 'the API role may call' else 'using the table calls' end, d.what),
+      case when h.place is null then 'the API role may call' else 'commands on the table call' end, d.what),
     case w.check_name
-      when 'trigger' then case when c.is_migrated then '-- make it again as its migration does'
+      when 'trigger' then case when c.is_migrated then '-- create it again as in its migration'
         else coalesce(h.unhook, (select remedy from policy_remedy where oid = h.hook),
           format('drop routine %s cascade;', c.name)) end
-      when 'advisory_lock' then format('drop routine %s cascade; -- or lock a row of the user''s instead', c.name)
+      when 'advisory_lock' then format('drop routine %s cascade; -- or lock a row of the user instead', c.name)
       else format('revoke execute on routine %s from public, %s;', c.name, apis.names)
-        || case w.check_name when 'session_state' then ' -- or make it on commit drop, or for the transaction alone'
-          else '' end
+        || case w.check_name when 'session_state'
+          then ' -- or create it with on commit drop, or set it only for the transaction' else '' end
     end
   from asked
   cross join apis
@@ -3308,30 +3315,30 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       and c.oid not in (select e.oid from definer e where e.names is not null or e.is_dynamic)
       and c.oid not in (select e.oid from deed e where e.kind = 'keeps'), true),
     ('large_object', d.kind = 'stores' and not c.is_authored and not c.prosecdef and h.oid is null, true),
-    -- a type's or an operator's own code
+    -- code that a type or an operator calls
     ('trigger', d.kind in ('names', 'tells', 'carries') and h.oid is not null and (h.is_trigger or not c.is_authored)
       and c.oid not in (select oid from passing_function), asked.is_strict or d.kind <> 'tells')
   ) as w (check_name, is_so, is_hole)
   where w.is_so and (h.oid is not null or c.oid in (select oid from callable))
   union all
-  -- A function with the rights of its owner: what may it reach, and is that held to the user?
+  -- SECURITY DEFINER functions: the tables that they reach, and whether their statements are restricted to the user.
   select 'security_definer', case when (d.names is null and not d.is_dynamic) or d.is_safe
     and not coalesce(d.is_open, false) and not d.is_dynamic then 'warning' else 'hole' end,
     case when d.names is null and not d.is_dynamic then string_agg(distinct d.name, ', ') else d.name
       || case when not d.is_callable or w.way not like '%execute%' then coalesce(w.place, '') else '' end end,
     case when d.names is null and not d.is_dynamic
-      then 'these functions run with the rights of their owners, and every statement in them is held to the user: '
-      'read that once, since text was judged'
+      then 'these functions run with the rights of their owners, and every statement in them is restricted to the '
+      'user: review them once, since the audit reads only their text'
       else format('%s: it runs with the rights of its owner %I, and %s%s%s', w.way, d.owner_name,
-        coalesce('reaches ' || d.names || ' in a statement that does not compare the owner with the user',
-          'runs SQL that it puts together itself'),
+        coalesce('reaches ' || d.names || ' in a statement that does not compare the owner column with the user',
+          'runs dynamic SQL'),
         case when d.is_safe and not coalesce(d.is_open, false)
-          then '; a test stands before it: read who passes that' when d.is_open
-          then '; the test before it is no test, since null passes it' else '' end,
-        case when d.has_path then '' else ', and without a search_path of its own it takes the caller''s' end)
-          || case when w.more > 0 then format('; so do %s more', w.more) else '' end
+          then '; a test precedes it: review which users pass this test' when d.is_open
+          then '; the test before it has no effect, since null passes it' else '' end,
+        case when d.has_path then '' else ', and without a search_path of its own it uses the caller''s' end)
+          || case when w.more > 0 then format('; %s more functions do so, too', w.more) else '' end
     end,
-    case when d.names is null and not d.is_dynamic then '-- read them; then accept this finding'
+    case when d.names is null and not d.is_dynamic then '-- review them, then accept this finding'
       when w.way like '%execute%' or w.place is null
       then coalesce(case when not d.is_migrated and w.unhook !~ '^--' then w.unhook || ' ' end, '')
       || format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name,
@@ -3351,29 +3358,29 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   union all
   select 'trigger', case when d.names is null and not d.is_dynamic or not d.is_near then 'warning' else 'hole' end,
     d.name || coalesce(w.place, ''),
-    format('working with the table runs this function with the rights of its owner %I: it reaches %s past the policies',
-      d.owner_name, coalesce(d.names, d.held_names, 'what it puts together itself'))
-      || case when w.more > 0 then format('; so do %s more triggers', w.more) else '' end,
+    format('commands on the table run this function with the rights of its owner %I: it bypasses the policies of %s',
+      d.owner_name, coalesce(d.names, d.held_names, 'tables that dynamic SQL reaches'))
+      || case when w.more > 0 then format('; %s more triggers do so, too', w.more) else '' end,
     case when d.is_migrated then format('alter routine %s security invoker;', d.name) else w.unhook end
   from asked
   join definer d on asked.is_tasks
   join way_to w on w.oid = d.oid
   where d.is_trigger and w.place is not null
   union all
-  -- Elsewhere such triggers keep counters, logs and profiles.
+  -- In other projects, such triggers maintain counters, logs and profiles.
   select 'trigger', 'warning', string_agg(distinct d.name, ', '),
     format('these functions run with the rights of their owners whenever rows of %s are written, and write to %s: '
-      'read that they show no user what another wrote', string_agg(distinct w.table_name, ', '),
+      'review them: they must not show a user what another user wrote', string_agg(distinct w.table_name, ', '),
       string_agg(distinct d.names, ', ')),
-    '-- read them, then accept this finding'
+    '-- review them, then accept this finding'
   from asked
   join definer d on not asked.is_tasks and d.is_trigger and d.names is not null
   join way_to w on w.oid = d.oid and w.place is not null
   having count(*) > 0
   union all
   select 'trigger', 'warning', format('%s by %s on %s', c.name, h.what, h.table_name),
-    'this function runs whenever rows of the table are written, and writes elsewhere or runs dynamic SQL: a copy of '
-      'the rows may have no owner and no policy',
+    'this function runs whenever rows of the table are written, and writes to other tables or runs dynamic SQL: a '
+      'copy of the rows may have no owner column and no policy',
     h.unhook
   from asked
   join code c on asked.is_tasks
@@ -3382,7 +3389,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     and c.body ~* '\y(insert\s+into|delete\s+from|merge\s+into|update\s+[a-z_."]+\s+set|execute)\y'
   union all
   select 'trigger_disabled', 'warning', format('%I on %s', t.tgname, r.name),
-    'this trigger does not fire: numbers may be given twice, versions stand still, or keys go unchecked',
+    'this trigger does not fire: ids can be used twice, `version` is not incremented, or foreign keys are not checked',
     format('alter table %s enable trigger %I;', r.name, t.tgname)
   from stored k
   join reached r on r.oid = k.oid
@@ -3398,7 +3405,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   union all
   select 'guard_changed', 'warning', case when g.kind = 'function' then g.name when g.kind = 'default'
     then format('default of %s of app.%I', g.name, g.relname) else format('%s on app.%I', g.name, g.relname) end,
-    format('this is no longer what the migrations made: %s. It says %s', g.loss,
+    format('its definition differs from the migrations'': %s. It is now %s', g.loss,
       case when bool_or(g.is_off) then 'the same, but is not enforced or was never checked'
       else coalesce(case when g.kind <> 'function' then min(g.found) end,
       case g.kind when 'default' then 'nothing' else 'something else' end) end),
@@ -3410,8 +3417,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   union all
   select 'untrusted_owner', 'hole', coalesce(c.name, i.identity)
     || case when c.name is null and h.table_name is not null then format(' on %s', h.table_name) else '' end,
-    format('working with %s uses this %s (%s), and %I, who owns neither the database nor its schema, can replace it '
-      'with anything',
+    format('commands on %s use this %s (%s), and %I, a role that owns neither the database nor its schema, can '
+      'replace it',
       coalesce(h.table_name, 'the API''s tables'), i.type, h.what, pg_get_userbyid(d.refobjid)),
     case when h.classid = 'pg_proc'::regclass then format('alter routine %s owner to %I;', c.name, home.owner_name)
       else format('alter %s %s owner to %I;', replace(i.type, ' object', ''), i.identity, home.owner_name) end
@@ -3426,10 +3433,10 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   left join code c on h.classid = 'pg_proc'::regclass and c.oid = h.objid
   where d.refobjid not in (select oid from trusted) and d.refobjid not in (select oid from self)
   union all
-  -- What a body kept as text calls is looked up by name each time.
+  -- Names in bodies that are stored as text are looked up at each call.
   select 'untrusted_owner', 'hole', format('schema %I', w.nspname),
-    format('working with the API''s tables calls %s by name, and %s may put a function that fits the call better '
-      'beside it', string_agg(distinct c.name, ', '), w.who),
+    format('commands on the API''s tables call %s by name, and %s may create a function that matches the call better',
+       string_agg(distinct c.name, ', '), w.who),
     format('revoke create on schema %I from public; -- and from %s', w.nspname, w.who)
   from hooked_function h
   join code c on c.oid = h.oid
@@ -3438,8 +3445,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   group by w.nspname, w.who
   union all
   select 'untrusted_owner', 'hole', format('%I.%I', n.nspname, c.relname),
-    format('this table is a partition or child of one that the API works with, and %I, who owns neither the database '
-      'nor its schema, reads and changes every user''s rows in it', pg_get_userbyid(c.relowner)),
+    format('this table is a partition or child of one of the API, and %I, a role that owns neither the database nor '
+      'its schema, can read and change every user''s rows in it', pg_get_userbyid(c.relowner)),
     format('alter table %I.%I owner to %I;', n.nspname, c.relname, home.owner_name)
   from touched t
   cross join (select * from home order by oid limit 1) home
@@ -3448,12 +3455,12 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   where c.relowner not in (select oid from trusted) and c.relowner not in (select oid from self)
   union all
   select 'untrusted_language', 'hole', c.name,
-    format('the API role may call this function, or its tables do, and it is written in %I: it runs past all of '
-    'PostgreSQL''s checks', c.lanname),
+    format('the API role may call this function, or its tables do, and it is written in %I: it is not limited by '
+    'PostgreSQL''s privileges and policies', c.lanname),
     format('drop routine %s cascade; -- or revoke execute on it from public', c.name)
   from code c
   where c.oid >= 16384 and not c.is_authored and not c.lanpltrusted and c.lanname <> 'sql'
-    -- PostgreSQL's own code under another name: an aggregate, or what comes with a range type
+    -- C functions of PostgreSQL that are declared again: aggregates, and the functions of a range type
     and c.prokind <> 'a'
     and not exists (
       select from pg_depend d
@@ -3463,8 +3470,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     and (c.oid in (select oid from callable) or c.oid in (select oid from hooked_function))
   union all
   select 'leakproof', 'hole', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
-    'this function is marked leakproof: PostgreSQL may call it with other users'' rows before the policy has refused '
-      'them, and its errors or notices tell their values',
+    'this function is marked leakproof: PostgreSQL may call it with other users'' rows before the policy filters them, '
+      'and its errors or notices reveal their values',
     format('alter function %I.%I(%s) not leakproof;', n.nspname, p.proname, oidvectortypes(p.proargtypes))
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
@@ -3476,8 +3483,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       and p.prolang = (select oid from pg_language where lanname = 'c') and p.proname !~ 'citext')
   union all
   select 'cast', 'hole', format('%s as %s', format_type(t.castsource, null), format_type(t.casttarget, null)),
-    'this cast is applied without being asked for: a comparison with a user id can come to mean something else than '
-      'it says',
+    'this cast is applied implicitly, so it can change the result of a comparison with the user id',
     format('drop cast (%s as %s);', format_type(t.castsource, null), format_type(t.casttarget, null))
   from pg_cast t
   where t.oid >= 16384 and t.castcontext = 'i'
@@ -3486,8 +3492,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   union all
   select 'operator', 'hole', format('%I.%s(%s, %s)', n.nspname, o.oprname, format_type(o.oprleft, null),
     format_type(o.oprright, null)),
-    'this operator compares PostgreSQL''s own types in its own way: with its schema in the search_path, a comparison '
-      'with a user id can come to mean something else than it says',
+    'this operator compares PostgreSQL''s own types: with its schema in the search_path, it can change the result of a '
+      'comparison with the user id',
     format('drop operator %I.%s (%s, %s);', n.nspname, o.oprname, format_type(o.oprleft, null),
       format_type(o.oprright, null))
   from pg_operator o
@@ -3504,20 +3510,20 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   join pg_namespace n on n.oid = p.pronamespace
   left join body b on b.oid = p.oid
   cross join lateral (
-    -- outside of strings, but for those that are executed
+    -- the body without messages, comments and lists of values
     select regexp_replace(regexp_replace(coalesce(b.code, p.prosrc), '\y(raise|comment)\y[^;]*;', ';', 'gi'),
       'in\s*\([^()]*\)', '', 'gi') as code
   ) x
   cross join lateral (values
     (p.proowner not in (select oid from trusted), true,
-      'a role that is not trusted can replace: it then runs with the rights of the role that deploys'),
+      'a role that is not trusted can replace: it then runs with the rights of the role that changes the schema'),
     (p.prosecdef, true,
-      'runs with the rights of its owner whenever the schema changes: the API role does that by making a temporary '
-      'table'),
+      'runs with the rights of its owner whenever the schema changes: the API role can change it by creating a '
+      'temporary table'),
     (x.code ~* ('set_config|set\s+(local\s+|session\s+)?row_security|disable\s+row|' || coalesce(l.settings, '$')),
-      true, 'sets who the user is, or weakens row security'),
+      true, 'sets the user, or weakens row security'),
     (x.code ~* '\y(grant|revoke)\y\s+\w+.*\y(on|to|from)\y', false,
-      'grants privileges whenever the schema changes: read to which roles')
+      'grants privileges whenever the schema changes: review to which roles')
   ) as w (is_wrong, is_hole, wrong)
   where e.evtenabled <> 'D' and w.is_wrong
     and not exists (select from authored m where (m.classid, m.objid) in (('pg_event_trigger'::regclass, e.oid),
@@ -3525,7 +3531,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
 ),
 
 -- 17. Checks: settings and names --------------------------------------------------------------------------------------
--- Is a setting that isolation relies on changed, or can a name mean another's object?
+-- Changed settings on which isolation relies, and unqualified names that can refer to an object of another role.
 --
 --   alter function app.trimmed(text) set app.user_id = 'bob';
 --   => hole function_setting app.trimmed(text) set app.user_id: app.user_id = bob is set here
@@ -3556,12 +3562,12 @@ path_danger as materialized (
   select e.rolname, e.place, e.object, e.value, e.rank, e.is_effective,
     coalesce(
       case when w.oid is not null and e.schema <> 'pg_catalog'
-        then format('names schema %I, in which %s may create: their function, operator or table can stand in for the '
-        'real one', e.schema, w.who) end,
+        then format('contains schema %I, in which %s may create objects: a function, operator or table there can '
+        'shadow the real one', e.schema, w.who) end,
       case when e.schema = 'pg_temp' and not e.is_last
-        then 'searches temporary objects before others: a temporary table can stand in for the real one' end,
+        then 'searches temporary objects before others: a temporary table can shadow the real one' end,
       case when e.oid is null and e.schema <> 'pg_temp' and o.who is not null
-        then format('names schema %I, which is not there, and %s may make it in database %I', e.schema, o.who,
+        then format('contains schema %I, which does not exist, and %s may create it in database %I', e.schema, o.who,
           current_database()) end
     ) as wrong,
     e.schema
@@ -3602,11 +3608,11 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
     from unnest(string_to_array(s.value, ',')) with ordinality as e (part, step)
   ) e
   cross join lateral (
-    select format('names schema %I, in which %s may create: their function, operator or table can stand in for the '
-      'real one', x.nspname, x.who) as wrong
+    select format('contains schema %I, in which %s may create objects: a function, operator or table there can shadow '
+      'the real one', x.nspname, x.who) as wrong
     from writable x where x.nspname = e.schema
     union all
-    select 'searches temporary objects before others: a temporary table can stand in for the real one'
+    select 'searches temporary objects before others: a temporary table can shadow the real one'
       where e.schema = 'pg_temp' and not e.is_last
   ) w
   where s.name = 'search_path' and s.by_function
@@ -3614,15 +3620,15 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   union all
   select 'search_path', case when asked.is_tasks then 'hole' else 'hint' end,
     format('%s on %s', s.oid::regprocedure, s.path),
-    format('this function has the name of one of PostgreSQL''s own and takes PostgreSQL''s own types: on %s, the '
-      'API''s statements call whichever fits them better', s.path),
+    format('this function has the name of one of PostgreSQL''s own, and only built-in parameter types: with %s, the '
+      'API''s statements call the better match', s.path),
     format('drop function %s; -- or: alter role %s set search_path = pg_catalog', s.oid::regprocedure, apis.name)
   from asked cross join shadow s cross join apis
   union all
   select 'search_path', 'hole', format('%I.%I in the search_path of this session', n.nspname, p.proname),
-    'a role that is not trusted made a function or operator with the name of one of PostgreSQL''s own where this '
-      'session looks for names: the audit itself may be misled',
-    'set search_path = pg_catalog, pg_temp; -- and ask again'
+    'a role that is not trusted created a function or operator with the name of one of PostgreSQL''s own in this '
+      'session''s search_path: the result of the audit may be wrong',
+    'set search_path = pg_catalog, pg_temp; -- and run the audit again'
   from (
     select p.proname, p.pronamespace, p.proowner, p.oid from pg_catalog.pg_proc p
     where exists (select from pg_catalog.pg_proc b where b.proname operator(pg_catalog.=) p.proname
@@ -3638,14 +3644,14 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
 ),
 
 -- 18. Checks: the server ----------------------------------------------------------------------------------------------
--- Do rows leave the database, and does the server have known flaws?
+-- Rows that leave the database, and releases with known vulnerabilities.
 --
 --   create publication everything for table app.tasks;
 --   => hole publication everything: this publication sends the rows of all users in app.tasks to every subscriber
 
 found_server (check_name, severity, object, finding, remedy) as materialized (
   select 'publication', case when asked.is_tasks then 'hole' else 'warning' end, quote_ident(p.pubname),
-    format('this publication sends the rows of all users in %s to every subscriber: no policy holds there',
+    format('this publication sends the rows of all users in %s to every subscriber: no policy applies there',
       case when p.puballtables then 'every table' else t.names end),
     format('drop publication %I;', p.pubname)
   from asked
@@ -3661,7 +3667,7 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
   where (p.puballtables or t.names is not null) and not (asked.kind = 'supabase' and p.pubname ~ '^supabase_')
   union all
   select 'replication_slot', 'warning', quote_ident(s.slot_name),
-    'this logical replication slot keeps the changes of all users for every role that may read it: no policy holds '
+    'this logical replication slot keeps the changes of all users for every role that may read it: no policy applies '
     'there',
     format('select pg_drop_replication_slot(%L);', s.slot_name)
   from pg_replication_slots s
@@ -3670,8 +3676,8 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
   select case when t.names is null then 'unknown' else 'subscription' end,
     case when t.names is null then 'warning' else 'hole' end, quote_ident(s.subname),
     case when t.names is null
-      then 'this subscription has not said yet which tables it writes to: it may be those of the API, past every policy'
-      else format('this subscription writes rows that another server sends into %s, past every policy', t.names)
+      then 'the tables of this subscription are not known yet: it may write to those of the API, bypassing every policy'
+      else format('this subscription writes rows from another server into %s, bypassing every policy', t.names)
     end,
     format('alter subscription %I disable; alter subscription %1$I set (slot_name = none); drop subscription %1$I;',
       s.subname)
@@ -3686,10 +3692,10 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
   where s.subdbid = (select oid from pg_database where datname = current_database())
     and (t.names is not null or not exists (select from pg_subscription_rel x where x.srsubid = s.oid))
   union all
-  -- A session may well have named its user itself, but the API's role is the one that does.
+  -- A session may have set its user, but only the API's role does so.
   select 'unknown', 'warning', s.name,
-    format('%s has a value in this session, and the role that asks may not read the configuration files: if it was '
-      'not set by this session, a request that names no user acts as this one', s.name),
+    format('%s has a value in this session, and the role that runs the audit may not read the configuration files: if '
+      'this session did not set it, a request that sets no user acts as this user', s.name),
     format('select name, setting, sourcefile from pg_file_settings where name = %L; -- as a superuser', s.name)
   from asked
   join identity_setting s on asked.is_tasks
@@ -3700,8 +3706,8 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
     and not exists (select from role_setting r where r.name = lower(s.name))
   union all
   select 'server_version', 'hole', format('PostgreSQL %s', current_setting('server_version')),
-    format('this release has known flaws in row security, by which a user can learn of rows that the policies hide; '
-      '%s fixes them', v.fixed),
+    format('this release has known vulnerabilities in row security, which reveal rows that the policies hide; %s fixes '
+      'them', v.fixed),
     format('-- install PostgreSQL %s or newer', v.fixed)
   from (values (150000, 150014, '15.14'), (160000, 160010, '16.10'), (170000, 170006, '17.6')) as v (first, sound,
     fixed)
@@ -3713,13 +3719,13 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
   where current_setting('server_version_num')::integer < 150000
   union all
   select 'server_version', 'warning', format('PostgreSQL %s', current_setting('server_version')),
-    'this release is newer than any that the audit was tested on (18): what it brings is not looked at',
+    'this release is newer than any that the audit was tested on (18): its new features are not audited',
     '-- look for a newer audit'
   where current_setting('server_version_num')::integer >= 190000
 ),
 
--- 19. What is shown ---------------------------------------------------------------------------------------------------
--- Which findings were accepted, and does the statement end in an error for a script?
+-- 19. Output ----------------------------------------------------------------------------------------------------------
+-- Accepted findings, audit.fail_on and audit.width.
 --
 --   alter table app.tasks disable row level security;
 --   insert into audit.accepted (check_name, object, reason) values ('row_security', 'app.tasks', 'a drill');
@@ -3743,8 +3749,8 @@ found as materialized (
   select * from found_server
 ),
 
--- A DBA accepts a finding by a row in the table audit.accepted (or whatever audit.accepted says). It counts while the
--- table belongs to a trusted role, no other may write to it, and the day it expires has not come.
+-- A DBA accepts a finding by a row in the table audit.accepted, or in the one that the setting audit.accepted names. It
+-- counts until it expires, if the table belongs to a trusted role and no other role may write to it.
 acceptance_table as materialized (
   select n.nspname, c.relname, c.oid,
     c.relowner in (select oid from trusted) and not exists (
@@ -3788,13 +3794,13 @@ shown as materialized (
   where (f.check_name, f.object) not in (select check_name, object from spread)
   union all
   select 'hole', 'accepted', format('%I.%I', nspname, relname),
-    'a role that is not trusted owns or may write to the table of accepted findings: none of them counts',
-    format('revoke all on %I.%I from public; -- and from each other role that may write to it', nspname, relname)
+    'a role that is not trusted owns or may write to the table of accepted findings: no acceptance counts',
+    format('revoke all on %I.%I from public; -- and from every other role that may write to it', nspname, relname)
   from acceptance_table
   where not is_trusted
 ),
 
--- With audit.fail_on the statement ends in this error, which is what a script can test.
+-- With audit.fail_on, the statement ends in this error, for scripts.
 failure as materialized (
   select format('%s holes, %s warnings: %s', count(*) filter (where severity = 'hole'),
     count(*) filter (where severity = 'warning'),
@@ -3811,14 +3817,14 @@ from shown s
 cross join asked
 left join failure f on f.text::integer is null
 cross join lateral (
-  -- with audit.width, long cells are cut into lines between words
+  -- with audit.width, long cells are wrapped
   select array_agg(
     case when asked.width is null then c.cell
       else rtrim(regexp_replace(c.cell, format('(.{1,%s})(?:\s+|$)', div(c.part * asked.width, 120)), '\1' || chr(10),
         'g'), chr(10))
     end order by c.n) as cells
   from (values
-    (1, 20, s.object), (2, 28, s.finding), (3, 24, coalesce(s.remedy, '-- read it, and change it by hand'))
+    (1, 20, s.object), (2, 28, s.finding), (3, 24, coalesce(s.remedy, '-- review it and change it manually'))
   ) as c (n, part, cell)
 ) w
 order by array_position('{note,hole,warning,hint,accepted}', s.severity), s.check_name, s.object, s.finding;
