@@ -793,7 +793,8 @@ marked as materialized (
   cross join lateral (
     select lower(
       regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(r.raw,
+      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
+      regexp_replace(r.raw,
         'pg_catalog\.', '', 'gi'),
         'E?''(?:' || coalesce(l.settings, '$') || ')''' || l.cast_to, '{setting}', 'gi'),
         'E?''request\.jwt\.[\w.]+''' || l.cast_to, '{other}', 'gi'),
@@ -801,6 +802,7 @@ marked as materialized (
         'E?''(?:role|aal|aud|amr)''' || l.cast_to, '{key}', 'g'),
         'E?''[{]?(?:user_metadata|raw_user_meta_data)[^'']*''' || l.cast_to, '{written}', 'g'),
         'E?''(?:service_role|supabase_admin)''' || l.cast_to, '{service}', 'g'),
+        'E?''pg_database_owner''' || l.cast_to, '{dba}', 'g'),
         'E?''(?:' || l.roles || ')''' || l.cast_to, '{apirole}', 'g'),
         'E?''(?:public|published|everyone|shared|visible|listed)''' || l.cast_to, '{open}', 'gi'),
         '(?<!'')''''(?!'')' || l.cast_to, '{blank}', 'g'),
@@ -1161,6 +1163,8 @@ rule_text (step, pattern, word, needs) as materialized (
     ('{derived AT[^()]*\)', '{derived}', '{derived '),
     ('{asking AT(?:{\w+}(?:, {\w+})*)?\)', '{rank}', '{asking '),
     ('{asking AT[^()]*\)', '{member}', '{asking '),
+    -- the owner of the database: the tasks API does not log in as that owner, others may do so and then set the role
+    ('pg_has_role\(session_user, {dba}, {k}\)', case when asked.is_tasks then '{no}' else '{other}' end, '{dba}'),
     ('\ycurrent_user\y|\ysession_user\y', case when l.settings is null then '{me}' else '{other}' end, '_user'),
     -- a list of users, unless the setting contains one user id, which might look like a list
     ('string_to_array\({me}, {k}\)', case when asked.is_strict then '{other}' else '{mine}' end, 'string_to_array('),
@@ -1866,7 +1870,10 @@ personal as materialized (
   from pg_class c
   cross join asked
   where c.relkind in ('r', 'p', 'f', 'm') and c.oid >= 16384 and c.oid not in (select oid from lookup)
-    and (c.relrowsecurity or c.relkind in ('f', 'm') or c.oid in (select table_oid from owner_of)
+    and (c.relkind in ('f', 'm') or c.oid in (select table_oid from owner_of)
+      -- except a list of names: one column, which is the key, and no policy
+      or c.relrowsecurity and (c.relnatts > 1 or c.oid in (select polrelid from policies)
+        or c.oid not in (select indrelid from pg_index where indisprimary))
       or exists (
         select from pg_attribute a
         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and (
@@ -1879,11 +1886,25 @@ personal as materialized (
         and f.confrelid in (select oid from user_table)))
 ),
 
+-- Tables without row security of which the API may read and write all rows with its own privileges. The finding is
+-- row_security: functions and views with other rights add nothing to it, and are listed there.
+open_table as materialized (
+  select r.oid
+  from reached r
+  join granted g on g.classid = 'pg_class'::regclass and g.objid = r.oid and g.subid = 0
+    and g.privilege in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+  where r.relkind in ('r', 'p') and not r.relrowsecurity and not r.is_platform
+    and r.relnamespace in (select oid from usable) and r.oid not in (select oid from lookup)
+  group by r.oid
+  having count(distinct g.privilege) = 4
+),
+
 -- The relations that are read with another role's rights, and whether these give more rows than the caller's policies.
 borrowed as materialized (
   select b.within, b.reader, b.owner, c.oid, c.relkind, format('%I.%I', n.nspname, c.relname) as name,
     c.oid in (select oid from mine) as is_mine, c.relnamespace in (select oid from usable) as is_usable,
     (c.oid < 16384 or c.relkind = 'v' or c.oid in (select oid from personal))
+    and c.oid not in (select oid from open_table)
     and case
       when c.oid < 16384 then not has_table_privilege(api.oid, c.oid, 'select') and b.reader >= 16384
       when c.relkind not in ('r', 'p', 'f', 'm') then b.reader = 0 and false
@@ -2330,7 +2351,11 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
       then 'row security is off for this table, which seems to be a lookup table: every user can read it'
       else format('row security is off for this table, and the API role may %s: this applies to the rows of all '
         'users',
-        (select string_agg(distinct lower(u.privilege), ', ') from right_on u where u.oid = r.oid)) end,
+        (select string_agg(distinct lower(u.privilege), ', ') from right_on u where u.oid = r.oid))
+        || coalesce((
+          select '; afterwards, check what uses it with other rights: ' || string_agg(distinct
+            case b.within when 0 then b.reader::regclass::text else b.within::regprocedure::text end, ', ')
+          from borrowed b where b.oid = r.oid and b.oid in (select oid from open_table)), '') end,
     format('alter table %s enable row level security;', r.name)
       || case when asked.is_tasks then format(' alter table %s force row level security;', r.name)
       else ' -- and create a policy for the permitted users' end

@@ -701,6 +701,14 @@ ONE_CAUSE = {
            create foreign table app.loop (user_id text) server loop; grant select on app.loop to tasks_api""",
         ("foreign_table", "app.loop"),
     ),
+    "definers and views of a table without row security": (
+        """create table app.comments (user_id text, body text); grant all on app.comments to tasks_api;
+           create view app.bodies as select body from app.comments; grant select on app.bodies to tasks_api;
+           create function app.said() returns setof text language sql security definer
+             set search_path = pg_catalog as 'select body from app.comments';
+           grant execute on function app.said() to tasks_api""",
+        ("row_security", "app.comments"),
+    ),
 }
 
 

@@ -488,3 +488,11 @@ create policy r on public.kinds for select to authenticated using (true);
 create policy a on public.kinds for insert to authenticated with check (true);
 create policy w on public.kinds for update to authenticated using (true);
 create policy d on public.kinds for delete to authenticated using (true);
+
+-- sound: a definer that reads a list of names
+create table public.role_names (name text primary key);
+alter table public.role_names enable row level security;
+revoke all on public.role_names from anon, authenticated;
+create function public.check_roles(wanted text[]) returns void language plpgsql security definer set search_path = '' as $$ begin
+  if exists (select from unnest(wanted) w where w not in (select name from public.role_names)) then raise exception 'unknown role'; end if;
+end $$;
