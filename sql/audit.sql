@@ -1,4 +1,4 @@
--- The isolation audit: can one user reach another's rows in this database?
+-- The isolation audit: can one user read or change another's rows in this database?
 --
 --   PGOPTIONS='-c search_path=pg_catalog,pg_temp -c jit=off' psql -X -d DATABASE -f sql/audit.sql        or: make audit
 --
@@ -305,7 +305,7 @@ apis as materialized (
     from api
 ),
 
--- The schemas of the application, whose owners are trusted.
+-- The schemas of the application. Their owners are trusted.
 home as materialized (
   select n.oid, n.nspname, n.nspowner, pg_get_userbyid(n.nspowner) as owner_name
   from asked
@@ -358,8 +358,8 @@ decided (relname, columns, instead, others) as materialized (
   ) as d (relname, columns, instead, others)
   where asked.is_tasks
 ),
--- Shards of Citus lie beside their tables, as table_102008, if a node is set to show them. Citus enables row security
--- on shards, but does not force it. These differences are not findings.
+-- Shards of Citus are in the schema of their tables, as table_102008, if a node is configured to show them. Citus
+-- enables row security on shards, but does not force it. These differences are not findings.
 shard as materialized (
   select c.oid, k.relname, k.owner_column, substr(c.relname, length(k.relname) + 1) as suffix
   from known k
@@ -368,7 +368,7 @@ shard as materialized (
   where exists (select from pg_extension where extname = 'citus') and s.relforcerowsecurity
 ),
 
--- Tables and shards, with what a shard appends to the names of its keys and triggers.
+-- Tables and shards, with the suffix of a shard in the names of its keys and triggers.
 stored as materialized (
   select oid, relname, owner_column, '' as suffix from known
   union all
@@ -750,7 +750,7 @@ shadow as materialized (
 --   {setting} a setting with the user id   {other} another setting of PostgREST   {claim} the claim with the user id
 --   {key} the claim of the role   {written} a claim that users can change (user_metadata)   {blank} ''
 --   {service} an administrator's role   {apirole} a role of the API   {open} 'public' and similar words
---   {k} any other constant
+--   {dba} the role pg_database_owner   {k} any other constant
 --
 --   (user_id = NULLIF(current_setting('app.user_id'::text, true), ''::text))
 --   (user_id = nullif(current_setting({setting}, {yes}), {blank}))
@@ -981,7 +981,7 @@ statement as materialized (
   select f.oid, f.is_about_any, s.step, s.text, x.text ~ '{own}'
     and (select bool_and(b.part ~ '{own}') from regexp_split_to_table(x.text, '\yor\y') b (part)) -- both sides of `or`
     and x.text !~ '\ynot {own}|{own}[) ]+is (?:not {yes}|{no})'
-      -- on a left join keeps the rows of the table before it
+      -- `on` of a left join keeps the rows of the table before it
       and (s.text !~ '\y(?:left|right|full) (?:outer )?join\y' or x.text ~ '\ywhere\y.*{own}')
     or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,
     x.text ~ '{own}' as has_own,
@@ -1163,7 +1163,8 @@ rule_text (step, pattern, word, needs) as materialized (
     ('{derived AT[^()]*\)', '{derived}', '{derived '),
     ('{asking AT(?:{\w+}(?:, {\w+})*)?\)', '{rank}', '{asking '),
     ('{asking AT[^()]*\)', '{member}', '{asking '),
-    -- the owner of the database: the tasks API does not log in as that owner, others may do so and then set the role
+    -- whether session_user is the owner of the database: never in the tasks API, but others may log in as the owner and
+    -- set the role
     ('pg_has_role\(session_user, {dba}, {k}\)', case when asked.is_tasks then '{no}' else '{other}' end, '{dba}'),
     ('\ycurrent_user\y|\ysession_user\y', case when l.settings is null then '{me}' else '{other}' end, '_user'),
     -- a list of users, unless the setting contains one user id, which might look like a list
@@ -1633,7 +1634,7 @@ hooked as materialized (
       'pg_opfamily'::regclass, 'pg_collation'::regclass, 'pg_statistic_ext'::regclass)
 ),
 
--- Each function with the first of its tables and hooks.
+-- Each automatic function with the first of its tables and hooks.
 hooked_function as materialized (
   select h.oid, format(' by %s on %s', h.what[1], h.table_name[1]) as place, h.table_name[1] as table_name,
     h.what[1] as what, h.unhook[1] as unhook, h.hook[1] as hook,
@@ -1720,7 +1721,7 @@ owned as materialized (
   where coalesce(r.oid, 0) <> 0
 ),
 
--- The same for partitions and children.
+-- The same relations, with their partitions and children.
 touched_owned as materialized (
   select t.*, o.attnum, o.attname
   from (
@@ -1871,7 +1872,7 @@ personal as materialized (
   cross join asked
   where c.relkind in ('r', 'p', 'f', 'm') and c.oid >= 16384 and c.oid not in (select oid from lookup)
     and (c.relkind in ('f', 'm') or c.oid in (select table_oid from owner_of)
-      -- except a list of names: one column, which is the key, and no policy
+      -- except a list of names: a table with one column, the primary key, and no policy
       or c.relrowsecurity and (c.relnatts > 1 or c.oid in (select polrelid from policies)
         or c.oid not in (select indrelid from pg_index where indisprimary))
       or exists (
@@ -1886,8 +1887,8 @@ personal as materialized (
         and f.confrelid in (select oid from user_table)))
 ),
 
--- Tables without row security of which the API may read and write all rows with its own privileges. The finding is
--- row_security: functions and views with other rights add nothing to it, and are listed there.
+-- Tables without row security of which the API may read and write all rows with its own privileges. The finding
+-- row_security lists the functions and views with other rights, since they give no further access.
 open_table as materialized (
   select r.oid
   from reached r
@@ -2353,7 +2354,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
         'users',
         (select string_agg(distinct lower(u.privilege), ', ') from right_on u where u.oid = r.oid))
         || coalesce((
-          select '; afterwards, check what uses it with other rights: ' || string_agg(distinct
+          select '; afterwards, check the code that uses it with other rights: ' || string_agg(distinct
             case b.within when 0 then b.reader::regclass::text else b.within::regprocedure::text end, ', ')
           from borrowed b where b.oid = r.oid and b.oid in (select oid from open_table)), '') end,
     format('alter table %s enable row level security;', r.name)
@@ -2598,7 +2599,7 @@ writable_column as materialized (
   where coalesce(t.policy, 0) <> 0 and coalesce(g.subid in (0, t.attnum), false) and coalesce(k.oid, 0) <> 0
 ),
 
--- Functions whose errors or notices show their arguments.
+-- Functions whose errors or notices reveal their arguments.
 telling as materialized (
   select c.oid, p.procost
   from code c
