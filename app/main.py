@@ -73,7 +73,7 @@ class API(FastAPI):
             raise
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, with the media type of problems. It is generated once."""
+        """Return the OpenAPI document. It is generated once. Its errors have the media type of problems."""
         self.openapi_schema = self.openapi_schema or as_problem_json(super().openapi())
         return self.openapi_schema
 
@@ -139,8 +139,9 @@ def create_app(lifespan: Lifespan = lifespan) -> API:
         strict_content_type=False,
         exception_handlers=HANDLERS,
         telemetry=NO_TELEMETRY,
-        # include_router() would match each request against two routers. Routes whose path ends with a
-        # parameter come last, since Route.matches cannot exclude them by the end of the path.
+        # The routes are listed here, since with include_router() each request would be matched against two
+        # routers. Routes whose path ends with a parameter come last, since Route.matches cannot exclude them
+        # by the end of the path.
         routes=[
             *sorted(
                 tasks.router.routes, key=lambda route: isinstance(route, Route) and route.path[-1] == "}"

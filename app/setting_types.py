@@ -287,7 +287,8 @@ def _origin(value: str) -> str:
     try:
         url = Url(value)
     except ValidationError as error:
-        raise ValueError(f"has {value}, not an origin: {error.errors()[0]['ctx']['error']}; {LIKE}") from None
+        reason = error.errors()[0]["ctx"]["error"]
+        raise ValueError(f"has {value}, which is not an origin: {reason}; {LIKE}") from None
     host = (url.host or "").lower()
     port = "" if url.port in (None, DEFAULT_PORTS.get(url.scheme)) else f":{url.port}"
     sent = f"{url.scheme}://{host}{port}"

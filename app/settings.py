@@ -22,7 +22,7 @@ from app import setting_types as types
 FILE = Path(".env")
 S = TypeVar("S", bound="Base")
 
-# What to write. This is appended to messages that do not say it.
+# Hints on what to write. A hint is appended to a message that does not say what to write.
 HINTS = {
     "DATABASE_URL": "set it to the database URL of the role tasks_api, "
     "like postgresql://tasks_api:PASSWORD@HOST/DATABASE",
@@ -188,7 +188,7 @@ def find_mistakes() -> list[str]:
         if times[name] > 1
     ]
     replaced = [
-        f"{FILE}: ${{…}} in {name} is replaced by a variable; for literal text, set it in the environment"
+        f"{FILE}: ${{…}} in {name} is expanded; to prevent it, set {name} in the environment"
         for name, value in lines
         if name in NAMES and re.search(r"\$\{[^}]*\}", value)
     ]
@@ -203,7 +203,7 @@ def find_mistakes() -> list[str]:
 
 
 def misspellings() -> dict[str, str]:
-    """Return the names of misspelt variables, by the setting that was probably meant and is not set."""
+    """Map settings that are not set to variables that are probably misspellings of their names."""
     given = _given()
     near = {wrong: get_close_matches(wrong, NAMES - given, 1, 0.88) for wrong in sorted(given - NAMES)}
     return {names[0]: wrong for wrong, names in near.items() if names}

@@ -62,9 +62,9 @@ $$;
 -- Returns a statement that revokes functions from PUBLIC and tasks_api.
 -- Citus lets PUBLIC execute some 250 functions that run commands on the workers and lock and move shards. Only
 -- superusers and the owner of the schema need them. Citus moves shards as that owner.
--- tasks_api keeps assign_distributed_transaction_id (a worker joins the coordinator's transaction),
--- relation_is_a_known_shard (shards are hidden in catalogs) and read_intermediate_result (statements of several
--- steps). None of them accesses a row that the role could not read.
+-- tasks_api keeps three: with assign_distributed_transaction_id a worker joins the coordinator's transaction, with
+-- relation_is_a_known_shard Citus hides shards in catalogs, and with read_intermediate_result it executes statements
+-- in several steps. None of them accesses a row that the role could not read.
 -- A new node receives the functions of schema app without the revoke from PUBLIC, so it is repeated here.
 create function pg_temp.withhold() returns text
 language sql

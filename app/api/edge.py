@@ -24,7 +24,7 @@ from app.problems import Problem
 
 Field = tuple[bytes, bytes]
 
-VERSIONS = {"1.1", "1.0", "2", "3"}  # as in ASGI; a request line with HTTP/2.0 is refused
+VERSIONS = {"1.1", "1.0", "2", "3"}  # as ASGI writes them; the 2.0 of a request line is refused
 MAX_FIELDS = 100  # header fields of a request
 MAX_QUERY_BYTES = 8192
 # The longest path of a route has a user id of 255 characters, each up to 12 bytes long when percent-encoded.
@@ -49,7 +49,7 @@ FIELD_NAMES = re.compile(rb"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-
 # A path is split at slashes before it is decoded. A decoded segment may contain a slash, which would end the
 # segment, or a line feed, which Starlette's patterns treat as the end of the path. STAND_INS replace both.
 # They are lone surrogates, which decoding never yields. ENCODED is put before an encoded path outside of
-# /api/, so that it matches no route. A rule of a proxy that hides /metrics need not cover /%6detrics.
+# /api/. Such a path matches no route, so a proxy rule that hides /metrics need not cover /%6detrics.
 ENCODED = "\udc25"
 STAND_INS = {"/": "\udc2f", "\n": "\udc0a"}
 HIDE = str.maketrans(STAND_INS)
@@ -113,7 +113,8 @@ class EdgeMiddleware:
         if exchange.method == "HEAD":  # as GET, without the body (RFC 9110, section 9.3.2)
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         elif b"%" in (scope.get("raw_path") or b""):
-            scope = {**scope}  # _split_path changes it; uvicorn's access log cannot encode that path
+            # A copy, since _split_path changes the path, and uvicorn's access log cannot encode the new one.
+            scope = {**scope}
 
         def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":

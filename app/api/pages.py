@@ -147,13 +147,16 @@ class Page(BaseModel, frozen=True):
         PriorityName | None,
         LowerCase,
         BeforeValidator(_no_filter),
-        Field(description="The priority of the tasks; `all` or an empty value for any."),
+        Field(description="The priority of the tasks. `all` or an empty value does not filter."),
         WithJsonSchema({"type": "string", "enum": [*get_args(PriorityName), "all", ""]}),
     ] = None
     category: Annotated[
         Annotated[Text, Field(max_length=50), AfterValidator(lambda value: value.strip(WHITE_SPACE))] | None,
         BeforeValidator(_no_filter),
-        Field(description="The category of the tasks, case-insensitive; `all` or an empty value for any."),
+        Field(
+            description="The category of the tasks, case-insensitive. `all` or an empty value does "
+            "not filter."
+        ),
         WithJsonSchema({"type": "string", "maxLength": 50, "pattern": NO_NUL}),
     ] = None
     tags: Annotated[
@@ -161,8 +164,8 @@ class Page(BaseModel, frozen=True):
         AfterValidator(_array),
         _aliases("tags", "tag"),
         Field(
-            description="Comma-separated tags: lists tasks that have all of them; `all` or an empty value "
-            "for any. `tag` means the same.",
+            description="Comma-separated tags: lists tasks that have all of them. `all` or an empty value "
+            "does not filter. `tag` means the same.",
             json_schema_extra={"pattern": NO_NUL},
         ),
     ] = ""
@@ -180,8 +183,8 @@ class Page(BaseModel, frozen=True):
         Text,
         _aliases("search", "q"),
         Field(
-            description="Text in the title or description, case-insensitive; empty for none. `q` means the "
-            "same.",
+            description="Text in the title or description, case-insensitive. An empty value does not filter. "
+            "`q` means the same.",
             max_length=MAX_SEARCH_LENGTH,
             json_schema_extra={"pattern": NO_NUL},
         ),

@@ -35,9 +35,10 @@ where l.locktype = 'advisory' and l.granted and a.datname = current_database()
   and (l.classid::bigint << 32 | l.objid::bigint) = hashtext('app.migrations')
 """
 
-# Citus refuses to change a function after a parallel change of a table in the same transaction. Without Citus
-# this setting has no effect. The second is for the backslashes in the migrations' regular expressions. The
-# third overrides a time limit of the database or the owner: a migration may take longer (as in pg_dump).
+# The first setting has an effect only on Citus, which otherwise refuses to change a function after a parallel
+# change of a table in the same transaction. With the second one, backslashes in the migrations' regular
+# expressions are literal. The third one overrides a time limit of the database or the owner, since a
+# migration may take longer (as in pg_dump).
 SETTINGS = (
     "set citus.multi_shard_modify_mode = 'sequential'; set standard_conforming_strings = on; "
     "set statement_timeout = 0"
@@ -143,7 +144,8 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
         """Apply or roll back one migration and record this, in one transaction."""
         try:
             with self.transaction():
-                # Names in a migration resolve to pg_catalog only. yoyo's tables are on the default path.
+                # A migration runs with pg_catalog alone in the search_path, which then becomes the schema of
+                # yoyo's tables again.
                 self.execute("set local search_path = pg_catalog")
                 migration.process_steps(self, direction)
                 self.execute("select set_config('search_path', :home, true)", {"home": self.home})

@@ -39,8 +39,8 @@ SHOWN = 10  # holes in the verdict
 POLICY = 4  # the column of policies.sql
 MARKS = {"held": "&#10003;", "every": "every row:", "view": "view:", "idle": "&ndash;"}
 LEGEND = (
-    "&#10003; only the rows that a policy allows. &ndash; no row: a grant or a policy without the other. "
-    "view: the rows that the view selects, since a view has no policies."
+    "&#10003; only the rows that a policy allows. &ndash; no row: a grant without a policy, or a policy "
+    "without a grant. view: the rows that the view selects, since a view has no policies."
 )
 # Lines break between words, and in names of more than 30 characters after a dot, comma or underscore.
 # On a phone each table is a list.

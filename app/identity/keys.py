@@ -71,7 +71,7 @@ class Keys:
         self.last_asked = float("-inf")  # when a fetch for an unknown key last began
         self.begun = self.succeeded = 0  # number of fetches, and the number of the newest one that succeeded
         self.withdrawn: set[str | None] = set()  # names of keys that are no longer published
-        # Tokens with an unknown key: the number of fetches that had begun when it was first seen, by digest.
+        # For each token with an unknown key, by digest: how many fetches had begun when it was first seen.
         self.waiting: dict[bytes, int] = {}
         self.fetching: asyncio.Task[None] | None = None
         self.refreshing: asyncio.Task[None] | None = None
@@ -101,7 +101,7 @@ class Keys:
         return published or any(key.algorithm_name == algorithm for key in self.shared)
 
     async def find(self, algorithm: str, kid: str | None, token: bytes) -> list[PyJWK]:
-        """Return the keys that may have signed the token with this digest.
+        """Return the keys that may have signed a token. `token` is its digest.
 
         Raise Refused with 503 while this is unknown. An issuer publishes a key before it signs with it. So
         the answer is known after a successful fetch that began after the token was first seen.

@@ -57,7 +57,7 @@ UNREACHABLE = "08001"  # any other reason, such as a closed port, an unknown hos
 
 
 class ConnectionLost(OperationalError):
-    """The connection broke. `started` is false if the server refused before it executed any statement."""
+    """The connection broke. `started` is false if the server sent an error before any result."""
 
     def __init__(self, *, started: bool, state: str | None = None) -> None:
         super().__init__("the connection is lost")

@@ -27,10 +27,9 @@ MIN_PAUSE = 0.001  # seconds
 PAUSE_FACTOR = 10  # multiplied by the delay of the event loop's timer
 
 LONG = 0.1  # seconds with a connection; a request that holds it longer delays others noticeably
-# A second with a connection counts as recent use for this many seconds.
+# Recent use is a number of seconds that decreases as time passes. Each second with a connection adds DECAY.
 DECAY = 20
-# The short requests of a user count as recent use for at most this many seconds in total. After that time
-# without a request, a user who is not heavy has no recent use.
+# Short requests raise the recent use of a user to this many seconds at most. A user with more is heavy.
 HEAD_START = 1.5
 MAX_KNOWN = 4096  # users; about 1 MB
 
@@ -70,9 +69,9 @@ class FairQueue:
 
     At most `size` requests are inside. One more may enter if its user has no request inside and an earlier
     request of the user has ended. One user has at most half of the places, and only one until the user's
-    first request has ended. All heavy users together leave `reserve` places to the others, unless they have
-    fewer than `reserve` places. All users of one server together leave twice as many, so that heavy users of
-    other servers can enter, too.
+    first request has ended. If `reserve` requests of heavy users are inside, another one may enter only while
+    more than `reserve` places are free. The users of one server together have at most `size - 2 * reserve`
+    places, so that heavy users of other servers can enter, too.
     """
 
     def __init__(self, size: int) -> None:
@@ -174,7 +173,7 @@ class FairQueue:
         """Return whether the first user of a list may enter.
 
         Users who no longer wait, or who now belong to the other list, are removed first. A user who is no
-        longer heavy keeps its place in the order.
+        longer heavy keeps their place in the order.
         """
         while users:
             since, _, user = users[0]

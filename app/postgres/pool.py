@@ -25,7 +25,7 @@ from app.postgres.connection import REFUSED, UNREACHABLE, Connection, NoConnecti
 from app.postgres.fair_queue import FairQueue
 
 KEPT = 1  # seconds for which a connection is passed from request to request without psycopg's pool
-RENEWAL_PAUSE = 1  # seconds between two replacements of all connections, each of which is a server process
+RENEWAL_PAUSE = 1  # seconds between two replacements of all connections; a new one starts a server process
 
 # What to do if no connection can be made, by SQLSTATE, for the log.
 REMEDIES = {

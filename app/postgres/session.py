@@ -29,8 +29,8 @@ CLOSED = ("transaction timeout", "server closed the connection", "the connection
 LIFT_ATTEMPTS = 50  # a limit of 1 ms can also end the statement that lifts it
 HAS_TRANSACTION_TIMEOUT = 170000  # server_version of the first release with it
 
-# The settings that are wrong in this session (`here` is true), and those that the catalog makes wrong in new
-# sessions (`here` is false), since this session may be older than the catalog's settings. Settings that the
+# The settings that are wrong in this session (`here` is true), and those that would be wrong in a new session
+# (`here` is false), since settings in the catalog apply only to sessions that start later. Settings that the
 # client sends are not looked up in the catalog.
 #
 # pg_settings lists neither role nor app.user_id. The transaction of this check has changed app.user_id and

@@ -44,7 +44,7 @@ class Metrics:
         folder = usable_folder()
         # prometheus_client decides at import whether processes share their values. It was imported before the
         # fork, when the folder was not set yet, so the decision is made again here (client_python #886 asks
-        # for a public way). If each worker imported the library itself, each would need the memory for it.
+        # for a public API). If each worker imported the library itself, each would need the memory for it.
         values.ValueClass = values.get_value_class()
         registry = CollectorRegistry()
         self.shown = registry

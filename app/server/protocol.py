@@ -178,7 +178,8 @@ class Protocol(HttpToolsProtocol):
         self._stop_timer()
         self.transport.lost()
         self.peer.mark_gone()
-        self._unset_keepalive_if_required()  # uvicorn leaves it running after a reset, and keeps this object
+        # After a reset, uvicorn would leave this timer running, which would keep this object in memory.
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:

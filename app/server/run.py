@@ -26,7 +26,8 @@ from app.settings import Settings, find_mistakes, load
 
 SHUTDOWN_TIMEOUT = 15  # seconds for requests in progress; longer than a request may wait for the database
 # Arguments of gc.set_threshold(). The middle generation is collected once per million new objects, since
-# 4,000 waiting requests own 600,000: with (5000, 20, 20) the collector took 14 to 19 % of the CPU, now 8 %.
+# 4,000 waiting requests own 600,000. The collector takes 8 % of the CPU; with (5000, 20, 20) it took 14 to
+# 19 %.
 GC_THRESHOLDS = (5000, 200, 20)
 
 

@@ -221,7 +221,7 @@ def _set_handlers() -> None:
 def _end(*_: object) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a second signal would interrupt the flush
     logging.shutdown()
-    os._exit(0)  # an exception could be raised at any point of the program
+    os._exit(0)  # not sys.exit(), whose exception could interrupt the program at any point
 
 
 def _serve(config: uvicorn.Config, listening: socket.socket, connection: Connection) -> None:
@@ -242,7 +242,7 @@ def _send_heartbeats(server: uvicorn.Server, connection: Connection) -> None:
 
 
 def _stop_with_parent() -> None:
-    """Stop when the supervisor has exited. If it was killed, workers would keep the port in use."""
+    """Stop when the supervisor has exited. Otherwise the workers of a killed one would keep the port."""
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()

@@ -859,7 +859,7 @@ def test_a_value_that_is_parsed_differently_than_written_causes_a_warning(config
     configure(JWT_SECRET_PREVIOUS=f"{SECRET}'", JWT_ISSUER="'https://a.example'")
     Path(".env").write_text(f'DATABASE_URL=postgresql://u:a${{b}}c@h/t\nJWT_SECRET={SECRET}"\nOTHER=${{x}}\n')
     assert settings.find_mistakes() == [
-        ".env: ${…} in DATABASE_URL is replaced by a variable; for literal text, set it in the environment",
+        ".env: ${…} in DATABASE_URL is expanded; to prevent it, set DATABASE_URL in the environment",
         "JWT_SECRET ends with a quote but does not begin with one; is the quote part of the value?",
         "JWT_SECRET_PREVIOUS ends with a quote but does not begin with one; is the quote part of the value?",
     ]
