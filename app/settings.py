@@ -1,7 +1,7 @@
 """Settings, read from the environment and the file .env.
 
-If a setting is missing or wrong, the process ends with one line for each. The line names the setting, what is
-wrong with it and what to write. The types in setting_types.py check the values.
+If settings are missing or wrong, the process ends and prints one line for each of them. The line names the
+setting, what is wrong with it and what to write. The types in setting_types.py check the values.
 """
 
 import codecs
@@ -109,7 +109,7 @@ class Settings(DatabaseSettings, TokenSettings):
 
 
 def load(kind: type[S]) -> S:
-    """Read the settings. End the process with one line for each that is missing or wrong."""
+    """Read the settings. If some are missing or wrong, end the process with one line for each of them."""
     _read_file()
     try:
         return kind()

@@ -2,7 +2,7 @@
 
 It uses only the ASGI scope, so it works with every ASGI server and HTTP parser. Being outermost, it also
 covers 404, 405 and 500 responses and CORS preflights. A separate middleware for each of these jobs would cost
-10 to 120 µs.
+10 to 120 µs per request.
 """
 
 import re

@@ -91,7 +91,7 @@ async def health(request: Request) -> Response:
     openapi_extra=OPEN,
 )
 async def ready(request: Request) -> Response:
-    """Checks that the database is reachable and migrated, and that row security and grants are right.
+    """Checks that the database is reachable and migrated, and that row security and grants are correct.
 
     The check runs at most once a second; the result is used for all requests in between. It writes nothing,
     so it does not notice a full disk.

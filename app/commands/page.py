@@ -173,7 +173,7 @@ def _commit() -> str:
 
 
 def _matrix(policies: Table) -> Iterator[str]:
-    """Lay out a row for each table, a column for each role, and in it a mark for each command."""
+    """Lay out a row for each table and a column for each role. Each cell marks the commands."""
     marks: dict[tuple[str, str], dict[str, list[str]]] = {}
     for table, command, role, *_, remark in policies.rows:
         marks.setdefault((table, role), {}).setdefault(_kind(remark), []).append(command)
@@ -211,7 +211,7 @@ def _groups(attempts: Table) -> Iterator[str]:
 
 
 def _list(table: Table, *, grouped: bool = False) -> Iterator[str]:
-    """Lay out a table. Grouped, the rows with the same first cell are below a row that shows it."""
+    """Lay out a table. If `grouped`, rows with the same first cell are listed below that cell."""
     if not table.rows:
         yield "<p>None."
         return

@@ -20,7 +20,7 @@ UNREACHABLE = (OSError, ValueError, httpcore.NetworkError, httpcore.ProtocolErro
 
 
 async def get(url: str) -> bytes:
-    """Return the body of a 200 response. Raise one of UNREACHABLE for any other, including a redirect."""
+    """Return the body of a 200 response. Raise one of UNREACHABLE for any other status, even a redirect."""
     parts, body = urlsplit(url), bytearray()
     # Compression is refused: a small response can decompress to more than fits into memory.
     headers = [("Host", parts.netloc), ("Accept", "application/json"), ("Accept-Encoding", "identity")]

@@ -138,7 +138,10 @@ class Connection(AsyncConnection[Any]):
     def _send(
         self, statements: Sequence[str], values: Mapping[str, Value], *, commit: bool
     ) -> tuple[list[dict[bytes, bytes]], bool]:
-        """Send all statements. Return the statement that each result prepares, and whether data is unsent."""
+        """Send all statements. Return whether data is unsent, after a list with a dictionary for each result.
+
+        It contains the name of the prepared statement by its SQL, and is empty if the result prepares none.
+        """
         try:
             self.pgconn.enter_pipeline_mode()
             prepared = [p for statement in statements for p in self._send_one(*positional(statement), values)]

@@ -54,7 +54,7 @@ class FolderCollector(Collector):
         self.reported: set[Path] = set()
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics, without files that cannot be merged with those of this process."""
+        """Return the metrics of all files except those that cannot be merged with this process's own."""
         _remove_dead_gauges(self.folder)
         files = list(self.folder.glob("*.db"))
         own = [file for file in files if file.stem.endswith(f"_{os.getpid()}")]

@@ -45,7 +45,7 @@ LINGER = 2  # for a client to read a response before the end of its request
 
 # Framing.
 MAX_HEADER_BYTES = 65536  # bytes of a head, trailers or chunk sizes; the parser has no limit
-MAX_LINE = 32768  # bytes of an incomplete head that are kept, for its first line
+MAX_LINE = 32768  # bytes of an incomplete head that are kept; they include the request line
 VERSIONS = ("HTTP/1.1", "HTTP/1.0")
 SCHEMES = (b"http", b"https")
 LINES = re.compile(rb"[^\r\n]+")

@@ -121,7 +121,7 @@ class Supervisor:
         logger.info("Stopping parent process [%d]", os.getpid())
 
     def _wait_for_workers(self) -> None:
-        """Wait for a heartbeat or the exit of a worker. Return after TICK seconds, to handle signals."""
+        """Wait for a heartbeat or the exit of a worker, for TICK seconds at most, to handle signals."""
         connections = [each.connection for each in (*self.workers, *self.stopping)]
         if not connections:
             sleep(TICK)
