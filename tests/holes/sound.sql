@@ -375,6 +375,9 @@ insert into app.change_log (op, row_data) values (tg_op, to_jsonb(new)); return 
 revoke execute on function app.audit_it() from public;
 create trigger audits after insert or update or delete on app.tasks for each row execute function app.audit_it();
 
+-- definer whose search_path ends with pg_temp
+create function app.spelled(n bigint) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin return n::text; end $$;
+
 -- definer of a role without rights that reads tasks
 create role powerless;
 create function app.harmless() returns bigint language sql security definer set search_path = pg_catalog as 'select count(*) from app.tasks';
