@@ -3,9 +3,10 @@
 psycopg_pool serves waiting callers in the order of arrival, so one user could get all connections, and
 callers contend for its lock. Here requests wait in the fair queue instead.
 
-A request is refused with PoolTimeout if all connections were busy for too long, and with NoConnection if no
-connection can be made. psycopg's pool tries to connect at least twice a second. While its attempts fail and
-no connection is open, requests are refused immediately.
+A request is refused with PoolTimeout if all connections were busy for too long, with QueryCanceled if only
+those for its worker of Citus were, and with NoConnection if no connection can be made. psycopg's pool tries
+to connect at least twice a second. While its attempts fail and no connection is open, requests are refused
+immediately.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
-from psycopg import Error
+from psycopg import Error, errors
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -68,7 +69,7 @@ class Pool(AsyncConnectionPool[Connection]):
         now = monotonic()
         self._raise_if_unreachable()
         if user is not None and not (self.queue.enter(user, now, server) or await self.queue.wait(user, now)):
-            raise self._refusal()
+            raise self._refusal(server)
         if self.kept:
             connection = self.kept.pop()
             connection.taken = monotonic()
@@ -104,10 +105,12 @@ class Pool(AsyncConnectionPool[Connection]):
     def _has_connection(self) -> bool:
         return any(not connection.closed for connection in self.connections)
 
-    def _refusal(self) -> Error:
-        """Return the error for a request without a connection: none can be made, or all are busy."""
+    def _refusal(self, server: int | None = None) -> Error:
+        """Return the error: no connection can be made, those for a worker of Citus are busy, or all are."""
         if self.failure or not self._has_connection():
             return NoConnection(self.failure or UNREACHABLE)
+        if server is not None and self.queue.free > 0 and self.queue.inside[server] >= self.queue.most:
+            return errors.QueryCanceled("the worker with the user's rows took too long")
         return PoolTimeout("no connection in time")
 
     def record(self, made: Connection | Error) -> None:

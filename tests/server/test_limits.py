@@ -212,6 +212,23 @@ def test_the_wait_for_a_connection_is_limited(with_database: Run, monkeypatch: p
     with_database(work)
 
 
+def test_a_request_to_a_worker_that_hangs_is_over_its_time_limit(
+    with_database: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(database: Database) -> None:
+        hanging = await database.pool.take("bob", 1)
+        with pytest.raises(QueryCanceled):
+            await database.pool.take("carol", 1)
+        other = await database.pool.take("dave", 2)
+        with pytest.raises(PoolTimeout):  # now all connections are busy
+            await database.pool.take("carol", 1)
+        await database.pool.give_back("bob", hanging)
+        await database.pool.give_back("dave", other)
+
+    monkeypatch.setattr(fair_queue, "MAX_WAIT", 0.2)
+    with_database(work)
+
+
 @pytest.mark.parametrize("size", ["1", "2", "4", "10"])
 def test_another_user_gets_a_connection_while_many_users_have_long_requests(
     with_database: Run, monkeypatch: pytest.MonkeyPatch, size: str
