@@ -44,6 +44,7 @@ REQUESTS = {
     "a transfer coding other than `chunked` gets a 501 as problem+json": (
         POST + b"Connection: close\r\nTransfer-Encoding: gzip\r\n\r\n",
     ),
+    "a target that is not ASCII gets a 400": (b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",),
     "a client that half-closes gets its response": (HALF_CLOSING,),
     "the query of a client that disconnects is cancelled": (LAST,),
 }
@@ -97,6 +98,8 @@ def keeps(parser: str, promise: str) -> bool:
             kept = answered[9:12] in ("400", "431")
         elif promise.startswith("a transfer coding"):
             kept = answered[9:12] == "501"
+        elif promise.startswith("a target"):
+            kept = answered[9:12] == "400"
         elif promise.startswith("a client"):
             kept = "/slow" in answered
         elif promise.startswith("the query"):
