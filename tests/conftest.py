@@ -51,7 +51,7 @@ SMOKE = {
     "test_catalog",
     "test_names",
     "test_isolation",
-    "test_it_finds_nothing_broken_after_the_migrations",
+    "test_prove_finds_nothing_broken_after_the_migrations",
 }
 OTHER_MAJOR = re.compile(r"(?<=[\[-])1[567](?=[\]-])")  # in the id of a test
 Database = psycopg.Connection[tuple[object, ...]]

@@ -199,7 +199,7 @@ def test_users_of_a_worker_that_hangs_leave_connections_to_those_of_others(serve
 
 
 @pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
-def test_through_a_pooler_users_are_named_for_one_transaction_on_all_servers(
+def test_through_a_pooler_app_user_id_is_set_for_one_transaction_on_all_nodes(
     server: Citus, clone: str
 ) -> None:
     with pgbouncer(server.coordinator, database=clone) as port:

@@ -131,7 +131,7 @@ SILENT = {
 }
 
 
-def test_a_backup_is_restored_elsewhere_and_the_live_nodes_hear_nothing(server: Citus, clone: str) -> None:
+def test_a_cluster_restored_elsewhere_never_connects_to_the_live_nodes(server: Citus, clone: str) -> None:
     (command,) = re.findall(r"^ {4}(update pg_dist_node .*)$", README, re.MULTILINE)
     nodes = (server.coordinator, *server.workers)
     with ExitStack() as stack:

@@ -116,7 +116,7 @@ def test_the_api_may_call_three_functions_of_citus_on_every_node(server: Citus, 
             assert [name for (name,) in connection.execute(CALLABLE)] == NEEDED
 
 
-def test_the_owner_of_shards_is_no_superuser_and_users_are_kept_apart_on_them(
+def test_the_owner_of_shards_is_not_a_superuser_and_shards_isolate_users(
     server: Citus, database: str, alice: Person, bob: Person
 ) -> None:
     alice.create("hers")
@@ -199,7 +199,7 @@ create or replace function app.act_as(user_id text) returns void language plpgsq
         (NOT_PASSED_ON, "app.user_id does not reach"),
     ],
 )
-def test_the_api_does_not_start_where_no_row_comes_back(
+def test_the_api_does_not_start_if_app_user_id_does_not_reach_a_worker(
     server: Citus, clone: str, broken: str, said: str
 ) -> None:
     with server.connect(clone) as connection:
@@ -212,7 +212,7 @@ def test_the_api_does_not_start_where_no_row_comes_back(
         pass
 
 
-def test_users_are_named_whatever_the_role_sets(server: Citus, clone: str) -> None:
+def test_app_user_id_reaches_the_workers_whatever_the_role_sets(server: Citus, clone: str) -> None:
     with server.connect(clone) as connection:
         connection.execute("alter role tasks_api set citus.propagate_set_commands = 'none'")
         try:
@@ -263,7 +263,7 @@ def test_a_function_with_the_rights_of_the_owner_sees_all_users_and_is_reported(
     assert ": security_definer: app.count_all()" in server.command("audit", clone).stdout
 
 
-def test_a_worker_can_be_the_entry(server: Citus, clone: str) -> None:
+def test_the_api_can_connect_to_a_worker_instead_of_the_coordinator(server: Citus, clone: str) -> None:
     entry = server.workers[0]
     with entry.connect(clone) as connection:
         connection.execute(KEEP_PASSWORD, [f"password={server.password}"])
@@ -325,7 +325,7 @@ def statuses(api: Api) -> set[int]:
     }
 
 
-def test_an_instance_leaves_the_balancer_when_it_cannot_name_its_users(server: Citus, clone: str) -> None:
+def test_an_instance_without_app_act_as_is_not_ready(server: Citus, clone: str) -> None:
     with (
         serving(server.conninfo(clone, "tasks_api"), POOL_SIZE="1") as api,
         server.connect(clone) as connection,
@@ -376,7 +376,7 @@ def test_policies_are_shown_for_each_node(server: Citus, database: str) -> None:
 @pytest.mark.parametrize(
     "command", ["audit", "policies", "prove", "report", "migrate", "rollback", "migrations"]
 )
-def test_what_concerns_all_servers_is_not_done_on_one(server: Citus, database: str, command: str) -> None:
+def test_commands_for_all_nodes_are_refused_on_a_worker(server: Citus, database: str, command: str) -> None:
     answer = server.command(command, database, node=server.workers[0])
     said = f"This is a worker of Citus: run this on its coordinator, 127.0.0.1:{server.coordinator.port}\n"
     assert (answer.stdout, answer.stderr, answer.returncode) == ("", said, 2 if command == "audit" else 1)

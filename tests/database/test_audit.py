@@ -407,7 +407,7 @@ def test_the_number_of_rows_read_grows_linearly_with_the_number_of_tables(stage:
         assert work(plan[0]["Plan"]) < 200 * 20_000
 
 
-def test_psql_runs_it(server: Server, database: str) -> None:
+def test_psql_can_run_the_audit(server: Server, database: str) -> None:
     psql = shutil.which("psql") or str(find_programs() / "psql")
     command = [psql, "-XAt", "-v", "ON_ERROR_STOP=1", "-d", server.conninfo(database), "-f", "sql/audit.sql"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
@@ -552,7 +552,7 @@ def test_a_mistyped_setting_is_reported_as_missing(stage: Stage) -> None:
         }
 
 
-def test_a_script_can_test_the_status(server: Server, clone: str) -> None:
+def test_psql_fails_on_a_hole_if_fail_on_is_set(server: Server, clone: str) -> None:
     psql = [shutil.which("psql") or str(find_programs() / "psql"), "-X", "-v", "ON_ERROR_STOP=1"]
     command = [*psql, "-d", server.conninfo(clone), "-f", "sql/audit.sql"]
     options = {"PGOPTIONS": "-c search_path=pg_catalog,pg_temp -c audit.fail_on=hole", **environ}
@@ -636,7 +636,7 @@ def test_roles_with_very_many_paths_between_them_are_one_finding(stage: Stage) -
 EXAMPLE = re.compile(r"((?:^--   .*\n)+?)^--   => (\w+) (\w+) ([^:]+): (.*)\n", re.MULTILINE)
 
 
-def test_the_examples_in_its_comments_are_what_it_reports(stage: Stage) -> None:
+def test_each_example_in_the_audits_comments_is_reported_as_written(stage: Stage) -> None:
     examples = EXAMPLE.findall(AUDIT)
     assert len(examples) == len(re.findall(r"^-- \d+\. ", AUDIT, re.MULTILINE))
     for sql, severity, check, name, said in examples:

@@ -251,7 +251,7 @@ def test_every_table_has_row_security_enabled_and_forced(owner: psycopg.Connecti
     assert sorted(found) == [(name, True, True) for name in ("idempotency_keys", "tasks", "users")]
 
 
-def test_these_are_the_policies(owner: psycopg.Connection) -> None:
+def test_the_tables_have_exactly_these_policies(owner: psycopg.Connection) -> None:
     found = rows(
         owner,
         "select tablename, policyname, cmd, permissive, roles::text, qual, with_check from pg_policies "
@@ -266,7 +266,7 @@ def test_no_policy_contains_a_subquery(owner: psycopg.Connection) -> None:
     )
 
 
-def test_these_are_the_privileges_on_tables(owner: psycopg.Connection) -> None:
+def test_the_role_has_exactly_these_privileges_on_tables(owner: psycopg.Connection) -> None:
     assert set(rows(owner, PRIVILEGES)) == {(*grant, "tasks_api", False) for grant in GRANTS}
 
 
@@ -294,11 +294,11 @@ def test_every_object_has_a_comment(owner: psycopg.Connection) -> None:
     assert not rows(owner, UNDESCRIBED)
 
 
-def test_these_are_the_columns(owner: psycopg.Connection) -> None:
+def test_the_tables_have_exactly_these_columns(owner: psycopg.Connection) -> None:
     assert set(rows(owner, COLUMNS_OF)) == COLUMNS
 
 
-def test_these_are_the_constraints(owner: psycopg.Connection) -> None:
+def test_the_tables_have_exactly_these_constraints(owner: psycopg.Connection) -> None:
     found = owner.execute(
         "select conname, pg_get_constraintdef(oid) from pg_constraint "
         "where connamespace = 'app'::regnamespace and contype <> 'n' and convalidated"
@@ -361,7 +361,7 @@ def test_the_user_is_the_first_column_of_every_key_and_index(owner: psycopg.Conn
     assert all(columns[0] == "user_id" for name, columns in found.items() if name != "users_pkey")
 
 
-def test_these_are_the_triggers(owner: psycopg.Connection) -> None:
+def test_the_tables_have_exactly_these_triggers(owner: psycopg.Connection) -> None:
     found = owner.execute(
         "select tgname, pg_get_triggerdef(t.oid), tgenabled from pg_trigger as t "
         "join pg_class as c on c.oid = tgrelid "

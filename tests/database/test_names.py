@@ -106,7 +106,9 @@ def test_statements_of_the_api_call_only_postgresqls_own(trapped: psycopg.Connec
     assert heard(trapped) == (None,)
 
 
-def test_the_traps_work(trapped: psycopg.Connection) -> None:
+def test_a_trap_in_the_search_path_is_called_instead_of_postgresqls_function(
+    trapped: psycopg.Connection,
+) -> None:
     trapped.execute('set search_path = "$user", public')
     trapped.execute("select to_json(mine) from (select 1) as mine")
     assert heard(trapped) == ("to_json(record) returns json",)

@@ -38,7 +38,7 @@ def broken(connection: psycopg.Connection) -> list[str]:
 
 
 @pytest.mark.parametrize("user", ["postgres", "tasks_api"])
-def test_it_finds_nothing_broken_after_the_migrations(server: Server, database: str, user: str) -> None:
+def test_prove_finds_nothing_broken_after_the_migrations(server: Server, database: str, user: str) -> None:
     text, sound = reports.prove(server.conninfo(database, user))
     assert sound, text
     assert "none BROKEN" in text
@@ -61,7 +61,7 @@ def migrator(server: Server) -> Iterator[str]:
             postgres.execute(sql.SQL("drop role {}").format(role))
 
 
-def test_an_owner_without_superuser_can_run_it(server: Server, template: str) -> None:
+def test_an_owner_without_superuser_can_run_prove(server: Server, template: str) -> None:
     assert template  # the role is there
     with migrator(server) as name, server.database() as database, server.connect(database) as postgres:
         postgres.execute(
@@ -94,7 +94,7 @@ def test_a_database_without_the_migrations_is_an_error(server: Server, template:
 
 
 @pytest.mark.parametrize("user", ["postgres", "tasks_api"])
-def test_it_leaves_no_trace(server: Server, clone: str, user: str) -> None:
+def test_prove_changes_nothing(server: Server, clone: str, user: str) -> None:
     with server.connect(clone) as owner, server.connect(clone, user) as connection:
         before = owner.execute(TRACES.encode()).fetchone()
         connection.execute((SQL / "prove.sql").read_bytes())
@@ -108,7 +108,7 @@ def test_it_leaves_no_trace(server: Server, clone: str, user: str) -> None:
         assert connection.execute("show row_security").fetchone() == ("on",)
 
 
-def test_it_changes_no_row_of_a_real_user_even_if_every_policy_is_true(server: Server, clone: str) -> None:
+def test_prove_changes_no_row_of_a_real_user_even_if_every_policy_is_true(server: Server, clone: str) -> None:
     with server.connect(clone) as owner, server.connect(clone) as writer:
         owner.execute("insert into app.users (id, last_task_id) values ('dave', 3)")
         owner.execute(
@@ -218,7 +218,9 @@ HOLES = [
 
 
 @pytest.mark.parametrize(("hole", "attempt"), HOLES)
-def test_a_hole_makes_an_attempt_broken(server: Server, database: str, hole: str, attempt: str) -> None:
+def test_an_attempt_that_succeeds_through_a_hole_is_broken(
+    server: Server, database: str, hole: str, attempt: str
+) -> None:
     with planted(server, database, hole) as owner:
         assert attempt in broken(owner)
 

@@ -147,7 +147,7 @@ def bob(front: Front) -> Iterator[Person]:
         yield person
 
 
-def test_a_token_of_better_auth_opens_its_users_tasks_and_nobody_elses(
+def test_a_token_of_better_auth_gives_access_only_to_its_users_tasks(
     api: Api, alice: Person, bob: Person
 ) -> None:
     token = alice.token()
@@ -165,13 +165,15 @@ def test_a_token_of_better_auth_opens_its_users_tasks_and_nobody_elses(
     assert alice.tasks(api, f"{header}.{forged}.{signature}", bob.id).status_code == 401
 
 
-def test_a_token_signed_with_the_shared_secret_opens_the_same_tasks(api: Api, alice: Person) -> None:
+def test_a_token_signed_with_the_shared_secret_gives_access_to_the_same_tasks(
+    api: Api, alice: Person
+) -> None:
     created = alice.tasks(api, alice.token("/api/token"), method="POST", json={"title": "Buy milk"})
     assert created.status_code == 201
     assert alice.tasks(api, alice.token()).json() == [created.json()]
 
 
-def test_what_better_auth_signs_for_other_purposes_opens_nothing(api: Api, alice: Person) -> None:
+def test_tokens_that_better_auth_signs_for_other_purposes_are_refused(api: Api, alice: Person) -> None:
     alice.client.post("/api/auth/send-verification-email", json={"email": alice.email}).raise_for_status()
     token = alice.client.get("/mails").json()[-1]
     assert jwt.get_unverified_header(token)["alg"] == "HS256"
@@ -206,7 +208,7 @@ def until(status: int, api: Api, person: Person, token: str) -> bool:
     return False
 
 
-def test_a_token_is_kept_until_shortly_before_its_end_and_asked_for_again_once_on_a_401(
+def test_a_token_is_reused_until_shortly_before_it_expires_and_requested_once_more_after_a_401(
     api: Api, front: Front, alice: Person
 ) -> None:
     claims = {"iss": front.url, "aud": front.url}
@@ -220,7 +222,7 @@ def test_a_token_is_kept_until_shortly_before_its_end_and_asked_for_again_once_o
     )
 
 
-def test_a_page_of_another_origin_can_do_everything_in_a_browser(
+def test_a_page_of_an_allowed_origin_can_send_requests_and_read_responses_in_a_browser(
     api: Api,
     front: Front,
     alice: Person,

@@ -22,11 +22,11 @@ def document(api: Api) -> Path:
     return file
 
 
-def test_a_linter_finds_nothing_to_say_of_the_document(document: Path) -> None:
+def test_redocly_reports_nothing_in_the_openapi_document(document: Path) -> None:
     run("redocly", "lint", f"--config={E2E / 'redocly.yaml'}", document)
 
 
-def test_nor_does_another(document: Path) -> None:
+def test_spectral_reports_nothing_in_the_openapi_document(document: Path) -> None:
     run("spectral", "lint", "--fail-severity=hint", "--ruleset", E2E / "spectral.yaml", document)
 
 
@@ -56,18 +56,22 @@ def test_every_check_of_schemathesis_passes_with_the_exceptions_that_its_setting
     )
 
 
-def test_typescript_made_of_the_document_works(api: Api, alice: Person, document: Path) -> None:
+def test_a_typescript_client_generated_from_the_document_works(
+    api: Api, alice: Person, document: Path
+) -> None:
     run("openapi-typescript", document, "--output", BUILT / "schema.ts")
     run("tsc", "--project", ".")
     run("node", for_node("client.ts"), API=api.url, USER=alice.name, TOKEN=alice.token)
 
 
-def test_the_adapters_give_each_kind_of_page_what_it_reads(api: Api, alice: Person) -> None:
+def test_each_adapter_converts_tasks_to_the_form_that_its_page_reads(api: Api, alice: Person) -> None:
     script, where = for_node("adapters.ts"), api.url
     run("node", script, API_URL=where, NEXT_PUBLIC_API_URL=where, USER=alice.name, TOKEN=alice.token)
 
 
-def test_python_made_of_the_document_works(api: Api, alice: Person, document: Path, tmp_path: Path) -> None:
+def test_a_python_client_generated_from_the_document_works(
+    api: Api, alice: Person, document: Path, tmp_path: Path
+) -> None:
     run(
         "openapi-python-client",
         "generate",
@@ -81,7 +85,7 @@ def test_python_made_of_the_document_works(api: Api, alice: Person, document: Pa
     run("python", client, PYTHONPATH=str(tmp_path), API=api.url, USER=alice.name, TOKEN=alice.token)
 
 
-def test_a_person_can_try_it_on_the_documentation_page_which_asks_nobody_else(
+def test_the_documentation_page_can_send_requests_and_loads_nothing_from_other_hosts(
     api: Api,
     alice: Person,
     chromium: str,

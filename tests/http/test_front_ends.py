@@ -73,7 +73,9 @@ def carol(alice: Person) -> Person:
 
 
 @pytest.mark.parametrize(("query", "listed"), LISTS)
-def test_a_list(api: Api, carol: Person, query: str, listed: str) -> None:
+def test_a_front_end_can_list_with_its_own_parameters(
+    api: Api, carol: Person, query: str, listed: str
+) -> None:
     answer = send(api, carol, "GET", query, headers=JSON | {"Origin": "http://localhost:3000"})
     assert answer.status_code == 200, answer.text
     assert ", ".join(task["title"] for task in answer.json()) == listed
@@ -82,7 +84,9 @@ def test_a_list(api: Api, carol: Person, query: str, listed: str) -> None:
 
 @pytest.mark.parametrize("task", CREATES)
 @pytest.mark.parametrize("kind", ["application/json", "text/plain;charset=UTF-8", None])
-def test_a_create(api: Api, alice: Person, task: dict[str, Any], kind: str | None) -> None:
+def test_a_front_end_can_create_with_any_content_type(
+    api: Api, alice: Person, task: dict[str, Any], kind: str | None
+) -> None:
     headers = {"Content-Type": kind} if kind else {}
     answer = send(api, alice, "POST", "", json.dumps(task).encode(), headers=headers)
     assert answer.status_code == 201, answer.text
@@ -93,7 +97,7 @@ def test_a_create(api: Api, alice: Person, task: dict[str, Any], kind: str | Non
     assert made == send(api, alice, "GET", "/1").json()
 
 
-def test_a_put_of_the_whole_task_as_it_was_read(api: Api, carol: Person) -> None:
+def test_a_front_end_can_put_the_whole_task_that_it_read(api: Api, carol: Person) -> None:
     read = send(api, carol, "GET", "/2").json()
     whole = {**read, "title": "Call Zoë again", "description": "Today", "priority": "low", "tags": []}
     answer = send(api, carol, "PUT", "/2", json.dumps(whole).encode())
@@ -118,7 +122,9 @@ def test_a_put_of_some_members_keeps_the_others(api: Api, carol: Person, part: d
 
 @pytest.mark.parametrize(("body", "completed"), BODIES)
 @pytest.mark.parametrize("kind", ["application/json", None])
-def test_a_completion(api: Api, carol: Person, body: bytes | None, completed: bool, kind: str | None) -> None:
+def test_a_front_end_can_set_or_toggle_completed_with_any_body(
+    api: Api, carol: Person, body: bytes | None, completed: bool, kind: str | None
+) -> None:
     headers = {"Content-Type": kind} if kind else {}
     answer = send(api, carol, "PATCH", "/2/complete", body, headers=headers)
     assert answer.status_code == 200, answer.text
@@ -252,7 +258,9 @@ def test_a_delete_has_an_empty_response(api: Api, carol: Person) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
-def test_a_preflight_and_its_request(api: Api, carol: Person, scheme: str) -> None:
+def test_a_front_end_of_an_allowed_origin_can_send_the_preflighted_request(
+    api: Api, carol: Person, scheme: str
+) -> None:
     origin = ("Origin", "http://localhost:3000")
     asked = [
         ("Access-Control-Request-Method", "PATCH"),

@@ -194,7 +194,7 @@ def test_priorities_sort_by_rank_and_tasks_without_a_due_date_are_last_in_either
         ({"status": "completed", "tags": "b"}, [2, 1]),
     ],
 )
-def test_filters_are_combined_with_and_and_counted(
+def test_a_list_contains_only_tasks_that_match_all_filters(
     api: Api, carol: Person, query: dict[str, str], ids: list[int]
 ) -> None:
     assert [task["id"] for task in tasks(carol, **query)] == ids
@@ -371,7 +371,7 @@ def test_filters_apply_to_every_page(api: Api, carol: Person, sort: str, order: 
 
 
 @pytest.mark.parametrize(("status", "ids"), [("all", 7), ("pending", 3), ("completed", 4)])
-def test_the_status_filter(carol: Person, status: str, ids: int) -> None:
+def test_a_list_contains_only_tasks_of_the_given_status(carol: Person, status: str, ids: int) -> None:
     found = tasks(carol, status=status)
     assert len(found) == ids
     assert status == "all" or {task["completed"] for task in found} == {status == "completed"}
