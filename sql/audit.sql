@@ -794,7 +794,7 @@ marked as materialized (
     select lower(
       regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
       regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-      regexp_replace(r.raw,
+      regexp_replace(regexp_replace(r.raw,
         'pg_catalog\.', '', 'gi'),
         'E?''(?:' || coalesce(l.settings, '$') || ')''' || l.cast_to, '{setting}', 'gi'),
         'E?''request\.jwt\.[\w.]+''' || l.cast_to, '{other}', 'gi'),
@@ -805,6 +805,7 @@ marked as materialized (
         'E?''pg_database_owner''' || l.cast_to, '{dba}', 'g'),
         'E?''(?:' || l.roles || ')''' || l.cast_to, '{apirole}', 'g'),
         'E?''(?:public|published|everyone|shared|visible|listed)''' || l.cast_to, '{open}', 'gi'),
+        'E?''private''' || l.cast_to, '{closed}', 'gi'),
         '(?<!'')''''(?!'')' || l.cast_to, '{blank}', 'g'),
         'E?''(?:[^'']|'''')*''' || l.cast_to || '|\$\w*\$(?:[^$]|\$\d)*\$\w*\$', '{k}', 'g'),
         '"(\w+)"', 'q_\1', 'g'), '"[^"]*"', 'odd', 'g'),
@@ -898,6 +899,15 @@ named as materialized (
   ) f
 ),
 
+-- Functions whose last argument is by default the user: tenant_of(person uuid default auth.uid()).
+by_default as materialized (
+  select p.oid
+  from pg_proc p
+  cross join named n
+  where p.pronargdefaults = 1 and p.oid in (select oid from body)
+    and lower(pg_get_expr(p.proargdefaults, 0)) ~ format('^(?:%s)\(\)(?:::\w+)?$', n.me)
+),
+
 -- Functions to which a policy passes the user: has_role(auth.uid(), 'admin'). In their bodies, that parameter counts as
 -- the user.
 passed as materialized (
@@ -910,14 +920,19 @@ passed as materialized (
       '\( ?(?:select )?{me}(?: as \w+)? ?\)', '{me}', 'g'), '{me}::\w+|\({me}::\w+\)', '{me}', 'g') as text
   ) u
   cross join regexp_matches(u.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\(((?:[^(),]+, )*){me}(?=[,)])', 'g') c (part)
+  union
+  select lower(x.nspname), lower(p.proname), p.pronargs
+  from by_default d join pg_proc p on p.oid = d.oid join pg_namespace x on x.oid = p.pronamespace
 ),
 
 -- The text of each function with {me} in place of the user id, and of variables that only contain the user id.
 code_named as materialized (
   select b.oid, b.nspname, b.proname, b.prorettype, v.text,
     exists (select from regexp_matches(v.text, '\yexecute\y')) as is_dynamic, u.place,
-    -- it compares with a parameter, so callers choose the user: only a boolean result is secure
-    u.place is not null and b.prorettype <> 'boolean'::regtype as is_about_any
+    -- it compares with a parameter, so callers choose the user: only a boolean result without a change is secure
+    u.place is not null and (b.prorettype <> 'boolean'::regtype
+      or v.text ~ '\y(?:insert into|update|delete from|merge)\y')
+      as is_about_any
   from body b
   join marked m on m.raw = b.code
   cross join literal l
@@ -964,21 +979,23 @@ code_named as materialized (
       union
       select m.part[1] from regexp_matches(e.text, 'if ([\w$]+) is distinct from {me} then raise', 'g') m (part)
       union
-      select lower(u.name)
+      select unnest(array[lower(u.name), '$' || u.place])
     ) x
     where x.name is not null and not exists (select
       from regexp_matches(e.text, '(?<![\w.])' || regexp_replace(x.name, '\$', '\\$', 'g') || ' ?:=(?! ?{me} ?;)'))
   ) w
   cross join lateral (
     select case when w.names is null then e.text
-      else regexp_replace(e.text, '(?<![\w.{])(?:' || replace(w.names, '$', '\$') || ')(?![\w.(])(?! ?:=)', '{me}',
-      'g') end as text
+      else regexp_replace(regexp_replace(e.text, '(?<![\w.{])(?:' || replace(w.names, '$', '\$')
+        || ')(?![\w.(])(?! ?:=)', '{me}', 'g'), 'coalesce ?\( ?{me} ?, ?{me} ?\)', '{me}', 'g') end as text
   ) v
   where b.lanname in ('sql', 'plpgsql')
 ),
 
 statement as materialized (
-  select f.oid, f.is_about_any, s.step, s.text, x.text ~ '{own}'
+  select f.oid, s.step, s.text,
+    -- unless the statement also requires that the argument is the user
+    f.is_about_any and (s.text !~ '{me} = {me}' or s.text ~ '\yor\y') as is_about_any, x.text ~ '{own}'
     and (select bool_and(b.part ~ '{own}') from regexp_split_to_table(x.text, '\yor\y') b (part)) -- both sides of `or`
     and x.text !~ '\ynot {own}|{own}[) ]+is (?:not {yes}|{no})'
       -- `on` of a left join keeps the rows of the table before it
@@ -1202,6 +1219,8 @@ rule_text (step, pattern, word, needs) as materialized (
     -- a list of users in the row, or the user of its parent
     ('\({me} = any \(?(?:row\.)?[\w$]+\)?\)|\((?:row\.)?[\w$]+ (?:@>|&&) array\[{me}\]\)|\((?:row\.)?[\w$]+ \? '
       '{me}\)|\({me} (?:=|in|= any) {list link}\)|\({list link} = {me}\)', '{member}', '{me}'),
+    ('\((?:[\w$]+\.)?[\w$]+ <> {closed}\)|\((?:[\w$]+\.)?(?:is_)?private (?:=|is) {no}\)|'
+      '\(not (?:[\w$]+\.)?(?:is_)?private\)', '{flag}', ''),
     ('\(FLAG(?: is {yes})?\)|\((?:[\w$]+\.)?[\w$]+ = {open}\)|\(FLAG = {yes}\)|(?<= or | and |\()FLAG'
       '(?= or | and |\))', '{flag}', ''),
     ('\(COL (?:is distinct from|<>) {me}\)|\({me} <> COL\)', '{apart \1\2}', '{me}'),
@@ -1256,7 +1275,7 @@ rule_text (step, pattern, word, needs) as materialized (
     ('\(not {no}\)', '{yes}', 'not {no}'),
     ('\(not {yes}\)', '{no}', 'not {yes}'),
     ('count\(\*\)', '{count}', 'count(*)'),
-    ('{open}', '{k}', '{open}'),
+    ('{(?:open|closed)}', '{k}', ''),
     -- calls and parentheses that remain
     ('(?:[\w$.]+|{\w+ \d+})?\((?!\s*select)[^()]*(?:row\.|{row})[^()]*\)(?:\[{k}\])?', '{row}', 'row'),
     ('(?:[\w$.]+|{\w+ \d+})\([^()]*\)|\((?!{[^{}]*}\))[^()]*\)', '{other}', '(')
@@ -1290,17 +1309,19 @@ condition as materialized (
 -- Calls in conditions of functions that look up rows of the user. Each text is split into calls once, and the names are
 -- compared: a regular expression of 1,000 names takes PostgreSQL seconds.
 called as materialized (
-  select t.text, c.n, c.part, c.call[1] as schema, c.call[2] as name
+  select t.text, c.n, c.part, c.call[1] as schema, c.call[2] as name, c.call[3] is not null as is_bare
   from (select distinct text from condition) t
   cross join lateral rows from (
     regexp_split_to_table(t.text, '(?<![\w.])(?:[\w$]+\.)?[\w$]+\('),
-    regexp_matches(t.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\(', 'g')
+    regexp_matches(t.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\((\))?', 'g')
   ) with ordinality as c (part, call, n)
 ),
 
 asks as materialized (
   select c.text, c.n, f.oid as function,
-    case when f.oid not in (select oid from passing_function) then format('{%s %s}(', f.word, f.place) end as marker
+    case when f.oid not in (select oid from passing_function) 
+      then format('{%s %s}(', f.word,
+        case when c.is_bare and f.oid in (select oid from by_default) then 0 else f.place end) end as marker
   from called c join asking_function f on f.name = c.name and f.schema = coalesce(c.schema, f.schema)
 ),
 
@@ -1656,7 +1677,7 @@ user_column as materialized (
   select distinct a.attname
   from asked join verdict v on v.kind = 'policy' and v.attnum is not null and not asked.is_tasks
   join pg_attribute a on a.attrelid = v.relid and a.attnum = v.attnum
-  where a.attname not in ('id', 'uuid')
+  where a.attname not in ('id', 'uuid') and v.relid not in (select objid from platform_object)
   union
   select w.name::name from (values ('user_id'), ('owner_id'), ('userId'), ('ownerId')) w (name)
 ),
@@ -1837,13 +1858,16 @@ lookup as materialized (
       select from pg_constraint f
       where f.conrelid = r.oid and f.contype = 'f' and f.confrelid in (select table_oid from owner_of)
     )
-    and r.oid not in (
-      select a.attrelid
-      from pg_attribute a
-      where a.attnum > 0 and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w)
-      group by a.attrelid
-      having count(*) > 1 or (select is_strict from asked)
-    )
+    and (r.oid not in (
+        select a.attrelid
+        from pg_attribute a
+        where a.attnum > 0 and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w)
+        group by a.attrelid
+        having count(*) > 1 or (select is_strict from asked)
+      )
+      -- a catalogue that only administrators write
+      or not (select is_strict from asked) and r.oid not in (select relid from touches where is_written)
+        and r.oid in (select p.polrelid from reached_policy p where p.cmd = 'a' and p.word in ('{rank}', '{staff}')))
 ),
 
 -- 10. Code with other rights ------------------------------------------------------------------------------------------

@@ -496,3 +496,84 @@ revoke all on public.role_names from anon, authenticated;
 create function public.check_roles(wanted text[]) returns void language plpgsql security definer set search_path = '' as $$ begin
   if exists (select from unnest(wanted) w where w not in (select name from public.role_names)) then raise exception 'unknown role'; end if;
 end $$;
+
+-- sound: the tenant by a default argument in policies, and an administrator's
+create table public.profiles (user_id uuid primary key references auth.users, tenant_id uuid not null, name text);
+create table public.grades (user_id uuid not null references auth.users, grade text not null, primary key (user_id, grade));
+create table public.docs (id uuid primary key default gen_random_uuid(), tenant_id uuid not null, body text);
+alter table public.profiles enable row level security; alter table public.grades enable row level security; alter table public.docs enable row level security;
+create policy s on public.profiles for select using (user_id = auth.uid());
+create policy s on public.grades for select using (user_id = auth.uid());
+create function public.tenant_of(person uuid default auth.uid()) returns uuid language plpgsql stable set search_path = '' as $$ declare found uuid; begin
+  if person is null then return null; end if;
+  select tenant_id into found from public.profiles where user_id = person limit 1;
+  return found;
+end $$;
+create function public.is_admin(user_id uuid default auth.uid()) returns boolean language sql stable security definer set search_path = '' as $$ select exists (select 1 from public.grades g where g.user_id = coalesce($1, auth.uid()) and g.grade = 'admin') $$;
+create policy p on public.docs using (tenant_id = public.tenant_of());
+create policy a on public.docs for delete using (public.is_admin());
+
+-- another user's tenant by the same argument: hole security_definer public.tenant_of(uuid)
+create table public.profiles (user_id uuid primary key references auth.users, tenant_id uuid not null, name text);
+create table public.docs (id uuid primary key default gen_random_uuid(), tenant_id uuid not null, body text);
+alter table public.profiles enable row level security; alter table public.docs enable row level security;
+create policy s on public.profiles for select using (user_id = auth.uid());
+create function public.tenant_of(person uuid default auth.uid()) returns uuid language plpgsql stable security definer set search_path = '' as $$ begin return (select tenant_id from public.profiles where user_id = person); end $$;
+create policy p on public.docs using (tenant_id = public.tenant_of());
+
+-- a default argument that chooses whose rows are deleted: hole security_definer public.forget(uuid)
+create table public.docs (id uuid primary key default gen_random_uuid(), user_id uuid not null, body text);
+alter table public.docs enable row level security;
+create policy p on public.docs using (user_id = auth.uid());
+create function public.forget(person uuid default auth.uid()) returns boolean language plpgsql security definer set search_path = '' as $$ begin delete from public.docs where user_id = person; return found; end $$;
+
+-- a default that is not the user: hole policy p on public.docs
+create table public.profiles (user_id uuid primary key references auth.users, tenant_id uuid not null, name text);
+create table public.docs (id uuid primary key default gen_random_uuid(), tenant_id uuid not null, body text);
+alter table public.profiles enable row level security; alter table public.docs enable row level security;
+create policy s on public.profiles for select using (user_id = auth.uid());
+create function public.tenant_of(person uuid default '00000000-0000-0000-0000-000000000001') returns uuid language sql stable security definer set search_path = '' as $$ select tenant_id from public.profiles where user_id = person $$;
+create policy p on public.docs for select using (tenant_id = public.tenant_of());
+create policy q on public.docs for delete using (tenant_id = public.tenant_of(auth.uid()));
+
+-- sound: all but the private ones
+create table public.chats (id uuid primary key default gen_random_uuid(), user_id uuid not null, sharing text not null default 'private', is_private boolean not null default true);
+alter table public.chats enable row level security;
+create policy p on public.chats using (user_id = auth.uid());
+create policy s on public.chats for select using (sharing <> 'private');
+create policy t on public.chats for select using (not is_private);
+
+-- the private ones: hole policy s on public.chats
+create table public.chats (id uuid primary key default gen_random_uuid(), user_id uuid not null, sharing text not null default 'private');
+alter table public.chats enable row level security;
+create policy p on public.chats using (user_id = auth.uid());
+create policy s on public.chats for select using (sharing = 'private');
+
+-- the shared ones, to change: hole policy s on public.chats
+create table public.chats (id uuid primary key default gen_random_uuid(), user_id uuid not null, sharing text not null default 'private');
+alter table public.chats enable row level security;
+create policy p on public.chats using (user_id = auth.uid());
+create policy s on public.chats for update using (sharing <> 'private');
+
+-- sound: a catalogue with texts that administrators write, and a list of schools beside files by name
+create table public.people (id uuid primary key references auth.users, is_admin boolean not null default false, notes text, image_url text);
+create table public.monsters (id uuid primary key default gen_random_uuid(), name text, notes text, image_url text);
+create table public.schools (id uuid primary key default gen_random_uuid(), name text unique, domain text);
+alter table public.people enable row level security; alter table public.monsters enable row level security; alter table public.schools enable row level security;
+create policy s on public.people for select using (id = auth.uid());
+create policy s on public.monsters for select using (true);
+create policy i on public.monsters for insert with check (exists (select from public.people p where p.id = auth.uid() and p.is_admin));
+create policy s on public.schools for select to authenticated using (true);
+create policy f on storage.objects for delete using ((storage.foldername(name))[1] = auth.uid()::text);
+
+-- a copy of users' texts, which a trigger writes: hole policy s on public.feed
+create table public.people (id uuid primary key references auth.users, is_admin boolean not null default false);
+create table public.posts (id uuid primary key default gen_random_uuid(), user_id uuid not null, notes text, place text);
+create table public.feed (id uuid primary key default gen_random_uuid(), notes text, place text);
+alter table public.people enable row level security; alter table public.posts enable row level security; alter table public.feed enable row level security;
+create policy s on public.people for select using (id = auth.uid());
+create policy p on public.posts using (user_id = auth.uid());
+create policy s on public.feed for select using (true);
+create policy i on public.feed for insert with check (exists (select from public.people p where p.id = auth.uid() and p.is_admin));
+create function public.publish() returns trigger language plpgsql security definer set search_path = '' as $$ begin insert into public.feed (notes, place) values (new.notes, new.place); return new; end $$;
+create trigger publish after insert on public.posts for each row execute function public.publish();
