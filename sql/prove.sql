@@ -69,7 +69,9 @@ begin
   if pg_is_in_recovery() then
     raise exception 'prove.sql writes and rolls back: run it on the primary, this is a standby';
   elsif not is_tasks and not is_supabase and given is null and not exists (select from pg_policy) then
-    raise exception 'database % has no schema app: apply the migrations first', current_database();
+    raise exception 'database % has no row security policy, so there is nothing to prove: for the tasks API, run make '
+      'migrate; for another database, create policies, or set audit.role, audit.schema and audit.setting',
+      current_database();
   end if;
 
   -- The conditions of the policies, and the bodies of the functions that they call

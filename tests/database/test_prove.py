@@ -89,7 +89,7 @@ def test_a_role_that_may_not_become_the_api_role_gets_an_error(server: Server, d
 
 def test_a_database_without_the_migrations_is_an_error(server: Server, template: str) -> None:
     assert template  # the role is there
-    with pytest.raises(SystemExit, match="has no schema app: apply the migrations first"):
+    with pytest.raises(SystemExit, match="for the tasks API, run make migrate"):
         reports.prove(server.conninfo("postgres"))
 
 
