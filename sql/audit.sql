@@ -64,13 +64,13 @@ guard (kind, relname, name, definition, loss) as materialized (values
     'BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION app.touch_task() '
     'or BEFORE UPDATE ON app.tasks FOR EACH ROW EXECUTE FUNCTION app.touch_task()',
     '`version` is not incremented, so updates can be lost'),
-  ('constraint', 'tasks', 'tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE',
+  ('foreign key', 'tasks', 'tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE',
     'tasks remain after their user is deleted'),
-  ('constraint', 'idempotency_keys', 'idempotency_keys_user_id_fkey',
+  ('foreign key', 'idempotency_keys', 'idempotency_keys_user_id_fkey',
     'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'keys remain after their user is deleted'),
-  ('constraint', 'users', 'users_id_length', 'CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))',
+  ('check', 'users', 'users_id_length', 'CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))',
     'a user id may be empty, like an unset setting'),
-  ('constraint', 'tasks', 'tasks_title_length', 'CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))',
+  ('check', 'tasks', 'tasks_title_length', 'CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))',
     'a title may be empty or of any length'),
   ('default', 'tasks', 'id', 'app.next_task_id()',
     'an id can be used twice, or reveals how many rows others create'),
@@ -125,7 +125,13 @@ predefined (rolname, danger) as materialized (values
 
 -- Privileges that the API's roles should not have, and their danger.
 withheld (check_name, kinds, privileges, danger) as materialized (values
-  ('sequence', '{S}'::text[], '{SELECT,USAGE,UPDATE}'::text[],
+  ('privilege', '{r,p,f}'::text[], '{TRUNCATE}'::text[],
+    'row security does not apply to it, so one statement deletes every user''s rows'),
+  ('privilege', '{r,p,f,v}', '{TRIGGER}', 'a trigger can read and change every user''s rows as they are written'),
+  ('privilege', '{r,p,f}', '{MAINTAIN}', 'it can lock the table for all users, and VACUUM VERBOSE counts their rows'),
+  ('privilege', '{r,p,f,column}', '{REFERENCES}',
+    'a foreign key of the role''s own table reveals whether another user''s row exists'),
+  ('sequence', '{S}', '{SELECT,USAGE,UPDATE}',
     'its numbers reveal how many rows all users create, and a user can advance it'),
   ('create', '{schema,database,tablespace}', '{CREATE}',
     'an object that shadows another is called with the rights of the caller'),
@@ -512,7 +518,7 @@ grantee as materialized (
 -- All privileges of the API's roles, of roles that they can become, and of PUBLIC.
 --
 --   grant truncate on app.tasks to tasks_api;
---   => hole privilege app.tasks: tasks_api may use TRUNCATE here: row security does not apply to TRUNCATE
+--   => hole privilege app.tasks: tasks_api has TRUNCATE here: row security does not apply to it
 
 -- `= any (array(…))` here and below selects few rows by an index, with a good estimate. Otherwise the planner expects
 -- millions of rows, and JIT compilation takes longer than the audit.
@@ -640,10 +646,11 @@ watched (name, sound, danger) as materialized (
   select * from (values
     ('role', 'none', 'statements then have another role''s privileges and policies'),
     ('session_authorization', 'default', 'statements then have another role''s privileges and policies'),
-    ('row_security', 'on', 'a role that may bypass row security then does so without an error'),
+    ('row_security', 'on|t(rue)?|y(es)?|1', 'a role that may bypass row security then does so without an error'),
     ('session_replication_role', 'origin', 'triggers and foreign keys are disabled'),
-    ('lo_compat_privileges', 'off', 'the privileges of large objects are not checked, so every user can read them'),
-    ('transform_null_equals', 'off', '`= null` means `is null`, so a missing user id matches rows'),
+    ('lo_compat_privileges', 'off?|f(alse)?|no?|0',
+      'the privileges of large objects are not checked, so every user can read them'),
+    ('transform_null_equals', 'off?|f(alse)?|no?|0', '`= null` means `is null`, so a missing user id matches rows'),
     ('search_path', null, null) -- judged by its schemas
   ) as w (name, sound, danger)
   union all
@@ -2069,91 +2076,72 @@ definer as materialized (
 ),
 
 -- 11. Checks: roles ---------------------------------------------------------------------------------------------------
--- Missing objects, and attributes, memberships and settings of the API's roles.
+-- Missing objects, and attributes, memberships and limits of the API's roles.
 --
 --   alter role tasks_api bypassrls;
 --   => hole role_attribute tasks_api: the API role has the attribute BYPASSRLS
 
--- Settings that the API's sessions need besides `watched`. A wrong value is not a hole, and the API refuses to start if
--- it would break its contract. Each is judged by the value with the highest precedence.
-session_setting (name, sound, danger) as materialized (
-  values ('client_encoding', 'utf-?8|unicode',
-    'a session that does not set UTF-8 itself stores wrong characters'),
-    ('timezone', '(etc/)?(utc|gmt)',
-      'a session that does not set UTC itself returns time stamps with another offset'),
-    ('default_transaction_isolation', 'read committed', 'concurrent changes of one user fail'),
-    ('default_transaction_read_only', 'off?|f(alse)?|no?|0', 'every change fails'),
-    ('standard_conforming_strings', 'on|t(rue)?|y(es)?|1', 'a backslash in a string literal begins an escape sequence'),
-    ('synchronous_commit', '(on|true|yes|1|local|remote_\w+)',
-      'a committed change can be lost if the server crashes'),
-    ('fsync', 'on', 'a crash of the machine can lose committed changes, and corrupt the database'),
-    ('full_page_writes', 'on', 'a crash of the machine can corrupt the database')
+-- The role that remedies make the owner of an object: the owner of the schema, else another trusted role.
+heir as materialized (
+  select quote_ident(coalesce((
+    select t.rolname from pg_roles t
+    where t.oid in (select oid from trusted) and t.rolname !~ '^pg_' and t.oid not in (select oid from self)
+    order by t.oid in (select nspowner from home) desc, t.oid limit 1
+  ), 'postgres')) as name
 ),
 
 found_roles (check_name, severity, object, finding, remedy) as materialized (
   -- A setting names an object that does not exist.
-  select 'missing', m.severity, m.object, m.finding, m.remedy
+  select 'missing', case m.setting when 'audit.setting' then 'warning' else 'hole' end, m.object,
+    format('%s %s: the migrations were not applied, or %s is wrong', m.object, m.wrong, m.setting),
+    format('-- make migrate, or set %s', m.setting)
   from asked
   cross join lateral (
-    select 'hole' as severity, format('role %I', w.rolname) as object,
-      format('role %I does not exist: this is not a database of this API, or audit.role is mistyped',
-      w.rolname) as finding, '-- make migrate, or set audit.role' as remedy
-    from wanted_role w where w.rolname not in (select rolname from pg_roles)
+    select format('role %I', rolname), 'does not exist', 'audit.role' from wanted_role
+      where rolname not in (select rolname from pg_roles)
     union all
-    select 'hole', 'no role',
-      'no role has a privilege on a table with row security: this is not a database of this API, or its migrations '
-      'were not applied. Otherwise, set audit.role to the role of the API', '-- make migrate, or set audit.role'
-    where not exists (select from wanted_role)
+    select 'no role', 'has a privilege on a table with row security', 'audit.role'
+      where not exists (select from wanted_role)
     union all
-    select 'hole', format('schema %I', s.name),
-      format('schema %I does not exist: audit.schema is mistyped, or the migrations were not applied', s.name),
-      '-- make migrate, or set audit.schema'
-    from unnest(asked.schemas) s (name) where s.name not in (select nspname from pg_namespace)
+    select format('schema %I', s.name), 'does not exist', 'audit.schema' from unnest(asked.schemas) s (name)
+      where s.name not in (select nspname from pg_namespace)
     union all
-    select 'hole', format('table %s', concat_ws('.', coalesce(k.nspname, case when asked.is_tasks then 'app' end),
-      k.relname)), format('table %s does not exist: audit.owners is mistyped, or the migrations were not applied',
-      k.relname), '-- make migrate, or set audit.owners'
-    from owner_name k where k.relname <> '' and k.relname not in (select relname from known)
+    select 'table ' || concat_ws('.', coalesce(nspname, case when asked.is_tasks then 'app' end), relname),
+      'does not exist', 'audit.owners'
+    from owner_name where relname <> '' and relname not in (select relname from known)
     union all
-    select 'hole', 'function app.current_user_id()',
-      'function app.current_user_id() does not exist: the policies cannot work without it', '-- make migrate'
+    select 'function app.current_user_id()', 'does not exist', 'audit.preset'
       where asked.is_tasks and asked.tasks_function is null
     union all
-    select 'hole', format('audit.preset %s', asked.preset), format('there is no preset %s', asked.preset),
-      '-- one of supabase, postgrest, postgraphile'
+    select 'audit.preset ' || asked.preset, 'does not exist', 'audit.preset'
       where asked.preset not in ('', 'tasks', 'supabase', 'postgrest', 'postgraphile')
     union all
-    select 'warning', s.name,
-      format('no policy reads the setting %s, by itself or by a function: audit.setting is mistyped, or nothing in '
-      'this database depends on it', s.name), '-- set audit.setting'
-    from unnest(asked.settings) s (name) where s.name not in (select name from setting_read) and not asked.is_tasks
-  ) m
+    select s.name, 'is read by no policy', 'audit.setting' from unnest(asked.settings) s (name)
+      where s.name not in (select name from setting_read) and not asked.is_tasks
+  ) m (object, wrong, setting)
   union all
-  -- Assumptions without a setting.
-  select 'assumed', 'note', coalesce((select names from apis), 'no role'),
-    format('assumed: the role of the API is %s; %s; its schemas are %s',
-      coalesce((select names from apis), 'no role'),
+  select 'assumed', 'note', apis.names,
+    format('assumed: the role of the API is %s; %s; its schemas are %s%s', apis.names,
       coalesce('the user id is in ' || (select string_agg(name, ', ' order by name) from identity_setting),
         case when exists (select from policies where concat_ws(' ', using_text, check_text) ~ '(CURRENT|SESSION)_USER')
-        then 'each user is a role of the database' else 'no policy reads a setting' end),
-      coalesce((select string_agg(quote_ident(nspname), ', ' order by nspname) from home), 'none'))
-      || case when asked.kind <> '' then format(' (preset %s)', asked.kind) else '' end,
+          then 'each user is a role of the database' else 'no policy reads a setting' end),
+      coalesce((select string_agg(quote_ident(nspname), ', ' order by nspname) from home), 'none'),
+      case when asked.kind <> '' then format(' (preset %s)', asked.kind) end),
     '-- if that is wrong, set audit.role, audit.setting and audit.schema'
   from asked
-  where not asked.is_tasks and (asked.roles is null or asked.settings is null) and exists (select from api)
+  cross join apis
+  where not asked.is_tasks and (asked.roles is null or asked.settings is null) and apis.n > 0
   union all
   select 'role_attribute', 'hole', s.way,
-    format('%s has the attribute %s: it %s',
-      case when s.is_api then 'the API role' else 'the API role can become this role, which' end,
-        string_agg(a.attribute, ', '), min(a.danger)),
+    format('the API role %s the attribute %s: it %s',
+      case when s.is_api then 'has' else 'can become this role, which has' end, string_agg(a.attribute, ', '),
+      min(a.danger)),
     case when s.is_api then string_agg(format('alter role %I no%s;', s.rolname, lower(a.attribute)), ' ')
-      else (select format('revoke %I from %I;', g.rolname, m.rolname) from pg_roles g, pg_roles m
-        where m.oid = s.path[1] and g.oid = s.path[2]) end
+      else format('revoke %I from %I;', pg_get_userbyid(s.path[2]), pg_get_userbyid(s.path[1])) end
   from self s
   join pg_roles r on r.oid = s.oid
   cross join lateral (values
-    (r.rolsuper, 'SUPERUSER',
-      'bypasses all checks, row security included, and can read and change every user''s rows'),
+    (r.rolsuper, 'SUPERUSER', 'bypasses all checks, row security included'),
     (r.rolbypassrls, 'BYPASSRLS', 'can read and change every user''s rows, since no policy applies to it'),
     (r.rolcreaterole, 'CREATEROLE', 'can create roles, and grant itself others, that read rows of several users'),
     (r.rolcreatedb, 'CREATEDB', 'can copy a template database, or create one without isolation of users'),
@@ -2166,183 +2154,120 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   select 'role_membership', case when bool_or(m.is_hole) then 'hole' else 'hint' end,
     (array_agg(m.way order by m.is_hole desc, m.is_above desc, cardinality(m.path) desc))[1],
     format('the API role is a member of %I%s: it can %s', m.direct,
-      case when count(*) > 1 then format(', and so of %s more', count(*) - 1) else '' end,
+      case when count(*) > 1 then format(', and so of %s more', count(*) - 1) end,
       coalesce(string_agg(m.danger, '; ') filter (where m.is_hole), 'use its privileges, but it has none yet')),
-    min(m.remedy)
+    min(format('revoke %I from %I;', m.direct, pg_get_userbyid(m.path[1])))
   from (
-    select s.way, s.path, s.is_above, g.rolname as direct, format('revoke %I from %I;', g.rolname, a.rolname) as remedy,
+    select s.way, s.path, s.is_above, pg_get_userbyid(s.path[2]) as direct,
       d.danger is not null or s.oid in (
-        select unnest(p.polroles) from policies p
+        select unnest(polroles) from policies
         union all
-        select x.grantee from granted x where not (x.kind = 'schema' and x.privilege = 'USAGE') and not x.is_foreign
+        select grantee from granted where not (kind = 'schema' and privilege = 'USAGE') and not is_foreign
         union all
-        select x.refobjid from pg_shdepend x where x.refclassid = 'pg_authid'::regclass and x.deptype = 'o'
+        select refobjid from pg_shdepend where refclassid = 'pg_authid'::regclass and deptype = 'o'
       ) as is_hole,
-      coalesce(d.danger, 'use the privileges of ' || quote_ident(s.rolname)
-        || ', and read the rows that its policies permit') as danger
+      coalesce(d.danger, format('use the privileges of %I, and read the rows that its policies permit', s.rolname))
+        as danger
     from self s
-    join pg_roles a on a.oid = s.path[1]
-    join pg_roles g on g.oid = s.path[2]
+    join pg_roles r on r.oid = s.oid
     left join predefined d on d.rolname = s.rolname
-    where not s.is_api and s.oid not in (select r.oid from pg_roles r where r.rolsuper or r.rolbypassrls
-      or r.rolcreaterole or r.rolcreatedb or r.rolreplication)
+    where not s.is_api
+      and not (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication)
   ) m
   group by m.direct
   union all
-  select 'role_membership', 'warning', format('%s -> %I', api.name, r.rolname),
-    format('the API role is a member of %I: this membership has neither the inherit, set nor admin option, so it gives '
-      'no privilege until one is set', r.rolname),
-    format('revoke %I from %s;', r.rolname, api.name)
+  select 'role_membership', 'warning', format('%s -> %I', api.name, pg_get_userbyid(m.roleid)),
+    'this membership has neither the inherit, set nor admin option, so it gives no privilege until one is set',
+    format('revoke %I from %s;', pg_get_userbyid(m.roleid), api.name)
   from membership m
   join api on api.oid = m.member
-  join pg_roles r on r.oid = m.roleid
   where not (m.inherit_option or m.set_option or m.admin_option)
   union all
   -- Members of the API's role, such as logins and workers, set users as the API does, so they count as the API.
   select 'role_impersonation', 'hint',
-    (select string_agg(quote_ident(s.rolname), ' -> ' order by w.step desc)
-     from unnest(i.path) with ordinality as w (oid, step) join pg_roles s on s.oid = w.oid),
-    format('%I can become the API role, and then set any user, as the API does', r.rolname),
-    format('revoke %I from %I; -- if it is not part of the API', t.rolname, f.rolname)
+    (select string_agg(quote_ident(pg_get_userbyid(w.oid)), ' -> ' order by w.step desc)
+      from unnest(i.path) with ordinality as w (oid, step)),
+    format('%I can become the API role, and then set any user, as the API does', pg_get_userbyid(i.oid)),
+    format('revoke %I from %I; -- if it is not part of the API', pg_get_userbyid(i.path[1]), pg_get_userbyid(i.path[2]))
   from role_path i
-  join pg_roles r on r.oid = i.oid and not i.up
-  join pg_roles f on f.oid = i.path[2]
-  join pg_roles t on t.oid = i.path[1]
+  where not i.up and cardinality(i.path) > 1
   union all
   select 'role_ownership', 'hole', o.object,
     format('this %s belongs to %s: its owner can change it, grant it and disable its row security', o.type,
-      case when o.is_api then 'the API role' else format('%I, which the API role can become (%s)', o.rolname, o.way)
-        end),
-    case o.type
-      when 'large object' then format('alter large object %s owner to %I;', o.object, o.heir)
-      when 'database' then format('alter database %s owner to %I;', o.object, o.heir)
-      else format('reassign owned by %I to %I;', o.rolname, o.heir) || coalesce(o.regrant, '')
-    end
-  from (
+      case when o.is_api then 'the API role' else 'a role that the API role can become: ' || o.way end),
+    case when o.type in ('large object', 'database')
+        then format('alter %s %s owner to %s;', o.type, o.object, heir.name)
+      else format('reassign owned by %I to %s;', o.rolname, heir.name) || coalesce(o.regrant, '') end
+  from heir
+  cross join (
     select s.rolname, s.is_api, s.way, i.type, i.identity as object,
       -- After a change of the owner, the old owner's privileges are lost, so grant them again.
       case when s.is_api then coalesce(
-        (select format(' grant %s%s on %s to %I;', k.others, (
-            select string_agg(format(', %s (%s)', lower(e.key), e.value), '') from jsonb_each_text(k.instead) e),
-              i.identity, s.rolname)
+        (select format(' grant %s%s on %s to %I;', k.others, (select string_agg(format(', %s (%s)', lower(e.key),
+            e.value), '') from jsonb_each_text(k.instead) e), i.identity, s.rolname)
           from decided k where i.type = 'table' and i.identity = format('app.%I', k.relname)),
         (select format(' grant execute on function %s to %I;', i.identity, s.rolname)
           from code c where i.type = 'function' and c.oid = d.objid and c.is_migrated and not c.is_trigger),
-        (select format(' grant usage on schema %s to %I;', i.identity, s.rolname) from home where i.type = 'schema'
-          and home.oid = d.objid)
+        (select format(' grant usage on schema %s to %I;', i.identity, s.rolname)
+          from home where i.type = 'schema' and home.oid = d.objid)
       ) end as regrant,
-      coalesce((
-        select t.rolname from pg_roles t
-        where t.oid in (select oid from trusted) and t.rolname !~ '^pg_' and t.oid not in (select oid from self)
-        order by t.oid = (select nspowner from home) desc, t.oid
-        limit 1
-      ), 'postgres') as heir,
-      row_number() over (partition by s.oid order by i.schema is distinct from (select nspname::text from home),
+      row_number() over (partition by s.oid order by i.schema in (select nspname::text from home) desc nulls last,
         i.identity) as place
     from pg_shdepend d
     join self s on s.oid = d.refobjid
     cross join lateral pg_identify_object(d.classid, d.objid, d.objsubid) i
     where d.refclassid = 'pg_authid'::regclass and d.deptype = 'o'
       and d.dbid in (0, (select oid from pg_database where datname = current_database()))
-      and coalesce(i.schema, '') !~ '^pg_(toast_)?temp'
-      and i.identity is not null
+      and coalesce(i.schema, '') !~ '^pg_(toast_)?temp' and i.identity is not null
       and i.type not in ('toast table', 'index', 'user mapping') -- a mapping for a role is not its own
   ) o
   where o.place <= 25
   union all
-  select 'role_limit', case when asked.is_tasks then 'warning' else 'hint' end, api.name,
-    format('the API role has no %s: %s', string_agg(l.name, ', '), min(l.danger)),
-    string_agg(format('alter %s set %s = %L;',
-      case when e.place like 'role ' || api.name || '%' then e.place else 'role ' || api.name end, l.name, l.value),
-      ' ')
-  from (values
-    ('statement_timeout', '5s', 'one statement can occupy a connection for ever, and requests wait for it'),
-    ('lock_timeout', '2s', 'requests wait for a lock for ever'),
-    ('idle_in_transaction_session_timeout', '10s', 'a client that stalls in a transaction holds its locks for ever')
-  ) as l (name, value, danger)
+  -- Limits that are not set, and limits that are longer than those of the migrations.
+  select case when s.is_longer then 'session' else 'role_limit' end,
+    case when asked.is_tasks then 'warning' else 'hint' end, api.name,
+    case when s.is_longer
+      then format('%s is %s, longer than %s: requests wait longer than their clients do', l.name, e.value, l.value)
+      else format('the API role has no %s: %s', l.name, l.danger) end,
+    format('alter %s set %s = %L;', case when e.place ~ '^role (?!all$)' then e.place else 'role ' || api.name end,
+      l.name, l.value)
+  from asked
   cross join api
-  cross join asked
+  cross join (values
+    ('statement_timeout', '5s', 5000, 'one statement can occupy a connection for ever, and requests wait for it'),
+    ('lock_timeout', '2s', 2000, 'requests wait for a lock for ever'),
+    ('idle_in_transaction_session_timeout', '10s', 10000,
+      'a client that stalls in a transaction holds its locks for ever')
+  ) as l (name, value, milliseconds, danger)
   left join lateral (
-    select s.place, s.value from role_setting s where s.name = l.name and s.rolname = api.rolname order by s.rank desc
-      limit 1
+    select s.place, s.value, regexp_match(lower(s.value), '^ *([0-9.]+) *(us|ms|s|min|h|d|) *$') as part
+    from role_setting s where s.name = l.name and s.rolname = api.rolname order by s.rank desc limit 1
   ) e on true
-  where (e.value is null or e.value ~ '^0*[a-z]*$')
+  cross join lateral (
+    select asked.is_tasks and e.part[1]::numeric * case e.part[2] when 'us' then 0.001 when 's' then 1000
+      when 'min' then 60000 when 'h' then 3600000 when 'd' then 86400000 else 1 end > l.milliseconds as is_longer
+  ) s
+  where (s.is_longer or e.value is null or e.value ~ '^0*[a-z]*$')
     and (asked.is_tasks or asked.kind = '' and l.name = 'statement_timeout')
-  group by asked.is_tasks, api.name, case when asked.is_tasks then l.name end
-  union all
-  select 'session', 'warning', s.object, format('%s = %s is set here: %s', e.name, s.value, e.danger), s.remedy
-  from asked
-  cross join session_setting e
-  cross join lateral (
-    select format('%s set %s', r.place, r.name) as object, r.value, r.rank,
-      format('alter %s reset %s;', r.place, r.name) as remedy
-    from role_setting r
-    where r.name = e.name
-    union all
-    -- Values from the command line are ignored, since such servers are temporary.
-    select format('configuration file: %s', c.name), c.setting, -1,
-      format('alter system reset %s; select pg_reload_conf(); -- or remove it from the file', c.name)
-    from pg_settings c
-    where c.name = e.name and c.source = 'configuration file'
-      and c.name in ('synchronous_commit', 'fsync', 'full_page_writes')
-    order by rank desc
-    limit 1
-  ) s
-  where asked.is_tasks and lower(s.value) !~ format('^(%s)$', e.sound)
-  union all
-  select 'session', 'warning', api.name, format('the %s of the API role is %s, longer than %s: %s', l.name, s.value,
-    l.value, 'requests wait longer than their clients do'),
-    format('alter %s set %s = %L;', s.place, l.name, l.value)
-  from asked
-  cross join api
-  cross join (values ('statement_timeout', '5s', 5000), ('lock_timeout', '2s', 2000),
-    ('idle_in_transaction_session_timeout', '10s', 10000))
-    as l (name, value, milliseconds)
-  cross join lateral (
-    select r.place, r.value, regexp_match(lower(r.value), '^ *([0-9.]+) *(us|ms|s|min|h|d|) *$') as part
-    from role_setting r
-    where r.name = l.name
-    order by r.rank desc
-    limit 1
-  ) s
-  where asked.is_tasks
-    and s.part[1]::numeric * case s.part[2]
-      when 'us' then 0.001 when 's' then 1000 when 'min' then 60000 when 'h' then 3600000 when 'd' then 86400000 else 1
-        end > l.milliseconds
-  union all
-  -- The characters depend on the row: the planner would evaluate constants, and fail in databases without these
-  -- characters.
-  select 'session', 'warning', format('database %I', d.datname),
-    'lower() changes only ASCII in this database, so a search for ärger does not find ÄRGER',
-    '-- dump it, and restore it into: create database … template template0 encoding ''UTF8'' locale ''C.UTF-8'''
-  from asked
-  join pg_database d on d.datname = current_database() and d.encoding = pg_char_to_encoding('UTF8')
-  where asked.is_tasks and lower(chr(case when d.encoding >= 0 then 196 end)) <> chr(228)
   union all
   select 'role_leftover', case when asked.is_tasks then 'warning' else 'hint' end, quote_ident(r.rolname),
     format('this login %s, and owns neither the database nor its schema: a client with its password can read and '
       'change every user''s rows', a.can),
-    a.remedy
+    format('alter role %I %s; -- or nologin', r.rolname, a.remedy)
   from asked
   cross join pg_roles r
   cross join lateral (values
-    (r.rolsuper, 'is a superuser', format('alter role %I nosuperuser; -- or nologin', r.rolname)),
-    (r.rolbypassrls and not r.rolsuper, 'bypasses row security',
-      format('alter role %I nobypassrls; -- or nologin', r.rolname)),
-    (not r.rolbypassrls and not r.rolsuper and exists (
-        select from pg_roles b
-        where (b.rolsuper or b.rolbypassrls) and pg_has_role(r.oid, b.oid, 'member')
-      ),
-      'can become a role that bypasses row security',
-        format('alter role %I nologin; -- or revoke that role from it', r.rolname)),
+    (r.rolsuper, 'is a superuser', 'nosuperuser'),
+    (r.rolbypassrls and not r.rolsuper, 'bypasses row security', 'nobypassrls'),
+    (not r.rolbypassrls and not r.rolsuper and exists (select from pg_roles b
+      where (b.rolsuper or b.rolbypassrls) and pg_has_role(r.oid, b.oid, 'member')),
+      'can become a role that bypasses row security', 'nologin'),
     (r.rolcreaterole and not r.rolsuper and current_setting('server_version_num')::integer < 160000,
-      'may grant itself every role that is not a superuser (CREATEROLE, before PostgreSQL 16)',
-        format('alter role %I nocreaterole;', r.rolname))
+      'may grant itself every role that is not a superuser (CREATEROLE, before PostgreSQL 16)', 'nocreaterole')
   ) as a (is_set, can, remedy)
-  where r.rolcanlogin and a.is_set and r.oid <> 10
+  where r.rolcanlogin and a.is_set and r.oid <> 10 and r.oid not in (select oid from self)
     and r.oid not in (select datdba from pg_database where datname = current_database())
     and r.oid not in (select nspowner from home)
-    and r.oid not in (select oid from self)
     and (asked.is_tasks or r.rolname !~ '^(supabase_|postgres$|rds|cloudsql|azure|neon|doadmin|authenticator$)')
 ),
 
@@ -2371,90 +2296,50 @@ filtered_view as materialized (
 ),
 
 found_tables (check_name, severity, object, finding, remedy) as materialized (
-  select 'row_security', case when r.oid in (select oid from lookup) then 'hint' else 'hole' end, r.name,
-    case when r.oid in (select oid from lookup)
-      then 'row security is off for this table, which seems to be a lookup table: every user can read it'
-      else format('row security is off for this table, and the API role may %s: this applies to the rows of all '
-        'users',
+  select 'row_security', case when l.is_lookup then 'hint' else 'hole' end, r.name,
+    'row security is off for this table' || case when l.is_lookup
+      then ', which seems to be a lookup table: every user can read it'
+      else format(', and the API role may %s: this applies to the rows of all users',
         (select string_agg(distinct lower(u.privilege), ', ') from right_on u where u.oid = r.oid))
-        || coalesce((
-          select '; afterwards, check the code that uses it with other rights: ' || string_agg(distinct
-            case b.within when 0 then b.reader::regclass::text else b.within::regprocedure::text end, ', ')
+        || coalesce('; afterwards, check the code that uses it with other rights: ' || (
+          select string_agg(distinct case b.within when 0 then b.reader::regclass::text
+            else b.within::regprocedure::text end, ', ')
           from borrowed b where b.oid = r.oid and b.oid in (select oid from open_table)), '') end,
     format('alter table %s enable row level security;', r.name)
       || case when asked.is_tasks then format(' alter table %s force row level security;', r.name)
       else ' -- and create a policy for the permitted users' end
-  from reached r
-  cross join asked
+  from asked
+  cross join reached r
+  cross join lateral (select r.oid in (select oid from lookup) as is_lookup) l
   where r.relkind in ('r', 'p') and not r.relrowsecurity and not r.is_platform
   union all
   -- The owner bypasses row security unless it is forced. This matters only if a function or view of the owner runs for
   -- the API.
-  select 'row_security_not_forced', 'hint',
-    case when asked.is_tasks then min(r.name) else string_agg(r.name, ', ' order by r.name) end,
+  select 'row_security_not_forced', 'hint', string_agg(r.name, ', ' order by r.name),
     'row security is not forced: jobs and migrations that run as the owner bypass the policies',
     string_agg(format('alter table %s force row level security;', r.name), ' ' order by r.name)
-  from reached r
-  cross join asked
-  where asked.kind <> 'supabase' and r.relkind in ('r', 'p') and r.relrowsecurity and not r.relforcerowsecurity
-    and not r.is_platform
-    and r.oid not in (select oid from lookup) and r.oid not in (select oid from shard)
-  group by asked.is_tasks, case when asked.is_tasks then r.oid end
+  from asked
+  join reached r on asked.kind <> 'supabase' and r.relkind in ('r', 'p') and r.relrowsecurity
+    and not r.relforcerowsecurity and not r.is_platform
+  where r.oid not in (select oid from lookup) and r.oid not in (select oid from shard)
+  group by case when asked.is_tasks then r.oid end
   union all
-  select 'shard_unprepared', 'warning', format('%I.%I', n.nspname, c.relname),
-    'Citus cannot write to this shard for the API role, nor move it during writes: writes of its users fail',
-    '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
-  from shard
-  join pg_class c on c.oid = shard.oid
-  join pg_namespace n on n.oid = c.relnamespace
-  cross join api
-  where c.relkind = 'r' and (c.relforcerowsecurity or not has_table_privilege(api.oid, c.oid, 'insert'))
-  union all
-  select 'shard_unprepared', 'warning', 'event trigger app_prepare_shards',
-    'the event trigger app_prepare_shards is missing or disabled, so new shards and new columns of shards are not '
-      'prepared: writes fail, and statistics contain values of users',
-    '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
-  where exists (select from shard)
-    and not exists (select from pg_event_trigger where evtname = 'app_prepare_shards' and evtenabled in ('O', 'A'))
-  union all
-  select 'shard_unprepared', 'warning', format('app.%I', k.relname),
-    'this table is distributed, and its old rows are still in this server''s files: no statement can read or delete '
-      'them',
-    '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
-  from known k
-  where exists (
-      select from pg_trigger t join pg_proc p on p.oid = t.tgfoid where t.tgrelid = k.oid
-        and p.proname = 'citus_truncate_trigger'
-    )
-    and pg_relation_size(k.oid) > 0
-  union all
-  select 'foreign_table', 'hole', r.name,
-    'the API role can use this foreign table: its rows are on another server, where no policy of this database applies',
-    format('revoke all on %s from %s, public;', r.name, apis.names) || coalesce(m.remedy, '')
-  from reached r
-  join pg_foreign_table f on f.ftrelid = r.oid
-  cross join apis
-  cross join lateral (
-    select string_agg(format(' drop user mapping for %s server %I;', e.name, m.srvname), '') as remedy
-    from pg_user_mappings m join grantee e on e.oid = m.umuser
-    where m.srvid = f.ftserver
-  ) m
-  where r.relkind = 'f' and not r.is_platform
-  union all
-  select 'foreign_table', 'warning', format('%I.%I', n.nspname, c.relname),
+  select 'foreign_table', 'warning', c.oid::regclass::text,
     'this foreign table is a partition or child of a table of the API: users'' rows are on another server, where no '
       'policy of this database applies',
-    format('drop foreign table %I.%I; -- after moving its rows', n.nspname, c.relname)
+    format('drop foreign table %s; -- after moving its rows', c.oid::regclass)
   from pg_class c
-  join pg_namespace n on n.oid = c.relnamespace
   where c.relkind = 'f' and c.oid in (select oid from touched) and c.oid not in (select oid from reached)
   union all
-  select 'materialized_view', 'hole', r.name,
-    'the API role can read this materialized view: it is a copy of the rows that its owner saw, and no policy can '
-      'apply to it',
+  select w.check_name, 'hole', r.name, format('the API role can read this %s, to which no policy can apply', w.kind),
     format('revoke all on %s from %s, public;', r.name, apis.names)
-  from reached r cross join apis
-  where r.relkind = 'm' and not r.is_platform and exists (
+  from apis
+  cross join (values
+    ('foreign_table', 'f', 'table of another server'),
+    ('materialized_view', 'm', 'copy of the rows that its owner saw')
+  ) as w (check_name, relkind, kind)
+  join reached r on r.relkind = w.relkind and not r.is_platform
+  where r.relkind = 'f' or exists (
     select from pg_rewrite w join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
       and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.oid
     where w.ev_class = r.oid and (d.refobjid in (select oid from personal)
@@ -2462,31 +2347,27 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   union all
   select 'view', 'hole', r.name,
     case when f.is_letter_box
-      then format('this view runs as its owner and filters by the user, but has no check option: the API role may '
-      'write rows of other users into %s through it', v.names)
+      then format('this view runs as its owner and filters by the user, but has no check option: through it, the API '
+        'role may write rows of other users into %s', v.names)
       when f.oid is not null
         then format('this view runs as its owner and filters by the user, but is not a security barrier: a cast or a '
-        'function in the caller''s condition gets rows of %s before the filter, and its error reveals them', v.names)
+          'function in the caller''s condition gets rows of %s before the filter, and its error reveals them', v.names)
       when r.oid = v.reader
         then format('this view runs as its owner, which may read all rows of %s, and not as its caller: through it the '
-        'API role can read them, too', v.names)
+          'API role can read them, too', v.names)
       else format('this view reads %s through %s, which runs as its owner: through it the API role reads the rows that '
-        'this owner may read', v.names, v.reader_name)
+        'this owner may read', v.names, v.reader::regclass)
     end,
-    case when f.is_letter_box then format('alter view %s set (check_option = cascaded);', v.reader_name)
-      when f.oid is not null then format('alter view %s set (security_barrier = true);', v.reader_name)
-      else format('alter view %s set (security_invoker = true);', v.reader_name) end
+    format('alter view %s set (%s);', v.reader::regclass, case when f.is_letter_box then 'check_option = cascaded'
+      when f.oid is not null then 'security_barrier = true' else 'security_invoker = true' end)
   from reached r
   join (
-    select v.view, v.reader, string_agg(distinct b.name, ', ') as names,
-      format('%I.%I', n.nspname, c.relname) as reader_name
+    select v.view, v.reader, string_agg(distinct b.name, ', ') as names
     from view_reads v
     join borrowed b on b.reader = v.reader and b.oid = v.oid and b.within = 0 and b.is_past
-    join pg_class c on c.oid = v.reader
-    join pg_namespace n on n.oid = c.relnamespace
-    where not exists (select from authored m where m.classid = 'pg_class'::regclass and m.objid = v.reader)
-      or b.is_mine and n.oid not in (select oid from platform)
-    group by v.view, v.reader, n.nspname, c.relname
+    where b.reader not in (select objid from authored where classid = 'pg_class'::regclass)
+      or b.is_mine and b.reader not in (select objid from platform_object where classid = 'pg_class'::regclass)
+    group by v.view, v.reader
   ) v on v.view = r.oid
   left join filtered_view f on f.oid = v.reader
   where f.oid is null or f.is_letter_box or not f.is_barrier
@@ -2496,11 +2377,8 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     format('alter view %s set (security_invoker = true);', r.name)
   from reached r
   where r.oid in (select oid from view_as_owner)
-    and exists (
-      select from view_reads v
-      where v.view = r.oid and v.reader <> r.oid and v.reader not in (select oid from view_as_owner)
-        and v.oid in (select oid from mine) and v.oid not in (select oid from lookup)
-    )
+    and r.oid in (select view from view_reads where reader <> view and reader not in (select oid from view_as_owner)
+      and oid in (select oid from mine) and oid not in (select oid from lookup))
     and not exists (select from view_reads v join borrowed b on b.reader = v.reader and b.is_past where v.view = r.oid)
   union all
   select 'view', 'hole', r.name,
@@ -2519,16 +2397,28 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   join pg_rewrite w on w.ev_class = r.oid
   where w.rulename <> '_RETURN' and not r.is_platform
   union all
-  select 'owner', case when (select is_tasks from asked) then 'warning' else 'hint' end, r.name,
-    format('this table belongs to %I, a role that owns neither the database nor its schema: it can disable row '
-      'security', pg_get_userbyid(r.relowner)),
-    format('alter table %s owner to %I;', r.name, home.owner_name)
-  from reached r
-  cross join (select * from home order by oid limit 1) home
-  where r.relkind in ('r', 'p') and not r.is_platform
-    and r.relowner not in (select oid from trusted)
-    and r.relowner not in (select oid from self)
-    and r.relowner <> (select n.nspowner from pg_namespace n where n.oid = r.relnamespace)
+  -- Only on Citus.
+  select 'shard_unprepared', 'warning', s.object, s.finding,
+    '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
+  from (
+    select shard.oid::regclass::text,
+      'Citus cannot write to this shard for the API role, nor move it during writes: writes of its users fail'
+    from shard
+    join pg_class c on c.oid = shard.oid and c.relkind = 'r'
+    cross join api
+    where c.relforcerowsecurity or not has_table_privilege(api.oid, c.oid, 'insert')
+    union all
+    select 'event trigger app_prepare_shards', 'it is missing or disabled, so new shards and new columns of shards are '
+      'not prepared: writes fail, and statistics contain values of users'
+    where exists (select from shard)
+      and not exists (select from pg_event_trigger where evtname = 'app_prepare_shards' and evtenabled in ('O', 'A'))
+    union all
+    select k.oid::regclass::text, 'this table is distributed, and its old rows are still in this server''s files: no '
+      'statement can read or delete them'
+    from known k
+    where pg_relation_size(k.oid) > 0 and exists (select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+      where t.tgrelid = k.oid and p.proname = 'citus_truncate_trigger')
+  ) s (object, finding)
 ),
 
 -- 13. Checks: policies ------------------------------------------------------------------------------------------------
@@ -2547,11 +2437,10 @@ policy_remedy as materialized (
           select polrelid, unnest(array[cmd, '*']) from clause
           where polpermissive and is_identity and oid not in (select oid from clause where not is_held)
         ))
-      then format('alter policy %I on %s', p.polname, r.name)
-        || case when p.polcmd <> 'a' then format(' using (%I = app.current_user_id())', r.attname) else '' end
-        || case when p.polcmd in ('a', 'w', '*') then format(' with check (%I = app.current_user_id())', r.attname)
-          else '' end
-        || ';'
+      then concat(format('alter policy %I on %s', p.polname, r.name),
+        case when p.polcmd <> 'a' then format(' using (%I = app.current_user_id())', r.attname) end,
+        case when p.polcmd in ('a', 'w', '*') then format(' with check (%I = app.current_user_id())', r.attname) end,
+        ';')
       else format('drop policy if exists %I on %s;', p.polname, r.name)
         || case when asked.is_tasks then '' else ' -- and create one that compares the owner column with the user' end
     end as remedy
@@ -2634,6 +2523,8 @@ telling as materialized (
     and c.prokind = 'f' and p.pronargs > 0
 ),
 
+command (privilege, cmd) as materialized (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')),
+
 found_policies (check_name, severity, object, finding, remedy) as materialized (
   -- Permissive policies that do not isolate users. All policies of a table that are true are one finding, and so are
   -- all policies that trust the same claim.
@@ -2641,33 +2532,30 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     coalesce(min(j.claim), string_agg(distinct j.name, ', ')),
     case when j.is_hole then format('%s the API role %s rows of other users: %s',
         case count(distinct j.oid) when 1 then 'this permissive policy lets' else 'these permissive policies let' end,
-        string_agg(distinct case j.cmd when 'r' then 'read' when 'a' then 'insert' when 'w' then 'update' else 'delete'
-          end, ', ') filter (where not j.is_held),
+        string_agg(distinct j.does, ', ') filter (where not j.is_held),
         string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where not j.is_held))
       when j.is_flag
         then 'this policy returns rows to other users if a column of the row permits it: verify that only the owner of '
-        'a row can set this column'
-      else format('a claim of the token, not a row, is trusted by %s: each token with this claim reaches every user''s '
-        'rows', string_agg(distinct j.name, ', ')) end,
+          'a row can set this column'
+      else format('%s trust a claim of the token, not a row: each token with this claim reaches every user''s rows',
+        string_agg(distinct j.name, ', ')) end,
     string_agg(distinct j.remedy, chr(10))
   from (
-    select j.oid, j.cmd, j.clause, j.is_held, format('%I on %s', j.polname, r.name) as name, r.oid as relid, t.said,
-      m.remedy, bool_or(not j.is_held) over w as is_hole, bool_or(j.seen ~ 'flag') over w as is_flag,
+    select j.oid, j.clause, j.is_held, format('%I on %s', j.polname, r.name) as name, r.oid as relid, t.said,
+      case j.cmd when 'r' then 'read' else lower(u.privilege) end as does, m.remedy,
+      bool_or(not j.is_held) over w as is_hole, bool_or(j.seen ~ 'flag') over w as is_flag,
       bool_and(j.is_held or t.said in ('true', 'nothing')) over w as is_true,
-      case when bool_and(j.is_held and j.seen !~ 'flag') over w then 'claim ' || min(t.claim) over w end as claim
+      case when bool_and(j.is_held and j.seen !~ 'flag') over w then
+        'claim ' || min(coalesce(y.part[1], y.part[2])) over w end as claim
     from clause j
+    join command u on u.cmd = j.cmd
     join reached r on r.oid = j.polrelid
     join policies p on p.oid = j.oid
     join policy_remedy m on m.oid = j.oid
-    cross join lateral (
-      select x.said, coalesce(y.part[1], y.part[2]) as claim
-      from (select coalesce(case j.clause when 'using' then p.using_text else coalesce(p.check_text, p.using_text) end,
-        'nothing') as said) x
-      left join regexp_match(x.said, '(?:''([^'']*)''(?:::[\w\[\]]+)?(?:, true)?|([\w.]+)\()(?: AS \w+)?\)+ = '
-        '(?:ANY \(\(?ARRAY\[)?''') y (part) on true
-    ) t
-    left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as u (privilege,
-      cmd) on u.cmd = j.cmd
+    cross join lateral (select coalesce(case j.clause when 'using' then p.using_text
+      else coalesce(p.check_text, p.using_text) end, 'nothing') as said) t
+    left join regexp_match(t.said, '(?:''([^'']*)''(?:::[\w\[\]]+)?(?:, true)?|([\w.]+)\()(?: AS \w+)?\)+ = '
+      '(?:ANY \(\(?ARRAY\[)?') y (part) on true
     where j.polpermissive and (not j.is_held or j.seen ~ 'staff|flag')
       and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
       and not (r.oid in (select oid from lookup) and (j.cmd = 'r' or j.polcmd = '*'))
@@ -2693,19 +2581,17 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   -- Compared columns that the API may write, without a policy that restricts the value: one insert or update makes the
   -- user a member.
   select 'membership', case when w.is_stopped then 'warning' else 'hole' end,
-    string_agg(distinct format('%s.%I', w.relation, w.attname), ', '),
-    format('%s trust%s %s, and the API role may %s it in a user''s own row: %s checks the user, but not this value, so '
-      'with one statement a user gets access to rows of others%s',
+    string_agg(distinct w.name, ', '),
+    format('this is trusted by %s, and the API role may %s it in a user''s own row: %s checks the user, but not this '
+      'value, so with one statement a user gets access to rows of others%s',
       array_to_string((array_agg(distinct w.policy_name))[1:5], ', '),
-        case when count(distinct w.policy) = 1 then 's' else '' end,
-        case when count(distinct w.attname) = 1 then 'this column' else 'each of these columns' end,
       string_agg(distinct lower(w.privilege), ' and '),
-        string_agg(distinct format('the policy %I', w.polname), ' and '),
-      case when w.is_stopped then '. A trigger reads the value: verify that it rejects such rows' else '' end),
-    string_agg(distinct format('revoke %s on %s from %s;', lower(w.privilege), w.relation, w.grantees), ' ')
+      string_agg(distinct format('the policy %I', w.polname), ' and '),
+      case when w.is_stopped then '. A trigger reads the value: verify that it rejects such rows' end),
+    string_agg(distinct format('revoke %s on %s from %s;', lower(w.privilege), w.relid::regclass, w.grantees), ' ')
       || ' -- and grant it on the other columns, or restrict the value in the policy'
   from (
-    select w.*, a.attname, format('%I.%I', n.nspname, c.relname) as relation,
+    select w.*, format('%s.%I', w.relid::regclass, a.attname) as name,
       format('%I on %s', p.polname, p.polrelid::regclass) as policy_name,
       bool_or(exists (
         select from pg_trigger x join body b on b.oid = x.tgfoid
@@ -2715,7 +2601,6 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
         over (partition by w.relid, w.attnum) as is_stopped
     from writable_column w
     join pg_class c on c.oid = w.relid and c.relrowsecurity
-    join pg_namespace n on n.oid = c.relnamespace
     join pg_attribute a on a.attrelid = w.relid and a.attnum = w.attnum
     join pg_policy p on p.oid = w.policy
     cross join lateral (
@@ -2731,7 +2616,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
         select from pg_index x where x.indrelid = w.relid and x.indisunique and x.indpred is null and x.indnkeyatts = 1
           and x.indkey[0] = w.attnum)
   ) w
-  group by w.relation, w.is_stopped
+  group by w.relid, w.is_stopped
   union all
   -- PostgreSQL evaluates the cheaper operand of AND first.
   select 'policy_leak', case when bool_or(f.procost < 1) then 'hole' else 'warning' end,
@@ -2740,13 +2625,8 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       'evaluated first, its errors and notices reveal values of other users'' rows',
       coalesce(string_agg(distinct f.oid::regprocedure::text, ', '), 'a cast of PostgreSQL')),
     min(m.remedy)
-  from (
-    select c.*,
-      c.text ~ '\((?:row\.)?[a-z_]\w*\)(?:::text\))?::(?:integer|bigint|numeric|date|timestamp|json|double)' as is_cast
-    from clause c
-    where c.is_held or not c.polpermissive
-  ) j
-  cross join asked
+  from asked
+  join clause j on j.is_held or not j.polpermissive
   join reached r on r.oid = j.polrelid
   join policy_remedy m on m.oid = j.oid
   left join (
@@ -2754,27 +2634,23 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     from telling f
     join pg_depend d on d.refclassid = 'pg_proc'::regclass and d.refobjid = f.oid and d.classid = 'pg_policy'::regclass
   ) f on f.policy = j.oid
-  where f.oid is not null and (asked.is_tasks or f.procost < 1) or asked.is_strict and j.is_cast
+  where f.oid is not null and (asked.is_tasks or f.procost < 1) or asked.is_strict
+    and j.text ~ '\((?:row\.)?[a-z_]\w*\)(?:::text\))?::(?:integer|bigint|numeric|date|timestamp|json|double)'
   group by j.polname, r.name
   union all
   select 'policy_missing', 'warning', r.name,
     format('%s is granted here, but without a policy: it applies to no row, and to all rows if row security is '
       'disabled', string_agg(u.privilege, ', ')),
-    string_agg(
-      case
-        when r.attname is null or not asked.is_tasks
-          then format('revoke %s on %s from %s;', lower(u.privilege), r.name, u.grantees)
-        when q.polname is not null then format('alter policy %I on %s to tasks_api;', q.polname, r.name)
-        else format('create policy %1$s_own on %2$s for %1$s to tasks_api %3$s (%4$I = app.current_user_id());',
-          lower(u.privilege), r.name, case u.privilege when 'INSERT' then 'with check' else 'using' end, r.attname)
-      end,
-      ' ' order by u.privilege)
+    string_agg(case when r.attname is null
+      then format('revoke %s on %s from %s;', lower(u.privilege), r.name, u.grantees)
+      else format('drop policy if exists %1$s_own on %2$s; create policy %1$s_own on %2$s for %1$s to tasks_api '
+        '%3$s (%4$I = app.current_user_id());', lower(u.privilege), r.name,
+        case u.privilege when 'INSERT' then 'with check' else 'using' end, r.attname)
+      end, ' ' order by u.privilege)
   from asked
   join right_on u on asked.is_tasks
-  join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as c (privilege,
-    cmd) on c.privilege = u.privilege
+  join command c on c.privilege = u.privilege
   join owned r on r.oid = u.oid and r.relkind in ('r', 'p')
-  left join pg_policy q on q.polrelid = r.oid and q.polname = lower(u.privilege) || '_own'
   where r.relrowsecurity and (u.oid, c.cmd) not in (select polrelid, cmd from clause where polpermissive)
   group by r.name
 ),
@@ -2783,12 +2659,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
 -- Columns, keys, numbers and statistics that reveal rows of another user.
 --
 --   alter table app.tasks alter column title set statistics 100;
---   => hole statistics app.tasks.title: ANALYZE keeps samples of the values of all users in this column
-
-stored_table as materialized (
-  select r.oid, r.name, r.relkind, k.owner_column from asked join stored k on asked.is_tasks
-    join reached r on r.oid = k.oid
-),
+--   => hole statistics app.tasks.title: ANALYZE keeps samples of the values of all users here
 
 -- Columns besides the owner column that a policy restricts to the user's rows when a row is inserted.
 tied_column as materialized (
@@ -2803,114 +2674,110 @@ tied_column as materialized (
   where array[lower(a.attname), 'q_' || lower(a.attname)] && j.names and j.word <> '{own ' || lower(a.attname) || '}'
 ),
 
+-- Columns that the API may set.
+settable as materialized (
+  select a.attrelid, a.attname
+  from granted g
+  join pg_attribute a on a.attrelid = g.objid and (g.subid = 0 and a.attnum > 0 or g.subid = a.attnum)
+  where g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
+),
+
 found_columns (check_name, severity, object, finding, remedy) as materialized (
   select 'owner_column', case when w.is_live then 'hole' else 'warning' end, format('%s.%I', r.name, r.attname),
-    format('this is the owner column, but %s', w.wrong), w.remedy
+    format('this is the owner column, but %s', w.wrong),
+    -- PostgreSQL cannot change the type of a column that a policy uses.
+    concat(case when w.is_live then (
+        select string_agg(format('drop policy if exists %I on %s; ', p.polname, r.name), '')
+        from pg_policy p where p.polrelid = r.oid
+      ) end,
+      format('alter table %s alter column %I %s;', r.name, r.attname,
+        case when w.is_live then 'type text collate "C"' else 'set not null' end))
   from asked
   cross join literal l
   cross join owned r
   join pg_type t on t.oid = r.atttypid
-  cross join lateral (
-    -- PostgreSQL cannot change the type of a column that a policy uses.
-    select coalesce(string_agg(format('drop policy if exists %I on %s;', p.polname, r.name), ' '), '') as drops
-    from pg_policy p
-    where p.polrelid = r.oid
-  ) d
+  cross join lateral (select coalesce(nullif(t.typbasetype, 0), t.oid) as base) b
   cross join lateral (values
     (
-      asked.is_tasks and (not r.attnotnull or exists (
+      asked.is_tasks and r.relrowsecurity and (not r.attnotnull or exists (
         select from pg_constraint n
         where n.conrelid = r.oid and n.contype = 'n' and n.conkey = array[r.attnum] and not n.convalidated -- 18
-      )) and r.relrowsecurity, false,
-      'it may be null: such rows belong to nobody, and a policy with a test for null gives them to all users',
-      format('alter table %s alter column %I set not null;', r.name, r.attname)
+      )), false,
+      'it may be null: such rows belong to nobody, and a policy with a test for null gives them to all users'
     ),
     (
-      case when asked.is_tasks then coalesce(nullif(t.typbasetype, 0), t.oid)
-        not in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
-      else coalesce(nullif(t.typbasetype, 0), t.oid) in ('bpchar'::regtype,
-        case when l.settings is not null then 'name'::regtype end) or t.typname = 'citext' end, true,
+      case when asked.is_tasks then b.base
+          not in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
+        else b.base = 'bpchar'::regtype or b.base = 'name'::regtype and l.settings is not null
+          or t.typname = 'citext' end, true,
       format('its type %s does not compare every character of a user id: different users can count as one',
-        format_type(r.atttypid, null)),
-      format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, r.attname)
+        format_type(r.atttypid, null))
     ),
     (
-      exists (select from pg_collation l where l.oid = r.attcollation and not l.collisdeterministic), true,
-      'its collation treats different strings as equal: a user with a similar id can read another user''s rows',
-      format('%s alter table %s alter column %I type text collate "C";', d.drops, r.name, r.attname)
+      r.attcollation in (select oid from pg_collation where not collisdeterministic), true,
+      'its collation treats different strings as equal: a user with a similar id can read another user''s rows'
     )
-  ) as w (is_wrong, is_live, wrong, remedy)
+  ) as w (is_wrong, is_live, wrong)
   where r.attnum is not null and r.relkind in ('r', 'p') and w.is_wrong and not r.is_platform
     and r.oid not in (select polrelid from clause where word = '{parent}')
   union all
   select 'owner_default', 'warning', format('%s.%I', r.name, r.attname),
-    format('the default of the owner column is %s, not the user of this transaction: only the policies reject a row '
-      'with another user''s id',
+    format('its default is %s, not the user of this transaction: only the policies reject another user''s id',
       pg_get_expr(d.adbin, d.adrelid)),
     format('alter table %s alter column %I set default app.current_user_id();', r.name, r.attname)
   from asked
-  join owned r on asked.is_tasks
+  join owned r on asked.is_tasks and r.relkind in ('r', 'p')
   join pg_attrdef d on d.adrelid = r.oid and d.adnum = r.attnum
-  where r.attnum is not null and r.relkind in ('r', 'p')
-    and d.oid not in (select oid from verdict where kind = 'default' and word = '{me}')
+  where d.oid not in (select oid from verdict where kind = 'default' and word = '{me}')
   union all
-  -- Counters that are shared by all users.
-  select 'shared_counter', 'hole', format('%s.%I', r.name, a.attname),
-    'this column has one counter for all users: gaps in a user''s own rows reveal how many rows others create',
-    format('alter table %s alter column %I %sset default app.next_task_id();', r.name, a.attname,
-      case when a.attidentity <> '' then format('drop identity, alter column %I ', a.attname) else '' end)
+  select 'shared_counter', 'hole', c.object,
+    'it is one counter for all users: gaps in a user''s own rows reveal how many rows others create', c.remedy
   from asked
-  join owned r on asked.is_tasks and r.attnum is not null and r.relkind in ('r', 'p')
-  join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
-  left join pg_attrdef d on d.adrelid = r.oid and d.adnum = a.attnum
-  where a.attidentity <> ''
-    or exists (
+  join (
+    select format('%s.%I', r.name, a.attname), format('alter table %s alter column %I %sset default '
+      'app.next_task_id();', r.name, a.attname,
+      case when a.attidentity <> '' then format('drop identity, alter column %I ', a.attname) end)
+    from owned r
+    join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+    left join pg_attrdef d on d.adrelid = r.oid and d.adnum = a.attnum
+    where r.attnum is not null and r.relkind in ('r', 'p') and (a.attidentity <> '' or exists (
       select from pg_depend u join pg_class s on s.oid = u.refobjid and s.relkind = 'S'
-      where u.classid = 'pg_attrdef'::regclass and u.objid = d.oid and u.refclassid = 'pg_class'::regclass
-    )
+      where u.classid = 'pg_attrdef'::regclass and u.objid = d.oid and u.refclassid = 'pg_class'::regclass))
+    union all
+    select c.name, '-- create it again as in the migration users'
+    from code c
+    where c.body ~* '\y(nextval|setval)\y' and c.oid in (select h.objid from hooked h
+      where h.hookclass = 'pg_attrdef'::regclass and h.what = 'the default of id')
+  ) c (object, remedy) on asked.is_tasks
   union all
-  select 'shared_counter', 'hole', c.name,
-    'this function has one counter for all users: gaps in a user''s own rows reveal how many rows others create',
-    '-- create it again as in the migration users'
+  -- Statistics of columns, of columns of expression indexes, and extended ones.
+  select 'statistics', 'hole', s.object,
+    'ANALYZE keeps samples of the values of all users here, and EXPLAIN''s estimates reveal which values exist',
+    s.remedy
   from asked
-  join code c on asked.is_tasks and c.body ~* '\y(nextval|setval)\y'
-  where c.oid in (select h.objid from hooked h where h.hookclass = 'pg_attrdef'::regclass
-    and h.what = 'the default of id')
-  union all
-  -- Statistics contain samples of users' values, which EXPLAIN reveals despite policies.
-  select 'statistics', 'hole', format('%s.%I', r.name, a.attname),
-    'ANALYZE keeps samples of the values of all users in this column, and EXPLAIN''s estimates reveal to a user which '
-    'values exist',
-    format('alter table %s alter column %I set statistics 0;', r.name, a.attname)
-  from stored_table r
-  join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped and a.attname <> r.owner_column
-  where r.relkind in ('r', 'p') and coalesce((to_jsonb(a) ->> 'attstattarget')::integer, -1) <> 0
-    and a.atttypid in ('text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'text[]'::regtype,
-      'varchar[]'::regtype)
-  union all
-  select 'statistics', 'hole', format('%I.%I on %s', x.stxnamespace::regnamespace::text, x.stxname, r.name),
-    'these extended statistics keep samples of the values of all users, and EXPLAIN''s estimates reveal to a user '
-    'which values exist', format('drop statistics if exists %I.%I;', x.stxnamespace::regnamespace::text, x.stxname)
-  from stored_table r
-  join pg_statistic_ext x on x.stxrelid = r.oid
-  where (x.stxexprs is not null or exists (
-    select from pg_attribute a where a.attrelid = r.oid and a.attnum = any (x.stxkeys::int2[])
-      and a.attname <> r.owner_column
-      and a.atttypid in ('text'::regtype, 'varchar'::regtype, 'text[]'::regtype)))
-  union all
-  select 'statistics', 'hole', format('%I.%I on %s', n.nspname, c.relname, r.name),
-    'ANALYZE keeps samples of the values that this index computes from all users'' rows, and EXPLAIN''s estimates '
-    'reveal to a user which values exist',
-    (select string_agg(format('alter index %I.%I alter column %s set statistics 0;', n.nspname, c.relname, a.attnum),
-      ' ') from pg_attribute a
-      where a.attrelid = c.oid and x.indkey[a.attnum - 1] = 0)
-  from stored_table r
-  join pg_index x on x.indrelid = r.oid and x.indexprs is not null
-  join pg_class c on c.oid = x.indexrelid
-  join pg_namespace n on n.oid = c.relnamespace
-  where exists (select from pg_attribute a where a.attrelid = c.oid and x.indkey[a.attnum - 1] = 0
-    and coalesce((to_jsonb(a) ->> 'attstattarget')::integer, -1) <> 0
-      and a.atttypid in ('text'::regtype, 'varchar'::regtype))
+  join stored k on asked.is_tasks
+  join reached r on r.oid = k.oid
+  cross join lateral (
+    select case when x.oid = r.oid then format('%s.%I', r.name, a.attname) else format('%s on %s', x.name, r.name) end,
+      format('alter %s %s alter column %s set statistics 0;', x.type, x.name,
+        case when x.oid = r.oid then quote_ident(a.attname) else a.attnum::text end)
+    from (
+      select r.oid, 'table' as type, r.name, null::int2[] as columns
+      union all
+      select indexrelid, 'index', indexrelid::regclass::text, indkey from pg_index where indrelid = r.oid
+    ) x
+    join pg_attribute a on a.attrelid = x.oid and (x.columns is null or x.columns[a.attnum - 1] = 0)
+    where a.attname <> k.owner_column and coalesce((to_jsonb(a) ->> 'attstattarget')::integer, -1) <> 0
+      and a.attnum > 0 and format_type(a.atttypid, null) ~ '^(text|character varying|jsonb?)(\[\])?$'
+    union all
+    select format('%I.%I on %s', n.nspname, x.stxname, r.name),
+      format('drop statistics if exists %I.%I;', n.nspname, x.stxname)
+    from pg_statistic_ext x
+    join pg_namespace n on n.oid = x.stxnamespace
+    where x.stxrelid = r.oid and (x.stxexprs is not null or exists (
+      select from pg_attribute a where a.attrelid = r.oid and a.attnum = any (x.stxkeys::int2[])
+        and a.attname <> k.owner_column and format_type(a.atttypid, null) ~ '^(text|character varying)(\[\])?$'))
+  ) s (object, remedy)
   union all
   -- Unique keys whose error on a duplicate reveals another user's row.
   select 'unique_key', case when asked.is_strict then 'hole' else 'warning' end,
@@ -2918,17 +2785,16 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     format('this %s spans all users, since it does not compare %s for equality: an error on a duplicate reveals that '
       'another user has such a row',
       case when x.indisexclusion then 'exclusion constraint' else 'unique index' end,
-        coalesce(quote_ident(t.attname), 'an owner column')),
-    case when k.conname is null then format('drop index %s.%I;', i.relnamespace::regnamespace, i.relname)
-      else format('alter table %s drop constraint %I;', t.name, k.conname)
-    end || coalesce(' -- and create it again with ' || quote_ident(t.attname) || ' first', '')
+      coalesce(quote_ident(t.attname), 'an owner column')),
+    case when k.conname is null then format('drop index %s;', i.oid::regclass)
+      else format('alter table %s drop constraint %I;', t.name, k.conname) end
+      || coalesce(' -- and create it again with ' || quote_ident(t.attname) || ' first', '')
   from asked
   cross join touched_owned t
-  join pg_index x on x.indrelid = t.oid
+  join pg_index x on x.indrelid = t.oid and (x.indisunique or x.indisexclusion)
   join pg_class i on i.oid = x.indexrelid
   left join pg_constraint k on k.conindid = i.oid and k.conrelid = t.oid and k.contype in ('p', 'u', 'x')
-  where (x.indisunique or x.indisexclusion)
-    and t.relkind in ('r', 'p') and not t.is_platform
+  where t.relkind in ('r', 'p') and not t.is_platform
     -- Without INSERT or UPDATE, no error can be provoked.
     and (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true
     and (asked.is_tasks or t.attnum is not null and (not x.indisprimary or x.indnkeyatts = 1))
@@ -2937,7 +2803,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     and not exists (
       select from generate_series(0, x.indnkeyatts - 1) as p (place)
       where x.indkey[p.place] = t.attnum
-        and not exists (select from pg_collation l where l.oid = x.indcollation[p.place] and not l.collisdeterministic)
+        and x.indcollation[p.place] not in (select oid from pg_collation where not collisdeterministic)
         and case when x.indisexclusion then k.conexclop[p.place + 1] in (98, 2972, 96, 410) -- = of text, uuid, integers
           else x.indclass[p.place] < 16384
         end
@@ -2956,26 +2822,19 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       where (t.oid not in (select oid from known) or t.relname not in (select relname from decided))
         and (a.atttypid = 'uuid'::regtype
           or (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* 'nextval|random|uuid|nanoid')
-            and (not asked.is_strict or (t.root not in (
-              select objid from granted where privilege in ('INSERT', 'UPDATE') and subid = 0
-                and classid = 'pg_class'::regclass)
-            and (t.root, a.attname) not in (
-              select objid, column_name from granted where privilege in ('INSERT', 'UPDATE')
-                and column_name is not null))))
+            and (not asked.is_strict or (t.root, a.attname) not in (select attrelid, attname from settable)))
     )
   union all
   -- Foreign keys that find another user's row.
   select 'foreign_key', case when asked.is_strict and not r.is_random then 'hole' else 'warning' end,
     format('%I on %s', f.conname, t.name),
-    format('this foreign key finds rows of every user in %I.%I: a user who inserts a key learns whether another user '
-      'has it, or attaches rows to it',
-      rn.nspname, rc.relname),
+    format('this foreign key finds rows of every user in %s: a user who inserts a key learns whether another user has '
+      'it, or attaches rows to it', rc.oid::regclass),
     format('alter table %s drop constraint %I; -- and create it again with the owner column first', t.name, f.conname)
   from asked
   cross join touched_owned t
   join pg_constraint f on f.conrelid = t.oid and f.contype = 'f' and f.conparentid = 0
   join pg_class rc on rc.oid = f.confrelid
-  join pg_namespace rn on rn.oid = rc.relnamespace
   left join owner_of ro on ro.table_oid = f.confrelid and ro.root = f.confrelid
   cross join lateral (
     select exists (select from pg_attribute a where a.attrelid = f.confrelid and a.attnum = any (f.confkey)
@@ -2992,10 +2851,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     -- users cannot guess random keys; policies check the owner column; users cannot choose a value without a privilege
     and (asked.is_strict or not r.is_random)
     and (asked.is_tasks or t.attnum is distinct from f.conkey[1])
-    and exists (select from granted g where g.objid = t.root and g.classid = 'pg_class'::regclass
-      and g.privilege in ('INSERT', 'UPDATE')
-      and (g.subid = 0 or g.column_name in (select a.attname from pg_attribute a where a.attrelid = t.oid
-        and a.attnum = any (f.conkey))))
+    and exists (select from pg_attribute a join settable s on s.attname = a.attname
+      where s.attrelid = t.root and a.attrelid = t.oid and a.attnum = any (f.conkey))
     -- The policy rejects a parent of another user before the foreign key is checked.
     and not exists (
       select from tied_column k where k.polrelid = t.root and k.attnum = any (f.conkey)
@@ -3009,118 +2866,89 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
 --   => hole grant_option app.tasks.title: tasks_api has SELECT with grant option
 
 found_privileges (check_name, severity, object, finding, remedy) as materialized (
-  -- Privileges to which row security does not apply: one finding for each table.
-  select 'privilege', case when asked.kind = 'supabase' or bool_and(g.privilege = 'REFERENCES')
-    or bool_and(g.objid in (select oid from lookup)) then 'hint' else 'hole' end,
-    case when asked.kind = 'supabase' then format('%s tables', count(distinct r.oid)) else min(g.object) end,
-    format('%s may use %s here: %s', string_agg(distinct g.who, ', '), string_agg(distinct g.privilege, ', '),
-      case when asked.kind = 'supabase' then 'the platform grants it, but its API has no command for it'
-        when bool_or(g.privilege = 'TRUNCATE')
-          then 'row security does not apply to TRUNCATE, so one statement deletes every user''s rows'
-        when bool_or(g.privilege = 'TRIGGER')
-          then 'a trigger on it can read and change every user''s rows as they are written'
-        when bool_or(g.privilege = 'MAINTAIN')
-          then 'it can lock the table for all users, and VACUUM VERBOSE counts the rows of all users'
-        else 'a foreign key to it, from the role''s own table, reveals whether another user''s row exists'
-      end),
-    case when asked.kind = 'supabase'
-      then 'revoke truncate, references, trigger on all tables in schema public from anon, authenticated;'
-      else string_agg(distinct g.revoke, ' ') end
-  from asked
-  cross join granted g
-  join reached r on r.oid = g.objid
-  where g.classid = 'pg_class'::regclass and not r.is_platform and g.grantee <> r.relowner
-    -- If row security is off, and the API may delete, this is only the finding row_security.
-    and (r.relrowsecurity or r.relkind not in ('r', 'p') or r.oid in (select oid from lookup)
-      or r.oid not in (select oid from right_on where privilege = 'DELETE'))
-    and (r.relkind in ('r', 'p', 'f') and g.privilege in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
-      or r.relkind = 'v' and g.privilege = 'TRIGGER')
-  group by asked.kind, case when asked.kind = 'supabase' then 0::oid else r.oid end
+  select w.check_name,
+    case when bool_and(g.privilege = 'REFERENCES' or r.oid in (select oid from lookup)) then 'hint' else 'hole' end,
+    min(g.object),
+    format('%s has %s here: %s', string_agg(distinct g.who, ', '), string_agg(distinct g.privilege, ', '),
+      (array_agg(w.danger order by array_position('{TRUNCATE,TRIGGER,MAINTAIN}', g.privilege)))[1]),
+    string_agg(distinct g.revoke, ' ')
+  from withheld w
+  join granted g on g.kind = any (w.kinds) and g.privilege = any (w.privileges)
+  left join reached r on g.classid = 'pg_class'::regclass and r.oid = g.objid
+  cross join asked
+  where case w.check_name
+      -- If row security is off, and the API may delete, this is only the finding row_security.
+      when 'privilege' then asked.kind <> 'supabase' and not r.is_platform and g.grantee <> r.relowner
+        and (r.relrowsecurity or r.relkind not in ('r', 'p') or r.oid in (select oid from lookup)
+          or r.oid not in (select oid from right_on where privilege = 'DELETE'))
+      when 'sequence' then asked.is_tasks and not g.is_foreign
+        and g.objid in (select c.oid from pg_class c where c.relnamespace in (select oid from usable))
+      when 'temp' then g.grantee <> 0
+      else true end
+  group by w.check_name, g.classid, g.objid
   union all
-  -- Privileges of other roles: their triggers run in the API's requests, and their foreign keys bypass row security.
-  select 'privilege', case when bool_or(a.privilege_type = 'TRIGGER') then 'hole' else 'warning' end,
-    format('%I.%I', n.nspname, c.relname),
-    format('%s, which is not the API''s role, may use %s here: %s', string_agg(distinct quote_ident(w.rolname), ', '),
-      string_agg(distinct a.privilege_type, ', '),
-      case when bool_or(a.privilege_type = 'TRIGGER')
-        then 'a trigger of this role runs in the API''s requests and can read and change every user''s rows'
-        else 'a foreign key of this role reveals whether a user''s row exists' end),
-    string_agg(distinct format('revoke %s on table %I.%I from %I;', lower(a.privilege_type), n.nspname, c.relname,
-      w.rolname), ' ')
-  from pg_class c
-  join pg_namespace n on n.oid = c.relnamespace
-  cross join lateral (
-    select x.grantee, x.privilege_type from aclexplode(c.relacl) x
-    union
-    select x.grantee, x.privilege_type from pg_attribute t cross join lateral aclexplode(t.attacl) x
-      where t.attrelid = c.oid
-  ) a
-  join pg_roles w on w.oid = a.grantee
-  where c.oid in (select oid from touched) and c.relkind in ('r', 'p', 'v') and n.oid not in (select oid from platform)
-    and a.privilege_type in ('TRIGGER', 'REFERENCES') and a.grantee <> c.relowner
-    and a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
-  group by n.nspname, c.relname
+  -- Privileges of roles that are not the API's.
+  select d.check_name, min(d.severity), a.object,
+    format('%s, which is not the API''s role, has %s here: %s', string_agg(distinct quote_ident(w.rolname), ', '),
+      string_agg(distinct a.privilege, ', '), (array_agg(d.danger order by d.severity))[1]),
+    string_agg(distinct format('revoke %s on %s %s from %I;', lower(a.privilege), d.type, a.object, w.rolname), ' ')
+  from (
+    select c.oid::regclass::text, c.relowner, x.grantee, x.privilege_type
+    from pg_class c
+    cross join lateral (
+      select a.* from aclexplode(c.relacl) a
+      union
+      select a.* from pg_attribute t cross join lateral aclexplode(t.attacl) a where t.attrelid = c.oid
+    ) x
+    where c.oid in (select oid from touched) and c.relkind in ('r', 'p', 'v')
+      and c.relnamespace not in (select oid from platform)
+    union all
+    select quote_ident(n.nspname), n.nspowner, x.grantee, x.privilege_type
+    from home join pg_namespace n on n.oid = home.oid cross join lateral aclexplode(n.nspacl) x
+  ) a (object, owner, grantee, privilege)
+  join (values
+    ('privilege', 'table', 'TRIGGER', 'hole',
+      'a trigger of this role runs in the API''s requests and can read and change every user''s rows'),
+    ('privilege', 'table', 'REFERENCES', 'warning', 'a foreign key of this role reveals whether a user''s row exists'),
+    ('create', 'schema', 'CREATE', 'warning', 'a function or operator of this role can shadow the real one')
+  ) as d (check_name, type, privilege, severity, danger) on d.privilege = a.privilege
+  join pg_roles w on w.oid = a.grantee and w.oid <> a.owner
+  where w.oid not in (select oid from trusted) and w.oid not in (select oid from grantee)
+  group by d.check_name, a.object
   union all
   -- The owner column may be granted if a policy checks it. But then the policy is the only protection.
-  select 'owner_column_grant', 'hint',
-    case g.subid when 0 then format('%s.%I', g.object, k.owner_column) else g.object end,
-    format('%s may %s the owner column: then only the policy prevents rows with another user''s id', g.who,
-      g.privilege),
-    g.revoke || case
-      when (g.subid = 0 or k.relname = 'users') and d.instead ? g.privilege
-        then format(' grant %s (%s) on %s to %s;', lower(g.privilege), d.instead ->> g.privilege, substr(g.target, 7),
-          (select name from apis))
-      else ''
-    end
-  from granted g
+  select w.check_name, w.severity,
+    case when g.subid = 0 then format('%s.%I', g.object, k.owner_column) else g.object end,
+    format('%s may %s this column: %s', g.who, g.privilege, w.danger),
+    g.revoke || case when (g.subid = 0 or k.relname = 'users') and d.instead ? g.privilege
+      then format(' grant %s (%s) on %s to %s;', lower(g.privilege), d.instead ->> g.privilege, g.target, apis.name)
+      else '' end
+  from asked
+  cross join apis
+  join granted g on asked.is_tasks and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
+  join reached r on r.oid = g.objid and r.relowner <> g.grantee
   left join (known k join decided d on d.relname = k.relname) on k.oid = g.objid
-  where (select is_tasks from asked) and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
-    and g.objid in (select oid from reached) and (g.objid, g.grantee) not in (select oid, relowner from reached)
-    and (k.oid is not null and (g.subid = 0 or g.column_name = k.owner_column)
-      or g.privilege = 'UPDATE' and (g.objid, g.subid) in (select table_oid, attnum::integer from owner_of))
-    and not coalesce(k.relname = 'users' and g.subid <> 0 and g.privilege = 'INSERT', false)
-  union all
-  select 'decided_column_grant', 'warning', g.object,
-    format('%s may %s this column, which only the database should set: a version, id or time could be forged, and an '
-      'update lost', g.who, g.privilege),
-    g.revoke
-  from granted g
-  join known k on k.oid = g.objid
-  join decided d on d.relname = k.relname
-  where g.column_name = any (d.columns) and g.privilege in ('INSERT', 'UPDATE')
-    and not (g.column_name = 'last_task_id' and g.privilege = 'UPDATE')
+  cross join lateral (values
+    ('owner_column_grant', 'hint', 'only the policy prevents rows with another user''s id',
+      g.subid = 0 and k.oid is not null
+        or g.column_name = k.owner_column and (k.relname, g.privilege) <> ('users', 'INSERT')
+        or g.privilege = 'UPDATE' and (g.objid, g.subid) in (select table_oid, attnum::integer from owner_of)),
+    ('decided_column_grant', 'warning', 'only the database should set it: a version, id or time could be forged',
+      g.column_name = any (d.columns) and (g.column_name, g.privilege) <> ('last_task_id', 'UPDATE'))
+  ) as w (check_name, severity, danger, is_so)
+  where w.is_so
   union all
   select 'public_grant', 'warning', g.object,
-    format('every role that can connect may %s here, through PUBLIC: only the policies protect the rows',
-      string_agg(distinct g.privilege, ', ')), string_agg(distinct g.revoke, ' ')
-  from granted g
-  cross join asked
-  join pg_class c on c.oid = g.objid
-  join home on home.oid = c.relnamespace
-  where asked.is_tasks and g.classid = 'pg_class'::regclass and g.grantee = 0 and not g.is_foreign
-    and c.relkind in ('r', 'p', 'f', 'm')
-    and g.privilege not in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
-    and c.oid not in (select oid from lookup)
+    format('every role that can connect has %s here, through PUBLIC', string_agg(distinct g.privilege, ', ')),
+    string_agg(distinct g.revoke, ' ')
+  from asked
+  join granted g on asked.is_tasks and g.grantee = 0 and not g.is_foreign
+  left join pg_class c on g.classid = 'pg_class'::regclass and c.oid = g.objid
+  where c.relnamespace in (select oid from home) and c.relkind in ('r', 'p', 'f', 'm')
+      and g.privilege not in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN') and c.oid not in (select oid from lookup)
+    or g.kind = 'schema' and g.privilege = 'USAGE' and g.objid in (select oid from home)
+    or g.kind = 'function' and g.objid in (select oid from code where is_migrated)
   group by g.object
-  union all
-  select 'public_grant', 'warning', g.object,
-    format('every role that can connect has %s on schema %s, through PUBLIC, so later grants to PUBLIC in it take '
-      'effect', g.privilege, g.object),
-    g.revoke
-  from granted g
-  join asked on asked.is_tasks
-  join home on home.oid = g.objid
-  where g.kind = 'schema' and g.grantee = 0 and g.privilege = 'USAGE'
-  union all
-  select 'public_grant', 'warning', g.object,
-    'every role that can connect may call this function of the API, through PUBLIC: the migrations revoke this',
-    g.revoke
-  from granted g
-  join asked on asked.is_tasks
-  join pg_proc p on p.oid = g.objid
-  join home on home.oid = p.pronamespace
-  where g.kind = 'function' and g.grantee = 0
-    and p.oid in (select oid from code where is_migrated)
   union all
   select 'grant_option', 'hole', g.object,
     format('%s has %s with grant option: SQL that runs as this role can grant it to any role',
@@ -3130,35 +2958,9 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   where g.is_grantable and (g.classid, g.objid) not in (select classid, objid from platform_object)
   group by g.object
   union all
-  select w.check_name, 'hole', g.object,
-    format('%s has %s on this %s: %s', string_agg(distinct g.who, ', '), string_agg(distinct g.privilege, ', '),
-      case g.kind when 'S' then 'sequence' else g.kind end, w.danger),
-    string_agg(distinct g.revoke, ' ')
-  from withheld w
-  join granted g on g.kind = any (w.kinds) and g.privilege = any (w.privileges)
-  cross join asked
-  where case w.check_name
-      when 'sequence' then asked.is_tasks and not g.is_foreign
-        and g.objid in (select c.oid from pg_class c where c.relnamespace in (select oid from usable))
-      when 'temp' then g.grantee <> 0
-      else true end
-  group by w.check_name, w.danger, g.kind, g.object
-  union all
-  select 'create', 'warning', quote_ident(home.nspname),
-    format('%I, which is not the API''s role, may create objects in schema %I: a function or operator there can shadow '
-      'the real one', r.rolname, home.nspname),
-    format('revoke create on schema %I from %I;', home.nspname, r.rolname)
-  from home
-  join pg_namespace n on n.oid = home.oid
-  cross join lateral aclexplode(n.nspacl) a
-  join pg_roles r on r.oid = a.grantee
-  where a.privilege_type = 'CREATE'
-    and a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
-  union all
   select 'system_privilege', 'hole', g.object,
-    format('%s was granted %s on this %s of PostgreSQL or an extension, which only superusers have by default, because '
-      'it bypasses tables and policies',
-      g.who, g.privilege, case g.kind when 'function' then 'function' when 'column' then 'column' else 'object' end),
+    format('%s was granted %s on this object of PostgreSQL or an extension, which only superusers have by default, '
+      'because it bypasses tables and policies', g.who, g.privilege),
     g.revoke
   from granted g
   where (g.is_foreign and not g.is_initial or g.kind = 't') -- t: TOAST tables, with the long values of a table
@@ -3169,14 +2971,11 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   union all
   select 'system_privilege', 'warning', format('functions of Citus for %s', g.who),
     format('%s may call functions of Citus that sql/citus.sql revokes: they run commands on other servers, and lock '
-      'and move shards: %s%s',
-      g.who, array_to_string((array_agg(distinct p.proname::text))[1:5], ', '),
-        case when count(*) > 5 then ' and others' else '' end),
+      'and move shards: %s', g.who, array_to_string((array_agg(distinct p.proname))[1:5], ', ')),
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   from granted g
   join pg_depend d on d.classid = g.classid and d.objid = g.objid and d.deptype = 'e'
-  join pg_extension e on d.refclassid = 'pg_extension'::regclass and e.oid = d.refobjid
-    and e.extname in ('citus', 'citus_columnar')
+  join pg_extension e on d.refclassid = 'pg_extension'::regclass and e.oid = d.refobjid and e.extname ~ '^citus'
   join pg_proc p on p.oid = g.objid
   where g.kind = 'function' and exists (select from spread where object = 'app.act_as(text)')
     and p.proname not in ('assign_distributed_transaction_id', 'relation_is_a_known_shard', 'read_intermediate_result')
@@ -3184,12 +2983,11 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   union all
   select 'foreign_server', case when m.umuser = 0 then 'warning' else 'hole' end, m.srvname::text,
     format('with a user mapping, %s can log in to this foreign server: the API can connect to another server, or to '
-      'this one as another role',
-      case when m.umuser = 0 then 'everybody' else m.usename end),
+      'this one as another role', e.name),
     format('drop user mapping for %s server %I;', e.name, m.srvname)
   from pg_user_mappings m
   join grantee e on e.oid = m.umuser
-  -- The remedy of a foreign table of this server drops the user mapping.
+  -- The finding foreign_table includes the server.
   where m.srvid not in (
     select f.ftserver from reached r join pg_foreign_table f on f.ftrelid = r.oid where not r.is_platform)
   union all
@@ -3200,37 +2998,21 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   from pg_language l
   where l.lanpltrusted and l.lanname in ('c', 'internal', 'plperlu', 'plpythonu', 'plpython2u', 'plpython3u', 'pltclu')
   union all
-  select 'default_privilege', case when not asked.is_tasks then 'hint' when min(a.kind::text) = 'r' then 'hole'
-    else 'warning' end,
-    case when asked.is_tasks then format('default privileges of %s', min(a.whose))
-      else format('default privileges for %s', min(a.grantee_name)) end,
-    case when asked.is_tasks
-      then format('%s that is created by %s will be granted %s to %s immediately, before row security is enabled',
-      min(k.one), min(a.whose), min(a.privileges), min(a.grantee_name))
-      else format('%s that are created by %s will be granted to %s immediately, before row security is enabled',
-        string_agg(distinct k.many, ', '), string_agg(distinct a.whose, ', '), min(a.grantee_name)) end,
-    string_agg(distinct format('alter default privileges for role %s revoke all on %s from %s;', a.whose, k.many,
-      a.grantee_name), ' ')
+  select 'default_privilege',
+    case when not asked.is_tasks then 'hint' when d.defaclobjtype = 'r' then 'hole' else 'warning' end,
+    'default privileges of ' || w.whose,
+    format('%s that %s creates are granted to %s at once, before row security is enabled', k.kinds, w.whose, e.name),
+    format('alter default privileges for role %s revoke all on %s from %s;', w.whose, k.kinds, e.name)
   from asked
-  cross join (
-    select d.defaclobjtype as kind, e.name as grantee_name, quote_ident(pg_get_userbyid(d.defaclrole))
-      || coalesce(' in schema ' || quote_ident(n.nspname), '') as whose,
-      string_agg(x.privilege_type, ', ') as privileges
-    from pg_default_acl d
-    left join pg_namespace n on n.oid = d.defaclnamespace
-    cross join lateral aclexplode(d.defaclacl) x
-    join grantee e on e.oid = x.grantee
-    where x.grantee <> d.defaclrole
-      and not (x.grantee = 0 and d.defaclobjtype in ('f', 'T'))
-      and (n.oid is null or d.defaclobjtype = 'n' or e.oid <> 0 or n.oid in (select oid from usable))
-    group by d.defaclrole, n.nspname, d.defaclobjtype, e.name
-  ) a
-  join (values
-    ('r', 'each table', 'tables'), ('S', 'each sequence', 'sequences'), ('n', 'each schema', 'schemas'),
-    ('L', 'each large object', 'large objects'), ('f', 'each function', 'functions'), ('T', 'each type', 'types')
-  ) as k (kind, one, many) on k.kind = a.kind::text
-  group by asked.is_tasks, a.grantee_name, case when asked.is_tasks then a.whose end,
-    case when asked.is_tasks then a.kind end
+  join pg_default_acl d on asked.kind <> 'supabase'
+  join (values ('r', 'tables'), ('S', 'sequences'), ('n', 'schemas'), ('L', 'large objects'), ('f', 'functions'),
+    ('T', 'types')) as k (type, kinds) on k.type = d.defaclobjtype::text
+  left join pg_namespace n on n.oid = d.defaclnamespace
+  cross join lateral (select concat(quote_ident(pg_get_userbyid(d.defaclrole)), ' in schema ' || quote_ident(n.nspname))
+    as whose) w
+  join grantee e on e.oid <> d.defaclrole and e.oid in (select x.grantee from aclexplode(d.defaclacl) x)
+  where not (e.oid = 0 and d.defaclobjtype in ('f', 'T'))
+    and (n.oid is null or e.oid <> 0 or n.oid in (select oid from usable))
 ),
 
 -- 16. Checks: code ----------------------------------------------------------------------------------------------------
@@ -3243,26 +3025,24 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
 -- How the API calls a function: the first way, and the number of further ones.
 way_to as materialized (
   select c.oid,
-    case when c.oid in (select oid from callable) and x.oid is not null
-      then format('%s may execute it', coalesce(nullif(min(apis.names), ''), 'the API'))
-      || case when c.is_public then ' (as every role may, by default)' else '' end
+    case when x.oid is not null then concat(coalesce(nullif(apis.names, ''), 'the API'), ' may execute it',
+        case when c.is_public then ' (as every role may, by default)' end)
       when v.callers is not null then v.callers
       when h.place is not null then format('commands on %s run it (%s)', h.table_name, h.what)
       else 'an operator, a cast, a type or an aggregate runs it' end as way,
     h.place, h.table_name, h.more, h.unhook, h.hook
   from code c
   cross join apis
-  left join pg_proc x on x.oid = c.oid and x.pronamespace in (select oid from usable)
+  left join callable x on x.oid = c.oid and x.pronamespace in (select oid from usable)
   left join hooked_function h on h.oid = c.oid
   left join (
     select e.toid, string_agg(distinct format('the API reaches %s%s, which calls it', f.name,
-      case when f.prosecdef then format(' (which runs as %I)', f.owner_name) else '' end), '; ') as callers
+      case when f.prosecdef then format(' (which runs as %I)', f.owner_name) end), '; ') as callers
     from (select objid, toid from edge where classid = 'pg_proc'::regclass and toclass = 'pg_proc'::regclass) e
     full join code f on f.oid = e.objid
     where coalesce(e.toid, 0) <> 0 and coalesce(f.oid, 0) <> 0
     group by e.toid
   ) v on v.toid = c.oid
-  group by c.oid, c.is_public, x.oid, v.callers, h.place, h.table_name, h.what, h.unhook, h.hook, h.more
 ),
 
 -- Guards of the migrations, and their current definitions.
@@ -3281,8 +3061,8 @@ guard_found as materialized (
     union all
     select regexp_replace(pg_get_constraintdef(f.oid), '( NOT VALID| NOT ENFORCED)+$', ''), not f.convalidated
       or not coalesce((to_jsonb(f) ->> 'conenforced')::boolean, true)
-    from pg_constraint f where g.kind = 'constraint' and f.conrelid = k.oid
-      and (f.conname = any (array[g.name, g.name || k.suffix]) or f.contype = 'f' and g.definition ~ '^FOREIGN'
+    from pg_constraint f where g.kind in ('check', 'foreign key') and f.conrelid = k.oid
+      and (f.conname = any (array[g.name, g.name || k.suffix]) or f.contype = 'f' and g.kind = 'foreign key'
         and f.confrelid in (select oid from stored where relname = 'users'))
     union all
     select pg_get_expr(d.adbin, d.adrelid), false
@@ -3299,48 +3079,37 @@ guard_found as materialized (
 found_code (check_name, severity, object, finding, remedy) as materialized (
   -- Functions in policies that do not return only the user of this transaction.
   select 'identity_function', w.severity, c.name,
-    format('the policies get the user from this function, but %s', w.wrong), w.remedy
+    format('the policies get the user from this function, but %s', w.wrong), format(w.remedy, c.name)
   from asked
   join code c on c.oid = asked.tasks_function and asked.is_tasks or c.oid in (select oid from passing_function)
   join pg_proc p on p.oid = c.oid
   cross join lateral (values
-    (
-      asked.is_tasks and c.oid not in (select oid from passing_function where word = 'me'), 'hole',
+    (asked.is_tasks and c.oid not in (select oid from passing_function where word = 'me'), 'hole',
       'it does more than return the setting app.user_id: it can return another user, or one although none is set',
-      'create or replace function app.current_user_id() returns text language sql stable parallel safe return '
-        'nullif(current_setting(''app.user_id'', true), '''');'
-    ),
-    (
-      p.provolatile = 'i', 'hole',
-      'it is marked immutable: a prepared statement keeps the user of its first request and returns this user''s rows '
-        'to the next user',
-      format('alter function %s stable;', c.name)
-    ),
-    (
-      asked.is_tasks and p.prosecdef, 'warning',
+      'create or replace function %s returns text language sql stable parallel safe return '
+        'nullif(current_setting(''app.user_id'', true), '''');'),
+    (p.provolatile = 'i', 'hole',
+      'it is marked immutable: a prepared statement returns the rows of the user of its first request to all users',
+      'alter function %s stable;'),
+    (asked.is_tasks and p.prosecdef, 'warning',
       'it runs as its owner: its result no longer depends only on the caller''s session',
-      format('alter function %s security invoker;', c.name)
-    ),
-    (
-      asked.is_tasks and p.provolatile = 'v', 'warning',
-      'it is marked volatile, so it is called for every row: if the setting changes within a statement, this reads '
-        'rows of both users',
-      format('alter function %s stable;', c.name)
-    )
+      'alter function %s security invoker;'),
+    (asked.is_tasks and p.provolatile = 'v', 'warning',
+      'it is marked volatile: if the setting changes within a statement, this reads rows of both users',
+      'alter function %s stable;')
   ) as w (is_wrong, severity, wrong, remedy)
-  where w.is_wrong and c.oid in (select oid from code)
+  where w.is_wrong
   union all
-  select 'identity_function', 'hole', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
+  select 'identity_function', 'hole', format('pg_catalog.%I(%s)', p.proname, oidvectortypes(p.proargtypes)),
     'the comparison with the user calls this function of PostgreSQL, which was replaced: it can return another user, '
       'or treat all users as equal',
     '-- restore the database into a new one; PostgreSQL''s own functions cannot be created again'
   from pg_proc p
-  join pg_namespace n on n.oid = p.pronamespace
   where p.oid in (67, 2077, 3294) -- texteq, current_setting
     and p.prosrc not in ('texteq', 'show_config_by_name', 'show_config_by_name_missing_ok')
   union all
   -- Functions with effects besides reading and writing tables.
-  select w.check_name, case when w.is_hole then 'hole' else 'warning' end, c.name || coalesce(h.place, ''),
+  select w.check_name, case when w.is_hole then 'hole' else 'warning' end, concat(c.name, h.place),
     format('%s this function, which %s',
       case when h.place is null then 'the API role may call' else 'commands on the table call' end, d.what),
     case w.check_name
@@ -3348,9 +3117,9 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
         else coalesce(h.unhook, (select remedy from policy_remedy where oid = h.hook),
           format('drop routine %s cascade;', c.name)) end
       when 'advisory_lock' then format('drop routine %s cascade; -- or lock a row of the user instead', c.name)
+      when 'session_state' then format('revoke execute on routine %s from public, %s; -- or create it with on commit '
+        'drop, or set it only for the transaction', c.name, apis.names)
       else format('revoke execute on routine %s from public, %s;', c.name, apis.names)
-        || case w.check_name when 'session_state'
-          then ' -- or create it with on commit drop, or set it only for the transaction' else '' end
     end
   from asked
   cross join apis
@@ -3371,43 +3140,37 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   ) as w (check_name, is_so, is_hole)
   where w.is_so and (h.oid is not null or c.oid in (select oid from callable))
   union all
-  -- SECURITY DEFINER functions: the tables that they reach, and whether their statements are restricted to the user.
-  select 'security_definer', case when (d.names is null and not d.is_dynamic) or d.is_safe
-    and not coalesce(d.is_open, false) and not d.is_dynamic then 'warning' else 'hole' end,
-    case when d.names is null and not d.is_dynamic then string_agg(distinct d.name, ', ') else d.name
-      || case when not d.is_callable or w.way not like '%execute%' then coalesce(w.place, '') else '' end end,
-    case when d.names is null and not d.is_dynamic
-      then 'these functions run with the rights of their owners, and every statement in them is restricted to the '
-      'user: review them once, since the audit reads only their text'
-      else format('%s: it runs with the rights of its owner %I, and %s%s%s', w.way, d.owner_name,
-        coalesce('reaches ' || d.names || ' in a statement that does not compare the owner column with the user',
-          'runs dynamic SQL'),
-        case when d.is_safe and not coalesce(d.is_open, false)
-          then '; a test precedes it: review which users pass this test' when d.is_open
-          then '; the test before it has no effect, since null passes it' else '' end,
-        case when d.has_path then '' else ', and without a search_path of its own it uses the caller''s' end)
-          || case when w.more > 0 then format('; %s more functions do so, too', w.more) else '' end
-    end,
-    case when d.names is null and not d.is_dynamic then '-- review them, then accept this finding'
-      when w.way like '%execute%' or w.place is null
-      then coalesce(case when not d.is_migrated and w.unhook !~ '^--' then w.unhook || ' ' end, '')
-      || format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name,
-      apis.names)
+  -- SECURITY DEFINER functions with a statement that is not restricted to the user.
+  select 'security_definer', case when d.is_safe and not coalesce(d.is_open, false) and not d.is_dynamic then 'warning'
+      else 'hole' end,
+    d.name || case when d.is_callable and w.way like '%execute%' then '' else coalesce(w.place, '') end,
+    concat(w.way, format(': it runs with the rights of its owner %I, and ', d.owner_name),
+      coalesce('reaches ' || d.names || ' in a statement that does not compare the owner column with the user',
+        'runs dynamic SQL'),
+      case when d.is_open then '; the test before it has no effect, since null passes it'
+        when d.is_safe then '; a test precedes it: review which users pass this test' end,
+      case when not d.has_path then ', and without a search_path of its own it uses the caller''s' end,
+      case when w.more > 0 then format('; %s more functions do so, too', w.more) end),
+    case when w.way like '%execute%' or w.place is null
+      then concat(case when not d.is_migrated and w.unhook !~ '^--' then w.unhook || ' ' end,
+        format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name, apis.names))
       else coalesce(case when not d.is_migrated then w.unhook end,
         (select remedy from policy_remedy where oid = w.hook), format('alter routine %s security invoker;', d.name)) end
   from definer d
   join way_to w on w.oid = d.oid
   cross join apis
-  cross join asked
-  where not d.is_trigger
-    and (d.names is not null or d.is_dynamic or not d.has_path
-      or d.oid not in (select a.function from asks a join clause j on j.text = a.text))
-  group by case when d.names is null and not d.is_dynamic then null else d.oid end, d.names, d.is_dynamic, d.is_safe,
-    d.is_open, d.name, d.is_callable, w.place, w.way, w.more, w.unhook, w.hook, d.owner_name, d.has_path,
-    d.is_migrated, apis.names
+  where not d.is_trigger and (d.names is not null or d.is_dynamic)
+  union all
+  select 'security_definer', 'warning', d.name,
+    'this function runs with the rights of its owner, and every statement in it is restricted to the user: review it '
+      'once, since the audit reads only its text',
+    '-- review it, then accept this finding'
+  from definer d
+  where not d.is_trigger and d.names is null and not d.is_dynamic
+    and (not d.has_path or d.oid not in (select a.function from asks a join clause j on j.text = a.text))
   union all
   select 'trigger', case when d.names is null and not d.is_dynamic or not d.is_near then 'warning' else 'hole' end,
-    d.name || coalesce(w.place, ''),
+    concat(d.name, w.place),
     format('commands on the table run this function with the rights of its owner %I: it bypasses the policies of %s',
       d.owner_name, coalesce(d.names, d.held_names, 'tables that dynamic SQL reaches'))
       || case when w.more > 0 then format('; %s more triggers do so, too', w.more) else '' end,
@@ -3446,47 +3209,55 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   join pg_trigger t on t.tgrelid = k.oid
   where t.tgenabled in ('D', 'R') and t.tgparentid = 0
   union all
-  select 'guard_missing', 'warning', case g.kind when 'function' then g.name when 'constraint'
-    then format('%s%s on app.%I', case when g.definition like 'FOREIGN%' then 'foreign key ' else 'check ' end, g.name,
-    g.relname) else format('%s %s on app.%I', g.kind, g.name, g.relname) end,
-    format('the migrations created it, and it was dropped: %s', g.loss), g.remedy
-  from guard_found g
-  where g.found is null and g.kind <> 'default'
-  union all
-  select 'guard_changed', 'warning', case when g.kind = 'function' then g.name when g.kind = 'default'
-    then format('default of %s of app.%I', g.name, g.relname) else format('%s on app.%I', g.name, g.relname) end,
-    format('its definition differs from the migrations'': %s. It is now %s', g.loss,
-      case when bool_or(g.is_off) then 'the same, but is not enforced or was never checked'
-      else coalesce(case when g.kind <> 'function' then min(g.found) end,
-      case g.kind when 'default' then 'nothing' else 'something else' end) end),
-    min(g.remedy)
-  from guard_found g
-  where (g.found is not null or g.kind = 'default')
-  group by g.kind, g.relname, g.name, g.loss, g.definition
-  having not coalesce(bool_or(g.found = any (string_to_array(g.definition, ' or ')) and not g.is_off), false)
-  union all
-  select 'untrusted_owner', 'hole', coalesce(c.name, i.identity)
-    || case when c.name is null and h.table_name is not null then format(' on %s', h.table_name) else '' end,
-    format('commands on %s use this %s (%s), and %I, a role that owns neither the database nor its schema, can '
-      'replace it',
-      coalesce(h.table_name, 'the API''s tables'), i.type, h.what, pg_get_userbyid(d.refobjid)),
-    case when h.classid = 'pg_proc'::regclass then format('alter routine %s owner to %I;', c.name, home.owner_name)
-      else format('alter %s %s owner to %I;', replace(i.type, ' object', ''), i.identity, home.owner_name) end
+  select case when g.is_missing then 'guard_missing' else 'guard_changed' end, 'warning',
+    case g.kind when 'function' then g.name when 'default' then format('default of %I of app.%I', g.name, g.relname)
+      else concat(case when g.is_missing then g.kind || ' ' end, format('%I on app.%I', g.name, g.relname)) end,
+    case when g.is_missing then 'the migrations created it, and it was dropped: ' || g.loss
+      else format('its definition differs from the migrations'': %s. It is now %s', g.loss,
+        case when g.is_off then 'not enforced, or was never checked' when g.kind = 'function' then 'something else'
+          else coalesce(g.found, 'nothing') end) end,
+    g.remedy
   from (
-    select distinct classid, objid, min(what) as what, min(table_name) as table_name from hooked group by classid, objid
-  ) h
-  cross join (select * from home order by oid limit 1) home
-  join pg_shdepend d on d.classid = h.classid and d.objid = h.objid and d.deptype = 'o'
-    and d.refclassid = 'pg_authid'::regclass
-    and d.dbid = (select oid from pg_database where datname = current_database())
-  cross join lateral pg_identify_object(h.classid, h.objid, 0) i
-  left join code c on h.classid = 'pg_proc'::regclass and c.oid = h.objid
-  where d.refobjid not in (select oid from trusted) and d.refobjid not in (select oid from self)
+    select kind, relname, name, loss, min(remedy) as remedy, min(found) as found, bool_or(is_off) as is_off,
+      min(found) is null and kind <> 'default' as is_missing
+    from guard_found
+    group by kind, relname, name, loss, definition
+    having bool_or(found = any (string_to_array(definition, ' or ')) and not is_off) is not true
+  ) g
+  union all
+  -- Tables, their partitions, and objects that commands on them use, of a role that is not trusted.
+  select case when t.is_root then 'owner' else 'untrusted_owner' end,
+    case when not t.is_root then 'hole' when asked.is_tasks then 'warning' else 'hint' end, t.object,
+    format('this %s belongs to %I, a role that owns neither the database nor its schema, and that can %s', t.kind,
+      pg_get_userbyid(t.owner), t.danger),
+    format('alter %s owner to %s;', t.target, heir.name)
+  from asked
+  cross join heir
+  cross join (
+    select u.oid = u.root, c.oid::regclass::text, 'table ' || c.oid::regclass, c.relowner,
+      case when u.oid = u.root then 'table' else 'partition or child of a table of the API' end,
+      case when u.oid = u.root then 'disable its row security' else 'read and change every user''s rows in it' end
+    from touched u
+    join pg_class c on c.oid = u.oid
+    where u.oid <> u.root or c.relkind in ('r', 'p') and c.relnamespace not in (select oid from platform)
+      and c.relowner <> (select n.nspowner from pg_namespace n where n.oid = c.relnamespace)
+    union all
+    select false, coalesce(c.name, concat(i.identity, ' on ' || h.table_name)), case when c.name is not null
+      then 'routine ' || c.name else concat(replace(i.type, ' object', ''), ' ', i.identity) end, d.refobjid,
+      format('%s, which commands on %s use (%s),', i.type, coalesce(h.table_name, 'the API''s tables'), h.what),
+      'replace it'
+    from (select classid, objid, min(what) as what, min(table_name) as table_name from hooked group by classid, objid) h
+    join pg_shdepend d on d.classid = h.classid and d.objid = h.objid and d.deptype = 'o'
+      and d.dbid = (select oid from pg_database where datname = current_database())
+    cross join lateral pg_identify_object(h.classid, h.objid, 0) i
+    left join code c on h.classid = 'pg_proc'::regclass and c.oid = h.objid
+  ) t (is_root, object, target, owner, kind, danger)
+  where t.owner not in (select oid from trusted) and t.owner not in (select oid from self)
   union all
   -- Names in bodies that are stored as text are looked up at each call.
   select 'untrusted_owner', 'hole', format('schema %I', w.nspname),
     format('commands on the API''s tables call %s by name, and %s may create a function that matches the call better',
-       string_agg(distinct c.name, ', '), w.who),
+      string_agg(distinct c.name, ', '), w.who),
     format('revoke create on schema %I from public; -- and from %s', w.nspname, w.who)
   from hooked_function h
   join code c on c.oid = h.oid
@@ -3494,70 +3265,55 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   join writable w on w.oid = p.pronamespace and w.oid not in (select oid from home)
   group by w.nspname, w.who
   union all
-  select 'untrusted_owner', 'hole', format('%I.%I', n.nspname, c.relname),
-    format('this table is a partition or child of one of the API, and %I, a role that owns neither the database nor '
-      'its schema, can read and change every user''s rows in it', pg_get_userbyid(c.relowner)),
-    format('alter table %I.%I owner to %I;', n.nspname, c.relname, home.owner_name)
-  from touched t
-  cross join (select * from home order by oid limit 1) home
-  join pg_class c on c.oid = t.oid and t.oid <> t.root
-  join pg_namespace n on n.oid = c.relnamespace
-  where c.relowner not in (select oid from trusted) and c.relowner not in (select oid from self)
-  union all
   select 'untrusted_language', 'hole', c.name,
     format('the API role may call this function, or its tables do, and it is written in %I: it is not limited by '
-    'PostgreSQL''s privileges and policies', c.lanname),
+      'PostgreSQL''s privileges and policies', c.lanname),
     format('drop routine %s cascade; -- or revoke execute on it from public', c.name)
   from code c
   where c.oid >= 16384 and not c.is_authored and not c.lanpltrusted and c.lanname <> 'sql'
     -- C functions of PostgreSQL that are declared again: aggregates, and the functions of a range type
     and c.prokind <> 'a'
-    and not exists (
-      select from pg_depend d
-      where d.classid = 'pg_proc'::regclass and d.objid = c.oid and d.refclassid = 'pg_type'::regclass
-        and d.deptype = 'i'
-    )
+    and c.oid not in (select d.objid from pg_depend d where d.classid = 'pg_proc'::regclass
+      and d.refclassid = 'pg_type'::regclass and d.deptype = 'i')
     and (c.oid in (select oid from callable) or c.oid in (select oid from hooked_function))
   union all
-  select 'leakproof', 'hole', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
+  select 'leakproof', 'hole', f.name,
     'this function is marked leakproof: PostgreSQL may call it with other users'' rows before the policy filters them, '
       'and its errors or notices reveal their values',
-    format('alter function %I.%I(%s) not leakproof;', n.nspname, p.proname, oidvectortypes(p.proargtypes))
+    format('alter function %s not leakproof;', f.name)
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
+  cross join lateral format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) as f (name)
   where p.proleakproof and p.oid not in (select oid from sealed)
     and (p.oid < 16384 or p.oid in (select oid from callable)
-      and p.oid in (select objid from piece where classid = 'pg_proc'::regclass)
-      or p.oid in (select oid from callable) and n.oid in (select oid from usable))
-    and not exists (select from authored m where m.classid = 'pg_proc'::regclass and m.objid = p.oid
+      and (p.oid in (select objid from piece where classid = 'pg_proc'::regclass)
+        or n.oid in (select oid from usable)))
+    and not (p.oid in (select objid from authored where classid = 'pg_proc'::regclass)
       and p.prolang = (select oid from pg_language where lanname = 'c') and p.proname !~ 'citext')
   union all
-  select 'cast', 'hole', format('%s as %s', format_type(t.castsource, null), format_type(t.casttarget, null)),
+  select 'cast', 'hole', format('%s as %s', t.castsource::regtype, t.casttarget::regtype),
     'this cast is applied implicitly, so it can change the result of a comparison with the user id',
-    format('drop cast (%s as %s);', format_type(t.castsource, null), format_type(t.casttarget, null))
+    format('drop cast (%s as %s);', t.castsource::regtype, t.casttarget::regtype)
   from pg_cast t
   where t.oid >= 16384 and t.castcontext = 'i'
     and (t.castsource < 16384 and t.casttarget < 16384 or t.castfunc >= 16384)
-    and not exists (select from authored m where m.classid = 'pg_cast'::regclass and m.objid = t.oid)
+    and t.oid not in (select objid from authored where classid = 'pg_cast'::regclass)
   union all
-  select 'operator', 'hole', format('%I.%s(%s, %s)', n.nspname, o.oprname, format_type(o.oprleft, null),
-    format_type(o.oprright, null)),
+  select 'operator', 'hole', format('%I.%s(%s, %s)', n.nspname, o.oprname, o.oprleft::regtype, o.oprright::regtype),
     'this operator compares PostgreSQL''s own types: with its schema in the search_path, it can change the result of a '
       'comparison with the user id',
-    format('drop operator %I.%s (%s, %s);', n.nspname, o.oprname, format_type(o.oprleft, null),
-      format_type(o.oprright, null))
+    format('drop operator %I.%s (%s, %s);', n.nspname, o.oprname, o.oprleft::regtype, o.oprright::regtype)
   from pg_operator o
   join pg_namespace n on n.oid = o.oprnamespace
   where o.oid >= 16384 and o.oprname in ('=', '<>', '<', '<=', '>', '>=') and o.oprleft < 16384 and o.oprright < 16384
-    and not exists (select from authored m where m.classid = 'pg_operator'::regclass and m.objid = o.oid)
+    and o.oid not in (select objid from authored where classid = 'pg_operator'::regclass)
   union all
   select 'event_trigger', case when w.is_hole then 'hole' else 'warning' end, quote_ident(e.evtname),
-    format('this event trigger calls %I.%I, which %s', n.nspname, p.proname, w.wrong),
+    format('this event trigger calls %I.%I, which %s', p.pronamespace::regnamespace::text, p.proname, w.wrong),
     format('drop event trigger %I;', e.evtname)
   from literal l
   cross join pg_event_trigger e
   join pg_proc p on p.oid = e.evtfoid
-  join pg_namespace n on n.oid = p.pronamespace
   left join body b on b.oid = p.oid
   cross join lateral (
     -- the body without messages, comments and lists of values
@@ -3567,9 +3323,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   cross join lateral (values
     (p.proowner not in (select oid from trusted), true,
       'a role that is not trusted can replace: it then runs with the rights of the role that changes the schema'),
-    (p.prosecdef, true,
-      'runs with the rights of its owner whenever the schema changes: the API role can change it by creating a '
-      'temporary table'),
+    (p.prosecdef, true, 'runs with the rights of its owner whenever the schema changes: the API role can change it by '
+      'creating a temporary table'),
     (x.code ~* ('set_config|set\s+(local\s+|session\s+)?row_security|disable\s+row|' || coalesce(l.settings, '$')),
       true, 'sets the user, or weakens row security'),
     (x.code ~* '\y(grant|revoke)\y\s+\w+.*\y(on|to|from)\y', false,
@@ -3586,16 +3341,33 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
 --   alter function app.trimmed(text) set app.user_id = 'bob';
 --   => hole function_setting app.trimmed(text) set app.user_id: app.user_id = bob is set here
 
-set_here as materialized (
-  select distinct name, value, format('%s set %s', place, name) as object,
-    format('alter %s reset %s;', place, name) as remedy, false as by_function
+-- Settings that the API's sessions need besides `watched`. A wrong value is not a hole, and the API refuses to start if
+-- it would break its contract. Each is judged by the value with the highest precedence.
+session_setting (name, sound, danger) as materialized (values
+  ('client_encoding', 'utf-?8|unicode', 'a session that does not set UTF-8 itself stores wrong characters'),
+  ('timezone', '(etc/)?(utc|gmt)', 'a session that does not set UTC itself returns time stamps with another offset'),
+  ('default_transaction_isolation', 'read committed', 'concurrent changes of one user fail'),
+  ('default_transaction_read_only', 'off?|f(alse)?|no?|0', 'every change fails'),
+  ('standard_conforming_strings', 'on|t(rue)?|y(es)?|1', 'a backslash in a string literal begins an escape sequence'),
+  ('synchronous_commit', 'on|true|yes|1|local|remote_\w+', 'a committed change can be lost if the server crashes'),
+  ('fsync', 'on', 'a crash of the machine can lose committed changes, and corrupt the database'),
+  ('full_page_writes', 'on', 'a crash of the machine can corrupt the database')
+),
+
+set_here (name, value, object, remedy, rank) as materialized (
+  select distinct name, value, format('%s set %s', place, name), format('alter %s reset %s;', place, name), rank
   from role_setting
   union all
-  select name, value, object, remedy, false from server_setting
+  select name, value, object, remedy, -1 from server_setting
   union all
-  select lower(split_part(e.entry, '=', 1)), substr(e.entry, strpos(e.entry, '=') + 1),
-    format('%s set %s', f.name, split_part(e.entry, '=', 1)),
-      format('alter routine %s reset %s;', f.name, split_part(e.entry, '=', 1)), true
+  -- Values from the command line are ignored, since such servers are temporary.
+  select name, setting, 'configuration file: ' || name,
+    format('alter system reset %s; select pg_reload_conf(); -- or remove it from the file', name), -1
+  from pg_settings
+  where source = 'configuration file' and name in ('synchronous_commit', 'fsync', 'full_page_writes')
+  union all
+  select lower(e.name), substr(e.entry, length(e.name) + 2), format('%s set %s', f.name, e.name),
+    format('alter routine %s reset %s;', f.name, e.name), null
   from (
     select format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) as name, p.proconfig
     from pg_proc p
@@ -3603,25 +3375,35 @@ set_here as materialized (
     where p.proconfig is not null
       and (p.oid < 16384 or p.oid in (select oid from callable) and n.oid in (select oid from usable)
         or p.oid in (select oid from code))
-      and not exists (select from authored m where m.classid = 'pg_proc'::regclass and m.objid = p.oid)
+      and p.oid not in (select objid from authored where classid = 'pg_proc'::regclass)
   ) f
-  cross join lateral unnest(f.proconfig) as e (entry)
+  cross join lateral (select c, split_part(c, '=', 1) from unnest(f.proconfig) c) as e (entry, name)
 ),
 
+-- The schemas of the search_path of the API's roles and of functions.
 path_danger as materialized (
-  select e.rolname, e.place, e.object, e.value, e.rank, e.is_effective,
-    coalesce(
-      case when w.oid is not null and e.schema <> 'pg_catalog'
-        then format('contains schema %I, in which %s may create objects: a function, operator or table there can '
-        'shadow the real one', e.schema, w.who) end,
-      case when e.schema = 'pg_temp' and not e.is_last
-        then 'searches temporary objects before others: a temporary table can shadow the real one' end,
-      case when e.oid is null and e.schema <> 'pg_temp' and o.who is not null
-        then format('contains schema %I, which does not exist, and %s may create it in database %I', e.schema, o.who,
-          current_database()) end
-    ) as wrong,
-    e.schema
-  from path_entry e
+  select e.*, case
+    when w.oid is not null and e.schema <> 'pg_catalog'
+      then format('contains schema %I, in which %s may create objects: a function, operator or table there can shadow '
+        'the real one', e.schema, w.who)
+    when e.schema = 'pg_temp' and not e.is_last
+      then 'searches temporary objects before others: a temporary table can shadow the real one'
+    when e.oid is null and e.schema <> 'pg_temp' and e.rolname is not null and o.who is not null
+      then format('contains schema %I, which does not exist, and %s may create it in database %I', e.schema, o.who,
+        current_database())
+    end as wrong
+  from (
+    select rolname, place, object, value, is_effective, schema, oid, is_last, null as remedy from path_entry
+    union all
+    select null, null, s.object, s.value, false, x.schema, n.oid, x.is_last, s.remedy
+    from set_here s
+    cross join lateral (
+      select btrim(part, ' "') as schema, step = count(*) over () as is_last
+      from unnest(string_to_array(s.value, ',')) with ordinality as e (part, step)
+    ) x
+    left join pg_namespace n on n.nspname = x.schema
+    where s.name = 'search_path' and s.rank is null
+  ) e
   left join writable w on w.oid = e.oid
   cross join lateral (
     select string_agg(case a.grantee when 0 then 'everybody' else pg_get_userbyid(a.grantee) end, ', ') as who
@@ -3631,42 +3413,40 @@ path_danger as materialized (
 ),
 
 found_settings (check_name, severity, object, finding, remedy) as materialized (
-  select case when s.by_function then 'function_setting' else 'setting' end, 'hole', s.object,
+  select case when w.is_session then 'session' when s.rank is null then 'function_setting' else 'setting' end,
+    case when w.is_session then 'warning' else 'hole' end, s.object,
     format('%s = %s is set here: %s', s.name, s.value, w.danger), s.remedy
   from set_here s
-  join watched w on w.name = s.name
-  where w.sound is not null
-    and lower(s.value) <> w.sound
-    and not (w.sound = 'on' and lower(s.value) ~ '^(on|t|tr|tru|true|y|ye|yes|1)$')
-    and not (w.sound = 'off' and lower(s.value) ~ '^(of|off|f|fa|fal|fals|false|n|no|0)$')
+  join (
+    select name, sound, danger, false as is_session from watched
+    union all
+    select e.*, true from asked join session_setting e on asked.is_tasks
+  ) w on w.name = s.name and lower(s.value) !~ ('^(' || w.sound || ')$')
+  where not w.is_session or (s.name, s.rank) in (select name, max(rank) from set_here group by name)
+  union all
+  -- The characters depend on the row: the planner would evaluate constants, and fail in databases without these
+  -- characters.
+  select 'session', 'warning', format('database %I', d.datname),
+    'lower() changes only ASCII in this database, so a search for ärger does not find ÄRGER',
+    '-- dump it, and restore it into: create database … template template0 encoding ''UTF8'' locale ''C.UTF-8'''
+  from asked
+  join pg_database d on d.datname = current_database() and d.encoding = pg_char_to_encoding('UTF8')
+  where asked.is_tasks and lower(chr(case when d.encoding >= 0 then 196 end)) <> chr(228)
   union all
   select 'search_path', 'hole', format('%s: schema %I of database %I', p.object, p.schema, current_database()),
     format('the search_path %s %s', p.value, p.wrong),
     format('alter %s set search_path = pg_catalog;',
       case when p.place like 'role % in database %' then p.place else 'role ' || quote_ident(p.rolname) end)
   from path_danger p
-  where p.wrong is not null and exists (select from path_danger e where e.is_effective and e.wrong is not null
-    and e.rolname = p.rolname)
+  where p.wrong is not null
+    and p.rolname in (select e.rolname from path_danger e where e.is_effective and e.wrong is not null)
   union all
-  select 'search_path', 'hole', case when asked.is_tasks or count(distinct s.object) = 1 then min(s.object)
-    else format('%s, and of %s more functions', min(s.object), count(distinct s.object) - 1) end,
-    format('the search_path %s %s', s.value, min(w.wrong)), string_agg(distinct s.remedy, ' ')
+  select 'search_path', 'hole', case when asked.is_tasks or count(distinct p.object) = 1 then min(p.object)
+    else format('%s, and of %s more functions', min(p.object), count(distinct p.object) - 1) end,
+    format('the search_path %s %s', p.value, min(p.wrong)), string_agg(distinct p.remedy, ' ')
   from asked
-  cross join set_here s
-  cross join lateral (
-    select btrim(e.part, ' "') as schema, e.step = count(*) over () as is_last
-    from unnest(string_to_array(s.value, ',')) with ordinality as e (part, step)
-  ) e
-  cross join lateral (
-    select format('contains schema %I, in which %s may create objects: a function, operator or table there can shadow '
-      'the real one', x.nspname, x.who) as wrong
-    from writable x where x.nspname = e.schema
-    union all
-    select 'searches temporary objects before others: a temporary table can shadow the real one'
-      where e.schema = 'pg_temp' and not e.is_last
-  ) w
-  where s.name = 'search_path' and s.by_function
-  group by asked.is_tasks, case when asked.is_tasks then s.object end, s.value
+  join path_danger p on p.rolname is null and p.wrong is not null
+  group by asked.is_tasks, case when asked.is_tasks then p.object end, p.value
   union all
   -- PostgreSQL searches pg_temp first for types and tables, unless the search_path contains it. If a temporary domain
   -- has the name text, a cast to text runs the domain's check.
@@ -3740,29 +3520,27 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
   union all
   select 'replication_slot', 'warning', quote_ident(s.slot_name),
     'this logical replication slot keeps the changes of all users for every role that may read it: no policy applies '
-    'there',
+      'there',
     format('select pg_drop_replication_slot(%L);', s.slot_name)
   from pg_replication_slots s
   where s.slot_type = 'logical' and s.database = current_database()
   union all
   select case when t.names is null then 'unknown' else 'subscription' end,
     case when t.names is null then 'warning' else 'hole' end, quote_ident(s.subname),
-    case when t.names is null
-      then 'the tables of this subscription are not known yet: it may write to those of the API, bypassing every policy'
-      else format('this subscription writes rows from another server into %s, bypassing every policy', t.names)
-    end,
+    coalesce(format('this subscription writes rows from another server into %s, bypassing every policy', t.names),
+    'the tables of this subscription are not known yet: it may write to those of the API, bypassing every policy'),
     format('alter subscription %I disable; alter subscription %1$I set (slot_name = none); drop subscription %1$I;',
       s.subname)
   from pg_subscription s
   cross join lateral (
-    select string_agg(distinct r.name, ', ') as names
+    select count(x.srrelid) as tables, string_agg(distinct r.name, ', ') as names
     from pg_subscription_rel x
-    join touched u on u.oid = x.srrelid
-    join reached r on r.oid = u.root
+    left join touched u on u.oid = x.srrelid
+    left join reached r on r.oid = u.root
     where x.srsubid = s.oid
   ) t
   where s.subdbid = (select oid from pg_database where datname = current_database())
-    and (t.names is not null or not exists (select from pg_subscription_rel x where x.srsubid = s.oid))
+    and (t.names is not null or t.tables = 0)
   union all
   -- A session may have set its user, but only the API's role does so.
   select 'unknown', 'warning', s.name,
@@ -3775,25 +3553,19 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
     and not (has_table_privilege('pg_file_settings', 'select')
       and has_function_privilege('pg_show_all_file_settings()', 'execute'))
     and session_user not in (select rolname from api)
-    and not exists (select from role_setting r where r.name = lower(s.name))
+    and lower(s.name) not in (select r.name from role_setting r)
   union all
-  select 'server_version', 'hole', format('PostgreSQL %s', current_setting('server_version')),
-    format('this release has known vulnerabilities in row security, which reveal rows that the policies hide; %s fixes '
-      'them', v.fixed),
-    format('-- install PostgreSQL %s or newer', v.fixed)
-  from (values (150000, 150014, '15.14'), (160000, 160010, '16.10'), (170000, 170006, '17.6')) as v (first, sound,
-    fixed)
+  select 'server_version', case when v.fixed is null then 'warning' else 'hole' end,
+    'PostgreSQL ' || current_setting('server_version'), 'this release ' || coalesce(v.finding, 'has known '
+      'vulnerabilities in row security, which reveal rows that the policies hide; ' || v.fixed || ' fixes them'),
+    format('-- install %s', coalesce('PostgreSQL ' || v.fixed || ' or newer', 'a release that the audit was tested on'))
+  from (values
+    (0, 150000, null, 'is older than any that the audit was tested on'),
+    (150000, 150014, '15.14', null), (160000, 160010, '16.10', null), (170000, 170006, '17.6', null),
+    (190000, 999999, null, 'is newer than any that the audit was tested on (18)')
+  ) as v (first, sound, fixed, finding)
   where current_setting('server_version_num')::integer >= v.first
     and current_setting('server_version_num')::integer < v.sound
-  union all
-  select 'server_version', 'warning', format('PostgreSQL %s', current_setting('server_version')),
-    'this release is older than any that the audit was tested on', '-- install PostgreSQL 15.14 or newer'
-  where current_setting('server_version_num')::integer < 150000
-  union all
-  select 'server_version', 'warning', format('PostgreSQL %s', current_setting('server_version')),
-    'this release is newer than any that the audit was tested on (18): its new features are not audited',
-    '-- look for a newer audit'
-  where current_setting('server_version_num')::integer >= 190000
 ),
 
 -- 19. Output ----------------------------------------------------------------------------------------------------------
@@ -3803,34 +3575,15 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
 --   insert into audit.accepted (check_name, object, reason) values ('row_security', 'app.tasks', 'a drill');
 --   => accepted row_security app.tasks: row security is off for this table
 
-found as materialized (
-  select * from found_roles
-  union all
-  select * from found_tables
-  union all
-  select * from found_policies
-  union all
-  select * from found_columns
-  union all
-  select * from found_privileges
-  union all
-  select * from found_code
-  union all
-  select * from found_settings
-  union all
-  select * from found_server
-),
-
 -- A DBA accepts a finding by a row in the table audit.accepted, or in the one that the setting audit.accepted names. It
 -- counts until it expires, if the table belongs to a trusted role and no other role may write to it.
 acceptance_table as materialized (
   select n.nspname, c.relname, c.oid,
     c.relowner in (select oid from trusted) and not exists (
       select from (
-        select x.grantee, x.privilege_type from aclexplode(c.relacl) x
+        select a.* from aclexplode(c.relacl) a
         union all
-        select x.grantee, x.privilege_type from pg_attribute t cross join lateral aclexplode(t.attacl) x
-          where t.attrelid = c.oid
+        select a.* from pg_attribute t cross join lateral aclexplode(t.attacl) a where t.attrelid = c.oid
       ) a
       where a.privilege_type <> 'SELECT' and a.grantee not in (select oid from trusted)
     ) as is_trusted
@@ -3840,9 +3593,7 @@ acceptance_table as materialized (
 ),
 
 acceptance as materialized (
-  select j ->> 'check_name' as check_name, j ->> 'object' as object, j ->> 'reason' as reason,
-    j ->> 'accepted_by' as accepted_by,
-    j ->> 'accepted_on' as accepted_on
+  select r.*
   from acceptance_table t
   cross join lateral ts_stat(
     case when t.is_trusted and has_table_privilege(t.oid, 'select') and has_schema_privilege(t.nspname, 'usage')
@@ -3853,14 +3604,32 @@ acceptance as materialized (
         t.nspname, t.relname)
     end
   ) w
-  cross join lateral (select w.word::jsonb as j) x
+  cross join lateral json_to_record(w.word::json)
+    as r (check_name text, object text, reason text, accepted_by text, accepted_on text)
+),
+
+found as materialized (
+  table found_roles
+  union all
+  table found_tables
+  union all
+  table found_policies
+  union all
+  table found_columns
+  union all
+  table found_privileges
+  union all
+  table found_code
+  union all
+  table found_settings
+  union all
+  table found_server
 ),
 
 shown as materialized (
   select distinct case when a.object is null then f.severity else 'accepted' end as severity, f.check_name, f.object,
-    case when a.object is null then f.finding
-      else format('%s -- accepted by %s on %s: %s', f.finding, a.accepted_by, a.accepted_on, a.reason) end
-      as finding, f.remedy
+    concat(f.finding, case when a.object is not null
+      then format(' -- accepted by %s on %s: %s', a.accepted_by, a.accepted_on, a.reason) end) as finding, f.remedy
   from found f
   left join acceptance a on a.check_name = f.check_name and a.object = f.object
   where (f.check_name, f.object) not in (select check_name, object from spread)
@@ -3876,8 +3645,8 @@ shown as materialized (
 failure as materialized (
   select format('%s holes, %s warnings: %s', count(*) filter (where severity = 'hole'),
     count(*) filter (where severity = 'warning'),
-    string_agg(format('%s %s', check_name, object), '; ' order by severity, check_name,
-      object) filter (where severity in ('hole', asked.fail_on))) as text
+    string_agg(format('%s %s', check_name, object), '; ' order by severity, check_name, object)
+      filter (where severity in ('hole', asked.fail_on))) as text
   from shown cross join asked
   where severity in ('hole', 'warning')
   group by asked.fail_on

@@ -202,9 +202,11 @@ def test_every_check_has_a_heading_and_every_heading_a_check() -> None:
     audited = (SQL / "audit.sql").read_text()
     found = re.findall(r"^found_\w+ .*?^\),$", audited, re.MULTILINE | re.DOTALL)
     grants = audited.partition("\nwithheld (")[2].partition("\n),")[0]
-    deeds = re.findall(r"^    \('(\w+)', d\.kind", "".join(found), re.MULTILINE)
-    checks = {"accepted", "setting", "function_setting", "unknown", "subscription", *deeds}
-    checks |= {*re.findall(r"^  select '(\w+)',", "".join(found), re.MULTILINE)}
+    checks = {"accepted"}
+    for first in re.findall(r"^  select (case .*? end|\S+),", "".join(found), re.MULTILINE):
+        checks |= {*re.findall(r"(?:^|then |else )'(\w+)'", first)}
+    for rows in re.findall(r"\(values((?:(?!\(values).)*?)\) as \w+ \(check_name", "".join(found), re.DOTALL):
+        checks |= {*re.findall(r"^    \('(\w+)'", rows, re.MULTILINE)}
     checks |= {*re.findall(r"^  \('(\w+)',", grants, re.MULTILINE)}
     pages = findings.read_pages()
     assert len(checks) > 60

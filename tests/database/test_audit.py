@@ -719,6 +719,14 @@ def test_one_cause_is_one_hole(stage: Stage, cause: str) -> None:
         assert [(f.check_name, f.object) for f in stage.audit() if f.severity != "hint"] == [expected]
 
 
+def test_the_api_role_may_own_an_object_in_a_database_with_several_schemas(stage: Stage) -> None:
+    with stage.planted("set local audit.preset = 'postgraphile'; alter table app.tasks owner to tasks_api"):
+        findings = stage.audit()
+    assert [(f.check_name, f.object) for f in findings if f.severity == "hole"] == [
+        ("role_ownership", "app.tasks")
+    ]
+
+
 def test_the_remedy_of_a_policy_keeps_what_it_allows(stage: Stage) -> None:
     with stage.planted("alter policy update_own on app.tasks with check (true)"):
         [finding] = stage.audit()
