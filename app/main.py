@@ -20,6 +20,7 @@ from app.api import docs, health, tasks
 from app.api.answers import as_problem_json
 from app.api.edge import EdgeMiddleware, Origins
 from app.api.errors import HANDLERS
+from app.api.routing import resources
 from app.api.state import Services, State
 from app.identity.keys import Keys
 from app.identity.tokens import Tokens
@@ -34,6 +35,8 @@ The response for a task of another user is 404. Errors are `application/problem+
 
 # FastAPI's OpenTelemetry is off, since checking whether it is configured costs 5 µs in each request.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+
+ROUTERS = (tasks.router, health.router)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[State]]
 
@@ -120,7 +123,7 @@ async def check_database(database: Database, settings: Settings) -> None:
 
 def create_app(lifespan: Lifespan = lifespan) -> API:
     """Create the application. The server passes a lifespan that adds observers."""
-    return API(
+    app = API(
         title="Tasks",
         version=__version__,
         description=DESCRIPTION,
@@ -139,17 +142,11 @@ def create_app(lifespan: Lifespan = lifespan) -> API:
         strict_content_type=False,
         exception_handlers=HANDLERS,
         telemetry=NO_TELEMETRY,
-        # The routes are listed here, since with include_router() each request would be matched against two
-        # routers. Routes whose path ends with a parameter come last, since Route.matches cannot exclude them
-        # by the end of the path.
-        routes=[
-            *sorted(
-                tasks.router.routes, key=lambda route: isinstance(route, Route) and route.path[-1] == "}"
-            ),
-            *health.router.routes,
-            Route("/openapi.json", get_document, include_in_schema=False),
-        ],
+        routes=[*resources(ROUTERS), Route("/openapi.json", get_document, include_in_schema=False)],
     )
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
 
 
 app = create_app()

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.answers import documented, problems
-from app.api.routing import Route
 from app.api.state import services_of
 from app.api.statements import (
     CHANGE_TASK,
@@ -32,7 +31,7 @@ PAUSE = 0.5  # seconds; shorter than the time limits of load balancers
 Status = dict[str, str]
 OPEN: dict[str, Any] = {"security": []}
 
-router = APIRouter(tags=["health"], route_class=Route)
+router = APIRouter(tags=["health"])
 
 
 class Readiness:

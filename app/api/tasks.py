@@ -21,7 +21,7 @@ from app.api.preconditions import (
     is_unchanged,
     wanted_etags,
 )
-from app.api.routing import Route, UserSession
+from app.api.routing import UserSession
 from app.api.schemas import Completion, OtherNames, Stats, Task, TaskChanges, TaskCreate
 from app.api.state import services_of
 from app.postgres.connection import Row, Value
@@ -44,7 +44,6 @@ DELETED = documented(204, "The task is deleted.") | problems(404, 412) | ALWAYS
 router = APIRouter(
     prefix="/api/{user_id}",
     tags=["tasks"],
-    route_class=Route,
     generate_unique_id_function=lambda route: route.name,
 )
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from itertools import product
 from time import monotonic
 
-from fastapi.routing import APIRoute
+from fastapi import APIRouter
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -17,11 +17,12 @@ from prometheus_client import (
     generate_latest,
     values,
 )
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from app.api.errors import DEFECT, METHODS, POOL_REFUSED, SQLSTATES
-from app.api.routing import Route
+from app.api.routing import operations_of
 from app.api.state import Exchange
 from app.identity import Reason
 from app.postgres.connection import REFUSALS, REFUSED, UNREACHABLE
@@ -84,9 +85,9 @@ class Metrics:
         self.children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.rendered_since, self.renderings, self.text = 0.0, 0, b""
 
-    def show_zeros(self, routes: Iterable[BaseRoute]) -> None:
+    def show_zeros(self, routers: Iterable[APIRouter]) -> None:
         """Create all documented time series with 0, since rate() needs two values of a series."""
-        for route in (each for each in routes if isinstance(each, APIRoute)):
+        for route in operations_of(routers):
             statuses = {route.status_code or 200, DEFECT, *map(int, route.responses)}
             for key in product(route.methods or (), [route.path], statuses):
                 self.child(key)
@@ -158,7 +159,7 @@ class Metrics:
     def route(self, pool: Pool) -> BaseRoute:
         """Return the route of /metrics."""
 
-        async def get_metrics() -> Response:
+        async def get_metrics(_: Request) -> Response:
             return Response(self.render(pool), media_type=CONTENT_TYPE_LATEST)
 
         return Route("/metrics", get_metrics, include_in_schema=False)

@@ -127,7 +127,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             return
         pool, metrics = services.database.pool, Metrics(writer)
         app.routes.append(metrics.route(pool))
-        metrics.show_zeros(app.routes)
+        metrics.show_zeros(main.ROUTERS)
         async with metrics.sampling(pool):
             yield {"services": services._replace(observers=(log, metrics))}
 

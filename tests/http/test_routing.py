@@ -1,4 +1,4 @@
-"""Our route class: the signature of an endpoint is obeyed, or creating the route fails."""
+"""Resources: the signature of an endpoint is obeyed, or creating the resource fails."""
 
 import asyncio
 import secrets
@@ -17,9 +17,8 @@ from pydantic import BaseModel
 from starlette.responses import PlainTextResponse, Response
 
 from app import main
-from app.api import tasks
 from app.api.preconditions import IfMatch
-from app.api.routing import Route, UserSession, authorize
+from app.api.routing import Operations, Resource, UserSession, authorize, resources
 from app.postgres.database import Session
 from app.problems import Problem
 
@@ -65,19 +64,26 @@ UNSOLVED = [
 
 
 @pytest.mark.parametrize("endpoint", UNSOLVED, ids=lambda endpoint: endpoint.__name__)
-def test_creating_a_route_with_an_unsupported_parameter_fails(endpoint: Endpoint) -> None:
+def test_creating_a_resource_with_an_unsupported_parameter_fails(endpoint: Endpoint) -> None:
     path = "/x/{id}" if endpoint is renamed else "/x"
-    with pytest.raises((TypeError, AssertionError), match=f"{endpoint.__name__}: .*APIRoute|Path param"):
-        Route(path, endpoint)
+    expected = f"{endpoint.__name__}: .*without resources|Path param|Form data"  # the latter two by FastAPI
+    with pytest.raises((TypeError, AssertionError, RuntimeError), match=expected):
+        Resource(path, [APIRoute(path, endpoint)])
 
 
-@pytest.mark.parametrize("option", ["dependencies", "max_body_size"])
-def test_creating_a_route_with_an_unsupported_option_fails(option: str) -> None:
+@pytest.mark.parametrize("option", ["dependencies", "max_body_size", "form_limits"])
+def test_creating_a_resource_with_an_unsupported_option_fails(option: str) -> None:
     async def endpoint() -> Response: ...
 
-    ignored: dict[str, Any] = {"dependencies": [Depends(authorize)], "max_body_size": 5}
+    ignored: dict[str, Any] = {
+        "dependencies": [Depends(authorize)],
+        "max_body_size": 5,
+        "form_limits": {"max_files": 1},
+    }
+    router = APIRouter()
+    router.add_api_route("/x/{user_id}", endpoint, **{option: ignored[option]})
     with pytest.raises(TypeError, match=option):
-        Route("/x/{user_id}", endpoint, **{option: ignored[option]})
+        resources([router])
 
 
 def test_the_parameters_of_an_endpoint_may_be_in_any_order() -> None:
@@ -85,26 +91,15 @@ def test_the_parameters_of_an_endpoint_may_be_in_any_order() -> None:
         body: Annotated[dict[str, str], Body()], request: Request, if_match: IfMatch, tasks: UserSession
     ) -> Response: ...
 
-    route = Route("/x/{user_id}", endpoint, methods=["POST"])
-    assert [name for name, _ in route.readers] == ["tasks", "request", "if_match", "body"]
+    operations = Operations([APIRoute("/x/{user_id}", endpoint, methods=["POST"])])
+    _, read = operations.by_method["POST"]
+    assert [name for name, _ in read] == ["tasks", "request", "if_match", "body"]
 
 
 def as_made_by_fastapi() -> main.API:
-    """Return the app with its endpoints in FastAPI's own route class."""
+    """Return the app without its resources, so that FastAPI's own routes serve."""
     app = main.create_app()
-    app.router.routes = [
-        APIRoute(route.path, route.endpoint, methods=route.methods, strict_content_type=False)
-        for route in tasks.router.routes
-        if isinstance(route, Route)
-    ]
-    return app
-
-
-def as_included() -> main.API:
-    """Return the app with its router included by include_router()."""
-    app = main.create_app()
-    app.router.routes.clear()
-    app.include_router(tasks.router)
+    app.router.routes = [route for route in app.routes if not isinstance(route, Resource)]
     return app
 
 
@@ -125,7 +120,7 @@ def with_middleware() -> main.API:
     return app
 
 
-WAYS = [as_served, as_made_by_fastapi, as_included, with_middleware]
+WAYS = [as_served, as_made_by_fastapi, with_middleware]
 
 
 Use = Callable[[main.API, Callable[[httpx.AsyncClient], Awaitable[None]]], None]
@@ -204,10 +199,10 @@ def test_dependencies_are_overridden_as_fastapi_documents(use: Use) -> None:
 
 
 @on_18
-@pytest.mark.parametrize("route_class", [Route, APIRoute])
-def test_exception_handlers_work_as_fastapi_documents(use: Use, route_class: type[APIRoute]) -> None:
+@pytest.mark.parametrize("faster", [True, False])
+def test_exception_handlers_work_as_fastapi_documents(use: Use, faster: bool) -> None:
     app = main.create_app()
-    router = APIRouter(route_class=route_class)
+    router = APIRouter()
 
     @router.get("/fail")
     async def fail(request: Request) -> Response:
@@ -221,7 +216,7 @@ def test_exception_handlers_work_as_fastapi_documents(use: Use, route_class: typ
     def of_path(_: Request, __: Exception) -> Response:
         return PlainTextResponse("no such path", 404)
 
-    app.router.routes += router.routes
+    app.router.routes += resources([router]) if faster else router.routes
 
     async def ask(client: httpx.AsyncClient) -> None:
         assert (await client.get("http://api/fail?key")).text == "no such key"
