@@ -15,7 +15,7 @@ from textwrap import indent
 from psycopg import Error, errors
 
 from app.postgres import NotReady, session
-from app.postgres.connection import Row, Value
+from app.postgres.connection import ConnectionLost, Row, Value
 from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Client, Deadline
 from app.postgres.servers import EXPLAIN_HERE, ask_servers, check_distributed, check_identity
@@ -184,7 +184,7 @@ async def check_prepared(database: Database) -> None:
             another.names = dict(connection.names)
             try:
                 await database.execute(another, (READ_AS, CHECK), PROBE)
-            except errors.InvalidSqlStatementName:
+            except (errors.InvalidSqlStatementName, ConnectionLost):  # PgBouncer closes the connection
                 return
     raise NotReady("The pooler does not track prepared statements: set PREPARED_STATEMENTS=false")
 

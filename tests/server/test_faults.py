@@ -24,7 +24,17 @@ import psycopg
 import pytest
 from conftest import ALWAYS_FRESH, Api, Database, Server, on_18, serving
 from support.contract import until_blocked
-from support.faults import NOBODY, PGBOUNCER, Cluster, Splitter, cluster, eventually, network, pgbouncer
+from support.faults import (
+    NOBODY,
+    PGBOUNCER,
+    Cluster,
+    Network,
+    Splitter,
+    cluster,
+    eventually,
+    network,
+    pgbouncer,
+)
 
 from app.postgres import NotReady, safety
 from app.postgres.database import Database as Pool
@@ -468,6 +478,33 @@ def test_a_pooler_that_splits_a_pipeline_is_refused(
         pytest.raises(NotReady, match="splits the transaction of a pipeline"),
     ):
         asyncio.run(check(pooler.port))
+
+
+class Tracker(Network):
+    """Closes the connection if a prepared statement does not exist, as PgBouncer 1.22 and later do."""
+
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *client: asyncio.StreamWriter
+    ) -> None:
+        while piece := await reader.read(65536):
+            if not client and b"C26000\0" in piece:
+                writer.write(piece[: -len(b"Z\0\0\0\5I")])
+                return
+            writer.write(piece)
+
+
+def test_a_pooler_that_closes_the_connection_for_an_unknown_prepared_statement_is_accepted(
+    postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        async with Pool(load(Settings)) as pool:
+            await safety.check_prepared(pool)
+
+    with network(postgres.port, Tracker) as pooler:
+        address = postgres.conninfo("tasks", "tasks_api", pooler.port)
+        monkeypatch.setenv("JWT_SECRET", "x" * 32)
+        monkeypatch.setenv("DATABASE_URL", f"{address} sslmode=disable gssencmode=disable")
+        asyncio.run(check())
 
 
 @pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
