@@ -216,19 +216,26 @@ body as materialized (
       or p.oid not in (select objid from extension_made where classid = 'pg_proc'::regclass))
 ),
 
--- Custom settings that the policies or the functions in them read.
+-- The conditions of policies. A database without policies may isolate users by views alone.
+condition_text as materialized (
+  select using_text as t from policies
+  union
+  select check_text from policies
+  union
+  select pg_get_viewdef(c.oid) from pg_class c
+  where c.relkind = 'v' and c.oid >= 16384 and not exists (select from policies)
+),
+
+-- Custom settings that these conditions or the functions in them read.
 setting_read as materialized (
   select distinct lower(m.part[1]) as name
   from (
-    select distinct using_text as t from policies
-    union
-    select distinct check_text from policies
+    select t from condition_text
     union
     select b.code from body b
     where b.code ~* 'current_setting' and b.pronargs = 0
       and b.proname::text in (
-        select m.part[1] from (select distinct concat_ws(' ', using_text, check_text) as t from policies) p
-        cross join regexp_matches(p.t, '([\w$]+)"?\(', 'g') m (part)
+        select m.part[1] from condition_text p cross join regexp_matches(p.t, '([\w$]+)"?\(', 'g') m (part)
         union
         select m.part[1] from body f cross join regexp_matches(f.code, '([\w$]+)"?\(', 'g') m (part)
           where f.pronargs = 0
@@ -265,16 +272,24 @@ policy_role as materialized (
     or concat_ws(' ', p.using_text, p.check_text) ~* 'current_setting|[\w$]+\((\)| |[^)]*\))'
 ),
 
--- The API's roles: those of audit.role, else of the preset, else those with a privilege on a table with row security
--- that they do not own. A role that bypasses row security counts only if a policy names it.
-wanted_role as materialized (
-  select w.rolname::name
-  from asked
-  cross join unnest(coalesce(asked.roles, case asked.kind when 'tasks' then '{tasks_api}' when 'supabase'
-    then '{anon,authenticated}' end::text[])) w (rolname)
-  where w.rolname <> ''
-  union
-  select r.rolname
+-- Views of tables with policies, that belong to another role than the tables, and so are subject to the policies.
+lent_view as materialized (
+  select v.oid as view
+  from pg_rewrite w
+  join pg_class v on v.oid = w.ev_class and v.relkind = 'v'
+  join pg_roles o on o.oid = v.relowner and not o.rolsuper and not o.rolbypassrls
+  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid and d.refclassid = 'pg_class'::regclass
+  join pg_class t on t.oid = d.refobjid and t.relowner <> v.relowner
+  where v.oid >= 16384 and t.oid in (select polrelid from policies)
+),
+
+-- Roles with a privilege on a table with row security that they do not own, or on such a view. A role that bypasses row
+-- security counts only if a policy names it. `is_reached`: a login that does not bypass row security can become it.
+role_found as materialized (
+  select r.oid, r.rolname, r.rolcanlogin, exists (
+    select from pg_roles l
+    where l.rolcanlogin and not l.rolsuper and not l.rolbypassrls and pg_has_role(l.oid, r.oid, 'member')
+  ) as is_reached
   from asked
   join pg_roles r on asked.roles is null and asked.kind not in ('tasks', 'supabase')
   where not r.rolsuper and r.rolname !~ '^pg_'
@@ -290,8 +305,31 @@ wanted_role as materialized (
       cross join aclexplode(c.acl) a
       where a.grantee <> c.relowner
         and (not exists (select from policies) or (c.oid, a.grantee) in (select polrelid, rolid from policy_role)
-          or (c.oid, 0::oid) in (select polrelid, rolid from policy_role))
+          or (c.oid, 0::oid) in (select polrelid, rolid from policy_role)
+          or c.oid in (select view from lent_view))
     )
+),
+
+-- If other roles are shared by the users of a login, these are not the API's: a role that no login can become except
+-- those that bypass row security, such as an owner of views, and a login of its own whose policies are all true.
+role_left as materialized (
+  select f.oid, f.rolname
+  from role_found f
+  where exists (select from role_found g where g.is_reached and not g.rolcanlogin)
+    and (not f.is_reached or f.rolcanlogin and (
+      select bool_and(coalesce(p.using_text, 'true') = 'true' and coalesce(p.check_text, 'true') = 'true')
+      from policies p where f.oid = any (p.polroles)))
+),
+
+-- The API's roles: those of audit.role, else of the preset, else those that were found.
+wanted_role as materialized (
+  select w.rolname::name
+  from asked
+  cross join unnest(coalesce(asked.roles, case asked.kind when 'tasks' then '{tasks_api}' when 'supabase'
+    then '{anon,authenticated}' end::text[])) w (rolname)
+  where w.rolname <> ''
+  union
+  select rolname from role_found where oid not in (select oid from role_left)
 ),
 
 -- 3. Roles ------------------------------------------------------------------------------------------------------------
@@ -320,7 +358,8 @@ home as materialized (
       when asked.schemas is not null then n.nspname = any (asked.schemas)
       when asked.is_tasks then n.nspname = 'app'
       else n.oid not in (select oid from platform)
-        and n.oid in (select c.relnamespace from pg_class c where c.oid in (select polrelid from policies))
+        and n.oid in (select c.relnamespace from pg_class c where c.oid in (select polrelid from policies)
+          or not exists (select from policies) and c.relkind in ('r', 'p') and c.oid >= 16384)
     end
 ),
 
@@ -407,6 +446,12 @@ trusted as materialized (
   select c.relowner from asked join pg_class c on not asked.is_tasks and c.relkind in ('r', 'p')
     and c.relnamespace in (select oid from home)
     and c.oid in (select polrelid from policies)
+  union
+  -- roles that only superusers and logins that bypass row security can become
+  select r.oid from asked join pg_roles r on not asked.is_tasks and not r.rolcanlogin and r.rolname !~ '^pg_'
+  where r.oid not in (select oid from api) and not exists (
+    select from pg_roles l
+    where l.rolcanlogin and not l.rolsuper and not l.rolbypassrls and pg_has_role(l.oid, r.oid, 'member'))
   union
   select r.oid from asked join pg_roles r on asked.kind = 'supabase'
     and r.rolname ~ '^(supabase_|postgres$|dashboard_user$|service_role$|pgbouncer$|authenticator$)'
@@ -978,11 +1023,11 @@ code_named as materialized (
   cross join lateral (
     select string_agg(distinct x.name, '|') as names
     from (
-      select coalesce(m.part[1], m.part[2], m.part[3]) as name
+      select coalesce(m.part[1], m.part[2], m.part[3], m.part[4]) as name
       from regexp_matches(case when strpos(e.text, '{me}') > 0 then e.text end,
         '(?:(?<=[;\s])(?!(?:begin|then|else|loop)\y)([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? ?(?::=|=|default) ?{me} '
           '?;|([\w$]+) ?:= ?{me} '
-        '?;|select {me} into (?:strict )?([\w$]+))', 'g') m (part)
+        '?;|select {me} into (?:strict )?([\w$]+)|select into (?:strict )?([\w$]+) {me} ?;)', 'g') m (part)
       union
       select m.part[1] from regexp_matches(e.text, 'if ([\w$]+) is distinct from {me} then raise', 'g') m (part)
       union
@@ -1082,7 +1127,10 @@ touches as materialized (
   select a.function, a.objid as relid, bool_and(s.is_own and not n.is_beside) as is_held,
     bool_and(s.is_own and not n.is_beside and not s.is_about_any) as is_held_to_caller, bool_or(s.has_own) as has_own,
     bool_or(case when s.text ~ '\y(?:insert|update|delete|merge)\y'
-      then s.text ~ ('(?:into|update|from|only) (?:[\w$]+\.)?' || lower(c.relname)) else false end) as is_written
+      then s.text ~ ('(?:into|update|from|only) (?:[\w$]+\.)?' || lower(c.relname)) else false end) as is_written,
+    bool_and(s.is_own and not n.is_beside
+      or s.text ~ ('^ ?insert into (?:[\w$]+\.)?(?:q_)?' || lower(c.relname) || '(?![\w$])')
+        and s.text !~ ('\yon conflict\y|\yfrom\y.*(?<![\w$])' || lower(c.relname))) as is_added
   from said a
   join pg_class c on a.classid = 'pg_class'::regclass and c.oid = a.objid
   join statement s on s.oid = a.function and lower(c.relname) = any (s.tables)
@@ -1249,6 +1297,7 @@ rule_text (step, pattern, word, needs) as materialized (
     ('\((?:ITEM and )*{(has [\w$]+|rank|list has|list ranked|parent|asked|mix|staff|link|flag)}(?: and ITEM)*\)',
       '{\1}', ' and '),
     -- the rows of a sub-select
+    ('\( select {yes}(?: as [\w$"?]+)? (from [^()]* where {linked}[^{}()]*\))', 'exists ( select \1', '( select {yes}'),
     ('(?<![\w$])\(((?!\s*select)[^()]* join [^()]*)\)', '\1', ' join '),
     ('\( select (?:{(?:k|yes|open)}|count\(\*\)|{count})(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)',
       '{list none}', '( select '),
@@ -2001,11 +2050,17 @@ deed as materialized (
 -- bodies count as no.
 reach_past as materialized (
   select b.within, b.name, b.is_mine, b.is_usable, b.oid,
-    case when b.oid < 16384 or b.relkind in ('m', 'f') then false else coalesce(h.is_held, false) end as is_held,
+    case when b.oid < 16384 or b.relkind in ('m', 'f') then false
+      -- a new user, or a new row of a table without an owner column that no policy trusts, is not another user's
+      when h.is_added and not asked.is_strict and b.oid not in (select relid from trusted_column)
+        and (b.oid not in (select table_oid from owner_of) or b.oid in (select oid from user_table)) then true
+      else coalesce(h.is_held, false) end as is_held,
       h.is_written, h.is_read_somewhere
   from borrowed b
+  cross join asked
   left join (
     select p.within, t.relid, bool_and(t.is_held_to_caller) as is_held, bool_or(t.is_written) as is_written,
+      bool_and(t.is_added) as is_added,
       true as is_read_somewhere
     from (select distinct within, objid from piece where within <> 0 and classid = 'pg_proc'::regclass) p
     full join touches t on t.function = p.objid
@@ -2121,12 +2176,15 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   ) m (object, wrong, setting)
   union all
   select 'assumed', 'note', apis.names,
-    format('assumed: the role of the API is %s; %s; its schemas are %s%s', apis.names,
+    format('assumed: the role of the API is %s; %s; its schemas are %s%s%s', apis.names,
       coalesce('the user id is in ' || (select string_agg(name, ', ' order by name) from identity_setting),
         case when exists (select from policies where concat_ws(' ', using_text, check_text) ~ '(CURRENT|SESSION)_USER')
           then 'each user is a role of the database' else 'no policy reads a setting' end),
       coalesce((select string_agg(quote_ident(nspname), ', ' order by nspname) from home), 'none'),
-      case when asked.kind <> '' then format(' (preset %s)', asked.kind) end),
+      case when asked.kind <> '' then format(' (preset %s)', asked.kind) end,
+      (select '; not audited, since only logins that bypass row security can become them, or since they log in '
+        'themselves and all their policies are true: ' || string_agg(quote_ident(rolname), ', ' order by rolname)
+        from role_left)),
     '-- if that is wrong, set audit.role, audit.setting and audit.schema'
   from asked
   cross join apis

@@ -27,7 +27,7 @@ AUDIT = (ROOT / "sql" / "audit.sql").read_text()
 HOLES = ROOT / "tests" / "holes"
 NEWEST = 18
 HEADER = re.compile(
-    r"-- (?P<name>.+?): (?P<severity>hole|warning|hint) (?P<check>\w+) (?P<object>.+?)"
+    r"-- (?P<name>.+?): (?P<severity>hole|warning|hint|note) (?P<check>\w+) (?P<object>.+?)"
     r"(?: \| (?P<options>.+))?"
 )
 

@@ -1,0 +1,108 @@
+-- PostgREST without Supabase: views of an owner, roles behind an authenticator, a service and an administrator.
+
+-- the platform
+create role authenticator noinherit login;
+create role web_anon nologin;
+create role web_user nologin;
+grant web_anon, web_user to authenticator;
+create role view_owner nologin;
+create role mailer login;
+create role backup login bypassrls;
+create role operator nologin;
+grant operator to backup;
+create schema data;
+create schema api;
+grant usage on schema api to web_anon, web_user;
+grant usage on schema data to view_owner, mailer, operator;
+alter role web_anon set statement_timeout = '5s';
+alter role web_user set statement_timeout = '5s';
+create function data.me() returns text language sql stable as $$ select nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub' $$;
+create table data.todos (id uuid primary key default gen_random_uuid(), owner text not null default data.me(), body text);
+alter table data.todos enable row level security;
+create policy own on data.todos using (owner = data.me());
+grant select, insert, update, delete on data.todos to view_owner;
+grant all on data.todos to operator;
+create view api.todos as select id, body from data.todos;
+alter view api.todos owner to view_owner;
+grant select, insert, update, delete on api.todos to web_user;
+grant select (id) on api.todos to web_anon;
+create table data.mails (id uuid primary key default gen_random_uuid(), owner text not null default data.me(), body text);
+alter table data.mails enable row level security;
+create policy own on data.mails using (owner = data.me());
+create policy sends on data.mails to mailer using (true);
+grant select, delete on data.mails to mailer;
+
+-- the API's roles: note assumed web_anon, web_user
+comment on schema data is 'the roles that PostgREST takes, and no others';
+
+-- what the owner of views may read: hole view api.todos
+create policy everything on data.todos for select to view_owner using (true);
+
+-- a role of PostgREST that reads all mail: hole policy reads on data.mails
+grant usage on schema data to web_anon;
+grant select on data.mails to web_anon;
+create policy reads on data.mails for select to web_anon using (true);
+
+-- one role for all, which only a superuser can become: hole policy reads on data.mails
+revoke web_user, web_anon from authenticator;
+revoke mailer from current_user;
+alter role mailer nologin;
+grant select on data.mails to web_anon;
+create policy reads on data.mails for select to web_anon using (true);
+
+-- sound: a row of the user in another table, as a scalar
+create table data.members (team uuid, person text not null, primary key (team, person));
+create table data.teams (id uuid primary key, name text);
+alter table data.members enable row level security;
+alter table data.teams enable row level security;
+create policy own on data.members for select using (person = data.me());
+create policy member on data.teams for select using ((select true from data.members m where m.person = data.me() and m.team = teams.id));
+grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
+
+-- a scalar without the user: hole policy member on data.teams
+create table data.members (team uuid, person text not null, primary key (team, person));
+create table data.teams (id uuid primary key, name text);
+alter table data.members enable row level security;
+alter table data.teams enable row level security;
+create policy own on data.members for select using (person = data.me());
+create policy member on data.teams for select using ((select true from data.members m where m.team = teams.id limit 1));
+grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
+
+-- sound: a definer that founds a team, and one that selects into a variable
+create table data.teams (id uuid primary key default gen_random_uuid(), name text);
+create table data.members (team uuid references data.teams, person text not null, primary key (team, person));
+alter table data.members enable row level security;
+alter table data.teams enable row level security;
+create policy own on data.members for select using (person = data.me());
+create policy member on data.teams for select using (exists (select from data.members m where m.person = data.me() and m.team = teams.id));
+grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
+create function api.found(name text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare made uuid; begin
+  insert into data.teams (name) values (found.name) returning id into made;
+  insert into data.members (team, person) values (made, data.me());
+end $$;
+create function api.forget() returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare who text; begin
+  select into who data.me();
+  delete from data.todos where owner = who;
+end $$;
+
+-- a definer that founds and renames teams: hole security_definer api.rename(uuid, text)
+create table data.teams (id uuid primary key default gen_random_uuid(), name text);
+create table data.members (team uuid references data.teams, person text not null, primary key (team, person));
+alter table data.members enable row level security;
+alter table data.teams enable row level security;
+create policy own on data.members for select using (person = data.me());
+create policy member on data.teams for select using (exists (select from data.members m where m.person = data.me() and m.team = teams.id));
+grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
+create function api.rename(team uuid, name text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin
+  insert into data.teams values (rename.team, rename.name) on conflict (id) do update set name = excluded.name;
+end $$;
+
+-- a definer that adds a member of one's choice: hole security_definer api.enlist(uuid, text)
+create table data.members (team uuid, person text not null, primary key (team, person));
+create table data.teams (id uuid primary key, name text);
+alter table data.members enable row level security;
+alter table data.teams enable row level security;
+create policy own on data.members for select using (person = data.me());
+create policy member on data.teams for select using (exists (select from data.members m where m.person = data.me() and m.team = teams.id));
+grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
+create function api.enlist(team uuid, person text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin insert into data.members values (enlist.team, enlist.person); end $$;
