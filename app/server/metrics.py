@@ -8,6 +8,7 @@ from itertools import product
 from time import monotonic
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -17,9 +18,8 @@ from prometheus_client import (
     generate_latest,
     values,
 )
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from app.api.errors import DEFECT, METHODS, POOL_REFUSED, SQLSTATES
 from app.api.routing import operations_of
@@ -159,7 +159,7 @@ class Metrics:
     def route(self, pool: Pool) -> BaseRoute:
         """Return the route of /metrics."""
 
-        async def get_metrics(_: Request) -> Response:
+        async def get_metrics() -> Response:
             return Response(self.render(pool), media_type=CONTENT_TYPE_LATEST)
 
-        return Route("/metrics", get_metrics, include_in_schema=False)
+        return APIRoute("/metrics", get_metrics, include_in_schema=False)
