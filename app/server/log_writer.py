@@ -33,7 +33,7 @@ def open_standard_streams() -> None:
 
 
 class LogWriter(logging.Handler):
-    """The only handler of logging. The request log passes formatted lines to put()."""
+    """The only handler of logging. The request log passes each formatted line to put()."""
 
     def __init__(self, descriptor: int = STDERR) -> None:
         self.descriptor = descriptor
@@ -49,19 +49,18 @@ class LogWriter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Format a record and pass it to the thread."""
-        self.put([self.format(record) + "\n"])
+        self.put(self.format(record) + "\n")
 
-    def put(self, lines: list[str]) -> None:
-        """Append lines for the thread to write, or drop them if too many wait. It never blocks on stderr."""
-        encoded = [line.encode(errors="backslashreplace") for line in lines]
-        size = sum(map(len, encoded))
+    def put(self, line: str) -> None:
+        """Append a line for the thread to write, or drop it if too many wait. It never blocks on stderr."""
+        encoded = line.encode(errors="backslashreplace")
         with self.lines_lock:
-            if self.size + size > MAX_WAITING:
-                self.dropped += len(lines)
-                self.unreported += len(lines)
+            if self.size + len(encoded) > MAX_WAITING:
+                self.dropped += 1
+                self.unreported += 1
             else:
-                self.lines += encoded
-                self.size += size
+                self.lines.append(encoded)
+                self.size += len(encoded)
             if not self.has_news.is_set():  # this check costs a third of setting an event that is already set
                 self.has_news.set()
             if not self.thread:

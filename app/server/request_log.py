@@ -5,7 +5,6 @@ and the user in the form that LOG_USERS sets. Messages of exceptions are left ou
 input.
 """
 
-import asyncio
 import json
 import logging
 import traceback
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
+from time import time_ns
 from typing import Any
 
 from app.api.state import Exchange
@@ -22,9 +22,9 @@ from app.settings import Settings
 # These lines do not pass through logging, at a third of its cost. The values need no escaping: the request id
 # is validated, the parser accepts only known methods, and the user is JSON.
 REQUEST = {
-    "json": '{"time": "%s", "level": "%s", "request": "%s", "method": "%s", "route": "%s", '
+    "json": '{"time": "%s.%03d+00:00", "level": "%s", "request": "%s", "method": "%s", "route": "%s", '
     '"status": %d, "ms": %.2f, "user": %s}\n',
-    "plain": "%s %s request %s: %s %s %d in %.2f ms, user %s\n",
+    "plain": "%s.%03d+00:00 %s request %s: %s %s %d in %.2f ms, user %s\n",
 }
 # Written instead of the user if the token was refused.
 REFUSED = {"json": 'null, "refused": "%s"', "plain": "null, token refused: %s"}
@@ -96,25 +96,32 @@ USERS: dict[str, Callable[[str], str]] = {
 PROBES = ("/health", "/ready", "/metrics")  # polled frequently, so only changes of the status are logged
 
 
+@lru_cache(1)
+def second(time: int) -> str:
+    """Return the part of a timestamp that the lines of one second share. Formatting it takes 2 µs."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 class RequestLog:
-    """Collects the lines of one iteration of the event loop, and passes them to the writer together."""
+    """Passes the line of each request to the writer."""
 
     def __init__(self, settings: Settings, writer: LogWriter) -> None:
         self.writer = writer
         self.user, self.line = USERS[settings.log_users], REQUEST[settings.log_format]
         self.refused = REFUSED[settings.log_format]
-        self.lines: list[str] = []
         self.probed: dict[str, int] = {}
 
     def __call__(self, exchange: Exchange, status: int, seconds: float) -> None:
-        """Add the line of a request."""
+        """Log a request."""
         path, user, refused = exchange.route, exchange.user, exchange.refused
         if path in PROBES:
             if self.probed.get(path) == status:
                 return
             self.probed[path] = status
+        now, milliseconds = divmod(time_ns() // 1_000_000, 1000)
         fields = (
-            datetime.now(UTC).isoformat(timespec="milliseconds"),
+            second(now),
+            milliseconds,
             "error" if status == 500 else "info",  # noqa: PLR2004 - a defect
             exchange.request_id,
             exchange.method,
@@ -123,11 +130,4 @@ class RequestLog:
             seconds * 1000,
             self.user(user) if user else self.refused % refused if refused else "null",
         )
-        if not self.lines:
-            asyncio.get_running_loop().call_soon(self.write)
-        self.lines.append(self.line % fields)
-
-    def write(self) -> None:
-        """Pass the lines to the writer."""
-        lines, self.lines = self.lines, []
-        self.writer.put(lines)
+        self.writer.put(self.line % fields)

@@ -69,11 +69,11 @@ def test_lines_that_do_not_fit_are_dropped_counted_and_reported(ends: Ends) -> N
     reader, writer = ends
     log = LogWriter(writer)
     for line in LINES:  # would hang if a line waited for the reader
-        log.put([line])
+        log.put(line)
     dropped = log.dropped
     assert 0 < dropped < len(LINES)
     text = read_until(reader, lambda text: text.endswith("written\n") and reported(text) == dropped)
-    log.put(["after\n"])
+    log.put("after\n")
     text += read_until(reader, lambda text: text.endswith("after\n"))
     written = REPORT.sub("", text).splitlines(keepends=True)
     assert len(written) == len(LINES) - dropped + 1
@@ -88,11 +88,12 @@ def reported(text: str) -> int:
 def test_a_line_that_cannot_be_written_is_counted(tmp_path: Path) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     log = LogWriter(full)
-    log.put(["one\n", "two\n"])
+    log.put("one\n")
+    log.put("two\n")
     eventually(lambda: log.dropped == 2)
     file = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY)
     os.dup2(file, full)  # there is room again
-    log.put(["three\n"])
+    log.put("three\n")
     eventually(lambda: settled(log))
     assert (tmp_path / "log").read_text() == "three\n2 lines were dropped: the log could not be written\n"
     os.close(full)
@@ -103,7 +104,7 @@ def test_a_closed_reader_does_not_end_the_process() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     log = LogWriter(writer)
-    log.put(["one\n"])
+    log.put("one\n")
     eventually(lambda: log.dropped == 1)
     os.close(writer)
 
@@ -120,7 +121,8 @@ def test_lines_are_written_in_pieces_that_a_pipe_writes_atomically(
     monkeypatch.setattr(os, "write", write)
     lines = [f"{number:01000} \N{SNOWMAN}\n" for number in range(40)]
     log = LogWriter()
-    log.put(lines)
+    for line in lines:
+        log.put(line)
     eventually(lambda: settled(log))
     assert 1 < len(written) < len(lines)
     assert all(len(piece) <= PIPE_BUF and piece.endswith(b"\n") for piece in written)
