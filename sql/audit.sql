@@ -18,7 +18,7 @@
 --   remedy      SQL to run as the owner of the object or as a superuser. A decision that needs a person follows --.
 --
 -- Settings, each optional (sql/README.md explains them): audit.preset, audit.role, audit.schema, audit.setting,
--- audit.claim, audit.owners, audit.accepted, audit.fail_on, audit.width. Settings without a value are derived from the
+-- audit.claim, audit.owners, audit.accepted, audit.fail_on. Settings without a value are derived from the
 -- policies and grants.
 --
 -- psql's exit status: with audit.fail_on=hole (or warning) and ON_ERROR_STOP the statement ends in an error that
@@ -145,8 +145,7 @@ given as materialized (
     regexp_split_to_array(nullif(btrim(current_setting('audit.claim', true)), ''), '[, ]+') as claims,
     regexp_split_to_array(nullif(btrim(current_setting('audit.owners', true)), ''), '[, ]+') as owners,
     coalesce(nullif(btrim(current_setting('audit.accepted', true)), ''), 'audit.accepted') as accepted,
-    lower(coalesce(nullif(btrim(current_setting('audit.fail_on', true)), ''), '')) as fail_on,
-    to_number(substring(current_setting('audit.width', true) from '^[1-9]\d{1,2}$'), '999') as width
+    lower(coalesce(nullif(btrim(current_setting('audit.fail_on', true)), ''), '')) as fail_on
 ),
 
 -- This project's own database is recognized by its functions: other projects may have a schema named app, too.
@@ -3548,7 +3547,7 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
 ),
 
 -- 19. Output ----------------------------------------------------------------------------------------------------------
--- Accepted findings, audit.fail_on and audit.width.
+-- Accepted findings, and audit.fail_on.
 --
 --   alter table app.tasks disable row level security;
 --   insert into audit.accepted (check_name, object, reason) values ('row_security', 'app.tasks', 'a drill');
@@ -3632,19 +3631,8 @@ failure as materialized (
   having asked.fail_on in ('hole', 'warning') and count(*) filter (where severity in ('hole', asked.fail_on)) > 0
 )
 
-select s.severity, s.check_name, w.cells[1] as object, w.cells[2] as finding, w.cells[3] as remedy
+select s.severity, s.check_name, s.object, s.finding,
+  coalesce(s.remedy, '-- review it and change it manually') as remedy
 from shown s
-cross join asked
 left join failure f on f.text::integer is null
-cross join lateral (
-  -- with audit.width, long cells are wrapped
-  select array_agg(
-    case when asked.width is null then c.cell
-      else rtrim(regexp_replace(c.cell, format('(.{1,%s})(?:\s+|$)', div(c.part * asked.width, 120)), '\1' || chr(10),
-        'g'), chr(10))
-    end order by c.n) as cells
-  from (values
-    (1, 20, s.object), (2, 28, s.finding), (3, 24, coalesce(s.remedy, '-- review it and change it manually'))
-  ) as c (n, part, cell)
-) w
 order by array_position('{note,hole,warning,hint,accepted}', s.severity), s.check_name, s.object, s.finding;

@@ -118,8 +118,8 @@ def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[An
             # regular expressions have backslashes.
             connection.execute("set quote_all_identifiers = off; set standard_conforming_strings = on")
             connection.execute("set jit = off")
-            # With other values, audit.sql would raise an error instead of returning rows, or break its cells.
-            connection.execute("set audit.fail_on = ''; set audit.width = ''")
+            # With another value, audit.sql would raise an error instead of returning rows.
+            connection.execute("set audit.fail_on = ''")
             yield connection
     except psycopg.Error as error:
         raise SystemExit(f"{name}: {error.diag.message_primary or error}") from None
