@@ -91,10 +91,6 @@ select attack.sees('app.tasks');
 create role locked;
 grant locked to tasks_api with admin true, inherit false, set false;
 
--- member without options: warning role_membership tasks_api -> inert | from 16
-create role inert;
-grant inert to tasks_api with admin false, inherit false, set false;
-
 -- impersonator: hint role_impersonation web -> tasks_api
 create role web login;
 grant tasks_api to web;

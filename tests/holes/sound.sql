@@ -209,6 +209,10 @@ alter database {database} set work_mem = '8MB';
 alter database {database} set search_path = "$user", public;
 alter database {database} set timezone = 'UTC';
 
+-- a membership without options | from 16
+create role inert;
+grant inert to tasks_api with admin false, inherit false, set false;
+
 -- the creator's grant | from 16
 create role cloud createrole;
 grant tasks_api to cloud with admin true, inherit false, set false;
