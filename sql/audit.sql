@@ -54,6 +54,14 @@ platform_schema (preset, nspname) as materialized (values
     '_timescaledb_functions', ' '))
 ),
 
+-- What a preset specifies if no setting does. PostgREST puts the claims into one setting, or each into its own.
+preset (kind, roles, schemas, settings, owners) as materialized (values
+  ('tasks', '{tasks_api}'::text[], '{app}'::text[], '{app.user_id}'::text[],
+    '{users.id,tasks.user_id,idempotency_keys.user_id,user_id}'::text[]),
+  ('supabase', '{anon,authenticated}', null, '{request.jwt.claims,request.jwt.claim,request.jwt.claim.sub}', null),
+  ('postgrest', null, null, '{request.jwt.claims,request.jwt.claim,request.jwt.claim.sub}', null)
+),
+
 -- Guards that the migrations of the tasks API create. A missing or changed one is reported. Each has its definition, or
 -- the MD5 of the function's body with white space reduced.
 guard (kind, relname, name, definition, loss) as materialized (values
@@ -80,28 +88,6 @@ guard (kind, relname, name, definition, loss) as materialized (values
     '`version` is not incremented, so updates can be lost'),
   ('function', null, 'app.next_task_id()', '13455cf6b995e8a7d8862d36316f31e9',
     'an id can be used twice, or reveals how many rows others create')
-),
-
--- Functions that initdb marks as leakproof, of PostgreSQL 15 to 18. Names do not show it: textregexeq is not leakproof.
-sealed as materialized (
-  select p.oid
-  from pg_proc p
-  where p.proleakproof
-    and p.oid = any (regexp_split_to_array('56 57 60 61 62 63 64 65 66 67 68 69 70 72 73 74 84 144 145 146 147 148 149
-      150 151 157 158 159 160 161 162 163 164 165 166 167 168 169 184 185 235 236 240 241 242 243 244 245 246 247 248
-      249 250 251 252 253 287 288 289 290 291 292 293 294 295 296 297 298 299 300 301 302 303 304 305 306 307 308 309
-      310 311 313 316 318 350 351 354 355 356 358 359 360 377 404 406 407 409 458 459 467 468 469 470 471 472 474 475
-      476 477 478 479 481 482 619 652 655 656 657 658 659 677 678 679 680 681 716 717 740 741 742 743 754 830 831 832
-      833 834 835 836 842 852 853 854 855 856 857 888 889 890 891 892 893 920 921 922 923 924 925 926 999 1048 1049 1050
-      1051 1052 1053 1063 1064 1078 1086 1087 1088 1089 1090 1091 1092 1102 1103 1104 1105 1106 1107 1145 1152 1153 1154
-      1155 1156 1157 1162 1163 1164 1165 1166 1167 1246 1265 1288 1292 1314 1315 1319 1352 1353 1354 1355 1356 1357 1358
-      1370 1400 1401 1462 1463 1464 1465 1466 1467 1482 1483 1484 1485 1486 1581 1582 1592 1593 1594 1595 1596 1638 1639
-      1666 1667 1668 1669 1670 1671 1672 1691 1692 1693 1740 1742 1743 1781 1782 1850 1851 1852 1853 1854 1855 1856 1857
-      1858 1859 1860 1861 1948 1949 1950 1951 1952 1953 1954 2045 2052 2053 2054 2055 2056 2057 2160 2161 2163 2164 2166
-      2174 2175 2177 2178 2180 2188 2189 2190 2191 2192 2193 2194 2195 2311 2321 2557 2558 2790 2791 2792 2793 2794 2954
-      2955 2956 2957 2958 2959 2960 3231 3232 3233 3234 3235 3236 3251 3308 3309 3419 3420 3421 3422 3432 3696 4113 4114
-      4115 4116 4117 4118 4119 4123 5034 5035 5036 5037 5084 5085 5096 6342 6343 6364 6365 6367 6368 6369 6393
-      6394', '\s+')::oid[])
 ),
 
 -- Predefined roles, and what a member of them can do.
@@ -164,10 +150,10 @@ given as materialized (
 
 -- This project's own database is recognized by its functions: other projects may have a schema named app, too.
 asked as materialized (
-  select g.*, p.is_tasks, p.is_tasks or g.roles is not null and g.settings is not null as is_strict,
-    p.function as tasks_function,
-    case when g.preset <> '' then g.preset when p.is_tasks then 'tasks' when s.is_supabase then 'supabase' else ''
-      end as kind
+  select g.preset, g.claims, g.accepted, g.fail_on, g.width, p.is_tasks, p.function as tasks_function, k.kind,
+    p.is_tasks or g.roles is not null and g.settings is not null as is_strict,
+    coalesce(g.roles, d.roles) as roles, coalesce(g.schemas, d.schemas) as schemas,
+    coalesce(g.settings, d.settings) as settings, coalesce(g.owners, d.owners) as owners
   from given g
   cross join lateral (
     select g.preset in ('', 'tasks') and coalesce(g.roles, '{tasks_api}') = '{tasks_api}'
@@ -182,6 +168,11 @@ asked as materialized (
       where n.nspname = 'auth' and p.proname = 'uid') as is_supabase
     from pg_roles where rolname in ('anon', 'authenticated')
   ) s
+  cross join lateral (
+    select case when g.preset <> '' then g.preset when p.is_tasks then 'tasks' when s.is_supabase then 'supabase'
+      else '' end as kind
+  ) k
+  left join preset d on d.kind = k.kind
 ),
 
 platform as materialized (
@@ -202,8 +193,7 @@ policies as materialized (
 -- Functions in SQL and PL/pgSQL, without comments. PostgreSQL deparses bodies that were parsed when the function was
 -- created.
 body as materialized (
-  select p.oid, n.nspname, p.proname, p.pronamespace, p.pronargs, p.proretset, p.prosecdef, p.proowner, p.prorettype,
-    p.provolatile, l.lanname,
+  select p.oid, n.nspname, p.proname, p.pronargs, p.proretset, p.prorettype, l.lanname,
     p.prosqlbody is not null as is_parsed,
     regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
       '(''(?:[^'']|'''')*'')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/', '\1 ', 'g') as code
@@ -244,19 +234,12 @@ setting_read as materialized (
 ),
 
 -- The settings with the user id: those of audit.setting, else of the preset, else all settings that a policy compares
--- with a column. PostgREST puts the claims into one setting, or each into its own.
+-- with a column.
 identity_setting as materialized (
-  select s.name
-  from asked
-  cross join unnest(coalesce(asked.settings, case asked.kind
-      when 'tasks' then '{app.user_id}' when 'supabase'
-        then '{request.jwt.claims,request.jwt.claim,request.jwt.claim.sub}'
-      when 'postgrest' then '{request.jwt.claims,request.jwt.claim,request.jwt.claim.sub}'
-    end::text[])) s (name)
+  select unnest(settings) as name from asked
   union
   select r.name from asked cross join setting_read r
-  where asked.settings is null and asked.kind not in ('tasks', 'supabase', 'postgrest')
-    and r.name !~ '^request\.jwt\.claim\.(role|email|aud|iss|exp)$'
+  where asked.settings is null and r.name !~ '^request\.jwt\.claim\.(role|email|aud|iss|exp)$'
     -- a setting that is compared with a constant is a flag, not a user id
     and not exists (select from policies p where concat_ws(' ', p.using_text, p.check_text) ~* ('current_setting\('''
       || regexp_replace(r.name, '\W', '\\\&', 'g')
@@ -290,7 +273,7 @@ role_found as materialized (
     where l.rolcanlogin and not l.rolsuper and not l.rolbypassrls and pg_has_role(l.oid, r.oid, 'member')
   ) as is_reached
   from asked
-  join pg_roles r on asked.roles is null and asked.kind not in ('tasks', 'supabase')
+  join pg_roles r on asked.roles is null
   where not r.rolsuper and r.rolname !~ '^pg_'
     and (not r.rolbypassrls or r.oid in (select unnest(polroles) from policies))
     and r.oid <> (select datdba from pg_database where datname = current_database())
@@ -322,11 +305,7 @@ role_left as materialized (
 
 -- The API's roles: those of audit.role, else of the preset, else those that were found.
 wanted_role as materialized (
-  select w.rolname::name
-  from asked
-  cross join unnest(coalesce(asked.roles, case asked.kind when 'tasks' then '{tasks_api}' when 'supabase'
-    then '{anon,authenticated}' end::text[])) w (rolname)
-  where w.rolname <> ''
+  select w.rolname::name from asked cross join unnest(asked.roles) w (rolname) where w.rolname <> ''
   union
   select rolname from role_found where oid not in (select oid from role_left)
 ),
@@ -355,7 +334,6 @@ home as materialized (
   join pg_namespace n on n.nspname !~ '^(pg_|information_schema$)'
   where case
       when asked.schemas is not null then n.nspname = any (asked.schemas)
-      when asked.is_tasks then n.nspname = 'app'
       else n.oid not in (select oid from platform)
         and n.oid in (select c.relnamespace from pg_class c where c.oid in (select polrelid from policies)
           or not exists (select from policies) and c.relkind in ('r', 'p') and c.oid >= 16384)
@@ -366,8 +344,7 @@ owner_name as materialized (
   select o.parts[cardinality(o.parts) - 2] as nspname, coalesce(o.parts[cardinality(o.parts) - 1], '') as relname,
     o.parts[cardinality(o.parts)] as attname
   from asked
-  cross join lateral unnest(coalesce(asked.owners,
-    case when asked.is_tasks then '{users.id,tasks.user_id,idempotency_keys.user_id,user_id}' end::text[])) as u (name)
+  cross join unnest(asked.owners) u (name)
   cross join lateral (select string_to_array(u.name, '.') as parts) o
   where u.name <> ''
 ),
@@ -510,34 +487,21 @@ role_step as materialized (
     and (m.inherit_option or m.set_option or (m.admin_option and not r.rolcreaterole))
 ),
 
--- Breadth first, one row a step and each role once: the number of paths can be exponential.
-role_walk (up, step, newest, seen) as (
-  select d.up, 0, array_agg(api.oid), array_agg(api.oid) from api cross join (values (true), (false)) as d (up)
-    group by d.up
-  union all
-  select w.up, w.step + 1, n.oids, w.seen || n.oids
-  from role_walk w
-  cross join lateral (
-    select array_agg(distinct s.oid) as oids
-    from role_step s
-    where s.up = w.up and s.before = any (w.newest) and s.oid <> all (w.seen)
-  ) n
-  where n.oids is not null
-),
-
-role_path (up, oid, path) as (
+-- One path a step to each role: the number of all paths can be exponential.
+role_way (up, oid, path) as (
   select d.up, api.oid, array[api.oid] from api cross join (values (true), (false)) as d (up)
   union all
-  select p.up, n.oid, p.path || n.oid
-  from role_path p
-  join (
-    select distinct on (w.up, n.oid) w.up, n.oid, s.before
-    from role_walk w
-    join role_walk v on v.up = w.up and v.step = w.step - 1
-    cross join lateral unnest(w.newest) as n (oid)
-    join role_step s on s.up = w.up and s.oid = n.oid and s.before = any (v.newest)
-    order by w.up, n.oid, s.before
-  ) n on n.up = p.up and n.before = p.oid
+  select n.up, n.oid, n.path
+  from (
+    select distinct on (w.up, s.oid) w.up, s.oid, w.path || s.oid as path
+    from role_way w join role_step s on s.up = w.up and s.before = w.oid and s.oid <> all (w.path)
+    order by w.up, s.oid, w.path
+  ) n
+),
+
+-- A shortest path to each.
+role_path as materialized (
+  select distinct on (up, oid) * from role_way order by up, oid, cardinality(path), path
 ),
 
 -- The API's roles and the roles that they can become, with a shortest path to each.
@@ -648,7 +612,7 @@ right_on as materialized (
 
 -- Relations on which the API has a privilege, in any schema.
 mine as materialized (
-  select c.oid, c.relkind, c.relnamespace, c.relowner, c.reloptions
+  select c.oid, c.relkind, c.relnamespace
   from pg_class c
   where c.relkind in ('r', 'p', 'f', 'v', 'm') and c.relpersistence <> 't'
     and (c.oid in (select objid from granted where classid = 'pg_class'::regclass and not is_foreign)
@@ -747,26 +711,23 @@ server_setting as materialized (
     and s.name not in (select name from file_setting)
 ),
 
--- All values of search_path for the API's roles, and the effective one. The default is "$user", public.
-path_setting as materialized (
-  select p.rolname, p.object, p.value, p.rank, p.place,
-    p.rank = max(p.rank) over (partition by p.rolname) as is_effective
-  from (
-    select rolname, format('%s set search_path', place) as object, value, rank, place from role_setting
-      where name = 'search_path'
-    union all
-    select api.rolname, s.object, s.value, -1, null from server_setting s cross join api where s.name = 'search_path'
-    union all
-    select api.rolname, 'the default search_path', '"$user", public', -2, null from api
-  ) p
-),
-
+-- The schemas in all values of search_path for the API's roles, and the effective one. The default is "$user", public.
 path_entry as materialized (
   select p.rolname, p.object, p.value, p.rank, p.place, p.is_effective, s.schema, s.step, n.oid,
     s.step = count(*) over (partition by p.object, p.rolname) as is_last
-  from path_setting p
+  from (
+    select *, rank = max(rank) over (partition by rolname) as is_effective
+    from (
+      select rolname, format('%s set search_path', place) as object, value, rank, place from role_setting
+        where name = 'search_path'
+      union all
+      select api.rolname, s.object, s.value, -1, null from server_setting s cross join api where s.name = 'search_path'
+      union all
+      select rolname, 'the default search_path', '"$user", public', -2, null from api
+    ) v
+  ) p
   cross join lateral (
-    select e.step, case when btrim(e.part, ' "') = '$user' then p.rolname::text else btrim(e.part, ' "') end as schema
+    select e.step, case btrim(e.part, ' "') when '$user' then p.rolname::text else btrim(e.part, ' "') end as schema
     from unnest(string_to_array(p.value, ',')) with ordinality as e (part, step)
   ) s
   left join pg_namespace n on n.nspname = s.schema
@@ -783,7 +744,7 @@ shadow as materialized (
   where p.oid >= 16384
     and not exists (select from unnest(p.proargtypes) t where t >= 16384)
     and exists (select from pg_proc b where b.proname = p.proname and b.pronamespace = 'pg_catalog'::regnamespace)
-    and not exists (select from authored m where m.classid = 'pg_proc'::regclass and m.objid = p.oid)
+    and ('pg_proc'::regclass, p.oid) not in (select classid, objid from authored)
 ),
 
 -- 6. Functions that return the user -----------------------------------------------------------------------------------
@@ -868,82 +829,68 @@ marked as materialized (
   ) t
 ),
 
--- Functions without arguments that may return the setting. The body of such a function consists only of
--- current_setting, nullif, coalesce, casts, ->>, variables, if, return and raise. A body with a constant, a table or
--- another call does not count, and then every policy that calls the function is a finding.
+-- Functions without arguments whose body consists only of current_setting, nullif, coalesce, casts, ->>, variables, if,
+-- return, raise and calls of other such functions. A body with a constant, a table or another call does not count.
 plain as materialized (
-  select b.oid, b.nspname, b.proname, b.lanname, m.text, b.prorettype in ('json'::regtype, 'jsonb'::regtype) as is_json,
-    (coalesce(nullif(y.typbasetype, 0), y.oid) in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype,
-      'bigint'::regtype, 'integer'::regtype, 'numeric'::regtype,
-      'json'::regtype, 'jsonb'::regtype)) and not b.proretset as is_whole
+  select b.oid, b.proname, format('(?:%s\.)?%s', lower(b.nspname), lower(b.proname)) as name, c.code, r.is_whole,
+    c.code !~ '\yfrom\y|\||\.(?!\w*(?:%| ?\())|\y(?:insert|update|delete|execute|perform|loop)\y|\$\d'
+      and regexp_replace(c.code, '(?:->>?|#>>) ?{\w+}', '', 'g') !~ '{(?:k|open|claim|key|apirole|written)}' as is_pure,
+    array(
+      select replace(m.part[1], ' ', '') from regexp_matches(c.code, '([\w$."]+ ?\((?: ?\))?)', 'g') m (part)
+      where m.part[1] !~ '^(?:current_setting|nullif|coalesce|if|and|or|not|return|select|then|else|when|as) ?\('
+    ) as calls,
+    case when b.prorettype in ('json'::regtype, 'jsonb'::regtype) then 'claims'
+      when c.code ~ '{written}' then 'written'
+      when not r.is_whole or c.code ~ '->>? ?{key}' or c.code ~ '{other}' and c.code !~ '{setting}'
+        or c.code ~ '->>? ?{k}' and l.claim = '{claim}' then 'token'
+      else 'me' end as word
   from body b
   join marked m on m.raw = b.code
   join pg_type y on y.oid = b.prorettype
+  cross join literal l
+  cross join lateral (
+    select regexp_replace(m.text, '\yraise\y[^;]*;', ';', 'g') as code
+  ) c
+  cross join lateral (
+    select coalesce(nullif(y.typbasetype, 0), y.oid) = any ('{text,varchar,uuid,bigint,integer,numeric,json,jsonb}'
+      ::regtype[]) and not b.proretset as is_whole
+  ) r
   where b.pronargs = 0 and b.lanname in ('sql', 'plpgsql') and length(b.code) < 2000
 ),
 
-naming_function as (
-  select 1 as step, p.oid, p.nspname, p.proname, p.word, p.called
-  from (
-    select p.oid, p.nspname, p.proname, c.called,
-      case when p.is_json then 'claims' when c.code ~ '{written}' then 'written' when c.code ~ '->>? ?{key}'
-        or c.code ~ '{other}' and c.code !~ '{setting}' then 'token'
-        when not p.is_whole or c.code ~ '->>? ?{k}' and l.claim = '{claim}' then 'token' else 'me' end as word
-    from plain p
-    cross join literal l
-    cross join lateral (
-      select regexp_replace(p.text, '\yraise\y[^;]*;', ';', 'g') as code, '{}'::text[] as called
-    ) c
-    where c.code ~ 'current_setting ?\( ?{(?:setting|other)}'
-      and regexp_replace(c.code, '->>? ?{\w+}|#>>? ?{\w+}', '', 'g') !~ '{(?:k|open|claim|key|apirole|written)}'
-      and regexp_replace(c.code,
-        '\y(?:current_setting|nullif|coalesce|if|and|or|not|return|select|then|else|when|as) ?\(', '#(',
-        'g') !~ '[\w$"] ?\('
-      and c.code !~ '\yfrom\y|\||\.(?!\w*%)|\y(?:insert|update|delete|execute|perform|loop)\y|\$\d'
-  ) p
+naming_function as materialized (
+  select * from plain where is_pure and calls = '{}' and code ~ 'current_setting ?\( ?{(?:setting|other)}'
 ),
 
 -- A function that returns the result of such a function, or looks up one column by it: the user of a session, the
 -- tenant of a user. The check `membership` reports such a column if the API may write to it.
 passing_function as materialized (
-  select oid, nspname, proname, word, false as is_looked_up from naming_function
+  select oid, name, word, false as is_looked_up from naming_function
   union all
-  select p.oid, p.nspname, p.proname, case when c.is_looked_up then 'me' when p.is_json then 'claims'
-    when c.code ~ '{(?:written)}' then 'written' when c.code ~ '->>? ?{key}|{token}' then 'token' when not p.is_whole
-    then 'token' else 'me' end, c.is_looked_up
+  select p.oid, p.name, case when c.is_looked_up then 'me' else p.word end, c.is_looked_up
   from plain p
   cross join (
-    select string_agg(format('(?:%s\.)?%s', lower(nspname), lower(proname)), '|') filter (where word = 'me') as me,
-      string_agg(format('(?:%s\.)?%s', lower(nspname), lower(proname)), '|') filter (where word = 'claims') as claims
+    select coalesce(string_agg(name, '|') filter (where word = 'me'), '$') as me,
+      '^(?:' || coalesce(string_agg(name, '|') filter (where word in ('me', 'claims')), '$') || ')\(\)$' as call
     from naming_function
   ) n
   cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(p.text, '\yraise\y[^;]*;', ';', 'g'),
-      '(?<![\w.])(?:' || coalesce(n.me, '$') || ') ?\( ?\)', '{me}', 'g'), '(?<![\w.])(?:' || coalesce(n.claims, '$')
-        || ') ?\( ?\)', '{claims}', 'g') as code
-  ) b
-  cross join lateral (
-    select b.code, p.is_whole and regexp_replace(b.code, '\( ?(?:select )?{me}(?: as \w+)? ?\)|{me} ?:: ?\w+', '{me}',
-      'g')
+    select p.is_whole and regexp_replace(regexp_replace(p.code, '(?<![\w.])(?:' || n.me || ') ?\( ?\)', '{me}', 'g'),
+      '\( ?(?:select )?{me}(?: as \w+)? ?\)|{me} ?:: ?\w+', '{me}', 'g')
       ~ '^(?:begin return \()? ?select (?:[\w$]+\.)?[\w$]+ from [\w$.]+(?: (?:as )?[\w$]+)? where '
         '\(?(?:[\w$]+\.)?[\w$]+ = {me}\)?(?: limit {k})? ?;?(?: ?\); end;?)?$' as is_looked_up
   ) c
-  where p.oid not in (select oid from naming_function)
-    and (c.is_looked_up or c.code ~ '{(?:me|claims)}'
-    and regexp_replace(c.code, '->>? ?{\w+}|#>>? ?{\w+}', '', 'g') !~ '{(?:k|open|claim|key|apirole|written)}'
-    and regexp_replace(c.code,
-      '\y(?:current_setting|nullif|coalesce|if|and|or|not|return|select|then|else|when|as) ?\(', '#(',
-      'g') !~ '[\w$"] ?\('
-    and c.code !~ '\yfrom\y|\||\.(?!\w*%)|\y(?:insert|update|delete|execute|perform|loop)\y|\$\d')
+  where p.oid not in (select oid from naming_function) and (c.is_looked_up or p.is_pure and p.calls <> '{}'
+    and not exists (select from unnest(p.calls) c (name) where c.name !~ n.call))
 ),
 
 named as materialized (
-  select coalesce(string_agg(f.name, '|') filter (where f.word = 'me'), '$') as me,
-    coalesce(string_agg(f.name, '|') filter (where f.word = 'claims'), '$') as claims,
-    coalesce(string_agg(f.name, '|') filter (where f.word = 'token'), '$') as token,
-      coalesce(string_agg(f.name, '|') filter (where f.word = 'written'), '$') as written
+  select coalesce(string_agg(name, '|') filter (where word = 'me'), '$') as me,
+    coalesce(string_agg(name, '|') filter (where word = 'claims'), '$') as claims,
+    coalesce(string_agg(name, '|') filter (where word = 'token'), '$') as token,
+    coalesce(string_agg(name, '|') filter (where word = 'written'), '$') as written
   from (
-    select word, format('(?:%s\.)?%s', lower(nspname), lower(proname)) as name from passing_function
+    select word, name from passing_function
     union
     select 'me', '(?:app\.)?current_user_id' from asked
       where is_tasks -- if it returns another user, that is one finding: identity_function
@@ -959,18 +906,34 @@ by_default as materialized (
     and lower(pg_get_expr(p.proargdefaults, 0)) ~ format('^(?:%s)\(\)(?:::\w+)?$', n.me)
 ),
 
+-- All texts with {me} and {claims} in place of the expressions that return them. Each step removes one level of
+-- parentheses, casts and calls.
+user_text (raw, step, text) as (
+  select m.raw, 0, regexp_replace(regexp_replace(regexp_replace(regexp_replace(m.text,
+    'current_setting ?\( ?{setting} ?(?:, ?{\w+} ?)?\)', '{me}', 'g'),
+    '(?<![\w.])(?:' || n.me || ') ?\( ?\)', '{me}', 'g'),
+    '(?<![\w.])(?:' || n.claims || ') ?\( ?\)', '{claims}', 'g'),
+    '(?<![\w.])(?:' || n.token || ') ?\( ?\)', '{token}', 'g')
+  from marked m cross join named n
+  where m.raw in (select raw from source where kind in ('policy', 'function'))
+  union all
+  select t.raw, t.step + 1, regexp_replace(regexp_replace(regexp_replace(t.text,
+    'nullif ?\( ?{(me|claims)} ?, ?{blank} ?\)|\( ?(?:select )?{(me|claims)}(?: as \w+)? ?\)|'
+      '{(me)} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{\1\2\3}', 'g'),
+    '{me} ?:: ?jsonb?', '{claims}', 'g'),
+    '{claims} ?->> ?' || l.claim, '{me}', 'g')
+  from user_text t cross join literal l
+  where t.step < 4
+),
+
 -- Functions to which a policy passes the user: has_role(auth.uid(), 'admin'). In their bodies, that parameter counts as
 -- the user.
 passed as materialized (
   select distinct coalesce(c.part[1], '') as schema, c.part[2] as name, regexp_count(c.part[3], ',') + 1 as place
-  from (select distinct m.text from source s join marked m on m.raw = s.raw where s.kind = 'policy') t
-  cross join named n
-  cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(t.text,
-      'current_setting\({setting}(?:, {yes})?\)|(?<![\w.])(?:' || n.me || ')\(\)', '{me}', 'g'),
-      '\( ?(?:select )?{me}(?: as \w+)? ?\)', '{me}', 'g'), '{me}::\w+|\({me}::\w+\)', '{me}', 'g') as text
-  ) u
-  cross join regexp_matches(u.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\(((?:[^(),]+, )*){me}(?=[,)])', 'g') c (part)
+  from source s
+  join user_text t on t.raw = s.raw and t.step > 3
+  cross join regexp_matches(t.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\(((?:[^(),]+, )*){me}(?=[,)])', 'g') c (part)
+  where s.kind = 'policy'
   union
   select lower(x.nspname), lower(p.proname), p.pronargs
   from by_default d join pg_proc p on p.oid = d.oid join pg_namespace x on x.oid = p.pronamespace
@@ -978,16 +941,12 @@ passed as materialized (
 
 -- The text of each function with {me} in place of the user id, and of variables that only contain the user id.
 code_named as materialized (
-  select b.oid, b.nspname, b.proname, b.prorettype, v.text,
-    exists (select from regexp_matches(v.text, '\yexecute\y')) as is_dynamic, u.place,
+  select b.oid, b.nspname, b.proname, b.prorettype, v.text, v.text ~ '\yexecute\y' as is_dynamic, u.place,
     -- it compares with a parameter, so callers choose the user: only a boolean result without a change is secure
     u.place is not null and (b.prorettype <> 'boolean'::regtype
-      or v.text ~ '\y(?:insert into|update|delete from|merge)\y')
-      as is_about_any
+      or v.text ~ '\y(?:insert into|update|delete from|merge)\y') as is_about_any
   from body b
-  join marked m on m.raw = b.code
-  cross join literal l
-  cross join named n
+  join user_text t on t.raw = b.code and t.step > 3
   left join lateral (
     select min(p.place) as place, min(coalesce(nullif(f.proargnames[p.place], ''), '$' || p.place)) as name
     from passed p join pg_proc f on f.oid = b.oid
@@ -995,28 +954,10 @@ code_named as materialized (
     having count(*) = 1
   ) u on true
   cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-      -- the owner column of a trigger's row, which the policies have compared with the user
-      case when b.prorettype = 'trigger'::regtype
-        then regexp_replace(m.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g')
-        else m.text end,
-      'current_setting ?\( ?{setting} ?(?:, ?{\w+} ?)?\)', '{me}', 'g'),
-      '(?<![\w.])(?:' || n.me || ') ?\( ?\)', '{me}', 'g'), '(?<![\w.])(?:' || n.claims || ') ?\( ?\)', '{claims}',
-        'g'), '(?<![\w.])(?:' || n.token || ') ?\( ?\)', '{token}', 'g') as text
-  ) a
-  cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(a.text,
-      'nullif ?\( ?{(me|claims)} ?, ?{blank} ?\)', '{\1}', 'g'), '\( ?(?:select )?{(me|claims)}(?: as \w+)? ?\)',
-        '{\1}', 'g'),
-      '{me} ?:: ?jsonb?', '{claims}', 'g'),
-        '{me} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{me}', 'g') as text
-  ) c
-  cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(c.text,
-      '\( ?{claims} ?->> ?' || l.claim || ' ?\)|{claims} ?->> ?' || l.claim, '{me}', 'g'),
-        '\( ?(?:select )?{me}(?: as \w+)? ?\)', '{me}', 'g'),
-      '{me} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{me}', 'g'),
-        '\( ?(?:select )?{me}(?: as \w+)? ?\)', '{me}', 'g') as text
+    -- the owner column of a trigger's row, which the policies have compared with the user
+    select case when b.prorettype <> 'trigger'::regtype then t.text
+      else regexp_replace(t.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g')
+      end as text
   ) e
   -- after a check that raises an error if a parameter is not the user, the parameter counts as the user
   cross join lateral (
@@ -1043,46 +984,44 @@ code_named as materialized (
   where b.lanname in ('sql', 'plpgsql')
 ),
 
+-- The statements of each function. In `filter`, {own} replaces each comparison of a column with the user, and each pair
+-- of parentheses that contains one and no `or`; other parentheses are removed.
+statement_text (oid, step, is_about_any, text, filter) as (
+  select f.oid, s.step, f.is_about_any, s.text, regexp_replace(regexp_replace(regexp_replace(
+    case when strpos(s.text, '{me}') > 0 then s.text else '' end,
+    '(?<![\w.$])\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: '
+      '?\w+)?|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}', '{own}', 'g'),
+    '\yupdate\y.*?\yset\y.*?(?=\ywhere\y|$)', ' update ', 'g'), '\ycase\y.*?\yend\y', ' case ', 'g')
+  from code_named f
+  cross join lateral regexp_split_to_table(f.text,
+    ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)|\yunion\y') with ordinality as s (text, step)
+  union all
+  select oid, step, is_about_any, text, regexp_replace(regexp_replace(filter,
+    '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'),
+    '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)', ' ', 'g')
+  from statement_text
+  where filter ~ '\([^()]*\)'
+),
+
 statement as materialized (
-  select f.oid, s.step, s.text,
+  select s.oid, s.text,
     -- unless the statement also requires that the argument is the user
-    f.is_about_any and (s.text !~ '{me} = {me}' or s.text ~ '\yor\y') as is_about_any, x.text ~ '{own}'
-    and (select bool_and(b.part ~ '{own}') from regexp_split_to_table(x.text, '\yor\y') b (part)) -- both sides of `or`
-    and x.text !~ '\ynot {own}|{own}[) ]+is (?:not {yes}|{no})'
-      -- `on` of a left join keeps the rows of the table before it
-      and (s.text !~ '\y(?:left|right|full) (?:outer )?join\y' or x.text ~ '\ywhere\y.*{own}')
+    s.is_about_any and (s.text !~ '{me} = {me}' or s.text ~ '\yor\y') as is_about_any,
+    s.filter ~ '{own}' and s.filter !~ '(?:^|\yor\y)(?:(?!{own}|\yor\y).)*(?:\yor\y|$)' -- both sides of `or`
+    and s.filter !~ '\ynot {own}|{own}[) ]+is (?:not {yes}|{no})'
+    -- `on` of a left join keeps the rows of the table before it
+    and (s.text !~ '\y(?:left|right|full) (?:outer )?join\y' or s.filter ~ '\ywhere\y.*{own}')
     or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,
-    x.text ~ '{own}' as has_own,
     array(
       select m.part[1]
       from regexp_matches(s.text,
         '(?:\y(?:from|join|into|update|using|truncate|table|only|copy)|,) '
         '?\(?(?:(?:q_)?[\w$]+\.)?(?:q_)?([\w$]+)(?![\w$.(])', 'g') m (part)
     ) as tables
-  from code_named f
-  cross join lateral regexp_split_to_table(f.text,
-    ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)|\yunion\y') with ordinality as s (text, step)
-  cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(case when strpos(s.text, '{me}') > 0 then s.text else '' end,
-      '(?<![\w.$])\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: '
-        '?\w+)?|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}', '{own}', 'g'),
-      '\yupdate\y.*?\yset\y.*?(?=\ywhere\y|$)', ' update ', 'g'), '\ycase\y.*?\yend\y', ' case ', 'g') as text
-  ) o
-  cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(o.text,
-      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)',
-        ' ', 'g'),
-      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)',
-        ' ', 'g') as text
-  ) p
-  cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(p.text,
-      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)',
-        ' ', 'g'),
-      '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'), '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)',
-        ' ', 'g') as text
-  ) x
+  from statement_text s
+  where s.filter !~ '\([^()]*\)'
 ),
+
 word as materialized (
   select distinct b.oid, b.path, lower(btrim(w.part[1], '" .')) as schema, lower(btrim(w.part[2], '"')) as name,
     w.part[3] is not null as is_call
@@ -1124,7 +1063,7 @@ said as materialized (
 -- the user.
 touches as materialized (
   select a.function, a.objid as relid, bool_and(s.is_own and not n.is_beside) as is_held,
-    bool_and(s.is_own and not n.is_beside and not s.is_about_any) as is_held_to_caller, bool_or(s.has_own) as has_own,
+    bool_and(s.is_own and not n.is_beside and not s.is_about_any) as is_held_to_caller,
     bool_or(case when s.text ~ '\y(?:insert|update|delete|merge)\y'
       then s.text ~ ('(?:into|update|from|only) (?:[\w$]+\.)?' || lower(c.relname)) else false end) as is_written,
     bool_and(s.is_own and not n.is_beside
@@ -1361,37 +1300,40 @@ condition as materialized (
   where s.kind <> 'function'
 ),
 
--- Calls in conditions of functions that look up rows of the user. Each text is split into calls once, and the names are
--- compared: a regular expression of 1,000 names takes PostgreSQL seconds.
+-- Each text is split into its calls, and the names are compared: a regular expression of 1,000 names takes PostgreSQL
+-- seconds. app.is_member(row.team, {me}) becomes {asking 2}(row.team, {me}) if the function looks up rows of its second
+-- argument.
 called as materialized (
-  select t.text, c.n, c.part, c.call[1] as schema, c.call[2] as name, c.call[3] is not null as is_bare
+  select t.text, c.n, f.functions, concat(c.part, coalesce(
+      case when c.call[3] is null then f.marker else f.bare_marker end, concat(c.call[1] || '.', c.call[2] || '(')
+    )) as part
   from (select distinct text from condition) t
   cross join lateral rows from (
     regexp_split_to_table(t.text, '(?<![\w.])(?:[\w$]+\.)?[\w$]+\('),
     regexp_matches(t.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\((\))?', 'g')
   ) with ordinality as c (part, call, n)
+  left join (
+    select schema, name, array_agg(oid) as functions,
+      max(format('{%s %s}(', word, place)) filter (where oid not in (select oid from passing_function)) as marker,
+      max(format('{%s %s}(', word, case when oid in (select oid from by_default) then 0 else place end))
+        filter (where oid not in (select oid from passing_function)) as bare_marker
+    from asking_function
+    group by grouping sets ((schema, name), (name))
+  ) f on f.name = c.call[2] and f.schema is not distinct from c.call[1]
 ),
 
+-- The functions that look up rows of the user, and the conditions that call them.
 asks as materialized (
-  select c.text, c.n, f.oid as function,
-    case when f.oid not in (select oid from passing_function) 
-      then format('{%s %s}(', f.word,
-        case when c.is_bare and f.oid in (select oid from by_default) then 0 else f.place end) end as marker
-  from called c join asking_function f on f.name = c.name and f.schema = coalesce(c.schema, f.schema)
+  select text, unnest(functions) as function from called where functions && array(select oid from asking_function)
 ),
 
--- app.is_member(row.team, {me}) becomes {asking 2}(row.team, {me}) if the function compares its second argument.
 expression as materialized (
-  select c.kind, c.oid, c.clause, c.relid, c.text, coalesce(a.text, c.text) as reducible
+  select c.kind, c.oid, c.clause, c.relid, c.text, coalesce(p.text, c.text) as reducible
   from condition c
   left join (
-    select c.text as original, string_agg(concat(c.part, coalesce(a.marker, concat(c.schema || '.', c.name || '('))),
-      '' order by c.n) as text
-    from called c
-    left join (select text, n, max(marker) as marker from asks group by text, n) a on a.text = c.text and a.n = c.n
-    where c.text in (select text from asks)
-    group by c.text
-  ) a on a.original = c.text
+    select text as original, string_agg(part, '' order by n) as text from called
+    where text in (select text from asks) group by text
+  ) p on p.original = c.text
 ),
 
 -- The next rule whose `needs` occurs in the text is applied; after the last rule it starts again, until nothing
@@ -1436,7 +1378,7 @@ reduction (original, text, step, before, had, seen, is_done) as (
 
 verdict as materialized (
   select e.kind, e.oid, e.relid, e.clause, e.text, btrim(d.text, '() ') as word, d.had, d.seen
-    || btrim(d.text, '(){} ') as seen, a.attnum
+    || btrim(d.text, '(){} ') as seen, a.attnum, a.attname
   from expression e
   join (
     select original, text, had, seen, substring(text from '^{own ([\w$]+)}$') as own from reduction
@@ -1527,23 +1469,19 @@ edge as materialized (
   -- an object and its parts
   select d.refclassid, d.refobjid, d.classid, d.objid, 0, false, false
   from pg_depend d
-  left join pg_trigger t on d.classid = 'pg_trigger'::regclass and t.oid = d.objid
-  left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
-  left join pg_class c on d.classid = 'pg_class'::regclass and c.oid = d.objid
-  left join pg_policy y on d.classid = 'pg_policy'::regclass and y.oid = d.objid
   where d.refobjid >= 16384 and d.deptype in ('a', 'i')
     and d.classid in ('pg_trigger'::regclass, 'pg_constraint'::regclass, 'pg_class'::regclass, 'pg_policy'::regclass,
       'pg_attrdef'::regclass, 'pg_rewrite'::regclass, 'pg_statistic_ext'::regclass, 'pg_amop'::regclass,
-        'pg_amproc'::regclass)
-    and coalesce(not t.tgisinternal and t.tgenabled <> 'D', true)
-    and coalesce(k.contype <> 'f', true)
-    and coalesce(c.relkind in ('i', 'I'), true)
-    and coalesce(y.polroles && array(select oid from grantee), true)
-    -- Most indexes, constraints and defaults use only PostgreSQL's objects, and are skipped.
-    and (d.classid not in ('pg_constraint'::regclass, 'pg_class'::regclass, 'pg_attrdef'::regclass)
-      or (d.classid, d.objid) in (
-        select classid, objid from pg_depend where refobjid >= 16384 and refclassid <> 'pg_class'::regclass
-          and refclassid <> 'pg_constraint'::regclass))
+      'pg_amproc'::regclass)
+    and (d.classid, d.objid) not in (
+      select 'pg_trigger'::regclass, oid from pg_trigger where tgisinternal or tgenabled = 'D'
+      union all
+      select 'pg_constraint'::regclass, oid from pg_constraint where contype = 'f'
+      union all
+      select 'pg_class'::regclass, oid from pg_class where relkind not in ('i', 'I')
+      union all
+      select 'pg_policy'::regclass, oid from pg_policy where not polroles && array(select oid from grantee)
+    )
   union all
   -- partitions and children, and the triggers of tables that are changed by foreign keys to it
   select 'pg_class'::regclass, i.inhparent, 'pg_class'::regclass, i.inhrelid, 0, true, false
@@ -1618,7 +1556,7 @@ piece (classid, objid, automatic, hookclass, hook, within, reader) as (
 reached as materialized (
   select c.oid, c.relkind, c.relnamespace, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
     format('%I.%I', n.nspname, c.relname) as name, k.oid is not null as is_known,
-      n.oid in (select oid from platform) as is_platform
+    n.oid in (select oid from platform) as is_platform
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   left join known k on k.oid = c.oid
@@ -1702,8 +1640,8 @@ hooked as materialized (
   from piece p
   left join hook h on h.hookclass = p.hookclass and h.hook = p.hook
   left join (
-    select c.oid, format('%I.%I', n.nspname, c.relname) as name from pg_class c
-      join pg_namespace n on n.oid = c.relnamespace
+    select c.oid, format('%I.%I', n.nspname, c.relname) as name
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
   ) c on c.oid = h.table_oid
   where p.automatic and p.hook <> 0
     and p.classid in ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass,
@@ -1712,27 +1650,19 @@ hooked as materialized (
 
 -- Each automatic function with the first of its tables and hooks.
 hooked_function as materialized (
-  select h.oid, format(' by %s on %s', h.what[1], h.table_name[1]) as place, h.table_name[1] as table_name,
-    h.what[1] as what, h.unhook[1] as unhook, h.hook[1] as hook,
-    h.more, h.is_trigger
-  from (
-    select objid as oid, array_agg(what order by table_name, what) as what,
-      array_agg(table_name order by table_name, what) as table_name,
-      array_agg(unhook order by table_name, what) as unhook, array_agg(hook order by table_name, what) as hook,
-        count(*) - 1 as more,
-      bool_or(hookclass = 'pg_trigger'::regclass) as is_trigger
-    from hooked
-    where classid = 'pg_proc'::regclass
-    group by objid
-  ) h
+  select distinct on (objid) objid as oid, format(' by %s on %s', what, table_name) as place, table_name, what, unhook,
+    hook, count(*) over w - 1 as more, bool_or(hookclass = 'pg_trigger'::regclass) over w as is_trigger
+  from hooked
+  where classid = 'pg_proc'::regclass
+  window w as (partition by objid)
+  order by objid, table_name, what
 ),
 
 -- Owner columns: those that policies compare with the user. Below: tables whose primary key is the user id.
 user_column as materialized (
-  select distinct a.attname
-  from asked join verdict v on v.kind = 'policy' and v.attnum is not null and not asked.is_tasks
-  join pg_attribute a on a.attrelid = v.relid and a.attnum = v.attnum
-  where a.attname not in ('id', 'uuid') and v.relid not in (select objid from platform_object)
+  select distinct v.attname
+  from asked join verdict v on v.kind = 'policy' and v.attname not in ('id', 'uuid') and not asked.is_tasks
+  where v.relid not in (select objid from platform_object)
   union
   select w.name::name from (values ('user_id'), ('owner_id'), ('userId'), ('ownerId')) w (name)
 ),
@@ -1743,9 +1673,8 @@ user_table as materialized (
   select c.oid, 'id' from asked join pg_class c on asked.kind = 'supabase' and c.relname = 'users'
     and c.relnamespace in (select oid from pg_namespace where nspname = 'auth')
   union
-  select v.relid, a.attname
+  select v.relid, v.attname
   from asked join verdict v on v.kind = 'policy' and v.attnum is not null and not asked.is_tasks
-  join pg_attribute a on a.attrelid = v.relid and a.attnum = v.attnum
   join pg_index x on x.indrelid = v.relid and x.indisprimary and x.indkey::int2[] = array[v.attnum]
 ),
 
@@ -1772,9 +1701,7 @@ owner_of as materialized (
       join pg_attribute u on u.attrelid = f.conrelid and u.attnum = f.conkey[1]
       where f.contype = 'f' and cardinality(f.conkey) = 1
       union all
-      select v.relid, 4, u.attname
-      from verdict v join pg_attribute u on u.attrelid = v.relid and u.attnum = v.attnum
-      where v.kind = 'policy'
+      select v.relid, 4, v.attname from verdict v where v.kind = 'policy' and v.attnum is not null
       union all
       select v.relid, case when asked.is_tasks then 3 else 6 end, u.attname
       from verdict v join pg_attrdef d on d.oid = v.oid join pg_attribute u on u.attrelid = d.adrelid
@@ -1983,11 +1910,10 @@ open_table as materialized (
 borrowed as materialized (
   select b.within, b.reader, b.owner, c.oid, c.relkind, format('%I.%I', n.nspname, c.relname) as name,
     c.oid in (select oid from mine) as is_mine, c.relnamespace in (select oid from usable) as is_usable,
-    (c.oid < 16384 or c.relkind = 'v' or c.oid in (select oid from personal))
+    (c.oid < 16384 or c.oid in (select oid from personal))
     and c.oid not in (select oid from open_table)
     and case
       when c.oid < 16384 then not has_table_privilege(api.oid, c.oid, 'select') and b.reader >= 16384
-      when c.relkind not in ('r', 'p', 'f', 'm') then b.reader = 0 and false
       when b.owner in (select oid from strong) then true
       when not c.relrowsecurity or c.relkind in ('f', 'm') then pg_has_role(b.owner, c.relowner, 'usage')
         or has_any_column_privilege(b.owner, c.oid, 'select, insert, update')
@@ -2053,14 +1979,11 @@ reach_past as materialized (
       -- a new user, or a new row of a table without an owner column that no policy trusts, is not another user's
       when h.is_added and not asked.is_strict and b.oid not in (select relid from trusted_column)
         and (b.oid not in (select table_oid from owner_of) or b.oid in (select oid from user_table)) then true
-      else coalesce(h.is_held, false) end as is_held,
-      h.is_written, h.is_read_somewhere
+      else coalesce(h.is_held, false) end as is_held
   from borrowed b
   cross join asked
   left join (
-    select p.within, t.relid, bool_and(t.is_held_to_caller) as is_held, bool_or(t.is_written) as is_written,
-      bool_and(t.is_added) as is_added,
-      true as is_read_somewhere
+    select p.within, t.relid, bool_and(t.is_held_to_caller) as is_held, bool_and(t.is_added) as is_added
     from (select distinct within, objid from piece where within <> 0 and classid = 'pg_proc'::regclass) p
     full join touches t on t.function = p.objid
     where coalesce(p.objid, 0) <> 0 and coalesce(t.function, 0) <> 0
@@ -2068,7 +1991,7 @@ reach_past as materialized (
   ) h on h.within = b.within and h.relid = b.oid
   where b.within <> 0 and b.is_past
     -- a name that no statement reads from is that of a column or a variable
-    and (h.is_read_somewhere or b.relkind not in ('r', 'p')
+    and (h.relid is not null or b.relkind not in ('r', 'p')
       or not exists (select from code_named f where f.oid = b.within))
 ),
 
@@ -2097,9 +2020,8 @@ guarded as materialized (
 -- SECURITY DEFINER functions whose owner has more rights than the API.
 definer as materialized (
   select c.oid, c.name, c.owner_name, c.is_public, c.has_path, c.is_migrated, c.is_trigger, p.automatic, b.names,
-    b.held_names, g.is_safe, g.is_open, b.is_near, b.is_told,
-    c.oid in (select oid from callable) as is_callable, d.is_dynamic,
-      c.proowner in (select oid from strong) as is_strong
+    b.held_names, g.is_safe, g.is_open, b.is_near,
+    c.oid in (select oid from callable) as is_callable, d.is_dynamic
   from code c
   join (select objid, bool_and(automatic) as automatic from piece where classid = 'pg_proc'::regclass
     group by objid) p on p.objid = c.oid
@@ -2107,9 +2029,7 @@ definer as materialized (
   cross join lateral (
     select string_agg(distinct x.name, ', ') filter (where not x.is_held) as names,
       string_agg(distinct x.name, ', ') filter (where x.is_held) as held_names,
-      coalesce(bool_or(x.is_mine or x.is_usable and not c.has_path), false) as is_near,
-      coalesce(bool_or(x.is_written and not x.is_held
-        and x.oid in (select oid from effective where privilege = 'SELECT')), false) as is_told
+      coalesce(bool_or(x.is_mine or x.is_usable and not c.has_path), false) as is_near
     from reach_past x where x.within = c.oid
   ) b
   cross join lateral (select exists (select from deed d where d.oid = c.oid
@@ -2170,7 +2090,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     select 'audit.preset ' || asked.preset, 'does not exist', 'audit.preset'
       where asked.preset not in ('', 'tasks', 'supabase', 'postgrest', 'postgraphile')
     union all
-    select s.name, 'is read by no policy', 'audit.setting' from unnest(asked.settings) s (name)
+    select s.name, 'is read by no policy', 'audit.setting' from given cross join unnest(given.settings) s (name)
       where s.name not in (select name from setting_read) and not asked.is_tasks
   ) m (object, wrong, setting)
   union all
@@ -2187,7 +2107,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     '-- if that is wrong, set audit.role, audit.setting and audit.schema'
   from asked
   cross join apis
-  where not asked.is_tasks and (asked.roles is null or asked.settings is null) and apis.n > 0
+  where not asked.is_strict and apis.n > 0
   union all
   select 'role_attribute', 'hole', s.way,
     format('the API role %s the attribute %s: it %s',
@@ -3304,8 +3224,9 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
   cross join lateral format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) as f (name)
-  where p.proleakproof and p.oid not in (select oid from sealed)
-    and (p.oid < 16384 or p.oid in (select oid from callable)
+  where p.proleakproof
+    -- initdb's own rows are of transaction 1, so another one has changed the function
+    and (p.oid < 16384 and p.xmin <> '1' or p.oid in (select oid from callable)
       and (p.oid in (select objid from piece where classid = 'pg_proc'::regclass)
         or n.oid in (select oid from usable)))
     and not (p.oid in (select objid from authored where classid = 'pg_proc'::regclass)
