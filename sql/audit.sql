@@ -150,7 +150,7 @@ given as materialized (
 
 -- This project's own database is recognized by its functions: other projects may have a schema named app, too.
 asked as materialized (
-  select g.preset, g.claims, g.accepted, g.fail_on, g.width, p.is_tasks, p.function as tasks_function, k.kind,
+  select g.preset, g.claims, g.accepted, g.fail_on, p.is_tasks, p.function as tasks_function, k.kind,
     p.is_tasks or g.roles is not null and g.settings is not null as is_strict,
     coalesce(g.roles, d.roles) as roles, coalesce(g.schemas, d.schemas) as schemas,
     coalesce(g.settings, d.settings) as settings, coalesce(g.owners, d.owners) as owners
