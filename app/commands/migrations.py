@@ -37,12 +37,15 @@ where l.locktype = 'advisory' and l.granted and a.datname = current_database()
 
 # The first setting has an effect only on Citus, which otherwise refuses to change a function after a parallel
 # change of a table in the same transaction. With the second one, backslashes in the migrations' regular
-# expressions are literal. The third one overrides a time limit of the database or the owner, since a
-# migration may take longer (as in pg_dump).
-SETTINGS = (
-    "set citus.multi_shard_modify_mode = 'sequential'; set standard_conforming_strings = on; "
-    "set statement_timeout = 0"
-)
+# expressions are literal.
+SETTINGS = "set citus.multi_shard_modify_mode = 'sequential'; set standard_conforming_strings = on"
+# Overrides the time limits of the database or the owner, since a migration or a report may take longer (as in
+# pg_dump). transaction_timeout exists since PostgreSQL 17.
+UNLIMIT = """
+select pg_catalog.set_config(name, '0', false)
+from pg_catalog.pg_settings
+where name in ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')
+"""
 
 # The schemas that contain yoyo's tables. Another program that uses yoyo has tables with the same names.
 RECORDS = """
@@ -100,6 +103,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
             connection.close()
             raise SystemExit(POOLER)
         connection.execute(SETTINGS)
+        connection.execute(UNLIMIT)
         self.home = _home(connection)
         connection.execute("select set_config('search_path', %s, false)", (self.home,))
         return connection

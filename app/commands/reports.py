@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from app.commands import findings
+from app.commands import findings, migrations
 from app.postgres.database import CITUS
 from app.postgres.safety import SQL
 
@@ -112,8 +112,9 @@ def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[An
         with psycopg.connect(
             conninfo, autocommit=True, client_encoding="utf8", application_name=f"tasks {name}"
         ) as connection:
+            connection.execute("set search_path = pg_catalog, pg_temp")
             # The statement_timeout of tasks_api is too short for the audit of a large schema.
-            connection.execute("set statement_timeout = 0; set search_path = pg_catalog, pg_temp")
+            connection.execute(migrations.UNLIMIT)
             # The database may have other values of these. audit.sql compares the text of policies, and its
             # regular expressions have backslashes.
             connection.execute("set quote_all_identifiers = off; set standard_conforming_strings = on")
