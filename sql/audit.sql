@@ -243,7 +243,18 @@ identity_setting as materialized (
     -- a setting that is compared with a constant is a flag, not a user id
     and not exists (select from policies p where concat_ws(' ', p.using_text, p.check_text) ~* ('current_setting\('''
       || regexp_replace(r.name, '\W', '\\\&', 'g')
-      || '''(::text)?(, true)?\)\)?(::\w+)? (=|<>) (''[^'']|true|false|[0-9])'))
+      || '''(::text)?(, true)?\)( AS \w+)?(, ''''(::text)?)?\)*(::\w+)? (=|<>) (''[^'']|true|false|[0-9])'))
+  union
+  select 'request.jwt.claims' from asked where asked.settings is null and exists (select from native_identity)
+),
+
+-- The functions of pg_session_jwt (Neon). Only a superuser can create functions in C.
+native_identity as materialized (
+  select p.oid, n.nspname, p.proname, case p.proname when 'user_id' then 'me' else 'claims' end as word
+  from pg_proc p
+  join pg_namespace n on n.oid = p.pronamespace
+  join pg_language l on l.oid = p.prolang
+  where n.nspname = 'auth' and p.proname in ('user_id', 'session') and p.pronargs = 0 and l.lanname in ('c', 'internal')
 ),
 
 policy_role as materialized (
@@ -892,6 +903,8 @@ named as materialized (
   from (
     select word, name from passing_function
     union
+    select word, format('(?:%s\.)?%s', nspname, proname) from native_identity
+    union
     select 'me', '(?:app\.)?current_user_id' from asked
       where is_tasks -- if it returns another user, that is one finding: identity_function
   ) f
@@ -1168,7 +1181,8 @@ rule_text (step, pattern, word, needs) as materialized (
     ('current_setting\({setting}(?:, {\w+})?\)', '{me}', 'current_setting('),
     ('(?<![\w.])(?:' || n.me || ')\(\)', '{me}', case n.me when '$' then '{{' else '()' end),
     ('(?<![\w.])(?:' || n.claims || ')\(\)', '{claims}', case n.claims when '$' then '{{' else '()' end),
-    ('(?<![\w.])(?:' || n.token || ')\(\)|current_setting\({other}(?:, {\w+})?\)', '{token}', '('),
+    ('(?<![\w.])(?:' || n.token || ')\(\)|current_setting\({' || case when asked.is_strict then 'other'
+      else '(?:other|k)' end || '}(?:, {\w+})?\)', '{token}', '('),
     ('(?<![\w.])(?:' || n.written || ')\(\)', '{forged}', case n.written when '$' then '{{' else '()' end),
     ('{derived AT[^()]*\)', '{derived}', '{derived '),
     ('{asking AT(?:{\w+}(?:, {\w+})*)?\)', '{rank}', '{asking '),
@@ -1182,6 +1196,7 @@ rule_text (step, pattern, word, needs) as materialized (
     ('{mine}::(?:text|uuid|bigint|integer)\[\]', '{mine}', '{mine}::'),
     ('{asked AT[^()]*\)', '{asked}', '{asked '),
     ('nullif\({(me|claims|token)}, {blank}\)', '{\1}', 'nullif('),
+    ('coalesce\({token}, {blank}\)', '{token}', 'coalesce('),
     ('coalesce\({(me|claims|token|own [\w$]+|member|rank|list has|list ranked)}(?:, {(?:\1|no|me)})*\)', '{\1}',
       'coalesce('),
     ('(?<![\w$])\({([^{}]*)}\)|\( select {([^{}]*)}(?: as [\w$]+)?\)', '{\1\2}', '}'),
@@ -1259,6 +1274,7 @@ rule_text (step, pattern, word, needs) as materialized (
     ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})* when (?:(?! then | when |case '
       ')[^()])* then {own ([\w$]+)}(?: when (?:(?! then | when |case )[^()])* then {(?:own \1|no|null)})*(?: else '
       '{(?:own \1|no|null)})? end', '{own \1}', 'case'),
+    ('case when {(staff|rank|asked|member|own [\w$]+)} then {yes} else {([^{}]*)} end', '({\1} or {\2})', 'case'),
     ('case when {own ([\w$]+)} then (?:{[^{}]*}|[\w$.]+)(?: else {(?:no|null)})? end', '{own \1}', 'case'),
     ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})+ else {own ([\w$]+)} end',
       '{own \1}', 'case'),
@@ -2005,6 +2021,11 @@ guarded as materialized (
     union all
     -- functions that compare a password with crypt(): the caller must know it
     select 'exists {me}', false from regexp_matches(f.text, '= ?(?:[\w$]+\.)?crypt ?\(')
+    union all
+    -- functions that look a row up by a token, which the caller must know, and write nothing for another user
+    select 'exists {me}', false from regexp_matches(f.text, '\yselect (?:(?!;|\yupdate\y|\ydelete\y).)* where '
+      '(?:[^;]* and )?\(*(?:[\w$]+\.)?(?:\w+_)?(?:token|secret)(?:_hash)? ?= ?(?!{me})[\w$.{]')
+    where f.text ~ '{me}' or f.text !~ '\y(?:insert into|update|delete from)\y'
   ) t
   cross join lateral (
     select not t.is_refusal or t.test ~ '^not ?\(? ?exists|is distinct from|is not {yes}|coalesce|not found' or exists (
@@ -2502,7 +2523,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
         string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where not j.is_held))
       when j.is_flag
         then 'a column of the row decides whether other users get it: verify that only the owner can set this column'
-      else format('%s trust a claim of the token, not a row: each token with this claim reaches every user''s rows',
+      else format('%s trust a claim of the token or a setting, not a row: a request with it reaches every user''s rows',
         string_agg(distinct j.name, ', ')) end,
     string_agg(distinct j.remedy, chr(10))
   from (
@@ -2519,8 +2540,8 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     join policy_remedy m on m.oid = j.oid
     cross join lateral (select coalesce(case j.clause when 'using' then p.using_text
       else coalesce(p.check_text, p.using_text) end, 'nothing') as said) t
-    left join regexp_match(t.said, '(?:''([^'']*)''(?:::[\w\[\]]+)?(?:, true)?|([\w.]+)\()(?: AS \w+)?\)+ = '
-      '(?:ANY \(\(?ARRAY\[)?') y (part) on true
+    left join regexp_match(t.said, '(?:''([^'']+)''(?:::[\w\[\]]+)?(?:, true)?(?:\), ''''::text)?|([\w.]+)\()'
+      '(?:\)? AS \w+)?\)+ = (?:ANY \(\(?ARRAY\[)?') y (part) on true
     where j.polpermissive and (not j.is_held or j.seen ~ 'staff|flag')
       and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
       and not (r.oid in (select oid from lookup) and (j.cmd = 'r' or j.polcmd = '*'))
@@ -2819,26 +2840,36 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
 --   => hole grant_option app.tasks.title: tasks_api has SELECT with grant option
 
 found_privileges (check_name, severity, object, finding, remedy) as materialized (
-  select w.check_name,
-    case when bool_and(g.privilege = 'REFERENCES' or r.oid in (select oid from lookup)) then 'hint' else 'hole' end,
-    min(g.object),
-    format('%s has %s here: %s', string_agg(distinct g.who, ', '), string_agg(distinct g.privilege, ', '),
-      (array_agg(w.danger order by array_position('{TRUNCATE,TRIGGER,MAINTAIN}', g.privilege)))[1]),
-    string_agg(distinct g.revoke, ' ')
-  from withheld w
-  join granted g on g.kind = any (w.kinds) and g.privilege = any (w.privileges)
-  left join reached r on g.classid = 'pg_class'::regclass and r.oid = g.objid
-  cross join asked
-  where case w.check_name
-      -- If row security is off, and the API may delete, this is only the finding row_security.
-      when 'privilege' then asked.kind <> 'supabase' and not r.is_platform and g.grantee <> r.relowner
-        and (r.relrowsecurity or r.relkind not in ('r', 'p') or r.oid in (select oid from lookup)
-          or r.oid not in (select oid from right_on where privilege = 'DELETE'))
-      when 'sequence' then asked.is_tasks and not g.is_foreign
-        and g.objid in (select c.oid from pg_class c where c.relnamespace in (select oid from usable))
-      when 'temp' then g.grantee <> 0
-      else true end
-  group by w.check_name, g.classid, g.objid
+  -- In other databases, the same privileges of the same roles on several tables are one finding.
+  select p.check_name, p.severity, string_agg(p.object, ', ' order by p.object), p.finding,
+    string_agg(p.remedy, ' ' order by p.object)
+  from asked
+  cross join (
+    select w.check_name,
+      case when bool_and(g.privilege = 'REFERENCES' or r.oid in (select oid from lookup)) then 'hint' else 'hole' end
+        as severity,
+      min(g.object) as object,
+      format('%s has %s here: %s', string_agg(distinct g.who, ', '), string_agg(distinct g.privilege, ', '),
+        (array_agg(w.danger order by array_position('{TRUNCATE,TRIGGER,MAINTAIN}', g.privilege)))[1])
+        as finding,
+      string_agg(distinct g.revoke, ' ') as remedy
+    from withheld w
+    join granted g on g.kind = any (w.kinds) and g.privilege = any (w.privileges)
+    left join reached r on g.classid = 'pg_class'::regclass and r.oid = g.objid
+    cross join asked
+    where case w.check_name
+        -- If row security is off, and the API may delete, this is only the finding row_security.
+        when 'privilege' then asked.kind <> 'supabase' and not r.is_platform and g.grantee <> r.relowner
+          and (r.relrowsecurity or r.relkind not in ('r', 'p') or r.oid in (select oid from lookup)
+            or r.oid not in (select oid from right_on where privilege = 'DELETE'))
+        when 'sequence' then asked.is_tasks and not g.is_foreign
+          and g.objid in (select c.oid from pg_class c where c.relnamespace in (select oid from usable))
+        when 'temp' then g.grantee <> 0
+        else true end
+    group by w.check_name, g.classid, g.objid
+  ) p
+  group by p.check_name, p.severity, p.finding,
+    case when asked.is_tasks or p.check_name <> 'privilege' then p.object end
   union all
   -- Privileges of roles that are not the API's.
   select d.check_name, min(d.severity), a.object,
@@ -3212,6 +3243,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     format('drop routine %s cascade; -- or revoke execute on it from public', c.name)
   from code c
   where c.oid >= 16384 and not c.is_authored and not c.lanpltrusted and c.lanname <> 'sql'
+    and c.oid not in (select oid from native_identity)
     -- C functions of PostgreSQL that are declared again: aggregates, and the functions of a range type
     and c.prokind <> 'a'
     and c.oid not in (select d.objid from pg_depend d where d.classid = 'pg_proc'::regclass

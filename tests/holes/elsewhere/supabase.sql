@@ -577,3 +577,31 @@ create policy s on public.feed for select using (true);
 create policy i on public.feed for insert with check (exists (select from public.people p where p.id = auth.uid() and p.is_admin));
 create function public.publish() returns trigger language plpgsql security definer set search_path = '' as $$ begin insert into public.feed (notes, place) values (new.notes, new.place); return new; end $$;
 create trigger publish after insert on public.posts for each row execute function public.publish();
+
+-- sound: an invitation for those who have its token
+create table public.invitations (id uuid primary key default gen_random_uuid(), team_id uuid not null, token text not null default md5(random()::text), invited_by uuid not null);
+create table public.members (team_id uuid, user_id uuid, primary key (team_id, user_id));
+alter table public.invitations enable row level security; alter table public.members enable row level security;
+create policy o on public.invitations for select using (invited_by = auth.uid());
+create policy s on public.members for select using (user_id = auth.uid());
+create function public.accept(wanted text) returns uuid language plpgsql security definer set search_path = '' as $$ declare found uuid; begin
+  select i.team_id into found from public.invitations i where i.invited_by <> auth.uid() and i.token = wanted;
+  if found is null then raise exception 'unknown'; end if;
+  insert into public.members (team_id, user_id) values (found, auth.uid());
+  delete from public.invitations where token = wanted;
+  return found;
+end $$;
+
+-- a token that is set, not asked for: hole security_definer public.renew(uuid, text)
+create table public.invitations (id uuid primary key default gen_random_uuid(), token text not null, user_id uuid not null);
+alter table public.invitations enable row level security;
+create policy o on public.invitations for select using (user_id = auth.uid());
+create function public.renew(invitation uuid, fresh text) returns void language plpgsql security definer set search_path = '' as $$ begin update public.invitations set token = fresh where id = invitation; end $$;
+
+-- a token for a user of one's choice: hole security_definer public.accept_for(text, uuid)
+create table public.invitations (id uuid primary key default gen_random_uuid(), team_id uuid not null, token text not null, invited_by uuid not null);
+create table public.members (team_id uuid, user_id uuid, primary key (team_id, user_id));
+alter table public.invitations enable row level security; alter table public.members enable row level security;
+create policy o on public.invitations for select using (invited_by = auth.uid());
+create policy s on public.members for select using (user_id = auth.uid());
+create function public.accept_for(wanted text, person uuid) returns void language sql security definer set search_path = '' as $$ insert into public.members (team_id, user_id) select i.team_id, person from public.invitations i where i.token = wanted $$;
