@@ -160,12 +160,13 @@ asked as materialized (
       and coalesce(g.schemas, '{app}') = '{app}'
       and count(distinct p.proname) filter (where p.proname <> 'current_user_id') >= 2 as is_tasks,
         max(p.oid) filter (where p.proname = 'current_user_id' and p.pronargs = 0) as function
-    from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-    where n.nspname = 'app' and p.proname in ('schema_version', 'next_task_id', 'create_task_once', 'current_user_id')
+    from pg_proc p
+    where p.pronamespace = to_regnamespace('app')
+      and p.proname in ('schema_version', 'next_task_id', 'create_task_once', 'current_user_id')
   ) p
   cross join lateral (
-    select count(*) = 2 and exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-      where n.nspname = 'auth' and p.proname = 'uid') as is_supabase
+    select count(*) = 2
+      and exists (select from pg_proc where pronamespace = to_regnamespace('auth') and proname = 'uid') as is_supabase
     from pg_roles where rolname in ('anon', 'authenticated')
   ) s
   cross join lateral (
@@ -365,46 +366,40 @@ known as materialized (
   select distinct on (c.oid) c.oid, c.relname, k.attname as owner_column
   from owner_name k
   join pg_class c on c.relname = k.relname and c.relkind in ('r', 'p')
-  join pg_namespace n on n.oid = c.relnamespace
-  where n.nspname = k.nspname or k.nspname is null and n.oid in (select oid from home)
+  where c.relnamespace = to_regnamespace(quote_ident(k.nspname))
+    or k.nspname is null and c.relnamespace in (select oid from home)
 ),
 
 -- Columns that only the database sets, and the columns that may be granted to the API instead of all.
 decided (relname, columns, instead, others) as materialized (
-  select d.relname, d.columns, d.instead, d.others
+  select d.relname, d.columns, jsonb_build_object('INSERT', w.columns) || jsonb_strip_nulls(jsonb_build_object('UPDATE',
+    case d.relname when 'users' then 'last_task_id' when 'tasks' then w.columns end)), d.others
   from asked
   cross join (values
-    ('users', array['last_task_id', 'created_at'], '{"INSERT": "id", "UPDATE": "last_task_id"}'::jsonb, 'select'),
-    ('tasks', array['id', 'version', 'created_at', 'updated_at'], (
-      select jsonb_build_object('INSERT', columns, 'UPDATE', columns)
-      from (
-        select string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
-        from pg_class c
-        join pg_namespace n on n.oid = c.relnamespace
-        join pg_attribute a on a.attrelid = c.oid
-        where n.nspname = 'app' and c.relname = 'tasks' and a.attnum > 0 and not a.attisdropped
-          and a.attname not in ('id', 'user_id', 'version', 'created_at', 'updated_at')
-      ) as written
-    ), 'select, delete'),
-    ('idempotency_keys', array['created_at'], '{"INSERT": "key, task"}', 'select, delete')
-  ) as d (relname, columns, instead, others)
+    ('users', '{last_task_id,created_at}'::text[], 'select'),
+    ('tasks', '{id,version,created_at,updated_at}', 'select, delete'),
+    ('idempotency_keys', '{created_at}', 'select, delete')
+  ) as d (relname, columns, others)
+  cross join lateral (
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
+    from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relnamespace = to_regnamespace('app') and c.relname = d.relname
+      and a.attname <> 'user_id' and a.attname <> all (d.columns)
+  ) w
   where asked.is_tasks
 ),
--- Shards of Citus are in the schema of their tables, as table_102008, if a node is configured to show them. Citus
--- enables row security on shards, but does not force it. These differences are not findings.
-shard as materialized (
-  select c.oid, k.relname, k.owner_column, substr(c.relname, length(k.relname) + 1) as suffix
+
+-- Tables, and shards of Citus with their suffix in the names of keys and triggers. Shards are in the schema of their
+-- tables, as table_102008, if a node is configured to show them. Citus enables row security on shards, but does not
+-- force it. These differences are not findings.
+stored as materialized (
+  select oid, relname, owner_column, '' as suffix from known
+  union all
+  select c.oid, k.relname, k.owner_column, substr(c.relname, length(k.relname) + 1)
   from known k
   join pg_class s on s.oid = k.oid
   join pg_class c on c.relnamespace = s.relnamespace and c.relname ~ ('^' || k.relname || '_[0-9]{6,}$')
   where exists (select from pg_extension where extname = 'citus') and s.relforcerowsecurity
-),
-
--- Tables and shards, with the suffix of a shard in the names of its keys and triggers.
-stored as materialized (
-  select oid, relname, owner_column, '' as suffix from known
-  union all
-  select oid, relname, owner_column, suffix from shard
 ),
 
 -- Objects of sql/citus.sql whose bodies are unchanged: they remove force from shards, and set the user.
@@ -1193,7 +1188,6 @@ rule_text (step, pattern, word, needs) as materialized (
     ('\ycurrent_user\y|\ysession_user\y', case when l.settings is null then '{me}' else '{other}' end, '_user'),
     -- a list of users, unless the setting contains one user id, which might look like a list
     ('string_to_array\({me}, {k}\)', case when asked.is_strict then '{other}' else '{mine}' end, 'string_to_array('),
-    ('{mine}::(?:text|uuid|bigint|integer)\[\]', '{mine}', '{mine}::'),
     ('{asked AT[^()]*\)', '{asked}', '{asked '),
     ('nullif\({(me|claims|token)}, {blank}\)', '{\1}', 'nullif('),
     ('coalesce\({token}, {blank}\)', '{token}', 'coalesce('),
@@ -1216,7 +1210,6 @@ rule_text (step, pattern, word, needs) as materialized (
       '{k}\)|(?<![\w$.])[\w$]+\.[\w$]+\((?:row\.)?name\)', 'name', 'name'),
     ('(?<![\w$])\(((?:[\w$]+\.)?[\w$]+)\)::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '\1',
       ')::'),
-    ('{row}::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '{row}', '{row}::'),
     ('\(COL (?:=|in) {me}\)|\({me} = COL\)|\(COL = any \(array\[{me}\]\)\)', '{own \1\2\3}', '{me}'),
     ('\(\(([\w$]+) = coalesce\({me}, {blank}\)\) and \(\1 <> {blank}\)\)', '{own \1}', 'coalesce({me}, {blank})'),
     ('{same 1}\(\(?COL\)?(?:::\w+)?\)', '{own \1}', '{same 1}'),
@@ -1252,7 +1245,7 @@ rule_text (step, pattern, word, needs) as materialized (
     -- the rows of a sub-select
     ('\( select {yes}(?: as [\w$"?]+)? (from [^()]* where {linked}[^{}()]*\))', 'exists ( select \1', '( select {yes}'),
     ('(?<![\w$])\(((?!\s*select)[^()]* join [^()]*)\)', '\1', ' join '),
-    ('\( select (?:{(?:k|yes|open)}|count\(\*\)|{count})(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)',
+    ('\( select (?:{(?:k|yes|open)}|count\(\*\))(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)',
       '{list none}', '( select '),
     ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* (?:where|on) '
       '{(has|linked|ranked)[^{}]*}[^()]*\)', '{list \1}', '( select '),
@@ -1280,11 +1273,9 @@ rule_text (step, pattern, word, needs) as materialized (
       '{own \1}', 'case'),
     ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null|ACC)})+(?: else '
       '{(?:no|null|ACC)})? end', '{mix}', 'case'),
-    ('\({(own [\w$]+|member|rank|mix|staff|parent|flag|asked|no)} = {yes}\)', '{\1}', '{yes}'),
-    ('\({(own [\w$]+|member|rank|mix|staff|parent|flag|asked|no)} is {yes}\)', '{\1}', ' is {yes}'),
+    ('\({(own [\w$]+|member|rank|mix|staff|parent|flag|asked|no)} (?:=|is) {yes}\)', '{\1}', ' {yes}'),
     ('\(not {no}\)', '{yes}', 'not {no}'),
     ('\(not {yes}\)', '{no}', 'not {yes}'),
-    ('count\(\*\)', '{count}', 'count(*)'),
     ('{(?:open|closed)}', '{k}', ''),
     -- calls and parentheses that remain
     ('(?:[\w$.]+|{\w+ \d+})?\((?!\s*select)[^()]*(?:row\.|{row})[^()]*\)(?:\[{k}\])?', '{row}', 'row'),
@@ -1571,10 +1562,9 @@ piece (classid, objid, automatic, hookclass, hook, within, reader) as (
 -- Relations that the API uses with its own privileges, and their partitions and children.
 reached as materialized (
   select c.oid, c.relkind, c.relnamespace, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
-    format('%I.%I', n.nspname, c.relname) as name, k.oid is not null as is_known,
-    n.oid in (select oid from platform) as is_platform
+    c.oid::regclass::text as name, k.oid is not null as is_known,
+    c.relnamespace in (select oid from platform) as is_platform
   from pg_class c
-  join pg_namespace n on n.oid = c.relnamespace
   left join known k on k.oid = c.oid
   where c.relkind in ('r', 'p', 'f', 'v', 'm')
     and c.oid in (select objid from piece where classid = 'pg_class'::regclass and within = 0 and reader = 0)
@@ -1590,18 +1580,16 @@ touched as (
 -- The functions among the pieces, and their bodies.
 code as materialized (
   select p.oid, p.prosecdef, p.proowner, pg_get_userbyid(p.proowner) as owner_name, p.proacl is null as is_public,
-    p.proconfig,
-    p.prokind, p.prosrc, p.prorettype = 'trigger'::regtype as is_trigger, l.lanname, l.lanpltrusted,
-    format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) as name,
+    p.proconfig, p.prokind, p.prosrc, p.prorettype = 'trigger'::regtype as is_trigger, l.lanname, l.lanpltrusted,
+    format('%s.%I(%s)', p.pronamespace::regnamespace, p.proname, oidvectortypes(p.proargtypes)) as name,
     coalesce(b.code, p.prosrc, '') as body,
     exists (select from unnest(p.proconfig) c where c like 'search\_path=%') as has_path,
     m.objid is not null as is_authored,
-    asked.is_tasks and n.nspname = 'app' and p.proname in ('current_user_id', 'next_task_id', 'trimmed', 'local_time',
-      'tags', 'are_tags', 'schema_version',
-      'insert_task', 'create_task_once', 'refuse_recount', 'stamp_task', 'touch_task') as is_migrated
+    asked.is_tasks and p.pronamespace = to_regnamespace('app') and p.proname in ('current_user_id', 'next_task_id',
+      'trimmed', 'local_time', 'tags', 'are_tags', 'schema_version', 'insert_task', 'create_task_once',
+      'refuse_recount', 'stamp_task', 'touch_task') as is_migrated
   from asked
   cross join pg_proc p
-  join pg_namespace n on n.oid = p.pronamespace
   join pg_language l on l.oid = p.prolang
   left join body b on b.oid = p.oid
   left join authored m on m.classid = 'pg_proc'::regclass and m.objid = p.oid
@@ -1652,13 +1640,10 @@ hook (hookclass, hook, table_oid, what, unhook) as materialized (
 
 hooked as materialized (
   select distinct p.classid, p.objid, p.within, p.hookclass, p.hook, coalesce(h.table_oid, 0) as table_oid,
-    coalesce(h.what, lower(pg_describe_object(p.hookclass, p.hook, 0))) as what, c.name as table_name, h.unhook
+    coalesce(h.what, lower(pg_describe_object(p.hookclass, p.hook, 0))) as what,
+    h.table_oid::regclass::text as table_name, h.unhook
   from piece p
   left join hook h on h.hookclass = p.hookclass and h.hook = p.hook
-  left join (
-    select c.oid, format('%I.%I', n.nspname, c.relname) as name
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  ) c on c.oid = h.table_oid
   where p.automatic and p.hook <> 0
     and p.classid in ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass,
       'pg_opfamily'::regclass, 'pg_collation'::regclass, 'pg_statistic_ext'::regclass)
@@ -1744,11 +1729,10 @@ owned as materialized (
 touched_owned as materialized (
   select t.*, o.attnum, o.attname
   from (
-    select u.oid, u.root, c.relname, c.relkind, format('%I.%I', n.nspname, c.relname) as name,
-      n.oid in (select oid from platform) as is_platform
+    select u.oid, u.root, c.relname, c.relkind, c.oid::regclass::text as name,
+      c.relnamespace in (select oid from platform) as is_platform
     from (select oid, min(root) as root from touched group by oid) u
     join pg_class c on c.oid = u.oid
-    join pg_namespace n on n.oid = c.relnamespace
   ) t
   full join owner_of o on o.table_oid = t.oid and o.root = t.root
   where coalesce(t.oid, 0) <> 0
@@ -1924,7 +1908,8 @@ open_table as materialized (
 
 -- The relations that are read with another role's rights, and whether these give more rows than the caller's policies.
 borrowed as materialized (
-  select b.within, b.reader, b.owner, c.oid, c.relkind, format('%I.%I', n.nspname, c.relname) as name,
+  select b.within, b.reader, b.owner, c.oid, c.relkind,
+    format('%s.%I', c.relnamespace::regnamespace, c.relname) as name,
     c.oid in (select oid from mine) as is_mine, c.relnamespace in (select oid from usable) as is_usable,
     (c.oid < 16384 or c.oid in (select oid from personal))
     and c.oid not in (select oid from open_table)
@@ -1952,7 +1937,6 @@ borrowed as materialized (
   ) b
   cross join (select oid from api order by oid limit 1) api
   join pg_class c on c.oid = b.objid and c.relkind in ('r', 'p', 'f', 'm', 'v')
-  join pg_namespace n on n.oid = c.relnamespace
 ),
 
 -- Other effects of a body, besides reading and writing tables. Bodies that contain one of the words are searched for
@@ -2311,7 +2295,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   from asked
   join reached r on asked.kind <> 'supabase' and r.relkind in ('r', 'p') and r.relrowsecurity
     and not r.relforcerowsecurity and not r.is_platform
-  where r.oid not in (select oid from lookup) and r.oid not in (select oid from shard)
+  where r.oid not in (select oid from lookup) and r.oid not in (select oid from stored where suffix <> '')
   group by case when asked.is_tasks then r.oid end
   union all
   select 'foreign_table', 'warning', c.oid::regclass::text,
@@ -2388,16 +2372,16 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   select 'shard_unprepared', 'warning', s.object, s.finding,
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   from (
-    select shard.oid::regclass::text,
+    select k.oid::regclass::text,
       'Citus cannot write to this shard for the API role, nor move it during writes: writes of its users fail'
-    from shard
-    join pg_class c on c.oid = shard.oid and c.relkind = 'r'
+    from stored k
+    join pg_class c on k.suffix <> '' and c.oid = k.oid and c.relkind = 'r'
     cross join api
     where c.relforcerowsecurity or not has_table_privilege(api.oid, c.oid, 'insert')
     union all
     select 'event trigger app_prepare_shards',
       'it is missing or disabled: writes to new shards fail, and statistics of new columns contain values of users'
-    where exists (select from shard)
+    where exists (select from stored where suffix <> '')
       and not exists (select from pg_event_trigger where evtname = 'app_prepare_shards' and evtenabled in ('O', 'A'))
     union all
     select k.oid::regclass::text,
