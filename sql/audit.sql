@@ -34,7 +34,7 @@
 -- materialized, since inlining them makes planning slower than everything else.
 --
 -- The planner has no row estimates for CTEs and may choose nested loops, which take time that is quadratic in the
--- number of tables. So each CTE is computed for all tables at once. Conditions with `not in` or `(… in (select …)) is
+-- number of tables. So each CTE is computed for all tables at once. Conditions with `not in` or `(x in (select y)) is
 -- true` are hashed, and so is a full join. Do not build one regular expression per name: each would be compiled for
 -- each text.
 with recursive
@@ -534,7 +534,7 @@ grantee as materialized (
 --   grant truncate on app.tasks to tasks_api;
 --   => hole privilege app.tasks: tasks_api has TRUNCATE here: row security does not apply to it
 
--- `= any (array(…))` here and below selects few rows by an index, with a good estimate. Otherwise the planner expects
+-- `= any (array(...))` here and below selects few rows by an index, with a good estimate. Otherwise the planner expects
 -- millions of rows, and JIT compilation takes longer than the audit.
 grants as materialized (
   select o.classid, o.objid, o.subid, o.kind, o.object, coalesce(o.target, format('%s %s', o.kind, o.object)) as target,
@@ -1767,7 +1767,7 @@ clause as materialized (
       select q.polrelid from reached_policy q where q.clause = 'using' and q.polpermissive and q.cmd = 'r'
         and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{asked}', '{mix}', '{parent}',
           '{list has}', '{list ranked}'))), false) as is_guarded,
-      -- all columns of a unique key are compared, or the one column of `in (select …)`
+      -- all columns of a unique key are compared, or the one column of `in (select ...)`
       coalesce(bool_or(p.text ~ ' in \( select ' or exists (
         select from pg_index x
         where x.indrelid = d.refobjid and x.indisunique and x.indpred is null and x.indexprs is null and not exists (
@@ -1995,7 +1995,7 @@ reach_past as materialized (
       or not exists (select from code_named f where f.oid = b.within))
 ),
 
--- Guards such as `if not … then raise`. With <> or a plain not, null passes: the result for a user without a row.
+-- Guards such as `if not ... then raise`. With <> or a plain not, null passes: the result for a user without a row.
 guarded as materialized (
   select f.oid, bool_or(g.is_safe) as is_safe, bool_or(not g.is_safe) as is_open
   from code_named f
@@ -3079,7 +3079,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
           format('drop routine %s cascade;', c.name)) end
       when 'advisory_lock' then format('drop routine %s cascade; -- or lock a row of the user instead', c.name)
       else concat(format('revoke execute on routine %s from public, %s;', c.name, apis.names),
-        case w.check_name when 'session_state' then ' -- or use on commit drop, and set_config(…, true)' end)
+        case w.check_name when 'session_state' then ' -- or use on commit drop, and set_config(..., true)' end)
     end
   from asked
   cross join apis
@@ -3378,14 +3378,13 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   ) w on w.name = s.name and lower(s.value) !~ ('^(' || w.sound || ')$')
   where not w.is_session or (s.name, s.rank) in (select name, max(rank) from set_here group by name)
   union all
-  -- The characters depend on the row: the planner would evaluate constants, and fail in databases without these
-  -- characters.
-  select 'session', 'warning', format('database %I', d.datname),
-    'lower() changes only ASCII in this database, so a search for ärger does not find ÄRGER',
-    '-- dump it, and restore it into: create database … template template0 encoding ''UTF8'' locale ''C.UTF-8'''
+  -- chr(196), A with an umlaut, is an error in encodings without this character, even if only the planner evaluates it.
+  select 'session', 'warning', format('database %I', current_database()),
+    'lower() changes only ASCII in this database, so a search is case-sensitive for all other letters',
+    '-- dump it, and restore it into: create database ... template template0 encoding ''UTF8'' locale ''C.UTF-8'''
   from asked
-  join pg_database d on d.datname = current_database() and d.encoding = pg_char_to_encoding('UTF8')
-  where asked.is_tasks and lower(chr(case when d.encoding >= 0 then 196 end)) <> chr(228)
+  cross join (select case getdatabaseencoding() when 'UTF8' then 196 end as capital) a
+  where asked.is_tasks and lower(chr(a.capital)) <> chr(a.capital + 32)
   union all
   select 'search_path', 'hole', format('%s: schema %I of database %I', p.object, p.schema, current_database()),
     format('the search_path %s %s', p.value, p.wrong),

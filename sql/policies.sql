@@ -6,7 +6,7 @@
 --
 -- In the database of the tasks API it shows schema app. In another database it shows each schema with a table that
 -- has row security, or that a role other than the owner has a privilege on. To choose the schemas, set
--- audit.schema; to choose the roles, set audit.role. To read it in a terminal: psql -x -P format=wrapped -P columns=120 -f …
+-- audit.schema; to choose the roles, set audit.role. To read it in a terminal: psql -x -P format=wrapped -P columns=120 -f ...
 with
 asked as (
   select regexp_split_to_array(nullif(btrim(current_setting('audit.schema', true)), ''), '[, ]+') as schemas,

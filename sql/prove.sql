@@ -161,7 +161,9 @@ declare
     else regexp_split_to_array(nullif(btrim(current_setting('audit.owners', true)), ''), '[, ]+') end;
   -- Capitals and an accent, to detect comparisons that ignore them. No real user can have these ids.
   alice text := 'prove Alice ' || gen_random_uuid();
-  bob text := 'prove Bób ' || gen_random_uuid();
+  -- Other databases may have an encoding without these characters.
+  o constant text := chr(case when is_tasks then 243 else 111 end);
+  bob text := 'prove B' || o || 'b ' || gen_random_uuid();
   carol text := 'prove Carol ' || gen_random_uuid();
   erin constant text := 'prove Erin ' || gen_random_uuid();
   -- A second mark in bob's rows: a function that is called with bob's id may return that id, so its result is
@@ -801,10 +803,10 @@ begin
       (left(bob, -1), 'bob without the last letter'),
       (bob || ' ', 'bob and a space'),
       (' ' || bob, 'a space and bob'),
-      (bob || chr(8203), 'bob and a zero-width space'),
-      (normalize(bob, nfd), 'bob with a combining accent'),
-      (replace(bob, 'ó', 'o'), 'bob without the accent'),
-      (replace(bob, 'o', chr(1086)), 'bob with a Cyrillic o'),
+      (bob || chr(case when is_tasks then 8203 end), 'bob and a zero-width space'),
+      (case when is_tasks then normalize(bob, nfd) end, 'bob with a combining accent'),
+      (replace(bob, o, 'o'), 'bob without the accent'),
+      (replace(bob, 'o', chr(case when is_tasks then 1086 end)), 'bob with a Cyrillic o'),
       (replace(bob, '-', '_'), 'bob with LIKE wildcards'),
       ('%', 'percent'), ('*', 'star'), ('.*', 'anything'), ('null', 'null'), (' ', 'space'),
       ('{' || bob || '}', 'bob in an array'), (bob || ',' || alice, 'bob and alice at once'),

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -273,6 +274,24 @@ def test_the_policies_of_another_database_are_shown(
         text = reports.policies(conninfo).text
     assert ("attic.old_orders" in text) == ("attic" in settings)
     assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.usefixtures("template")  # creates tasks_api
+@pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP"])
+def test_a_database_in_an_older_encoding_can_be_audited(server: Server, encoding: str) -> None:
+    name = f"older_{uuid4().hex[:12]}"
+    with server.connect("postgres") as superuser:
+        superuser.execute(
+            f"create database {name} encoding '{encoding}' locale 'C' template template0".encode()
+        )
+        try:
+            with server.connect(name) as owner:
+                owner.execute(SHOP)
+            assert "shop" in reports.policies(server.conninfo(name)).text
+            assert "shop" in reports.audit(server.conninfo(name)).text
+            assert "none BROKEN" in reports.prove(server.conninfo(name)).text
+        finally:
+            superuser.execute(f"drop database {name} with (force)".encode())
 
 
 @pytest.mark.parametrize("name", ["audit.sql", "prove.sql", "policies.sql"])
