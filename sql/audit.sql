@@ -2349,8 +2349,8 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     format('alter view %s set (security_invoker = true);', r.name)
   from reached r
   where r.oid in (select oid from view_as_owner)
-    and r.oid in (select view from view_reads where reader <> view and reader not in (select oid from view_as_owner)
-      and oid in (select oid from mine) and oid not in (select oid from lookup))
+    and (r.oid in (select view from view_reads where reader <> view and reader not in (select oid from view_as_owner)
+      and oid in (select oid from mine) and oid not in (select oid from lookup))) is true
     and not exists (select from view_reads v join borrowed b on b.reader = v.reader and b.is_past where v.view = r.oid)
   union all
   select 'view', 'hole', r.name,
@@ -2894,7 +2894,6 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   from asked
   cross join apis
   join granted g on asked.is_tasks and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
-  join reached r on r.oid = g.objid and r.relowner <> g.grantee
   left join (known k join decided d on d.relname = k.relname) on k.oid = g.objid
   cross join lateral (values
     ('owner_column_grant', 'hint', 'only the policy prevents rows with another user''s id',
@@ -2904,7 +2903,8 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     ('decided_column_grant', 'warning', 'only the database should set it: a version, id or time could be forged',
       g.column_name = any (d.columns) and (g.column_name, g.privilege) <> ('last_task_id', 'UPDATE'))
   ) as w (check_name, severity, danger, is_so)
-  where w.is_so
+  where w.is_so and g.objid in (select oid from reached)
+    and (g.objid, g.grantee) not in (select oid, relowner from reached)
   union all
   select 'public_grant', 'warning', g.object,
     format('every role that can connect has %s here, through PUBLIC', string_agg(distinct g.privilege, ', ')),
