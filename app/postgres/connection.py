@@ -90,7 +90,7 @@ class Connection(AsyncConnection[Any]):
         self.transformer = Transformer(self)
         self.names: dict[bytes, bytes] = {}  # names of prepared statements, by their SQL
         self.made = 0  # number of statements prepared so far, including failed ones
-        self.taken = 0.0  # the time at which a request took it from the pool
+        self.taken = 0.0  # the time at which a request took it from the pool, by FairQueue.clock()
         self.due = 0.0  # the first request that ends after this time returns it to psycopg's pool
         self.loop = asyncio.get_running_loop()
         self.socket = pgconn.socket

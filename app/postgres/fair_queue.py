@@ -16,6 +16,7 @@ requests of its users hang, but those of other users do not wait for them.
 import asyncio
 from collections import Counter, OrderedDict
 from heapq import heappop, heappush
+from math import inf
 from time import monotonic
 
 MAX_WAIT = 2  # seconds; unlike a maximum queue length, this fits both a fast and a slow database
@@ -25,6 +26,7 @@ MAX_WAIT = 2  # seconds; unlike a maximum queue length, this fits both a fast an
 # still get a connection.
 MIN_PAUSE = 0.001  # seconds
 PAUSE_FACTOR = 10  # multiplied by the delay of the event loop's timer
+TICK = 0.02  # seconds between two measurements of that delay, while requests wait
 
 LONG = 0.1  # seconds with a connection; a request that holds it longer delays others noticeably
 # Recent use is a number of seconds that decreases as time passes. Each second with a connection adds DECAY.
@@ -88,12 +90,17 @@ class FairQueue:
         self.listings = 0
         # Waiting requests, oldest first, each with its time limit and user.
         self.arrivals: OrderedDict[asyncio.Future[bool], tuple[float, User]] = OrderedDict()
-        self.watching = False
+        self.due = inf  # the time for which the next call of _refuse is scheduled, if there is one
+        self.delays = 0.0  # the sum of the delays of all calls, in seconds
 
     @property
     def waiting(self) -> int:
         """The number of waiting requests."""
         return len(self.arrivals)
+
+    def clock(self, now: float) -> float:
+        """Return a time that stops while the event loop is late: no user is heavy because of that."""
+        return min(now, self.due) - self.delays
 
     def enter(self, name: str, now: float, server: int | None = None) -> bool:
         """Enter and return True if there is a place for this user and none of the user's requests waits."""
@@ -135,7 +142,7 @@ class FairQueue:
         return self.free > (-1 if user.known and not user.inside else 0)
 
     def leave(self, name: str, held: float, now: float) -> None:
-        """Leave after `held` seconds with a connection (0: without one), and admit waiting requests."""
+        """Leave after `held` seconds of clock() (0: without a connection), and admit waiting requests."""
         user = self.users[name]
         if held:
             user.charge(held, now)
@@ -196,9 +203,9 @@ class FairQueue:
         turn: asyncio.Future[bool] = loop.create_future()
         user = self.users[name]
         until = loop.time() + MAX_WAIT
-        if not self.watching:
-            self.watching = True
-            loop.call_at(until, self._refuse, loop, until)
+        if self.due == inf:
+            self.due = now + TICK
+            loop.call_at(self.due, self._refuse, loop, until)
         self.arrivals[turn] = until, user
         user.turns = user.turns or OrderedDict()
         user.turns[turn] = None
@@ -212,21 +219,23 @@ class FairQueue:
                 self.leave(name, 0, monotonic())
             raise
 
-    def _refuse(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
-        """Refuse the oldest request if it has waited for MAX_WAIT, and schedule the next call.
+    def _refuse(self, loop: asyncio.AbstractEventLoop, earliest: float) -> None:
+        """Refuse the oldest request if it has waited for MAX_WAIT, but not before `earliest`.
 
-        `when` is the time for which this call was scheduled; the difference to now is the delay of the event
-        loop.
+        Measure the delay of the event loop, and schedule the next call.
         """
+        now = loop.time()
+        delay = max(0, now - self.due)
+        self.delays += delay
         if not self.arrivals:
-            self.watching = False
+            self.due = inf
             return
         turn, (until, _) = next(iter(self.arrivals.items()))
-        now = loop.time()
         if turn.done():  # its request is being cancelled
             self._remove(turn)
-        elif until <= now:
+        elif max(until, earliest) <= now:
             self._remove(turn)
             turn.set_result(False)
-            until = now + max(MIN_PAUSE, PAUSE_FACTOR * (now - when))
-        loop.call_at(until, self._refuse, loop, until)
+            earliest = now + max(MIN_PAUSE, PAUSE_FACTOR * delay)
+        self.due = min(max(now, until, earliest), now + TICK)
+        loop.call_at(self.due, self._refuse, loop, earliest)

@@ -72,7 +72,7 @@ class Pool(AsyncConnectionPool[Connection]):
             raise self._refusal(server)
         if self.kept:
             connection = self.kept.pop()
-            connection.taken = monotonic()
+            connection.taken = self.queue.clock(monotonic())
             return connection
         try:
             connection = await self._get()
@@ -80,8 +80,8 @@ class Pool(AsyncConnectionPool[Connection]):
             if user is not None:
                 self.queue.leave(user, 0, monotonic())
             raise
-        connection.taken = monotonic()
-        connection.due = connection.taken + KEPT
+        now = monotonic()
+        connection.taken, connection.due = self.queue.clock(now), now + KEPT
         return connection
 
     async def _get(self) -> Connection:
@@ -148,7 +148,7 @@ class Pool(AsyncConnectionPool[Connection]):
                 await asyncio.shield(self._return(connection))
         finally:
             if user is not None:
-                self.queue.leave(user, now - connection.taken, now)
+                self.queue.leave(user, self.queue.clock(now) - connection.taken, now)
 
     def _keep(self, connection: Connection) -> None:
         self.kept.append(connection)

@@ -240,6 +240,25 @@ def test_a_user_counts_as_heavy_only_for_a_limited_time() -> None:
     assert not user.is_heavy(101)
 
 
+def test_a_delay_of_the_event_loop_makes_no_user_heavy() -> None:
+    async def work(loop: Loop) -> None:
+        crowd = Crowd(3)
+        clock = crowd.queue.clock
+        await crowd.meet("a", "b", "c", "d", "e")
+        tasks = crowd.ask("a", "b", "c", "d", "e")
+        await asyncio.sleep(3 * fair_queue.TICK)
+        begun = clock(loop.time())
+        loop.be_busy(1)
+        for name, wait in (("a", fair_queue.TICK), ("b", fair_queue.LONG + fair_queue.TICK), ("c", 0)):
+            crowd.leave(name, clock(loop.time()) - begun)
+            await asyncio.sleep(wait)
+        assert await entered(tasks) == [0, 1, 2, 3, 4]
+        heavy = [name for name, user in crowd.queue.users.items() if user.is_heavy(loop.time())]
+        assert heavy == ["c"]
+
+    run(work)
+
+
 def test_a_cancelled_request_passes_its_turn_to_the_next() -> None:
     async def work(_: Loop) -> None:
         crowd = Crowd(1)
