@@ -25,7 +25,7 @@ from app.postgres.safety import SCHEMA_VERSION
 DIRECTORY = Path(__file__).parent.parent.parent / "sql" / "migrations"
 
 # PostgreSQL releases this lock when the session ends, even if its client was killed.
-LOCK = "select pg_advisory_lock(hashtext('app.migrations'))"
+LOCK = "select pg_catalog.pg_advisory_lock(pg_catalog.hashtext('app.migrations'))"
 
 HOLDER = """
 select format('process %s, of role %s (%s)', a.pid, a.usename, a.application_name)
@@ -58,6 +58,28 @@ where c.relname = '_yoyo_migration'
 # Not schema app: a rollback could not drop that schema while it contains yoyo's tables.
 FIRST_OF_PATH = "select coalesce(nullif(current_schema(), 'app'), 'public')"
 
+# Functions and operators in the schema of yoyo's tables that yoyo's statements could call with the rights of
+# the owner, in place of PostgreSQL's own (CVE-2018-1058). Other roles may create some in public if the
+# database was made before PostgreSQL 15.
+SHADOWS = """
+select string_agg(format('%%s of role %%I', o.name, r.rolname), ', ')
+from (
+  select oid::regprocedure::text, pronamespace, proowner, proname, proargtypes::oid[]
+  from pg_proc
+  union all
+  select oid::regoperator::text, oprnamespace, oprowner, oprname, array[oprleft, oprright]
+  from pg_operator
+) as o (name, schema, owner, word, types)
+join pg_roles as r on r.oid = o.owner
+where o.schema = to_regnamespace(%s) and not r.rolsuper and r.rolname <> current_user
+  and o.owner <> (select datdba from pg_database where datname = current_database())
+  and not exists (select from unnest(o.types) as t where t >= 16384)  -- types of its own
+  and (
+    exists (select from pg_proc where proname = o.word and pronamespace = 'pg_catalog'::regnamespace)
+    or exists (select from pg_operator where oprname = o.word and oprnamespace = 'pg_catalog'::regnamespace)
+  )
+"""
+
 # Why a session is read-only, and what to do.
 READ_ONLY = """
 select case
@@ -77,6 +99,10 @@ from pg_settings
 where name = 'default_transaction_read_only'
 """
 
+SHADOWED = (
+    "schema {0}: this command would call {1} instead of PostgreSQL's own, with the rights of its own role; "
+    "drop them, and: revoke create on schema {0} from public"
+)
 POOLER = (
     "MIGRATION_DATABASE_URL: connects to a pooler, which would keep the lock of this session; "
     "set it to the host of PostgreSQL itself (on Neon the one without -pooler)"
@@ -105,6 +131,11 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
         connection.execute(SETTINGS)
         connection.execute(UNLIMIT)
         self.home = _home(connection)
+        connection.execute("set search_path = pg_catalog")
+        (shadows,) = connection.execute(SHADOWS, (self.home,)).fetchone() or (None,)
+        if shadows:
+            connection.close()
+            raise SystemExit(SHADOWED.format(self.home, shadows))
         connection.execute("select set_config('search_path', %s, false)", (self.home,))
         return connection
 

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -353,6 +354,25 @@ def test_applied_migrations_are_recorded_outside_of_schema_app(server: Server, e
     for _ in range(2):
         migrations.migrate(server.conninfo(empty))
         roll_back_all(server.conninfo(empty))
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "function public.pg_advisory_lock(integer) returns void language sql as 'select'",
+        "operator public.= (leftarg = text, rightarg = text, function = starts_with)",
+    ],
+)
+def test_a_migration_calls_no_function_of_another_role(server: Server, empty: str, planted: str) -> None:
+    role = f"another_{uuid4().hex[:12]}"
+    with server.connect(empty) as superuser:
+        superuser.execute(f"create role {role}; grant create on schema public to {role}".encode())
+        try:
+            superuser.execute(f"set role {role}; create {planted}; reset role".encode())
+            with pytest.raises(SystemExit, match=f"of role {role} instead of PostgreSQL's own"):
+                migrations.migrate(server.conninfo(empty))
+        finally:
+            superuser.execute(f"reset role; drop owned by {role}; drop role {role}".encode())
 
 
 def test_migrating_again_changes_nothing(
