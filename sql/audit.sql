@@ -471,26 +471,21 @@ authored as materialized (
   select classid, objid from platform_object
 ),
 
--- inherit_option and set_option exist since 16; before, every membership has both. A role with the admin option can
--- grant itself the other two.
-membership as materialized (
-  select m.member, m.roleid, m.admin_option,
-    coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true) as inherit_option,
-    coalesce((to_jsonb(m) ->> 'set_option')::boolean, true) as set_option
-  from pg_auth_members m
-),
-
--- One step from role to role: `up` to a role that it can become, else down to a role that can become it. CREATEROLE (16
--- and later) gives the creator of a role a membership with only the admin option; it is not reported.
+-- One step from role to role: `up` to a role that it can become, else down to a role that can become it. A role with
+-- the admin option can grant itself the others. CREATEROLE (16 and later) gives the creator of a role a membership with
+-- only the admin option; it is not reported. Before 16, each membership has the options inherit and set.
 role_step as materialized (
-  select true as up, m.member as before, m.roleid as oid
-  from membership m
-  where m.inherit_option or m.set_option or m.admin_option
-  union all
-  select false, m.roleid, m.member
-  from membership m join pg_roles r on r.oid = m.member
-  where m.member not in (select oid from trusted)
-    and (m.inherit_option or m.set_option or (m.admin_option and not r.rolcreaterole))
+  select u.up, case when u.up then m.member else m.roleid end as before,
+    case when u.up then m.roleid else m.member end as oid
+  from (
+    select member, roleid, admin_option, coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true)
+      or coalesce((to_jsonb(m) ->> 'set_option')::boolean, true) as is_usable
+    from pg_auth_members m
+  ) m
+  join pg_roles r on r.oid = m.member
+  cross join (values (true), (false)) as u (up)
+  where (m.is_usable or m.admin_option and (u.up or not r.rolcreaterole))
+    and (u.up or m.member not in (select oid from trusted))
 ),
 
 -- One path a step to each role: the number of all paths can be exponential.
@@ -743,9 +738,8 @@ path_entry as materialized (
 -- of f(anyelement) even if pg_catalog is first. A function with a parameter of a custom type does not shadow: it
 -- applies only to that type.
 shadow as materialized (
-  select p.oid, n.nspname, e.object as path
+  select p.oid, e.object as path
   from (select distinct oid, object from path_entry where is_effective and schema not in ('pg_catalog', 'pg_temp')) e
-  join pg_namespace n on n.oid = e.oid
   join pg_proc p on p.pronamespace = e.oid
   where p.oid >= 16384
     and not exists (select from unnest(p.proargtypes) t where t >= 16384)
