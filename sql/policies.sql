@@ -1,4 +1,4 @@
--- The access matrix: psql -f sql/policies.sql, or make policies.
+-- The access matrix: PGOPTIONS='-c search_path=pg_catalog,pg_temp' psql -f sql/policies.sql, or make policies.
 --
 -- There is one row for each table, command and role that a grant or a policy names, and one for each owner. `remark`
 -- says if a grant and a policy do not match: with only a grant the role finds no row, and a policy without a grant is

@@ -197,7 +197,7 @@ def _home(connection: psycopg.Connection[Any]) -> str:
     names = [file.stem for file in DIRECTORY.iterdir()]
     for (schema,) in connection.execute(RECORDS).fetchall():
         table = Identifier(schema, "_yoyo_migration")
-        applied = SQL("select 1 from {} where migration_id = any (%s)").format(table)
+        applied = SQL("select 1 from {} where migration_id operator(pg_catalog.=) any (%s)").format(table)
         if connection.execute(applied, (names,)).rowcount:
             return Identifier(schema).as_string()
     (schema,) = connection.execute(FIRST_OF_PATH).fetchone() or ("public",)

@@ -148,6 +148,11 @@ def test_an_owner_can_dump_erase_a_user_and_delete_expired_keys(server: Server, 
             "insert into app.idempotency_keys (user_id, key, task, created_at)"
             " select 'alice', age, '{}', now() - age::interval from unnest(array['23h', '25h', '26h']) as age"
         )
+        superuser.execute(
+            "create function public.joined(text, bigint) returns text language plpgsql as"
+            " 'begin raise exception ''called''; end';"
+            "create operator public.|| (leftarg = text, rightarg = bigint, function = public.joined)"
+        )
     dump_all = [pg_dump(server), "--enable-row-security", "--inserts", owner]
     dumped = subprocess.run(dump_all, check=True, capture_output=True, text=True).stdout
     assert ("of alice" in dumped, "of o''brien" in dumped) == (True, True)
