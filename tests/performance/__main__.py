@@ -104,7 +104,8 @@ def main() -> None:
     parts = {part.__name__: part for part in (side_by_side, slow_network, many, crowds, growing, checks)}
     begun = time.monotonic()
     results: dict[str, Any] = {}
-    print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    python = f"Python {platform.python_version()}, {Path(sys.executable).resolve()}"
+    print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores, {python}")
     with database.postgres() as server:
         for name in sys.argv[1:] or parts:
             results[name] = parts[name](server)
