@@ -3,6 +3,7 @@
 Migrations use MIGRATION_DATABASE_URL. Reports use it if it is set, and DATABASE_URL otherwise.
 """
 
+import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -64,7 +65,10 @@ def report(make: Callable[[str], reports.Report]) -> None:
     else:
         conninfo = _check_reachable("DATABASE_URL", load(DatabaseSettings).database_url)
     text, sound = make(conninfo)
-    print(text)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader, such as head, has ended; otherwise Python would flush again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(not sound)
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
@@ -10,7 +11,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from conftest import Server
+from conftest import ROOT, Server
 from embedded.programs import find_programs
 from psycopg.conninfo import make_conninfo
 from support.holes import planted
@@ -274,6 +275,19 @@ def test_the_policies_of_another_database_are_shown(
         text = reports.policies(conninfo).text
     assert ("attic.old_orders" in text) == ("attic" in settings)
     assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("command", ["audit", "policies"])
+def test_a_reader_that_ends_early_causes_no_traceback(server: Server, database: str, command: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = os.environ | {"DATABASE_URL": server.conninfo(database, "tasks_api")}
+    arguments = [sys.executable, "-m", "app", command]
+    done = subprocess.run(
+        arguments, stdout=writer, stderr=subprocess.PIPE, env=environment, check=True, cwd=ROOT
+    )
+    os.close(writer)
+    assert done.stderr == b""
 
 
 @pytest.mark.usefixtures("template")  # creates tasks_api
