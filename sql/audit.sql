@@ -1339,27 +1339,15 @@ expression as materialized (
 
 -- The next rule whose `needs` occurs in the text is applied; after the last rule it starts again, until nothing
 -- changes. The rules are applied in order, since PostgreSQL caches only 32 compiled regular expressions.
-reduction (original, text, step, before, had, seen, is_done) as (
-  select distinct reducible, reducible, 0::bigint, reducible, '{}'::text[] collate "C", '' collate "C", false
-    from expression
+reduction (original, text, step, before, is_done) as (
+  select distinct reducible, reducible, 0::bigint, reducible, false from expression
   union all
   select d.original, x.text, coalesce(d.next, 0), case when d.next is null then d.text else d.before end,
-    case when d.word in ('{has \1\2}', '{own \1\2\3}')
-      then d.had || array(select m.part[1] collate "C"
-        from regexp_matches(x.text, '{(?:has|own) ([\w$]+)}', 'g') m (part))
-      else d.had end,
-    case when x.text = d.text then d.seen
-      else concat(d.seen, (
-        select string_agg(concat(m.part[1], m.part[2], ' '), '')
-        from regexp_matches(d.text, '(?:or|then|else) {(' || d.branch || ')}|{(' || d.branch || ')}(?= or)',
-          'g') m (part))) end,
     x.text ~ '^{[^{}]*}$' or d.next is null and d.text = d.before
   from (
-    select d.*, r.step as next, r.pattern, r.word, l.branch
+    select d.*, r.step as next, r.pattern, r.word
     from reduction d
-    cross join (
-      select 'member|rank|parent|staff|flag|asked|list has|list ranked' as branch, max(step) as last from rule_text
-    ) l
+    cross join (select max(step) as last from rule_text) l
     left join lateral (
       select r.* from rule_text r
       where r.step > d.step and strpos(d.text, r.needs) > 0
@@ -1377,14 +1365,25 @@ reduction (original, text, step, before, had, seen, is_done) as (
   ) x
 ),
 
+-- In all steps: the columns that the condition compares with the user, and the markers between which it chooses.
+trace as materialized (
+  select t.original, array_agg(m.part[1]) filter (where m.part[1] is not null) as had,
+    string_agg(concat(m.part[2], m.part[3]), ' ') as seen
+  from (select distinct original, text from reduction) t
+  cross join (values ('member|rank|parent|staff|flag|asked|list has|list ranked')) b (branch)
+  cross join regexp_matches(t.text, format('{(?:has|own) ([\w$]+)}|(?:or|then|else) {(%1$s)}|{(%1$s)}(?= or)',
+    b.branch), 'g') m (part)
+  group by t.original
+),
+
 verdict as materialized (
-  select e.kind, e.oid, e.relid, e.clause, e.text, btrim(d.text, '() ') as word, d.had, d.seen
-    || btrim(d.text, '(){} ') as seen, a.attnum, a.attname
+  select e.kind, e.oid, e.relid, e.clause, e.text, btrim(d.text, '() ') as word,
+    coalesce(t.had, '{}') as had, concat(t.seen, ' ', btrim(d.text, '(){} ')) as seen, a.attnum, a.attname
   from expression e
   join (
-    select original, text, had, seen, substring(text from '^{own ([\w$]+)}$') as own from reduction
-      where is_done offset 0
+    select original, text, substring(text from '^{own ([\w$]+)}$') as own from reduction where is_done offset 0
   ) d on d.original = e.reducible
+  left join trace t on t.original = e.reducible
   left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0
     and d.own in (lower(a.attname), 'q_' || lower(a.attname))
 ),
