@@ -3553,20 +3553,13 @@ acceptance as materialized (
 
 found as materialized (
   table found_roles
-  union all
-  table found_tables
-  union all
-  table found_policies
-  union all
-  table found_columns
-  union all
-  table found_privileges
-  union all
-  table found_code
-  union all
-  table found_settings
-  union all
-  table found_server
+  union all table found_tables
+  union all table found_policies
+  union all table found_columns
+  union all table found_privileges
+  union all table found_code
+  union all table found_settings
+  union all table found_server
 ),
 
 shown as materialized (
