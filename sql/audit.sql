@@ -2247,13 +2247,11 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
 -- Views with the owner's rights in which every table is restricted to the user. Only a security barrier prevents that a
 -- function of the caller runs before the filter.
 filtered_view as materialized (
-  select v.oid, exists (select from pg_options_to_table(c.reloptions) o where o.option_name = 'security_barrier'
-    and o.option_value::boolean) as is_barrier,
-    exists (select from effective e where e.oid = v.oid and e.privilege in ('INSERT', 'UPDATE'))
-      and not exists (select from pg_options_to_table(c.reloptions) o
-        where o.option_name = 'check_option') as is_letter_box
+  select v.oid, o.options ~ 'security_barrier=(true|on|1|yes)' as is_barrier, o.options !~ 'check_option='
+    and v.oid in (select oid from effective where privilege in ('INSERT', 'UPDATE')) as is_letter_box
   from verdict v
   join pg_class c on c.oid = v.oid
+  cross join lateral (select coalesce(lower(c.reloptions::text), '') as options) o
   where v.kind = 'view' and v.word ~ ' where {(?:own|has|linked|ranked|member)[^{}]*}'
     and v.word !~ ' (?:union|except|intersect|left join|right join|full join) |{list'
     -- one table, referenced once: a second reference might not be restricted to the user
