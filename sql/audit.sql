@@ -2003,6 +2003,11 @@ guarded as materialized (
     select 'exists {me}', false from regexp_matches(f.text, '\yselect (?:(?!;|\yupdate\y|\ydelete\y).)* where '
       '(?:[^;]* and )?\(*(?:[\w$]+\.)?(?:\w+_)?(?:token|secret)(?:_hash)? ?= ?(?!{me})[\w$.{]')
     where f.text ~ '{me}' or f.text !~ '\y(?:insert into|update|delete from)\y'
+    union all
+    -- functions that select a row of the user, and end without one
+    select 'exists {me}', false from regexp_matches(case when f.text ~ '{me}' then f.text end,
+      '\yselect (?:[^;]* )?into (?:strict )?([\w$]+)\M[^;]*(?:= ?{me}|{me} ?=)[^;]*; ?if \(?\1(?:\.[\w$]+)? is null\)? '
+        'then (?:raise|return)')
   ) t
   cross join lateral (
     select not t.is_refusal or t.test ~ '^not ?\(? ?exists|is distinct from|is not {yes}|coalesce|not found' or exists (

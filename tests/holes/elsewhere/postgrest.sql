@@ -106,3 +106,17 @@ create policy own on data.members for select using (person = data.me());
 create policy member on data.teams for select using (exists (select from data.members m where m.person = data.me() and m.team = teams.id));
 grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
 create function api.enlist(team uuid, person text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin insert into data.members values (enlist.team, enlist.person); end $$;
+
+-- sound: a definer that first selects the row of the user
+create function api.clear(todo uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare mine record; begin
+  select into mine * from data.todos where todos.id = todo and todos.owner = data.me();
+  if mine.id is null then raise insufficient_privilege; end if;
+  delete from data.mails where id = mine.id;
+end $$;
+
+-- a definer that first selects any row: hole security_definer api.clear(uuid)
+create function api.clear(todo uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare mine record; begin
+  select into mine * from data.todos where todos.id = todo;
+  if mine.id is null then raise insufficient_privilege; end if;
+  delete from data.mails where owner <> data.me() and id = mine.id;
+end $$;
