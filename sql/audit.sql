@@ -1095,14 +1095,10 @@ touches as materialized (
 asking_function as materialized (
   select f.oid, lower(f.nspname) as schema, lower(f.proname) as name,
     case when f.prorettype <> 'boolean'::regtype then 'derived' else 'asking' end as word, coalesce(f.place, 0) as place
-  from (
-    select * from code_named
-    where not is_dynamic and prorettype <> 'trigger'::regtype
-      and oid not in (select oid from passing_function where not is_looked_up)
-  ) f
-  full join (select function, bool_and(is_held) as is_held from touches where not is_written
-    group by function) t on t.function = f.oid
-  where coalesce(f.oid, 0) <> 0 and coalesce(t.is_held, false)
+  from code_named f
+  where not f.is_dynamic and f.prorettype <> 'trigger'::regtype
+    and f.oid not in (select oid from passing_function where not is_looked_up)
+    and f.oid in (select function from touches where not is_written group by function having bool_and(is_held))
   union all
   -- functions that compare their argument with the user: is_mine(user_id)
   select f.oid, lower(f.nspname), lower(f.proname), 'same', 1
@@ -1112,12 +1108,10 @@ asking_function as materialized (
     'end if;)? return) \(?(?:\$1|%s)(?:::\w+)? = {me}\)?;?(?: end;?)?$',
     coalesce(nullif(regexp_replace(lower(p.proargnames[1]), '\W', '\\\&', 'g'), ''), '\$1'))
   union all
-  select b.oid, lower(b.nspname), lower(b.proname), 'asked', 0
+  select f.oid, lower(f.nspname), lower(f.proname), 'asked', 0
   from asked
-  join body b on not asked.is_strict and b.prorettype = 'boolean'::regtype
-  join code_named f on f.oid = b.oid
-  where f.text ~ '{(?:me|claims|token)}' and not exists (select from touches t where t.function = b.oid
-    and (t.is_held or t.is_written))
+  join code_named f on not asked.is_strict and f.prorettype = 'boolean'::regtype and f.text ~ '{(?:me|claims|token)}'
+  where f.oid not in (select function from touches where is_held or is_written)
 ),
 
 -- 7. Conditions -------------------------------------------------------------------------------------------------------
