@@ -1567,7 +1567,7 @@ touched as (
 -- The functions among the pieces, and their bodies.
 code as materialized (
   select p.oid, p.prosecdef, p.proowner, pg_get_userbyid(p.proowner) as owner_name, p.proacl is null as is_public,
-    p.proconfig, p.prokind, p.prosrc, p.prorettype = 'trigger'::regtype as is_trigger, l.lanname, l.lanpltrusted,
+    p.proconfig, p.prokind, p.prorettype = 'trigger'::regtype as is_trigger, l.lanname, l.lanpltrusted,
     format('%s.%I(%s)', p.pronamespace::regnamespace, p.proname, oidvectortypes(p.proargtypes)) as name,
     coalesce(b.code, p.prosrc, '') as body,
     exists (select from unnest(p.proconfig) c where c like 'search\_path=%') as has_path,
@@ -2016,12 +2016,9 @@ guarded as materialized (
 
 -- SECURITY DEFINER functions whose owner has more rights than the API.
 definer as materialized (
-  select c.oid, c.name, c.owner_name, c.is_public, c.has_path, c.is_migrated, c.is_trigger, p.automatic, b.names,
-    b.held_names, g.is_safe, g.is_open, b.is_near,
-    c.oid in (select oid from callable) as is_callable, d.is_dynamic
+  select c.oid, c.name, c.owner_name, c.has_path, c.is_migrated, c.is_trigger, b.names, b.held_names, b.is_near,
+    g.is_safe, g.is_open, c.oid in (select oid from callable) as is_callable, d.is_dynamic
   from code c
-  join (select objid, bool_and(automatic) as automatic from piece where classid = 'pg_proc'::regclass
-    group by objid) p on p.objid = c.oid
   left join guarded g on g.oid = c.oid
   cross join lateral (
     select string_agg(distinct x.name, ', ') filter (where not x.is_held) as names,
