@@ -605,3 +605,16 @@ alter table public.invitations enable row level security; alter table public.mem
 create policy o on public.invitations for select using (invited_by = auth.uid());
 create policy s on public.members for select using (user_id = auth.uid());
 create function public.accept_for(wanted text, person uuid) returns void language sql security definer set search_path = '' as $$ insert into public.members (team_id, user_id) select i.team_id, person from public.invitations i where i.token = wanted $$;
+
+-- sound: the claim with the user id is the argument of a function
+create table public.seats (person text, kind text, primary key (person, kind));
+alter table public.seats enable row level security;
+create policy own on public.seats for select to authenticated using (person = (auth.uid())::text);
+revoke insert, update, delete on public.seats from anon, authenticated;
+create function public.has_seat(who text, what text) returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select exists (select from public.seats s where s.person = who and s.kind = what)
+$$;
+create table public.ledgers (id uuid primary key default gen_random_uuid(), total numeric);
+alter table public.ledgers enable row level security;
+create policy clerks on public.ledgers for select to authenticated using (public.has_seat((select auth.jwt() ->> 'sub'), 'clerk'));
+revoke insert, update, delete on public.ledgers from anon, authenticated;
