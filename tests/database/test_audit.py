@@ -326,6 +326,22 @@ def test_all_roles_get_the_same_findings(server: Server, clone: str, nobody: str
             assert audit(connection) == expected
 
 
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_role_without_privileges_gets_the_findings_of_a_superuser(
+    stage: Stage, nobody: str, section: str
+) -> None:
+    """It may not read configuration files, so the finding `unknown` may be added."""
+    holes = [
+        h for h in ALL if h.section == section and "alone" not in h.options and stage.can_have(h.options)
+    ]
+    with stage.planted(*(h.plant for h in holes)):
+        expected = {f[:3] for f in stage.audit()}
+        stage.run(f"set local session authorization {nobody}")
+        found = {f[:3] for f in stage.audit()}
+    assert expected <= found
+    assert {check for _, check, _ in found - expected} <= {"unknown"}
+
+
 def test_a_user_that_the_session_itself_has_set_is_not_a_finding(server: Server, database: str) -> None:
     with server.connect(database, "tasks_api") as connection:
         connection.execute("select set_config('app.user_id', 'alice', false)")
