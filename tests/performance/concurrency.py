@@ -4,6 +4,7 @@ import os
 import random
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from statistics import mean
 from typing import Any
 
 from conftest import Server
@@ -13,8 +14,7 @@ from performance.traffic import own_id, request, requests
 
 CONNECTIONS = (1, 16, 256, 1000)
 FEW, CROWDS = 100, (600, 1500, 4000)  # connections; each sends its next request as soon as it has a response
-CROWD_USERS = 1000
-USERS = 10_000
+USERS = 10_000  # more than there are connections, so that no user has two waiting requests
 PROCESSES = 4  # for them: an idle connection takes 6 kB of one
 THINK = 10_000  # ms on average between two requests of a user
 
@@ -45,29 +45,38 @@ def measure(conninfo: str, seconds: float, users_seconds: float) -> dict[str, An
 
 
 def crowds(server: Server, seconds: float) -> dict[str, dict[str, float]]:
-    """Return what each number of connections got, as a multiple of what FEW got immediately before.
+    """Return what each number of connections got, as a multiple of what FEW got before and after it.
 
-    All users send equally many requests. With the queue, a user who sends more than the others waits longer.
+    `steady` is the multiple after the warm-up of wrk.py, and `whole` that of the whole run.
     """
-    conninfo = database.create(server, "crowd", CROWD_USERS)
+    conninfo = database.create(server, "crowd", USERS)
     serving = {"api": services.api(conninfo), "floor": services.other("performance.floor:app")}
     if os.environ.get("NODE"):
         serving["fastify"] = services.fastify(server, "crowd")
-    stream = [request("get", str(user), database.TASKS // 2) for user in range(1, CROWD_USERS + 1)]
+    stream = [request("get", str(user), database.TASKS // 2) for user in range(1, USERS + 1)]
     results = {}
     for name, starting in serving.items():
         with starting as service:
+            few = [wrk.run(service.url, stream, connections=FEW, seconds=seconds)]
             for connections in CROWDS:
-                few = wrk.run(service.url, stream, connections=FEW, seconds=seconds)
-                load = _load(service, stream, connections, seconds)
-                results[f"{name}, {connections}"] = {"ratio": load["rate"] / few.rate, **load}
+                load = wrk.run(service.url, stream, connections=connections, seconds=seconds)
+                figures = _figures(service, load)
+                few.append(wrk.run(service.url, stream, connections=FEW, seconds=seconds))
+                results[f"{name}, {connections}"] = {
+                    "steady": load.steady / mean(each.steady for each in few[-2:]),
+                    "whole": load.rate / mean(each.rate for each in few[-2:]),
+                    **figures,
+                }
     return results
 
 
 def _load(
     api: services.Service, stream: Iterable[bytes], connections: int, seconds: float, think: int = 0
 ) -> dict[str, float]:
-    load = wrk.run(api.url, stream, connections=connections, seconds=seconds, think=think)
+    return _figures(api, wrk.run(api.url, stream, connections=connections, seconds=seconds, think=think))
+
+
+def _figures(service: services.Service, load: wrk.Load) -> dict[str, float]:
     return {
         "rate": load.rate,
         "p50": load.p50,
@@ -75,5 +84,5 @@ def _load(
         "p99": load.p99,
         "refused": load.refused,
         "broken": load.broken,
-        "memory": api.memory,
+        "memory": service.memory,
     }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPT = Path(__file__).with_name("load.lua")
+WARM_UP = 3  # seconds: of the clock, so the first one is not a whole one
 INSTALL = ["apt-get", "install", "--yes", "--quiet", "wrk"]
 
 
@@ -25,11 +26,18 @@ class Load:
     p99: float
     refused: int
     broken: int
+    sent: list[int]  # requests by second of the clock
 
     @property
     def rate(self) -> float:
         """Good answers a second."""
         return (self.requests - self.refused) / self.seconds
+
+    @property
+    def steady(self) -> float:
+        """Good answers a second after WARM_UP. A connection sends a request whenever it has an answer."""
+        seconds = self.sent[WARM_UP:-1]
+        return (sum(seconds) - self.refused) / len(seconds)
 
     @property
     def errors(self) -> int:
