@@ -47,12 +47,25 @@ from pg_catalog.pg_settings
 where name in ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')
 """
 
-# The schemas that contain yoyo's tables. Another program that uses yoyo has tables with the same names.
+# The roles whose functions a migration may call: superusers, its own role, and the owners of the database and
+# of schema app.
+TRUSTED = """
+select array(
+  select oid from pg_roles where rolsuper or rolname = current_user
+  union all
+  select datdba from pg_database where datname = current_database()
+  union all
+  select nspowner from pg_namespace where nspname = 'app'
+)
+"""
+
+# The schemas that contain yoyo's tables. Another program that uses yoyo has tables with the same names. A
+# view of another role is not read, since that would call its functions with the rights of the owner.
 RECORDS = """
 select n.nspname
 from pg_class as c
 join pg_namespace as n on n.oid = c.relnamespace
-where c.relname = '_yoyo_migration'
+where c.relname = '_yoyo_migration' and c.relowner = any (%s::oid[])
   and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
 """
 # Not schema app: a rollback could not drop that schema while it contains yoyo's tables.
@@ -60,9 +73,10 @@ FIRST_OF_PATH = "select coalesce(nullif(current_schema(), 'app'), 'public')"
 
 # Functions and operators in the schema of yoyo's tables that yoyo's statements could call with the rights of
 # the owner, in place of PostgreSQL's own (CVE-2018-1058). Other roles may create some in public if the
-# database was made before PostgreSQL 15.
+# database was made before PostgreSQL 15. Those whose parameters all have types of an extension or of an
+# application match no column of yoyo's, except for domains.
 SHADOWS = """
-select string_agg(format('%%s of role %%I', o.name, r.rolname), ', ')
+select string_agg(format('%%s of role %%s', o.name, o.owner::regrole), ', ')
 from (
   select oid::regprocedure::text, pronamespace, proowner, proname, proargtypes::oid[]
   from pg_proc
@@ -70,14 +84,9 @@ from (
   select oid::regoperator::text, oprnamespace, oprowner, oprname, array[oprleft, oprright]
   from pg_operator
 ) as o (name, schema, owner, word, types)
-join pg_roles as r on r.oid = o.owner
-where o.schema = to_regnamespace(%s) and not r.rolsuper and r.rolname <> current_user
-  and o.owner <> (select datdba from pg_database where datname = current_database())
-  and not exists (select from unnest(o.types) as t where t >= 16384)  -- types of its own
-  and (
-    exists (select from pg_proc where proname = o.word and pronamespace = 'pg_catalog'::regnamespace)
-    or exists (select from pg_operator where oprname = o.word and oprnamespace = 'pg_catalog'::regnamespace)
-  )
+where o.schema = to_regnamespace(%s) and o.owner <> all (%s::oid[])
+  and o.word in ('=', 'count', 'max')  -- all that yoyo's statements call
+  and exists (select from pg_type as t where t.oid = any (o.types) and (t.oid < 16384 or t.typtype = 'd'))
 """
 
 # Why a session is read-only, and what to do.
@@ -130,9 +139,10 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
             raise SystemExit(POOLER)
         connection.execute(SETTINGS)
         connection.execute(UNLIMIT)
-        self.home = _home(connection)
+        (trusted,) = connection.execute(TRUSTED).fetchone() or ([],)
+        self.home = _home(connection, trusted)
         connection.execute("set search_path = pg_catalog")
-        (shadows,) = connection.execute(SHADOWS, (self.home,)).fetchone() or (None,)
+        (shadows,) = connection.execute(SHADOWS, (self.home, trusted)).fetchone() or (None,)
         if shadows:
             connection.close()
             raise SystemExit(SHADOWED.format(self.home, shadows))
@@ -165,10 +175,13 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
     @contextmanager
     def lock(self, timeout: int = 60) -> Iterator[None]:
         """Wait up to `timeout` seconds for another deploy; then hold the lock until the session ends."""
-        self.execute("select set_config('lock_timeout', :timeout, false)", {"timeout": f"{timeout}s"})
+        self.execute(
+            "select pg_catalog.set_config('lock_timeout', :timeout, false)", {"timeout": f"{timeout}s"}
+        )
         try:
             self.execute(LOCK)
         except psycopg.errors.LockNotAvailable:
+            self.execute("set search_path = pg_catalog")
             holder = self.connection.execute(HOLDER).fetchone() or ("gone by now",)
             raise SystemExit(
                 f"another deploy has been migrating this database for {timeout} seconds: {holder[0]}"
@@ -192,10 +205,10 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
             ) from None
 
 
-def _home(connection: psycopg.Connection[Any]) -> str:
+def _home(connection: psycopg.Connection[Any], trusted: list[int]) -> str:
     """Return the schema, quoted, in which yoyo records these migrations, whatever the search_path is."""
     names = [file.stem for file in DIRECTORY.iterdir()]
-    for (schema,) in connection.execute(RECORDS).fetchall():
+    for (schema,) in connection.execute(RECORDS, (trusted,)).fetchall():
         table = Identifier(schema, "_yoyo_migration")
         applied = SQL("select 1 from {} where migration_id operator(pg_catalog.=) any (%s)").format(table)
         if connection.execute(applied, (names,)).rowcount:
@@ -221,7 +234,7 @@ def rollback(conninfo: str) -> None:
     """Roll back the newest applied migration. It drops rows only if DROP_ROWS is yes."""
     with _locked(conninfo) as (backend, migrations):
         drop_rows = {"drop_rows": os.environ.get("DROP_ROWS", "no")}
-        backend.execute("select set_config('app.drop_rows', :drop_rows, false)", drop_rows)
+        backend.execute("select pg_catalog.set_config('app.drop_rows', :drop_rows, false)", drop_rows)
         applied = backend.to_rollback(migrations)
         if not applied:
             raise SystemExit("nothing to roll back: no migration is applied")

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -361,23 +361,83 @@ def test_applied_migrations_are_recorded_outside_of_schema_app(server: Server, e
         roll_back_all(server.conninfo(empty))
 
 
-@pytest.mark.parametrize(
-    "planted",
-    [
-        "function public.pg_advisory_lock(integer) returns void language sql as 'select'",
-        "operator public.= (leftarg = text, rightarg = text, function = starts_with)",
+EQUALS = "function public.equals(a {0}, b {1}) returns boolean language sql as 'select true'"
+OPERATOR = "operator public.= (leftarg = {0}, rightarg = {1}, function = public.equals)"
+PLANTED = {
+    "a_comparison_of_text": [OPERATOR.format("text", "text").replace("public.equals", "starts_with")],
+    "a_comparison_with_a_domain": [
+        "domain public.word as text",
+        EQUALS.format("varchar", "public.word"),
+        OPERATOR.format("varchar", "public.word"),
     ],
-)
-def test_a_migration_calls_no_function_of_another_role(server: Server, empty: str, planted: str) -> None:
+    "an_aggregate": ["aggregate public.max(integer) (sfunc = int4larger, stype = integer)"],
+}
+HARMLESS = {
+    "a_function_that_yoyo_does_not_call": [
+        "function public.round(float, integer) returns numeric language sql as 'select 1.0'"
+    ],
+    "a_comparison_of_its_own_type": [
+        "type public.pair as (a integer, b integer)",
+        EQUALS.format("public.pair", "public.pair"),
+        OPERATOR.format("public.pair", "public.pair"),
+    ],
+}
+
+
+@pytest.fixture
+def other_role(server: Server, empty: str) -> Iterator[Callable[[list[str]], str]]:
+    """Create objects as another role, which may create in public, and return its name."""
     role = f"another_{uuid4().hex[:12]}"
     with server.connect(empty) as superuser:
         superuser.execute(f"create role {role}; grant create on schema public to {role}".encode())
+
+        def create(objects: list[str]) -> str:
+            superuser.execute(f"set role {role}")
+            for each in objects:
+                superuser.execute(f"create {each}".encode())
+            superuser.execute("reset role")
+            return role
+
         try:
-            superuser.execute(f"set role {role}; create {planted}; reset role".encode())
-            with pytest.raises(SystemExit, match=f"of role {role} instead of PostgreSQL's own"):
-                migrations.migrate(server.conninfo(empty))
+            yield create
         finally:
-            superuser.execute(f"reset role; drop owned by {role}; drop role {role}".encode())
+            superuser.execute(f"reset role; drop owned by {role} cascade; drop role {role}".encode())
+
+
+@pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED)
+def test_a_migration_calls_no_function_of_another_role(
+    server: Server, empty: str, other_role: Callable[[list[str]], str], planted: list[str]
+) -> None:
+    role = other_role(planted)
+    with pytest.raises(SystemExit, match=f"of role {role} instead of PostgreSQL's own"):
+        migrations.migrate(server.conninfo(empty))
+
+
+@pytest.mark.parametrize("harmless", HARMLESS.values(), ids=HARMLESS)
+def test_functions_of_another_role_that_no_migration_calls_do_not_stop_a_deploy(
+    server: Server, empty: str, other_role: Callable[[list[str]], str], harmless: list[str]
+) -> None:
+    other_role(harmless)
+    migrations.migrate(server.conninfo(empty))
+
+
+def test_a_migration_reads_no_view_of_another_role(
+    server: Server, empty: str, other_role: Callable[[list[str]], str]
+) -> None:
+    role = other_role([])
+    with server.connect(empty) as superuser:
+        superuser.execute(f"create schema authorization {role}")
+    steal = f"insert into {role}.loot values (current_user) returning who"
+    other_role(
+        [
+            f"table {role}.loot (who text)",
+            f"function {role}.steal() returns text language sql as '{steal}'",
+            f"view {role}._yoyo_migration as select {role}.steal() as migration_id",
+        ]
+    )
+    migrations.migrate(server.conninfo(empty))
+    with server.connect(empty) as superuser:
+        assert superuser.execute(f"select * from {role}.loot").fetchall() == []
 
 
 def test_migrating_again_changes_nothing(
