@@ -14,6 +14,11 @@ from typing import Any
 
 import uvicorn
 
+# Connections that are accepted in one iteration of the event loop. uvloop accepts only one per listening
+# socket, so with 4,000 new clients the last one would wait for 4,000 iterations, behind the next requests of
+# the first ones. Each duplicate of the socket accepts one more.
+ACCEPTED = 16
+
 
 class Server(uvicorn.Server):
     """Uvicorn's server with a callback when it serves and a graceful stop."""
@@ -25,6 +30,11 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, and call `announce`."""
         await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        for each in [each for server in self.servers for each in server.sockets]:
+            for _ in range(ACCEPTED - 1):
+                sock, backlog = each.dup(), self.config.backlog
+                self.servers.append(await loop.create_server(self._protocol, sock=sock, backlog=backlog))
         if self.started:
             self.announce()
 

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from socket import create_connection
 from time import monotonic
 
 import pytest
 import uvicorn
+import uvloop
 from conftest import Person, Server
 from psycopg import sql
 from psycopg.errors import QueryCanceled
@@ -23,7 +25,7 @@ from app.api.edge import EdgeMiddleware
 from app.postgres import deadline, fair_queue, pool
 from app.postgres.connection import NoConnection
 from app.postgres.database import ACT_AS, READ_AS, Database
-from app.server import protocol
+from app.server import protocol, uvicorn_server
 from app.settings import Settings, load
 
 PID = "select pg_backend_pid()"
@@ -31,6 +33,28 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 CLIENT_TIMEOUT = 0.2  # seconds, in these tests
+
+
+def test_several_connections_are_accepted_per_iteration_of_the_event_loop() -> None:
+    async def accepted(clients: int) -> int:
+        """Return the number of iterations in which so many connections are accepted."""
+        config = uvicorn.Config(slow_app, lifespan="off", log_config=None, http=protocol.Protocol)
+        config.load()
+        server = uvicorn_server.Server(config)
+        server.lifespan = config.lifespan_class(config)
+        with listening() as sock:
+            await server.startup([sock])
+            connected = [create_connection(sock.getsockname()) for _ in range(clients)]
+            iterations = 0
+            while len(server.server_state.connections) < clients:
+                await asyncio.sleep(0)
+                iterations += 1
+            for client in connected:
+                client.close()
+            await server.shutdown([sock])
+            return iterations
+
+    assert uvloop.run(accepted(80)) < 40
 
 
 async def slow_app(scope: Scope, _: Receive, send: Send) -> None:
