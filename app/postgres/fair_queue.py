@@ -26,6 +26,7 @@ MAX_WAIT = 2  # seconds; unlike a maximum queue length, this fits both a fast an
 # still get a connection.
 MIN_PAUSE = 0.001  # seconds
 PAUSE_FACTOR = 10  # multiplied by the delay of the event loop's timer
+MAX_PAUSE = 5  # seconds; the delay may be hours long, if the process was suspended
 TICK = 0.02  # seconds between two measurements of that delay, while requests wait
 
 LONG = 0.1  # seconds with a connection; a request that holds it longer delays others noticeably
@@ -236,6 +237,6 @@ class FairQueue:
         elif max(until, earliest) <= now:
             self._remove(turn)
             turn.set_result(False)
-            earliest = now + max(MIN_PAUSE, PAUSE_FACTOR * delay)
+            earliest = now + min(max(MIN_PAUSE, PAUSE_FACTOR * delay), MAX_PAUSE)
         self.due = min(max(now, until, earliest), now + TICK)
         loop.call_at(self.due, self._refuse, loop, earliest)

@@ -352,3 +352,16 @@ def test_a_late_process_serves_requests_instead_of_refusing_them() -> None:
         assert await tasks[2]
 
     run(work)
+
+
+def test_requests_are_refused_again_soon_after_the_process_was_suspended() -> None:
+    async def work(loop: Loop) -> None:
+        crowd = Crowd(1)
+        await crowd.meet("a")
+        crowd.ask("a")
+        tasks = crowd.ask("a", "a")
+        await settled()
+        loop.be_busy(3600)
+        assert [await asyncio.wait_for(task, fair_queue.MAX_PAUSE + 1) for task in tasks] == [False, False]
+
+    run(work)
