@@ -43,7 +43,7 @@ with recursive
 -- Constants: objects of PostgreSQL, of platforms and of this project's migrations.
 --
 --   drop trigger tasks_touch on app.tasks;
---   => warning guard_missing trigger tasks_touch on app.tasks: the migrations created it, and it was dropped
+--   => warning guard_missing trigger tasks_touch on app.tasks: the migrations created it, and it was dropped or renamed
 
 -- Schemas that belong to a platform or a tool. Only objects that a project adds to them are checked.
 platform_schema (preset, nspname) as materialized (values
@@ -315,11 +315,23 @@ role_left as materialized (
       from policies p where f.oid = any (p.polroles)))
 ),
 
+-- If there is none, the application seems to log in as the owner of its tables.
+owner_found as materialized (
+  select distinct r.oid, r.rolname
+  from asked
+  join policies p on asked.roles is null
+  join pg_class c on c.oid = p.polrelid
+  join pg_roles r on r.oid = c.relowner and r.rolcanlogin and not r.rolsuper and not r.rolbypassrls
+  where not exists (select from role_found)
+),
+
 -- The API's roles: those of audit.role, else of the preset, else those that were found.
 wanted_role as materialized (
   select w.rolname::name from asked cross join unnest(asked.roles) w (rolname) where w.rolname <> ''
   union
   select rolname from role_found where oid not in (select oid from role_left)
+  union
+  select rolname from owner_found
 ),
 
 -- 3. Roles ------------------------------------------------------------------------------------------------------------
@@ -1837,6 +1849,15 @@ lookup as materialized (
       -- a catalogue that only administrators write
       or not (select is_strict from asked) and r.oid not in (select relid from touches where is_written)
         and r.oid in (select p.polrelid from reached_policy p where p.cmd = 'a' and p.word in ('{rank}', '{staff}')))
+  union
+  -- tables of migration tools, if the application owns them
+  select r.oid
+  from reached r
+  join owner_found o on o.oid = r.relowner
+  where substring(r.name from '\w+$') in ('schema_migrations', 'ar_internal_metadata', 'django_migrations',
+    'alembic_version', 'flyway_schema_history', 'databasechangelog', 'databasechangeloglock', 'knex_migrations',
+    'knex_migrations_lock', 'goose_db_version', 'pgmigrations', '_prisma_migrations', '_sqlx_migrations',
+    '__diesel_schema_migrations', '__drizzle_migrations', '_yoyo_migration', '_yoyo_log', '_yoyo_version', 'yoyo_lock')
 ),
 
 -- 10. Code with other rights ------------------------------------------------------------------------------------------
@@ -2089,7 +2110,8 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   ) m (object, wrong, setting)
   union all
   select 'assumed', 'note', apis.names,
-    format('assumed: the role of the API is %s; %s; its schemas are %s%s%s', apis.names,
+    format('assumed: the role of the API is %s%s; %s; its schemas are %s%s%s', apis.names,
+      (select ', the owner of the tables, since no other role has a privilege on them' from owner_found limit 1),
       coalesce('the user id is in ' || (select string_agg(name, ', ' order by name) from identity_setting),
         case when exists (select from policies where concat_ws(' ', using_text, check_text) ~ '(CURRENT|SESSION)_USER')
           then 'each user is a role of the database' else 'no policy reads a setting' end),
@@ -2185,7 +2207,12 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       and coalesce(i.schema, '') !~ '^pg_(toast_)?temp' and i.identity is not null
       and i.type not in ('toast table', 'index', 'user mapping') -- a mapping for a role is not its own
   ) o
-  where o.place <= 25
+  where o.place <= 25 and o.rolname not in (select rolname from owner_found)
+  union all
+  select 'role_ownership', 'warning', quote_ident(rolname),
+    'the application logs in as the owner of its tables, and injected SQL can disable their row security',
+    format('-- create a role for it, grant it what it needs, and let it log in as that role instead of %I', rolname)
+  from owner_found
   union all
   -- Limits that are not set, and limits that are longer than those of the migrations.
   select case when s.is_longer then 'session' else 'role_limit' end,
@@ -2261,7 +2288,8 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     'row security is off for this table' || case when l.is_lookup
       then ', which seems to be a lookup table: every user can read it'
       else format(', and the API role may %s: this applies to the rows of all users',
-        (select string_agg(distinct lower(u.privilege), ', ') from right_on u where u.oid = r.oid))
+        coalesce((select string_agg(distinct lower(u.privilege), ', ') from right_on u where u.oid = r.oid),
+          'do everything, as its owner'))
         || coalesce('; afterwards, check the code that uses it with other rights: ' || (
           select string_agg(distinct case b.within when 0 then b.reader::regclass::text
             else b.within::regprocedure::text end, ', ')
@@ -2274,16 +2302,19 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   cross join lateral (select r.oid in (select oid from lookup) as is_lookup) l
   where r.relkind in ('r', 'p') and not r.relrowsecurity and not r.is_platform
   union all
-  -- The owner bypasses row security unless it is forced. This matters only if a function or view of the owner runs for
-  -- the API.
-  select 'row_security_not_forced', 'hint', string_agg(r.name, ', ' order by r.name),
-    'row security is not forced: jobs and migrations that run as the owner bypass the policies',
+  -- The owner bypasses row security unless it is forced. If the API is not the owner, this matters only if a function
+  -- or view of the owner runs for it.
+  select 'row_security_not_forced', case when o.is_self then 'hole' else 'hint' end,
+    string_agg(r.name, ', ' order by r.name),
+    case when o.is_self then 'the API role owns the table, and its row security is not forced: no policy applies'
+      else 'row security is not forced: jobs and migrations that run as the owner bypass the policies' end,
     string_agg(format('alter table %s force row level security;', r.name), ' ' order by r.name)
   from asked
   join reached r on asked.kind <> 'supabase' and r.relkind in ('r', 'p') and r.relrowsecurity
     and not r.relforcerowsecurity and not r.is_platform
+  cross join lateral (select r.relowner in (select oid from self) as is_self) o
   where r.oid not in (select oid from lookup) and r.oid not in (select oid from stored where suffix <> '')
-  group by case when asked.is_tasks then r.oid end
+  group by o.is_self, case when asked.is_tasks or o.is_self then r.oid end
   union all
   select 'foreign_table', 'warning', c.oid::regclass::text,
     'this partition or child of a table of the API is on another server, where no policy of this database applies',
@@ -2687,7 +2718,9 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     from owned r
     join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
     left join pg_attrdef d on d.adrelid = r.oid and d.adnum = a.attnum
-    where r.attnum is not null and r.relkind in ('r', 'p') and (a.attidentity <> '' or exists (
+    where r.attnum is not null and r.relkind in ('r', 'p')
+      and r.oid in (select oid from right_on where privilege = 'SELECT') -- otherwise no id is visible
+      and (a.attidentity <> '' or exists (
       select from pg_depend u join pg_class s on s.oid = u.refobjid and s.relkind = 'S'
       where u.classid = 'pg_attrdef'::regclass and u.objid = d.oid and u.refclassid = 'pg_class'::regclass))
     union all
@@ -2836,6 +2869,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
         when 'sequence' then asked.is_tasks and not g.is_foreign
           and g.objid in (select c.oid from pg_class c where c.relnamespace in (select oid from usable))
         when 'temp' then g.grantee <> 0
+        when 'create' then g.grantee not in (select oid from owner_found)
         else true end
     group by w.check_name, g.classid, g.objid
   ) p
@@ -3156,7 +3190,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   select case when g.is_missing then 'guard_missing' else 'guard_changed' end, 'warning',
     case g.kind when 'function' then g.name when 'default' then format('default of %I of app.%I', g.name, g.relname)
       else concat(case when g.is_missing then g.kind || ' ' end, format('%I on app.%I', g.name, g.relname)) end,
-    case when g.is_missing then 'the migrations created it, and it was dropped: ' || g.loss
+    case when g.is_missing then 'the migrations created it, and it was dropped or renamed: ' || g.loss
       else format('its definition differs from the migrations'': %s. It is now %s', g.loss,
         case when g.is_off then 'not enforced, or was never checked' when g.kind = 'function' then 'something else'
           else coalesce(g.found, 'nothing') end) end,

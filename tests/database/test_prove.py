@@ -277,6 +277,17 @@ create policy own on shop.people to web using (id = current_setting('shop.person
 create policy own on shop.notes to web using (person = current_setting('shop.person', true)::int);
 grant select, insert, update, delete on shop.people, shop.notes to web;
 """
+# The application logs in as the owner of the tables.
+OWNED = """
+drop schema shop cascade;
+create role keeper login;
+create schema shop authorization keeper;
+set local role keeper;
+create table shop.firms (id int primary key, name text not null);
+alter table shop.firms enable row level security, force row level security;
+create policy own on shop.firms using (id = nullif(current_setting('shop.firm', true), '')::int);
+reset role;
+"""
 ELSEWHERE = [
     (
         "",
@@ -355,6 +366,15 @@ def test_attempts_are_generated_for_any_schema(
         with owner.transaction(force_rollback=True):
             assert set(results(owner).values()) == {"ok"}
         owner.execute(hole.encode())
+        assert attempt in broken(owner)
+
+
+def test_without_another_role_the_owner_of_the_tables_is_tried(server: Server, shop: str) -> None:
+    attempt = "alice reads bob's row in shop.firms"
+    with planted(server, shop, SHOP, OWNED) as owner:
+        with owner.transaction(force_rollback=True):
+            assert results(owner)[attempt] == "ok"
+        owner.execute("alter table shop.firms no force row level security")
         assert attempt in broken(owner)
 
 

@@ -453,3 +453,9 @@ grant select, delete, insert (id), update (id) on app.said to tasks_api;
 create function app.is_mine(owner text) returns boolean language sql stable parallel safe return owner = app.current_user_id();
 create table app.mine_alone (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
 call attack.protect('app.mine_alone', 'select', 'app.is_mine(user_id)');
+
+-- an outbox that the API may only fill
+create table app.outbox (id bigint generated always as identity primary key, user_id text collate "C" not null default app.current_user_id(), kind text not null);
+alter table app.outbox enable row level security; alter table app.outbox force row level security;
+create policy fill on app.outbox for insert to tasks_api with check (user_id = app.current_user_id());
+grant insert (kind) on app.outbox to tasks_api;
