@@ -112,9 +112,13 @@ def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[An
         with psycopg.connect(
             conninfo, autocommit=True, client_encoding="utf8", application_name=f"tasks {name}"
         ) as connection:
-            connection.execute("set search_path = pg_catalog, pg_temp")
+            # The end of this transaction restores all settings. Otherwise a pooler would pass the session
+            # with these settings to the API. prove.sql begins a transaction of the same kind.
+            begin = "begin isolation level read committed read write" if name == "prove.sql" else "begin"
             # The statement_timeout of tasks_api is too short for the audit of a large schema.
-            connection.execute(migrations.UNLIMIT)
+            connection.execute(
+                f"{begin}; set search_path = pg_catalog, pg_temp; {migrations.UNLIMIT}".encode()
+            )
             # The database may have other values of these. audit.sql compares the text of policies, and its
             # regular expressions have backslashes.
             connection.execute("set quote_all_identifiers = off; set standard_conforming_strings = on")
@@ -122,6 +126,7 @@ def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[An
             # With another value, audit.sql would raise an error instead of returning rows.
             connection.execute("set audit.fail_on = ''")
             yield connection
+            connection.execute("rollback")
     except psycopg.Error as error:
         raise SystemExit(f"{name}: {error.diag.message_primary or error}") from None
 

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 from conftest import ACT_AS, ROOT, Server, serving
 from support.crossing import cross_while_looking
 from support.faults import KEEPS_PREPARED, PGBOUNCER, Cluster, Ends, Network, cluster, network, pgbouncer
 
-from app.commands import migrations
+from app.commands import migrations, reports
 
 pytestmark = pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
 
@@ -82,3 +83,17 @@ def test_migrations_pass_a_proxy_that_gives_each_client_a_session(
             f"{postgres.conninfo('tasks', port=proxy.port)} sslmode=disable gssencmode=disable"
         )
     assert capsys.readouterr().out == "nothing to apply: the database is up to date\n"
+
+
+@pytest.mark.parametrize("report", [reports.audit, reports.prove, reports.policies])
+def test_a_report_leaves_no_setting_in_a_pooled_session(
+    postgres: Cluster, report: Callable[[str], reports.Report]
+) -> None:
+    settings = "select name, setting from pg_settings where source = 'session' and name <> 'application_name'"
+    with pgbouncer(postgres, "transaction") as port:
+        pooler = postgres.conninfo("tasks", "tasks_api", port)
+        with psycopg.connect(pooler, autocommit=True) as connection:
+            before = connection.execute(settings).fetchall()
+        report(pooler)
+        with psycopg.connect(pooler, autocommit=True) as connection:
+            assert connection.execute(settings).fetchall() == before
