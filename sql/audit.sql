@@ -955,7 +955,8 @@ passed as materialized (
 
 -- The text of each function with {me} in place of the user id, and of variables that only contain the user id.
 code_named as materialized (
-  select b.oid, b.nspname, b.proname, b.prorettype, v.text, v.text ~ '\yexecute\y' as is_dynamic, u.place,
+  select b.oid, b.nspname, b.proname, b.prorettype, v.text, u.place,
+    v.text ~ '\y(?:execute|ts_stat|\w+_to_xml\w*|crosstab\w*|dblink\w*)\y' as is_dynamic,
     -- it compares with a parameter, so callers choose the user: only a boolean result without a change is secure
     u.place is not null and (b.prorettype <> 'boolean'::regtype
       or v.text ~ '\y(?:insert into|update|delete from|merge)\y') as is_about_any
@@ -1973,7 +1974,10 @@ deed as materialized (
     ('carries', 'copies rows to large objects, files, programs or other servers, where no policy applies',
       '{%lo_%,%lowrite%,%dblink%,%_file%,%copy%,%emit%}',
       '\y(lo_\w+|loread|lowrite|dblink\w*|pg_(read|write)\w*_file\w*|pg_file_write|copy|pg_logical_emit_message)\y'),
-    ('is dynamic', 'runs dynamic SQL', '{%execute%}', '\yexecute\y')
+    -- also functions whose argument is a query or a table of which they read all rows
+    ('is dynamic', 'runs dynamic SQL', '{%execute%,%_to_xml%,%ts_stat%,%ts_rewrite%,%crosstab%,%connectby%,%xpath_table%}',
+      '\y(execute|((query|table|cursor|schema|database)_to_xml\w*|ts_stat|crosstab\w*|connectby|xpath_table)\s*\()'
+      '|\yts_rewrite\s*\(([^(),]|\([^()]*\))*,([^(),]|\([^()]*\))*\)')
   ) as w (kind, what, words, pattern)
   where c.text like any (w.words::text[]) and c.body ~* w.pattern
     or w.kind = 'is dynamic' and c.lanname not in ('sql', 'plpgsql', 'internal', 'c')
@@ -2061,7 +2065,7 @@ definer as materialized (
             and exists (select from unnest(p.polroles) as g where g = 0 or pg_has_role(c.proowner, g, 'usage')))))
       or c.lanname in ('c', 'internal') and not c.is_authored)
     and (not c.is_authored or b.is_near)
-    and (not c.is_trigger or b.is_near or exists (select from deed d where d.oid = c.oid and d.kind <> 'is dynamic'))
+    and (not c.is_trigger or b.is_near or exists (select from deed d where d.oid = c.oid))
 ),
 
 -- 11. Checks: roles ---------------------------------------------------------------------------------------------------
@@ -3149,14 +3153,14 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   where not d.is_trigger and d.names is null and not d.is_dynamic
     and (not d.has_path or d.oid not in (select a.function from asks a join clause j on j.text = a.text))
   union all
-  select 'trigger', case when d.names is null and not d.is_dynamic or not d.is_near then 'warning' else 'hole' end,
+  select 'trigger', case when d.is_dynamic or d.names is not null and d.is_near then 'hole' else 'warning' end,
     concat(d.name, w.place),
     format('commands on the table run this function with the rights of its owner %I: it bypasses the policies of %s',
-      d.owner_name, coalesce(d.names, d.held_names, 'tables that dynamic SQL reaches'))
+      d.owner_name, coalesce(d.names, d.held_names, 'the tables that its dynamic SQL uses'))
       || case when w.more > 0 then format('; %s more triggers do so, too', w.more) else '' end,
     case when d.is_migrated then format('alter routine %s security invoker;', d.name) else w.unhook end
   from asked
-  join definer d on asked.is_tasks
+  join definer d on asked.is_tasks or d.is_dynamic
   join way_to w on w.oid = d.oid
   where d.is_trigger and w.place is not null
   union all
@@ -3166,7 +3170,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       string_agg(distinct w.table_name, ', '), string_agg(distinct d.names, ', ')),
     '-- review them, then accept this finding'
   from asked
-  join definer d on not asked.is_tasks and d.is_trigger and d.names is not null
+  join definer d on not asked.is_tasks and d.is_trigger and d.names is not null and not d.is_dynamic
   join way_to w on w.oid = d.oid and w.place is not null
   having count(*) > 0
   union all

