@@ -16,7 +16,8 @@ import uvicorn
 
 # Connections that are accepted in one iteration of the event loop. uvloop accepts only one per listening
 # socket, so with 4,000 new clients the last one would wait for 4,000 iterations, behind the next requests of
-# the first ones. Each duplicate of the socket accepts one more.
+# the first ones. Each duplicate of the socket accepts one more. With several processes, one of them would
+# accept all connections of a client that opens several at once, so then it is one.
 ACCEPTED = 16
 
 
@@ -30,9 +31,9 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, and call `announce`."""
         await super().startup(sockets)
-        loop = asyncio.get_running_loop()
+        loop, accepted = asyncio.get_running_loop(), ACCEPTED if self.config.workers == 1 else 1
         for each in [each for server in self.servers for each in server.sockets]:
-            for _ in range(ACCEPTED - 1):
+            for _ in range(accepted - 1):
                 sock, backlog = each.dup(), self.config.backlog
                 self.servers.append(await loop.create_server(self._protocol, sock=sock, backlog=backlog))
         if self.started:
