@@ -71,21 +71,27 @@ where c.relname = '_yoyo_migration' and c.relowner = any (%s::oid[])
 # Not schema app: a rollback could not drop that schema while it contains yoyo's tables.
 FIRST_OF_PATH = "select coalesce(nullif(current_schema(), 'app'), 'public')"
 
-# Functions and operators in the schema of yoyo's tables that yoyo's statements could call with the rights of
-# the owner, in place of PostgreSQL's own (CVE-2018-1058). Other roles may create some in public if the
-# database was made before PostgreSQL 15. Those whose parameters all have types of an extension or of an
-# application match no column of yoyo's, except for domains.
+# Objects of other roles in the schema of yoyo's tables that yoyo's statements would use with the rights of
+# the owner: functions and operators in place of PostgreSQL's own (CVE-2018-1058), and tables with yoyo's
+# names, whose triggers would run. Other roles may create some in public if the database was made before
+# PostgreSQL 15. Functions whose parameters all have types of an extension or of an application match no
+# column of yoyo's, except for domains.
 SHADOWS = """
 select string_agg(format('%%s of role %%s', o.name, o.owner::regrole), ', ')
 from (
-  select oid::regprocedure::text, pronamespace, proowner, proname, proargtypes::oid[]
+  select oid::regprocedure::text, pronamespace, proowner, proargtypes::oid[]
   from pg_proc
+  where proname in ('count', 'max')
   union all
-  select oid::regoperator::text, oprnamespace, oprowner, oprname, array[oprleft, oprright]
+  select oid::regoperator::text, oprnamespace, oprowner, array[oprleft, oprright]
   from pg_operator
-) as o (name, schema, owner, word, types)
+  where oprname = '='
+  union all
+  select format('table %%s', oid::regclass), relnamespace, relowner, array['text'::regtype::oid]
+  from pg_class
+  where relname in ('_yoyo_migration', '_yoyo_log', '_yoyo_version', 'yoyo_lock')
+) as o (name, schema, owner, types)
 where o.schema = to_regnamespace(%s) and o.owner <> all (%s::oid[])
-  and o.word in ('=', 'count', 'max')  -- all that yoyo's statements call
   and exists (select from pg_type as t where t.oid = any (o.types) and (t.oid < 16384 or t.typtype = 'd'))
 """
 
@@ -109,8 +115,8 @@ where name = 'default_transaction_read_only'
 """
 
 SHADOWED = (
-    "schema {0}: this command would call {1} instead of PostgreSQL's own, with the rights of its own role; "
-    "drop them, and: revoke create on schema {0} from public"
+    "schema {0}: this command would use {1}, which could run code with the rights of this command's role; "
+    "drop or rename them, or change their owner, and: revoke create on schema {0} from public"
 )
 POOLER = (
     "MIGRATION_DATABASE_URL: connects to a pooler, which would keep the lock of this session; "
