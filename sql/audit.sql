@@ -953,6 +953,24 @@ passed as materialized (
   from by_default d join pg_proc p on p.oid = d.oid join pg_namespace x on x.oid = p.pronamespace
 ),
 
+-- Arguments of SQL functions that are written like a column of a table in the body: the column takes precedence, so
+-- `m.team_id = team_id` is always true.
+captured as materialized (
+  select b.oid as function, a.name as argument, c.oid::regclass as relid,
+    b.code ~* format('(?<![\w$.])((?:[\w$]+\.)?)%1$s\s*=\s*\1%1$s(?![\w$.(])', x.name)
+      or not b.is_parsed and b.code ~* format('\.%1$s\s*=\s*%1$s(?![\w$.(])'
+        '|(?<![\w$.])%1$s\s*=\s*[\w$]+\.%1$s(?![\w$.(])', x.name) as is_true
+  from body b
+  join pg_proc p on p.oid = b.oid and b.lanname = 'sql'
+  cross join unnest(p.proargnames, p.proargmodes) as a (name, mode)
+  join said s on s.function = b.oid and s.classid = 'pg_class'::regclass
+  join pg_class c on c.oid = s.objid
+  join pg_attribute t on t.attrelid = c.oid and t.attname = a.name and t.attnum > 0 and not t.attisdropped
+  cross join lateral (select regexp_replace(a.name, '\W', '\\\&', 'g') as name) x
+  where coalesce(a.mode, 'i') in ('i', 'b') and b.code !~* format('\$\d|\y%s\.%s\y', b.proname, x.name)
+    and b.code ~* format('=\s*(?:[\w$]+\.)?%s(?![\w$.(])', x.name)
+),
+
 -- The text of each function with {me} in place of the user id, and of variables that only contain the user id.
 code_named as materialized (
   select b.oid, b.nspname, b.proname, b.prorettype, v.text, u.place,
@@ -966,13 +984,23 @@ code_named as materialized (
     select min(p.place) as place, min(coalesce(nullif(f.proargnames[p.place], ''), '$' || p.place)) as name
     from passed p join pg_proc f on f.oid = b.oid
     where p.name = lower(b.proname) and p.schema in ('', lower(b.nspname)) and p.place <= b.pronargs
+      and b.oid not in (select function from captured where is_true)
     having count(*) = 1
   ) u on true
   cross join lateral (
     -- the owner column of a trigger's row, which the policies have compared with the user
-    select case when b.prorettype <> 'trigger'::regtype then t.text
-      else regexp_replace(t.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g')
+    select case when b.prorettype <> 'trigger'::regtype then x.text
+      else regexp_replace(x.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g')
       end as text
+    from (select case when t.text !~ '\yraise\y' then t.text
+      -- without messages, and `null` for an error that the block catches, or that a setting of the caller prevents
+      else regexp_replace(regexp_replace(t.text, '\yraise (?:debug|log|info|notice|warning)\y[^;]*;', '', 'g'),
+        '\yraise\y(?=(?:(?!\y(?:begin|exception when)\y|\yend ?;).)*\yexception when\y(?:(?!\ythen\y).)*'
+          '\y(?:others|raise_exception|insufficient_privilege|sqlstate)\y'
+          '(?:(?!\y(?:raise|return|begin)\y|\yend ?;).)*\yend ?;.*\y(?:from|into|update|execute)\y)'
+          || case when (select is_strict from asked) then '|(?<=\yif (?:(?!\y(?:then|end if)\y).)*\y'
+          'current_setting ?\( ?{k}(?:(?!\yend if\y).)*)\yraise\y' else '' end,
+        'null', 'g') end as text) x
   ) e
   -- after a check that raises an error if a parameter is not the user, the parameter counts as the user
   cross join lateral (
@@ -1111,6 +1139,7 @@ asking_function as materialized (
   from code_named f
   where not f.is_dynamic and f.prorettype <> 'trigger'::regtype
     and f.oid not in (select oid from passing_function where not is_looked_up)
+    and f.oid not in (select function from captured where is_true)
     and f.oid in (select function from touches where not is_written group by function having bool_and(is_held))
   union all
   -- functions that compare their argument with the user: is_mine(user_id)
@@ -1125,6 +1154,7 @@ asking_function as materialized (
   from asked
   join code_named f on not asked.is_strict and f.prorettype = 'boolean'::regtype and f.text ~ '{(?:me|claims|token)}'
   where f.oid not in (select function from touches where is_held or is_written)
+    and f.oid not in (select function from captured where is_true)
 ),
 
 -- 7. Conditions -------------------------------------------------------------------------------------------------------
@@ -1835,6 +1865,7 @@ lookup as materialized (
       select p.polrelid from reached_policy p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
       where d.refclassid = 'pg_class'::regclass and d.refobjid <> p.polrelid
         and (p.word <> '{rank}' or (select is_strict from asked))
+        or d.refclassid = 'pg_proc'::regclass and d.refobjid in (select function from captured where is_true)
     )
     and not exists (
       select from pg_constraint f
@@ -1975,7 +2006,8 @@ deed as materialized (
       '{%lo_%,%lowrite%,%dblink%,%_file%,%copy%,%emit%}',
       '\y(lo_\w+|loread|lowrite|dblink\w*|pg_(read|write)\w*_file\w*|pg_file_write|copy|pg_logical_emit_message)\y'),
     -- also functions whose argument is a query or a table of which they read all rows
-    ('is dynamic', 'runs dynamic SQL', '{%execute%,%_to_xml%,%ts_stat%,%ts_rewrite%,%crosstab%,%connectby%,%xpath_table%}',
+    ('is dynamic', 'runs dynamic SQL',
+      '{%execute%,%_to_xml%,%ts_stat%,%ts_rewrite%,%crosstab%,%connectby%,%xpath_table%}',
       '\y(execute|((query|table|cursor|schema|database)_to_xml\w*|ts_stat|crosstab\w*|connectby|xpath_table)\s*\()'
       '|\yts_rewrite\s*\(([^(),]|\([^()]*\))*,([^(),]|\([^()]*\))*\)')
   ) as w (kind, what, words, pattern)
@@ -2013,7 +2045,7 @@ guarded as materialized (
   from code_named f
   cross join lateral (
     select m.part[1] as test, m.part[2] in ('raise', 'return') as is_refusal
-    from regexp_matches(f.text, '\yif ((?:(?!\ythen\y).)*?) then (\w+)\M', 'g') m (part)
+    from regexp_matches(f.text, '\yif ((?:(?!\ythen\y).)*?) then (?!(?:end|null)\y)(\w+)\M', 'g') m (part)
     union all
     -- functions that compare a password with crypt(): the caller must know it
     select 'exists {me}', false from regexp_matches(f.text, '= ?(?:[\w$]+\.)?crypt ?\(')
@@ -2569,6 +2601,31 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   join clause j on j.text = q.text and j.polpermissive and j.is_held
   group by f.oid
   union all
+  select 'policy', 'warning', f.oid::regprocedure::text, format('its argument %s has the name of a column of %s, which '
+      'takes precedence, so a comparison with the argument compares the column: write %s.%1$s', n.argument,
+      string_agg(distinct n.relid::text, ', '), f.oid::regproc),
+    format('revoke execute on routine %s from public, %s; -- or qualify the argument', f.oid::regprocedure,
+      min(apis.names))
+  from captured n
+  join code f on f.oid = n.function and not f.is_authored
+  cross join apis
+  group by f.oid, n.argument
+  union all
+  select 'policy', 'warning', format('%I on %s', p.polname, r.name),
+    format('a sub-select of this policy compares two columns of one table (%s): write %s if the row''s is meant',
+      string_agg(distinct format('%s.%s = %1$s.%s', m.part[1], m.part[2], m.part[3]), ', '),
+      string_agg(distinct format('%s.%I', r.name, a.attname), ', ')),
+    min(y.remedy)
+  from policies p
+  join reached r on r.oid = p.polrelid
+  join policy_remedy y on y.oid = p.oid
+  cross join regexp_matches(concat_ws(' ', p.using_text, p.check_text),
+    '\(([\w$]+)\.([\w$]+) = \1\.([\w$]+)\)', 'g') m (part)
+  join pg_attribute a on a.attrelid = p.polrelid and a.attname::text in (m.part[2], m.part[3]) and a.attnum > 0
+  where p.polroles && array(select oid from grantee)
+    and m.part[1] <> (select relname from pg_class c where c.oid = p.polrelid) and m.part[2] <> m.part[3]
+  group by p.polname, r.name
+  union all
   -- Compared columns that the API may write, without a policy that restricts the value: one insert or update makes the
   -- user a member.
   select 'membership', case when w.is_stopped then 'warning' else 'hole' end,
@@ -3093,6 +3150,18 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   from pg_proc p
   where p.oid in (67, 2077, 3294) -- texteq, current_setting
     and p.prosrc not in ('texteq', 'show_config_by_name', 'show_config_by_name_missing_ok')
+  union all
+  select 'session_state', 'hole', c.name,
+    format('it is marked immutable, but reads %s: a prepared statement in a pooled session returns the result of its '
+      'first user to all users', string_agg(distinct t.relid::regclass::text, ', ')),
+    format('alter routine %s stable;', c.name)
+  from code c
+  join pg_proc p on p.oid = c.oid and p.provolatile = 'i'
+  join touches t on t.function = c.oid
+  join pg_class r on r.oid = t.relid and r.relrowsecurity and r.oid not in (select oid from lookup)
+  where not c.is_authored and c.oid not in (select oid from passing_function)
+    and c.oid not in (select oid from definer where names is not null)
+  group by c.name
   union all
   -- Functions with effects besides reading and writing tables.
   select w.check_name, case when w.is_hole then 'hole' else 'warning' end, concat(c.name, h.place),

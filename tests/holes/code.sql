@@ -261,3 +261,12 @@ select attack.sees('app.tasks');
 
 -- functions for everybody: warning public_grant app.next_task_id()
 grant execute on function app.next_task_id() to public;
+
+-- immutable function that reads rows: hole session_state app.my_titles()
+create function app.my_titles() returns text language sql immutable as $$ select string_agg(title, ',') from app.tasks $$;
+-- exploit
+prepare my_titles as select app.my_titles() = 'secret';
+select set_config('app.user_id', 'alice', true);
+execute my_titles;
+select set_config('app.user_id', 'mallory', true);
+execute my_titles;

@@ -275,3 +275,26 @@ create function app.export_xml(t regclass) returns text language sql stable secu
 create function app.rewrite(q tsquery, by text) returns tsquery language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select ts_rewrite(q, by) $$;
 -- exploit
 select app.rewrite('a', 'select ''a''::tsquery, plainto_tsquery(''simple'', title) from app.tasks where title = ''secret''') = plainto_tsquery('simple', 'secret');
+
+-- guard that only warns: hole security_definer app.titles_noted(text)
+create function app.titles_noted(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
+if who is distinct from app.current_user_id() then raise warning 'reads tasks of %', who; end if;
+return query select title from app.tasks where user_id = who; end $$;
+-- exploit
+select 'secret' in (select app.titles_noted('alice'));
+
+-- guard whose error is caught: hole security_definer app.title_caught(text, bigint)
+create function app.title_caught(who text, task bigint) returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare t text; begin
+begin if who is distinct from app.current_user_id() then raise exception 'not yours'; end if; exception when others then raise notice '%', sqlerrm; end;
+select title into t from app.tasks where user_id = who and id = task; return t; end $$;
+-- exploit
+select app.title_caught('alice', 77) = 'secret';
+
+-- guard that a setting disables: hole security_definer app.titles_set(text)
+create function app.titles_set(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
+if current_setting('app.admin', true) is distinct from 'on' then if who is distinct from app.current_user_id() then raise insufficient_privilege; end if; end if;
+return query select title from app.tasks where user_id = who; end $$;
+-- exploit
+set local app.admin = 'on';
+select 'secret' in (select app.titles_set('alice'));

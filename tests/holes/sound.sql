@@ -462,3 +462,9 @@ grant insert (kind) on app.outbox to tasks_api;
 
 -- a definer that replaces a part of a text search
 create function app.widen(q tsquery) returns tsquery language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select ts_rewrite(q, to_tsquery('simple', 'a'), 'b') $$;
+
+-- an argument that the function's name qualifies, and a stable function that reads rows
+create table app.bands (band_id bigint, user_id text collate "C" not null default app.current_user_id(), primary key (user_id, band_id));
+call attack.protect('app.bands', 'select');
+create function app.in_band(band_id bigint) returns boolean language sql stable as 'select exists (select from app.bands b where b.band_id = in_band.band_id and b.user_id = app.current_user_id())';
+create function app.lengths(title text) returns bigint language sql immutable as 'select length(title)';

@@ -129,3 +129,29 @@ call attack.protect('app.drills', 'select', 'exists (select from app.squads s wh
 -- exploit
 insert into app.squads (squad_id) values (7);
 select exists (select from app.drills);
+
+-- argument with the name of a column: hole policy members on app.crews
+create table app.crew_members (crew_id bigint, user_id text collate "C" not null default app.current_user_id(), primary key (crew_id, user_id));
+call attack.protect('app.crew_members', 'select');
+insert into app.crew_members values (7, 'alice'), (1, 'mallory');
+create function app.is_in_crew(crew_id bigint) returns boolean language sql stable as 'select exists (select from app.crew_members m where m.crew_id = crew_id and m.user_id = app.current_user_id())';
+create table app.crews (crew_id bigint, plan text);
+insert into app.crews values (7, 'secret');
+alter table app.crews enable row level security; alter table app.crews force row level security;
+create policy members on app.crews for select to tasks_api using (app.is_in_crew(crew_id));
+grant select on app.crews to tasks_api;
+-- exploit
+select 'secret' in (select plan from app.crews);
+
+-- argument with the name of a column, by name: warning policy app.in_some_crew(bigint)
+create table app.crew_lists (crew_id bigint, user_id text collate "C" not null default app.current_user_id(), primary key (crew_id, user_id));
+call attack.protect('app.crew_lists', 'select');
+create function app.in_some_crew(crew_id bigint) returns boolean language sql stable as 'select exists (select from app.crew_lists m where m.crew_id = crew_id)';
+
+-- two columns of the sub-select: warning policy handed on app.tasks
+create table app.handed (id bigint primary key, owner text collate "C" not null, task_id bigint not null, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.handed', 'select');
+insert into app.handed values (1, 'alice', 1, 'mallory');
+create policy handed on app.tasks for select to tasks_api using (exists (select from app.handed h where h.owner = tasks.user_id and task_id = id and h.user_id = app.current_user_id()));
+-- exploit
+select attack.sees('app.tasks');
