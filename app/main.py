@@ -144,7 +144,7 @@ def create_app(lifespan: Lifespan = lifespan) -> API:
         telemetry=NO_TELEMETRY,
         routes=[*resources(ROUTERS), Route("/openapi.json", get_document, include_in_schema=False)],
     )
-    # Not with a prefix or dependencies, which the resources would not have; they belong in the router.
+    # Set a prefix or dependencies in the router: resources() does not see arguments of include_router().
     for router in ROUTERS:
         app.include_router(router)
     return app

@@ -105,7 +105,7 @@ begin
       from pg_policy as p join pg_class as c on c.oid = p.polrelid join pg_namespace as n on n.oid = c.relnamespace
       where n.nspname !~ '^(auth|storage|realtime|_realtime|vault|cron|net|graphql|graphql_public|extensions|supabase_.*)$'
     )) end;
-  -- The API's roles: they have a privilege on a table with policies, do not own it, and do not bypass row security;
+  -- The API's roles have a privilege on a table with policies, do not own it, and do not bypass row security.
   select coalesce(given, case when is_tasks then '{tasks_api}' when is_supabase then '{anon,authenticated}' end::text[], array_agg(distinct r.rolname::text)) into roles
   from pg_policy as p
   join pg_class as c on c.oid = p.polrelid
@@ -113,7 +113,7 @@ begin
   join pg_roles as r on not r.rolsuper and not r.rolbypassrls and r.rolname !~ '^pg_' and r.oid <> c.relowner
     and (0 = any (p.polroles) or r.oid = any (p.polroles)) and has_any_column_privilege(r.oid, c.oid, 'select')
     and r.oid <> (select datdba from pg_database where datname = current_database());
-  -- or log in as the owner of these tables
+  -- If there are none, the application logs in as the owner of these tables.
   roles := coalesce(roles, (
     select array_agg(distinct r.rolname::text)
     from pg_policy as p

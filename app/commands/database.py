@@ -67,7 +67,7 @@ def report(make: Callable[[str], reports.Report]) -> None:
     text, sound = make(conninfo)
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # the reader, such as head, has ended; otherwise Python would flush again at exit
+    except BrokenPipeError:  # the reader has closed the pipe; Python's flush at exit would fail too
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(not sound)
 

@@ -39,8 +39,8 @@ where l.locktype = 'advisory' and l.granted and a.datname = current_database()
 # change of a table in the same transaction. With the second one, backslashes in the migrations' regular
 # expressions are literal.
 SETTINGS = "set citus.multi_shard_modify_mode = 'sequential'; set standard_conforming_strings = on"
-# Overrides the time limits of the database or the owner, since a migration or a report may take longer (as in
-# pg_dump). transaction_timeout exists since PostgreSQL 17.
+# Removes the time limits that are set for the database or the role, as pg_dump does, since a migration or a
+# report may take longer. transaction_timeout exists since PostgreSQL 17.
 UNLIMIT = """
 select pg_catalog.set_config(name, '0', false)
 from pg_catalog.pg_settings
@@ -59,8 +59,8 @@ select array(
 )
 """
 
-# The schemas that contain yoyo's tables. Another program that uses yoyo has tables with the same names. A
-# view of another role is not read, since that would call its functions with the rights of the owner.
+# The schemas that contain yoyo's tables. Another program that uses yoyo has tables with the same names. Views
+# of other roles are not read, since functions in them would run with the rights of the role that migrates.
 RECORDS = """
 select n.nspname
 from pg_class as c
@@ -71,11 +71,12 @@ where c.relname = '_yoyo_migration' and c.relowner = any (%s::oid[])
 # Not schema app: a rollback could not drop that schema while it contains yoyo's tables.
 FIRST_OF_PATH = "select coalesce(nullif(current_schema(), 'app'), 'public')"
 
-# Objects of other roles in the schema of yoyo's tables that yoyo's statements would use with the rights of
-# the owner: functions and operators in place of PostgreSQL's own (CVE-2018-1058), and tables with yoyo's
-# names, whose triggers would run. Other roles may create some in public if the database was made before
-# PostgreSQL 15. Functions whose parameters all have types of an extension or of an application match no
-# column of yoyo's, except for domains.
+# Objects of other roles in the schema of yoyo's tables that yoyo's statements would use: functions and
+# operators with the names of PostgreSQL's own (CVE-2018-1058), and tables with the names of yoyo's, since
+# their triggers would run. Their code would have the rights of the role that migrates. In a database created
+# before PostgreSQL 15, every role may create objects in schema public. A function is harmless if each of its
+# parameters has a type that an extension or an application created, except a domain: no column of yoyo's
+# tables matches it.
 SHADOWS = """
 select string_agg(format('%%s of role %%s', o.name, o.owner::regrole), ', ')
 from (
@@ -115,8 +116,9 @@ where name = 'default_transaction_read_only'
 """
 
 SHADOWED = (
-    "schema {0}: this command would use {1}, which could run code with the rights of this command's role; "
-    "drop or rename them, or change their owner, and: revoke create on schema {0} from public"
+    "schema {0}: this command would use {1}, which could run code with the rights of the role that it "
+    "connects as; drop or rename these objects, or change their owner, and run: "
+    "revoke create on schema {0} from public"
 )
 POOLER = (
     "MIGRATION_DATABASE_URL: connects to a pooler, which would keep the lock of this session; "

@@ -112,8 +112,8 @@ def _connected(conninfo: str, name: str) -> Iterator[psycopg.Connection[tuple[An
         with psycopg.connect(
             conninfo, autocommit=True, client_encoding="utf8", application_name=f"tasks {name}"
         ) as connection:
-            # The end of this transaction restores all settings. Otherwise a pooler would pass the session
-            # with these settings to the API. prove.sql begins a transaction of the same kind.
+            # All settings end with this transaction. Otherwise a pooler would give the API a session with
+            # these settings. The BEGIN in prove.sql may not change this transaction's isolation level.
             begin = "begin isolation level read committed read write" if name == "prove.sql" else "begin"
             # The statement_timeout of tasks_api is too short for the audit of a large schema.
             connection.execute(

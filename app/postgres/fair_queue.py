@@ -26,8 +26,8 @@ MAX_WAIT = 2  # seconds; unlike a maximum queue length, this fits both a fast an
 # still get a connection.
 MIN_PAUSE = 0.001  # seconds
 PAUSE_FACTOR = 10  # multiplied by the delay of the event loop's timer
-MAX_PAUSE = 5  # seconds; the delay may be hours long, if the process was suspended
-TICK = 0.02  # seconds between two measurements of that delay, while requests wait
+MAX_PAUSE = 5  # seconds; the delay can be hours if the process was suspended
+TICK = 0.02  # seconds between two measurements of the event loop's delay, while requests wait
 
 LONG = 0.1  # seconds with a connection; a request that holds it longer delays others noticeably
 # Recent use is a number of seconds that decreases as time passes. Each second with a connection adds DECAY.
@@ -91,8 +91,8 @@ class FairQueue:
         self.listings = 0
         # Waiting requests, oldest first, each with its time limit and user.
         self.arrivals: OrderedDict[asyncio.Future[bool], tuple[float, User]] = OrderedDict()
-        self.due = inf  # the time for which the next call of _refuse is scheduled, if there is one
-        self.delays = 0.0  # the sum of the delays of all calls, in seconds
+        self.due = inf  # the time of the next call of _refuse, or inf if none is scheduled
+        self.delays = 0.0  # the sum of the delays of all calls of _refuse, in seconds
 
     @property
     def waiting(self) -> int:
@@ -100,7 +100,7 @@ class FairQueue:
         return len(self.arrivals)
 
     def clock(self, now: float) -> float:
-        """Return a time that stops while the event loop is late: no user is heavy because of that."""
+        """Return `now` minus the delays of the event loop, so that they make no user heavy."""
         return min(now, self.due) - self.delays
 
     def enter(self, name: str, now: float, server: int | None = None) -> bool:
@@ -143,7 +143,7 @@ class FairQueue:
         return self.free > (-1 if user.known and not user.inside else 0)
 
     def leave(self, name: str, held: float, now: float) -> None:
-        """Leave after `held` seconds of clock() (0: without a connection), and admit waiting requests."""
+        """Leave after `held` seconds of clock() with a connection, 0 if it got none, and admit requests."""
         user = self.users[name]
         if held:
             user.charge(held, now)

@@ -3,10 +3,10 @@
 psycopg_pool serves waiting callers in the order of arrival, so one user could get all connections, and
 callers contend for its lock. Here requests wait in the fair queue instead.
 
-A request is refused with PoolTimeout if all connections were busy for too long, with QueryCanceled if only
-those for its worker of Citus were, and with NoConnection if no connection can be made. psycopg's pool tries
-to connect at least twice a second. While its attempts fail and no connection is open, requests are refused
-immediately.
+A request is refused with NoConnection if no connection can be made, with PoolTimeout if all connections are
+busy for too long, and with QueryCanceled if only those are that may serve users of one Citus worker.
+psycopg's pool tries to connect at least twice a second. While its attempts fail and no connection is open,
+requests are refused immediately.
 """
 
 import asyncio
@@ -106,7 +106,7 @@ class Pool(AsyncConnectionPool[Connection]):
         return any(not connection.closed for connection in self.connections)
 
     def _refusal(self, server: int | None = None) -> Error:
-        """Return the error: no connection can be made, those for a worker of Citus are busy, or all are."""
+        """Return NoConnection, QueryCanceled or PoolTimeout, as the docstring of the module says."""
         if self.failure or not self._has_connection():
             return NoConnection(self.failure or UNREACHABLE)
         if server is not None and self.queue.free > 0 and self.queue.inside[server] >= self.queue.most:

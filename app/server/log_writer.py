@@ -33,7 +33,7 @@ def open_standard_streams() -> None:
 
 
 class LogWriter(logging.Handler):
-    """The only handler of logging. The request log passes each formatted line to put()."""
+    """The only logging handler. The request log passes formatted lines to put()."""
 
     def __init__(self, descriptor: int = STDERR) -> None:
         self.descriptor = descriptor
@@ -52,7 +52,7 @@ class LogWriter(logging.Handler):
         self.put(self.format(record) + "\n")
 
     def put(self, line: str) -> None:
-        """Append a line for the thread to write, or drop it if too many wait. It never blocks on stderr."""
+        """Append a line for the thread to write, or drop it if the queue is full. Never block on stderr."""
         encoded = line.encode(errors="backslashreplace")
         with self.lines_lock:
             if self.size + len(encoded) > MAX_WAITING:

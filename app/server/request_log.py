@@ -98,12 +98,12 @@ PROBES = ("/health", "/ready", "/metrics")  # polled frequently, so only changes
 
 @lru_cache(1)
 def second(time: int) -> str:
-    """Return the part of a timestamp that the lines of one second share. Formatting it takes 2 µs."""
+    """Return a timestamp without fractions of a second. It is cached, since formatting takes 2 µs."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class RequestLog:
-    """Passes the line of each request to the writer."""
+    """Formats one line per request and passes it to the writer."""
 
     def __init__(self, settings: Settings, writer: LogWriter) -> None:
         self.writer = writer

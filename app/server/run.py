@@ -25,8 +25,9 @@ from app.server.uvicorn_server import Server
 from app.settings import Settings, find_mistakes, load
 
 SHUTDOWN_TIMEOUT = 15  # seconds for requests in progress; longer than a request may wait for the database
-# Connections that wait to be accepted; Linux allows no more by default (net.core.somaxconn). Further clients
-# wait at least a second, until their kernel connects again.
+# The maximum number of connections that wait to be accepted; more than Linux's default limit
+# (net.core.somaxconn) has no effect. Further clients wait at least a second, until their kernel retransmits
+# the SYN.
 BACKLOG = 4096
 # Arguments of gc.set_threshold(). The middle generation is collected once per million new objects, since
 # 4,000 waiting requests own 600,000. The collector takes 8 % of the CPU; with (5000, 20, 20) it took 14 to

@@ -14,10 +14,10 @@ from typing import Any
 
 import uvicorn
 
-# Connections that are accepted in one iteration of the event loop. uvloop accepts only one per listening
-# socket, so with 4,000 new clients the last one would wait for 4,000 iterations, behind the next requests of
-# the first ones. Each duplicate of the socket accepts one more. With several processes, one of them would
-# accept all connections of a client that opens several at once, so then it is one.
+# The number of connections accepted in one iteration of the event loop. uvloop accepts one per listening
+# socket, so the last of 4,000 new clients would wait for 4,000 iterations, in which the first clients already
+# send their next requests. Each duplicate of the socket accepts one more. With several processes the number
+# is 1, since otherwise one process would accept all connections of a client that opens several at once.
 ACCEPTED = 16
 
 

@@ -278,7 +278,7 @@ def test_the_policies_of_another_database_are_shown(
 
 
 @pytest.mark.parametrize("command", ["audit", "policies"])
-def test_a_reader_that_ends_early_causes_no_traceback(server: Server, database: str, command: str) -> None:
+def test_a_report_to_a_closed_pipe_prints_no_traceback(server: Server, database: str, command: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     environment = os.environ | {"DATABASE_URL": server.conninfo(database, "tasks_api")}

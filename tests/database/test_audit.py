@@ -330,7 +330,7 @@ def test_all_roles_get_the_same_findings(server: Server, clone: str, nobody: str
 def test_a_role_without_privileges_gets_the_findings_of_a_superuser(
     stage: Stage, nobody: str, section: str
 ) -> None:
-    """It may not read configuration files, so the finding `unknown` may be added."""
+    """Such a role may not read configuration files, so it may get the finding `unknown` in addition."""
     holes = [
         h for h in ALL if h.section == section and "alone" not in h.options and stage.can_have(h.options)
     ]
@@ -377,7 +377,7 @@ def test_a_search_path_of_the_session_that_could_mislead_the_audit_is_a_hole(sta
 def test_the_estimated_cost_is_too_low_for_jit(server: Server, database: str) -> None:
     """The server compiles statements above this estimated cost, which takes twenty seconds for this one."""
     with server.connect(database) as connection:  # not `stage`: its dead rows increase the estimate
-        connection.execute("analyze")  # as autovacuum does; before, the estimate varies around the limit
+        connection.execute("analyze")  # as autovacuum does; otherwise the estimate may be above the limit
         explained: Any = connection.execute(f"explain (format json) {AUDIT}".encode()).fetchone()
         [(limit,)] = connection.execute("select current_setting('jit_above_cost')::float").fetchall()
     assert explained[0][0]["Plan"]["Total Cost"] < limit

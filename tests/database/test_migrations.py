@@ -387,7 +387,7 @@ HARMLESS = {
 
 @pytest.fixture
 def other_role(server: Server, empty: str) -> Iterator[Callable[[list[str]], str]]:
-    """Create objects as another role, which may create in public, and return its name."""
+    """Return a function that creates objects as a role with CREATE on public, and returns the role's name."""
     role = f"another_{uuid4().hex[:12]}"
     with server.connect(empty) as superuser:
         superuser.execute(f"create role {role}; grant create on schema public to {role}".encode())
@@ -406,7 +406,7 @@ def other_role(server: Server, empty: str) -> Iterator[Callable[[list[str]], str
 
 
 @pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED)
-def test_a_migration_uses_no_object_of_another_role(
+def test_migrate_stops_if_yoyo_would_use_an_object_of_another_role(
     server: Server, empty: str, other_role: Callable[[list[str]], str], planted: list[str]
 ) -> None:
     role = other_role(planted)
@@ -415,14 +415,14 @@ def test_a_migration_uses_no_object_of_another_role(
 
 
 @pytest.mark.parametrize("harmless", HARMLESS.values(), ids=HARMLESS)
-def test_functions_of_another_role_that_no_migration_calls_do_not_stop_a_deploy(
+def test_migrate_ignores_functions_of_another_role_that_yoyo_does_not_call(
     server: Server, empty: str, other_role: Callable[[list[str]], str], harmless: list[str]
 ) -> None:
     other_role(harmless)
     migrations.migrate(server.conninfo(empty))
 
 
-def test_a_migration_reads_no_view_of_another_role(
+def test_migrate_reads_no_view_of_another_role(
     server: Server, empty: str, other_role: Callable[[list[str]], str]
 ) -> None:
     role = other_role([])

@@ -1,4 +1,4 @@
-"""Resources: the signature of an endpoint is obeyed, or creating the resource fails."""
+"""A resource reads the parameters as the endpoint declares them, or cannot be created."""
 
 import asyncio
 import secrets
@@ -66,7 +66,7 @@ UNSOLVED = [
 @pytest.mark.parametrize("endpoint", UNSOLVED, ids=lambda endpoint: endpoint.__name__)
 def test_creating_a_resource_with_an_unsupported_parameter_fails(endpoint: Endpoint) -> None:
     path = "/x/{id}" if endpoint is renamed else "/x"
-    expected = f"{endpoint.__name__}: .*without resources|Path param|Form data"  # the latter two by FastAPI
+    expected = f"{endpoint.__name__}: .*do not pass|Path param|Form data"  # FastAPI raises the last two
     with pytest.raises((TypeError, AssertionError, RuntimeError), match=expected):
         Resource(path, [APIRoute(path, endpoint)])
 
@@ -97,7 +97,7 @@ def test_the_parameters_of_an_endpoint_may_be_in_any_order() -> None:
 
 
 def as_made_by_fastapi() -> main.API:
-    """Return the app without its resources, so that FastAPI's own routes serve."""
+    """Return the app without its resources, so that FastAPI's own routes serve the requests."""
     app = main.create_app()
     app.router.routes = [route for route in app.routes if not isinstance(route, Resource)]
     return app

@@ -45,9 +45,10 @@ def measure(conninfo: str, seconds: float, users_seconds: float) -> dict[str, An
 
 
 def crowds(server: Server, seconds: float) -> dict[str, dict[str, float]]:
-    """Return what each number of connections got, as a multiple of what FEW got before and after it.
+    """Return the figures of each number of connections, with rates as multiples of that of FEW connections.
 
-    `steady` is the multiple after the warm-up of wrk.py, and `whole` that of the whole run.
+    FEW are measured before and after each. `steady` is the multiple after WARM_UP of wrk.py, `whole` that of
+    the whole run.
     """
     conninfo = database.create(server, "crowd", USERS)
     serving = {"api": services.api(conninfo), "floor": services.other("performance.floor:app")}

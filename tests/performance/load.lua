@@ -8,7 +8,7 @@ if think > 0 then
   function delay() return math.random(0, 2 * think) end
 end
 
-sent = {} -- numbers of requests by second of the clock; done() reads globals of the thread
+sent = {} -- number of requests in each clock second; global, since done() reads it with thread:get()
 
 function setup(only)
   thread = only

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPT = Path(__file__).with_name("load.lua")
-WARM_UP = 3  # seconds: of the clock, so the first one is not a whole one
+WARM_UP = 3  # clock seconds that `steady` excludes; the first is a partial one
 INSTALL = ["apt-get", "install", "--yes", "--quiet", "wrk"]
 
 
@@ -26,7 +26,7 @@ class Load:
     p99: float
     refused: int
     broken: int
-    sent: list[int]  # requests by second of the clock
+    sent: list[int]  # number of requests in each clock second
 
     @property
     def rate(self) -> float:
@@ -35,7 +35,7 @@ class Load:
 
     @property
     def steady(self) -> float:
-        """Good answers a second after WARM_UP. A connection sends a request whenever it has an answer."""
+        """Successful responses per second after WARM_UP. Requests are counted: each follows a response."""
         seconds = self.sent[WARM_UP:-1]
         return (sum(seconds) - self.refused) / len(seconds)
 

@@ -37,7 +37,7 @@ CLIENT_TIMEOUT = 0.2  # seconds, in these tests
 
 def test_several_connections_are_accepted_per_iteration_of_the_event_loop() -> None:
     async def accepted(clients: int) -> int:
-        """Return the number of iterations in which so many connections are accepted."""
+        """Return the number of iterations until this many connections are accepted."""
         config = uvicorn.Config(slow_app, lifespan="off", log_config=None, http=protocol.Protocol)
         config.load()
         server = uvicorn_server.Server(config)
@@ -236,7 +236,7 @@ def test_the_wait_for_a_connection_is_limited(with_database: Run, monkeypatch: p
     with_database(work)
 
 
-def test_a_request_to_a_worker_that_hangs_is_over_its_time_limit(
+def test_a_request_refused_because_its_worker_is_busy_raises_query_canceled(
     with_database: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def work(database: Database) -> None:

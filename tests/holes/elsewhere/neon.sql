@@ -1,4 +1,4 @@
--- Neon: functions in C return the user of the token. Here functions of PostgreSQL have their names.
+-- Neon: functions in C return the user id of the token. Here built-in functions in C replace them.
 
 -- the platform
 create role neon_owner login;
@@ -19,11 +19,11 @@ create policy "crud-authenticated-policy-update" on public.todos for update to a
 create policy "crud-authenticated-policy-delete" on public.todos for delete to authenticated using ((auth.session() ->> 'sub') = user_id);
 grant select, insert, update, delete on public.todos to authenticated;
 
--- all who signed in: hole policy everyone on public.todos
+-- rows for every user with a token: hole policy everyone on public.todos
 create policy everyone on public.todos for select to authenticated using (auth.user_id() is not null);
 
--- one's own role, which all users share: hole policy mine on public.todos
+-- comparison with the database role, which all users share: hole policy mine on public.todos
 create policy mine on public.todos for select to authenticated using (user_id = current_user);
 
--- a definer by argument: hole security_definer public.todos_of(text)
+-- a definer whose argument is the user: hole security_definer public.todos_of(text)
 create function public.todos_of(person text) returns setof public.todos language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select * from public.todos where user_id = person $$;

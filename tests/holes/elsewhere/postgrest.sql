@@ -1,4 +1,5 @@
--- PostgREST without Supabase: views of an owner, roles behind an authenticator, a service and an administrator.
+-- PostgREST without Supabase: views of a separate owner, roles that an authenticator can become, a login of a service
+-- and an administrator.
 
 -- the platform
 create role authenticator noinherit login;
@@ -33,9 +34,9 @@ create policy sends on data.mails to mailer using (true);
 grant select, delete on data.mails to mailer;
 
 -- the API's roles: note assumed web_anon, web_user
-comment on schema data is 'the roles that PostgREST takes, and no others';
+comment on schema data is 'the audit finds only the roles that PostgREST uses';
 
--- what the owner of views may read: hole view api.todos
+-- a view whose owner may read all rows: hole view api.todos
 create policy everything on data.todos for select to view_owner using (true);
 
 -- a role of PostgREST that reads all mail: hole policy reads on data.mails
@@ -43,14 +44,14 @@ grant usage on schema data to web_anon;
 grant select on data.mails to web_anon;
 create policy reads on data.mails for select to web_anon using (true);
 
--- one role for all, which only a superuser can become: hole policy reads on data.mails
+-- one role for all users, which only a superuser can become: hole policy reads on data.mails
 revoke web_user, web_anon from authenticator;
 revoke mailer from current_user;
 alter role mailer nologin;
 grant select on data.mails to web_anon;
 create policy reads on data.mails for select to web_anon using (true);
 
--- sound: a row of the user in another table, as a scalar
+-- sound: a scalar subquery that selects a row of the user
 create table data.members (team uuid, person text not null, primary key (team, person));
 create table data.teams (id uuid primary key, name text);
 alter table data.members enable row level security;
@@ -59,7 +60,7 @@ create policy own on data.members for select using (person = data.me());
 create policy member on data.teams for select using ((select true from data.members m where m.person = data.me() and m.team = teams.id));
 grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
 
--- a scalar without the user: hole policy member on data.teams
+-- a scalar subquery without the user: hole policy member on data.teams
 create table data.members (team uuid, person text not null, primary key (team, person));
 create table data.teams (id uuid primary key, name text);
 alter table data.members enable row level security;
@@ -68,7 +69,7 @@ create policy own on data.members for select using (person = data.me());
 create policy member on data.teams for select using ((select true from data.members m where m.team = teams.id limit 1));
 grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
 
--- sound: a definer that founds a team, and one that selects into a variable
+-- sound: a definer that creates a team, and one that selects into a variable
 create table data.teams (id uuid primary key default gen_random_uuid(), name text);
 create table data.members (team uuid references data.teams, person text not null, primary key (team, person));
 alter table data.members enable row level security;
@@ -85,7 +86,7 @@ create function api.forget() returns void language plpgsql security definer set 
   delete from data.todos where owner = who;
 end $$;
 
--- a definer that founds and renames teams: hole security_definer api.rename(uuid, text)
+-- a definer that creates and renames teams: hole security_definer api.rename(uuid, text)
 create table data.teams (id uuid primary key default gen_random_uuid(), name text);
 create table data.members (team uuid references data.teams, person text not null, primary key (team, person));
 alter table data.members enable row level security;
@@ -97,7 +98,7 @@ create function api.rename(team uuid, name text) returns void language plpgsql s
   insert into data.teams values (rename.team, rename.name) on conflict (id) do update set name = excluded.name;
 end $$;
 
--- a definer that adds a member of one's choice: hole security_definer api.enlist(uuid, text)
+-- a definer that adds a member of the caller's choice: hole security_definer api.enlist(uuid, text)
 create table data.members (team uuid, person text not null, primary key (team, person));
 create table data.teams (id uuid primary key, name text);
 alter table data.members enable row level security;

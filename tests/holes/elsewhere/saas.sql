@@ -33,7 +33,7 @@ create policy tenant_isolation on app.files using (tenant_id = app.tenant_id());
 grant select, insert, update, delete on app.files to saas_app;
 reset role;
 
--- a setting of the application that shows all rows: warning policy claim app.is_support
+-- a setting of the application that makes all rows visible: warning policy claim app.is_support
 create policy support on app.tasks for select using (current_setting('app.is_support', true) = 'on');
 
 -- a table forgotten: hole row_security app.invoices
@@ -43,7 +43,7 @@ grant select, insert on app.invoices to saas_app;
 -- null tenants for all: hole policy shared on app.tasks
 create policy shared on app.tasks for select using (tenant_id = current_setting('app.current_tenant')::uuid or title like 'public%');
 
--- sound: a library of Django, which sets a flag for administrators
+-- sound: a flag for administrators, as a Django library sets it
 create policy bypass on app.users using (case when (select current_setting('rls.is_admin', true)) = 'true' then true else tenant_id = nullif((select current_setting('app.current_tenant', true)), '')::uuid end);
 create policy flag on app.tasks using (coalesce(current_setting('rls.is_admin', true), '') = 'on' or tenant_id = current_setting('app.current_tenant')::uuid);
 

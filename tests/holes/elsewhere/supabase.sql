@@ -497,7 +497,7 @@ create function public.check_roles(wanted text[]) returns void language plpgsql 
   if exists (select from unnest(wanted) w where w not in (select name from public.role_names)) then raise exception 'unknown role'; end if;
 end $$;
 
--- sound: the tenant by a default argument in policies, and an administrator's
+-- sound: policies whose functions have the user as a default argument
 create table public.profiles (user_id uuid primary key references auth.users, tenant_id uuid not null, name text);
 create table public.grades (user_id uuid not null references auth.users, grade text not null, primary key (user_id, grade));
 create table public.docs (id uuid primary key default gen_random_uuid(), tenant_id uuid not null, body text);
@@ -521,7 +521,7 @@ create policy s on public.profiles for select using (user_id = auth.uid());
 create function public.tenant_of(person uuid default auth.uid()) returns uuid language plpgsql stable security definer set search_path = '' as $$ begin return (select tenant_id from public.profiles where user_id = person); end $$;
 create policy p on public.docs using (tenant_id = public.tenant_of());
 
--- a default argument that chooses whose rows are deleted: hole security_definer public.forget(uuid)
+-- an argument with a default by which a caller deletes another user's rows: hole security_definer public.forget(uuid)
 create table public.docs (id uuid primary key default gen_random_uuid(), user_id uuid not null, body text);
 alter table public.docs enable row level security;
 create policy p on public.docs using (user_id = auth.uid());
@@ -536,26 +536,26 @@ create function public.tenant_of(person uuid default '00000000-0000-0000-0000-00
 create policy p on public.docs for select using (tenant_id = public.tenant_of());
 create policy q on public.docs for delete using (tenant_id = public.tenant_of(auth.uid()));
 
--- sound: all but the private ones
+-- sound: select of rows that are not private
 create table public.chats (id uuid primary key default gen_random_uuid(), user_id uuid not null, sharing text not null default 'private', is_private boolean not null default true);
 alter table public.chats enable row level security;
 create policy p on public.chats using (user_id = auth.uid());
 create policy s on public.chats for select using (sharing <> 'private');
 create policy t on public.chats for select using (not is_private);
 
--- the private ones: hole policy s on public.chats
+-- select of private rows: hole policy s on public.chats
 create table public.chats (id uuid primary key default gen_random_uuid(), user_id uuid not null, sharing text not null default 'private');
 alter table public.chats enable row level security;
 create policy p on public.chats using (user_id = auth.uid());
 create policy s on public.chats for select using (sharing = 'private');
 
--- the shared ones, to change: hole policy s on public.chats
+-- update of shared rows: hole policy s on public.chats
 create table public.chats (id uuid primary key default gen_random_uuid(), user_id uuid not null, sharing text not null default 'private');
 alter table public.chats enable row level security;
 create policy p on public.chats using (user_id = auth.uid());
 create policy s on public.chats for update using (sharing <> 'private');
 
--- sound: a catalogue with texts that administrators write, and a list of schools beside files by name
+-- sound: a catalogue that administrators write, and a list with a column that also names files
 create table public.people (id uuid primary key references auth.users, is_admin boolean not null default false, notes text, image_url text);
 create table public.monsters (id uuid primary key default gen_random_uuid(), name text, notes text, image_url text);
 create table public.schools (id uuid primary key default gen_random_uuid(), name text unique, domain text);
@@ -578,7 +578,7 @@ create policy i on public.feed for insert with check (exists (select from public
 create function public.publish() returns trigger language plpgsql security definer set search_path = '' as $$ begin insert into public.feed (notes, place) values (new.notes, new.place); return new; end $$;
 create trigger publish after insert on public.posts for each row execute function public.publish();
 
--- sound: an invitation for those who have its token
+-- sound: an invitation that is accepted by its token
 create table public.invitations (id uuid primary key default gen_random_uuid(), team_id uuid not null, token text not null default md5(random()::text), invited_by uuid not null);
 create table public.members (team_id uuid, user_id uuid, primary key (team_id, user_id));
 alter table public.invitations enable row level security; alter table public.members enable row level security;
@@ -592,13 +592,13 @@ create function public.accept(wanted text) returns uuid language plpgsql securit
   return found;
 end $$;
 
--- a token that is set, not asked for: hole security_definer public.renew(uuid, text)
+-- a definer that sets a token instead of comparing it: hole security_definer public.renew(uuid, text)
 create table public.invitations (id uuid primary key default gen_random_uuid(), token text not null, user_id uuid not null);
 alter table public.invitations enable row level security;
 create policy o on public.invitations for select using (user_id = auth.uid());
 create function public.renew(invitation uuid, fresh text) returns void language plpgsql security definer set search_path = '' as $$ begin update public.invitations set token = fresh where id = invitation; end $$;
 
--- a token for a user of one's choice: hole security_definer public.accept_for(text, uuid)
+-- a token accepted for a user of the caller's choice: hole security_definer public.accept_for(text, uuid)
 create table public.invitations (id uuid primary key default gen_random_uuid(), team_id uuid not null, token text not null, invited_by uuid not null);
 create table public.members (team_id uuid, user_id uuid, primary key (team_id, user_id));
 alter table public.invitations enable row level security; alter table public.members enable row level security;

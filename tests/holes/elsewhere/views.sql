@@ -1,4 +1,4 @@
--- A database that isolates users by views alone: no table is granted, and none has row security.
+-- A database that isolates users only by views: no role has privileges on tables, and none has row security.
 
 -- the platform
 create role clerk nologin;
@@ -11,15 +11,15 @@ create table store.orders (id bigint primary key, firm integer not null, user_id
 create view desk.orders with (security_barrier) as select id, total from store.orders o where o.firm = store.firm() with cascaded check option;
 grant select, insert, update, delete on desk.orders to clerk;
 
--- no barrier: hole view desk.bills
+-- a view without security_barrier: hole view desk.bills
 create table store.bills (id bigint primary key, firm integer not null, user_id text, total numeric);
 create view desk.bills as select id, total from store.bills b where b.firm = store.firm();
 grant select on desk.bills to clerk;
 
--- no filter: hole view desk.totals
+-- a view without a filter: hole view desk.totals
 create view desk.totals with (security_barrier) as select firm, sum(total) as total from store.orders group by firm;
 grant select on desk.totals to clerk;
 
--- a filter without the user: hole view desk.large
+-- a view whose filter does not contain the user: hole view desk.large
 create view desk.large with (security_barrier) as select id, total from store.orders o where o.total > 1000;
 grant select on desk.large to clerk;
