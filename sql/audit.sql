@@ -54,7 +54,8 @@ platform_schema (preset, nspname) as materialized (values
     '_timescaledb_functions', ' '))
 ),
 
--- What a preset specifies if no setting does. PostgREST puts the claims into one setting, or each into its own.
+-- The values of each preset for settings that are not set. PostgREST puts all claims into one setting, or each claim
+-- into its own.
 preset (kind, roles, schemas, settings, owners) as materialized (values
   ('tasks', '{tasks_api}'::text[], '{app}'::text[], '{app.user_id}'::text[],
     '{users.id,tasks.user_id,idempotency_keys.user_id,user_id}'::text[]),
@@ -266,7 +267,7 @@ policy_role as materialized (
     or concat_ws(' ', p.using_text, p.check_text) ~* 'current_setting|[\w$]+\((\)| |[^)]*\))'
 ),
 
--- Views of tables with policies, that belong to another role than the tables, and so are subject to the policies.
+-- Views that do not bypass policies, since their owner neither owns the tables nor bypasses row security.
 lent_view as materialized (
   select v.oid as view
   from pg_rewrite w
@@ -304,8 +305,9 @@ role_found as materialized (
     )
 ),
 
--- If other roles are shared by the users of a login, these are not the API's: a role that no login can become except
--- those that bypass row security, such as an owner of views, and a login of its own whose policies are all true.
+-- If a login can become some of these roles, as PostgREST's authenticator can, the API's roles do not include: roles
+-- that no login can become unless it bypasses row security, such as an owner of views, and other login roles whose
+-- policies are all true.
 role_left as materialized (
   select f.oid, f.rolname
   from role_found f
@@ -315,7 +317,7 @@ role_left as materialized (
       from policies p where f.oid = any (p.polroles)))
 ),
 
--- If there is none, the application seems to log in as the owner of its tables.
+-- If no such role exists, the audit assumes that the application logs in as the owner of its tables.
 owner_found as materialized (
   select distinct r.oid, r.rolname
   from asked
@@ -483,9 +485,10 @@ authored as materialized (
   select classid, objid from platform_object
 ),
 
--- One step from role to role: `up` to a role that it can become, else down to a role that can become it. A role with
--- the admin option can grant itself the others. CREATEROLE (16 and later) gives the creator of a role a membership with
--- only the admin option; it is not reported. Before 16, each membership has the options inherit and set.
+-- One membership as a step: `up` leads from a member to the role, otherwise from the role to the member. A member with
+-- the admin option can grant itself the other options. Since PostgreSQL 16, a role with CREATEROLE gets a membership
+-- with only the admin option in each role that it creates; this is not reported. Before 16, each membership has the
+-- options inherit and set.
 role_step as materialized (
   select u.up, case when u.up then m.member else m.roleid end as before,
     case when u.up then m.roleid else m.member end as oid
@@ -500,7 +503,7 @@ role_step as materialized (
     and (u.up or m.member not in (select oid from trusted))
 ),
 
--- One path a step to each role: the number of all paths can be exponential.
+-- One path of each length to each role, since the number of all paths can be exponential.
 role_way (up, oid, path) as (
   select d.up, api.oid, array[api.oid] from api cross join (values (true), (false)) as d (up)
   union all
@@ -512,7 +515,7 @@ role_way (up, oid, path) as (
   ) n
 ),
 
--- A shortest path to each.
+-- One shortest path to each role.
 role_path as materialized (
   select distinct on (up, oid) * from role_way order by up, oid, cardinality(path), path
 ),
@@ -911,7 +914,7 @@ named as materialized (
   ) f
 ),
 
--- Functions whose last argument is by default the user: tenant_of(person uuid default auth.uid()).
+-- Functions with one default argument, which is the user: tenant_of(person uuid default auth.uid()).
 by_default as materialized (
   select p.oid
   from pg_proc p
@@ -975,7 +978,8 @@ captured as materialized (
 code_named as materialized (
   select b.oid, b.nspname, b.proname, b.prorettype, v.text, u.place,
     v.text ~ '\y(?:execute|ts_stat|\w+_to_xml\w*|crosstab\w*|dblink\w*)\y' as is_dynamic,
-    -- it compares with a parameter, so callers choose the user: only a boolean result without a change is secure
+    -- The body compares with a parameter, so the caller chooses the user. This is secure only if the function returns a
+    -- boolean and changes nothing.
     u.place is not null and (b.prorettype <> 'boolean'::regtype
       or v.text ~ '\y(?:insert into|update|delete from|merge)\y') as is_about_any
   from body b
@@ -1027,8 +1031,8 @@ code_named as materialized (
   where b.lanname in ('sql', 'plpgsql')
 ),
 
--- The statements of each function. In `filter`, {own} replaces each comparison of a column with the user, and each pair
--- of parentheses that contains one and no `or`; other parentheses are removed.
+-- The statements of each function. In `filter`, {own} replaces each comparison of a column with the user, and each
+-- parenthesized expression that contains such a comparison and no `or`. Other parenthesized expressions are removed.
 statement_text (oid, step, is_about_any, text, filter) as (
   select f.oid, s.step, f.is_about_any, s.text, regexp_replace(regexp_replace(regexp_replace(
     case when strpos(s.text, '{me}') > 0 then s.text else '' end,
@@ -1048,11 +1052,11 @@ statement_text (oid, step, is_about_any, text, filter) as (
 
 statement as materialized (
   select s.oid, s.text,
-    -- unless the statement also requires that the argument is the user
+    -- The caller does not choose the user if the statement also requires that the argument is the current user.
     s.is_about_any and (s.text !~ '{me} = {me}' or s.text ~ '\yor\y') as is_about_any,
     s.filter ~ '{own}' and s.filter !~ '(?:^|\yor\y)(?:(?!{own}|\yor\y).)*(?:\yor\y|$)' -- both sides of `or`
     and s.filter !~ '\ynot {own}|{own}[) ]+is (?:not {yes}|{no})'
-    -- `on` of a left join keeps the rows of the table before it
+    -- a condition in `on` of an outer join does not remove rows of the outer table
     and (s.text !~ '\y(?:left|right|full) (?:outer )?join\y' or s.filter ~ '\ywhere\y.*{own}')
     or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,
     array(
@@ -1878,7 +1882,7 @@ lookup as materialized (
         group by a.attrelid
         having count(*) > 1 or (select is_strict from asked)
       )
-      -- a catalogue that only administrators write
+      -- a table that only administrators write to
       or not (select is_strict from asked) and r.oid not in (select relid from touches where is_written)
         and r.oid in (select p.polrelid from reached_policy p where p.cmd = 'a' and p.word in ('{rank}', '{staff}')))
   union
@@ -2005,7 +2009,7 @@ deed as materialized (
     ('carries', 'copies rows to large objects, files, programs or other servers, where no policy applies',
       '{%lo_%,%lowrite%,%dblink%,%_file%,%copy%,%emit%}',
       '\y(lo_\w+|loread|lowrite|dblink\w*|pg_(read|write)\w*_file\w*|pg_file_write|copy|pg_logical_emit_message)\y'),
-    -- also functions whose argument is a query or a table of which they read all rows
+    -- This includes functions that run a query, or read all rows of a table, that an argument names.
     ('is dynamic', 'runs dynamic SQL',
       '{%execute%,%_to_xml%,%ts_stat%,%ts_rewrite%,%crosstab%,%connectby%,%xpath_table%}',
       '\y(execute|((query|table|cursor|schema|database)_to_xml\w*|ts_stat|crosstab\w*|connectby|xpath_table)\s*\()'
@@ -2039,7 +2043,8 @@ reach_past as materialized (
       or not exists (select from code_named f where f.oid = b.within))
 ),
 
--- Guards such as `if not ... then raise`. With <> or a plain not, null passes: the result for a user without a row.
+-- Guards such as `if not ... then raise`. A test that can be null, such as `role <> 'admin'` or `not is_admin()`, does
+-- not stop a user without a row.
 guarded as materialized (
   select f.oid, bool_or(g.is_safe) as is_safe, bool_or(not g.is_safe) as is_open
   from code_named f
@@ -2055,7 +2060,7 @@ guarded as materialized (
       '(?:[^;]* and )?\(*(?:[\w$]+\.)?(?:\w+_)?(?:token|secret)(?:_hash)? ?= ?(?!{me})[\w$.{]')
     where f.text ~ '{me}' or f.text !~ '\y(?:insert into|update|delete from)\y'
     union all
-    -- functions that select a row of the user, and end without one
+    -- functions that select a row of the user, and end if there is none
     select 'exists {me}', false from regexp_matches(case when f.text ~ '{me}' then f.text end,
       '\yselect (?:[^;]* )?into (?:strict )?([\w$]+)\M[^;]*(?:= ?{me}|{me} ?=)[^;]*; ?if \(?\1(?:\.[\w$]+)? is null\)? '
         'then (?:raise|return)')
@@ -2106,7 +2111,7 @@ definer as materialized (
 --   alter role tasks_api bypassrls;
 --   => hole role_attribute tasks_api: the API role has the attribute BYPASSRLS
 
--- The role that remedies make the owner of an object: the owner of the schema, else another trusted role.
+-- The new owner of an object in a remedy: the owner of the schema, or else another trusted role.
 heir as materialized (
   select quote_ident(coalesce((
     select t.rolname from pg_roles t
@@ -2780,7 +2785,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
     left join pg_attrdef d on d.adrelid = r.oid and d.adnum = a.attnum
     where r.attnum is not null and r.relkind in ('r', 'p')
-      and r.oid in (select oid from right_on where privilege = 'SELECT') -- otherwise no id is visible
+      and r.oid in (select oid from right_on where privilege = 'SELECT') -- otherwise users do not see the ids
       and (a.attidentity <> '' or exists (
       select from pg_depend u join pg_class s on s.oid = u.refobjid and s.relkind = 'S'
       where u.classid = 'pg_attrdef'::regclass and u.objid = d.oid and u.refclassid = 'pg_class'::regclass))
@@ -2923,7 +2928,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     left join reached r on g.classid = 'pg_class'::regclass and r.oid = g.objid
     cross join asked
     where case w.check_name
-        -- If row security is off, and the API may delete, this is only the finding row_security.
+        -- If row security is off and the API may delete, only row_security is reported.
         when 'privilege' then asked.kind <> 'supabase' and not r.is_platform and g.grantee <> r.relowner
           and (r.relrowsecurity or r.relkind not in ('r', 'p') or r.oid in (select oid from lookup)
             or r.oid not in (select oid from right_on where privilege = 'DELETE'))
@@ -3035,7 +3040,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     format('drop user mapping for %s server %I;', e.name, m.srvname)
   from pg_user_mappings m
   join grantee e on e.oid = m.umuser
-  -- The finding foreign_table includes the server.
+  -- For the server of a foreign table that the API reaches, foreign_table is reported instead.
   where m.srvid not in (
     select f.ftserver from reached r join pg_foreign_table f on f.ftrelid = r.oid where not r.is_platform)
   union all
@@ -3335,7 +3340,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   join pg_namespace n on n.oid = p.pronamespace
   cross join lateral format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) as f (name)
   where p.proleakproof
-    -- initdb writes its rows in one transaction, so a row of another one was changed later
+    -- initdb writes its rows in one transaction, so a row of another transaction was changed later
     and (p.oid < 16384 and p.xmin::text <> (
         select mode() within group (order by b.xmin::text) from pg_proc b where b.proleakproof and b.oid < 16384)
       or p.oid in (select oid from callable) and (n.oid in (select oid from usable)
