@@ -956,7 +956,7 @@ passed as materialized (
   from by_default d join pg_proc p on p.oid = d.oid join pg_namespace x on x.oid = p.pronamespace
 ),
 
--- Arguments of SQL functions that are written like a column of a table in the body: the column takes precedence, so
+-- Arguments of SQL functions with the name of a column of a table in the body. The column takes precedence, so
 -- `m.team_id = team_id` is always true.
 captured as materialized (
   select b.oid as function, a.name as argument, c.oid::regclass as relid,
@@ -997,7 +997,7 @@ code_named as materialized (
       else regexp_replace(x.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g')
       end as text
     from (select case when t.text !~ '\yraise\y' then t.text
-      -- without messages, and `null` for an error that the block catches, or that a setting of the caller prevents
+      -- Messages are removed. `null` replaces a `raise` that the block catches or a caller's setting prevents.
       else regexp_replace(regexp_replace(t.text, '\yraise (?:debug|log|info|notice|warning)\y[^;]*;', '', 'g'),
         '\yraise\y(?=(?:(?!\y(?:begin|exception when)\y|\yend ?;).)*\yexception when\y(?:(?!\ythen\y).)*'
           '\y(?:others|raise_exception|insufficient_privilege|sqlstate)\y'
@@ -1342,9 +1342,9 @@ condition as materialized (
   where s.kind <> 'function'
 ),
 
--- Each text is split into its calls, and the names are compared: a regular expression of 1,000 names takes PostgreSQL
--- seconds. app.is_member(row.team, {me}) becomes {asking 2}(row.team, {me}) if the function looks up rows of its second
--- argument.
+-- Each text is split into its calls, and the names are compared, since a regular expression of 1,000 names takes
+-- PostgreSQL seconds. app.is_member(row.team, {me}) becomes {asking 2}(row.team, {me}) if the function looks up rows of
+-- its second argument.
 called as materialized (
   select t.text, c.n, f.functions, concat(c.part, coalesce(
       case when c.call[3] is null then f.marker else f.bare_marker end, concat(c.call[1] || '.', c.call[2] || '(')
@@ -1406,7 +1406,7 @@ reduction (original, text, step, before, is_done) as (
   ) x
 ),
 
--- In all steps: the columns that the condition compares with the user, and the markers between which it chooses.
+-- For each condition, over all steps: the columns that it compares with the user, and the markers of its alternatives.
 trace as materialized (
   select t.original, array_agg(m.part[1]) filter (where m.part[1] is not null) as had,
     string_agg(concat(m.part[2], m.part[3]), ' ') as seen
@@ -2024,7 +2024,7 @@ deed as materialized (
 reach_past as materialized (
   select b.within, b.name, b.is_mine, b.is_usable, b.oid,
     case when b.oid < 16384 or b.relkind in ('m', 'f') then false
-      -- a new user, or a new row of a table without an owner column that no policy trusts, is not another user's
+      -- A new row is not another user's if no policy trusts its table, and this is that of users or has no owner column.
       when h.is_added and not asked.is_strict and b.oid not in (select relid from trusted_column)
         and (b.oid not in (select table_oid from owner_of) or b.oid in (select oid from user_table)) then true
       else coalesce(h.is_held, false) end as is_held
