@@ -2024,7 +2024,7 @@ deed as materialized (
 reach_past as materialized (
   select b.within, b.name, b.is_mine, b.is_usable, b.oid,
     case when b.oid < 16384 or b.relkind in ('m', 'f') then false
-      -- A new row is not another user's if no policy trusts its table, and this is that of users or has no owner column.
+      -- A new row is not another user's if no policy trusts its table, and this contains users or no owner column.
       when h.is_added and not asked.is_strict and b.oid not in (select relid from trusted_column)
         and (b.oid not in (select table_oid from owner_of) or b.oid in (select oid from user_table)) then true
       else coalesce(h.is_held, false) end as is_held
