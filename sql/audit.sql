@@ -821,8 +821,9 @@ marked as materialized (
     select lower(
       regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
       regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-      regexp_replace(regexp_replace(r.raw,
+      regexp_replace(regexp_replace(regexp_replace(r.raw,
         'pg_catalog\.', '', 'gi'),
+        '\(to_jsonb\((\w+)\.\*\) ->> ''(\w+)''::text\)', '\1.\2', 'gi'),
         'E?''(?:' || coalesce(l.settings, '$') || ')''' || l.cast_to, '{setting}', 'gi'),
         'E?''request\.jwt\.[\w.]+''' || l.cast_to, '{other}', 'gi'),
         'E?''(?:' || l.claims || ')''' || l.cast_to, '{claim}', 'g'),
@@ -1012,13 +1013,22 @@ code_named as materialized (
     from (
       select coalesce(m.part[1], m.part[2], m.part[3], m.part[4]) as name
       from regexp_matches(case when strpos(e.text, '{me}') > 0 then e.text end,
-        '(?:(?<=[;\s])(?!(?:begin|then|else|loop)\y)([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? ?(?::=|=|default) ?{me} '
-          '?;|([\w$]+) ?:= ?{me} '
-        '?;|select {me} into (?:strict )?([\w$]+)|select into (?:strict )?([\w$]+) {me} ?;)', 'g') m (part)
+        '(?:(?<=; ?|\ydeclare )(?!(?:begin|else|loop|return)\y)([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? '
+        '?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+)|select into '
+        '(?:strict )?([\w$]+) {me} ?;)', 'g') m (part)
       union
       select m.part[1] from regexp_matches(e.text, 'if ([\w$]+) is distinct from {me} then raise', 'g') m (part)
       union
       select unnest(array[lower(u.name), '$' || u.place])
+      union
+      -- an output of a CTE or a sub-select, unless its name is also that of another relation
+      select concat(m.part[1], m.part[4], '\.', coalesce(m.part[2], m.part[3], '\w+'))
+      from regexp_matches(e.text, format('(\w+)(?: ?\(\w+\))? as (?:(?:not )?materialized )?(?:{me}|%1$s)'
+        '|(?:(?:from|join|using|,) {me}|%1$s) (?:as )?(\w+)\M(?! ?\()', '\( ?select (?:(?!\yunion\y)[^()])*?'
+        '(?<=select |, ){me} as (\w+)\M(?:(?!\yunion\y)[^()])*\)'), 'g') m (part)
+      where regexp_count(e.text, case when m.part[1] is null then '\m' || m.part[4]
+        else '(?<!\y(?:from|join|using|with|recursive) |, )\m' || m.part[1] end || '(?![\w$.}])')
+        = (m.part[1] is null)::integer
     ) x
     where x.name is not null and not exists (select
       from regexp_matches(e.text, '(?<![\w.])' || regexp_replace(x.name, '\$', '\\$', 'g') || ' ?:=(?! ?{me} ?;)'))
@@ -1231,7 +1241,7 @@ rule_text (step, pattern, word, needs) as materialized (
     ('(?<![\w$])\({([^{}]*)}\)|\( select {([^{}]*)}(?: as [\w$]+)?\)', '{\1\2}', '}'),
     ('\( select (?:[\w$]+\.)?[\w$]+ from {me} [\w$]+\)', '{me}', 'from {me}'),
     ('{(?:me|claims)}::jsonb?', '{claims}', '}::json'),
-    ('{(me|token|derived)}::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '{\1}', '}::'),
+    ('{(me|token|derived|field)}::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '{\1}', '}::'),
     ('\({claims} ->>? {written}\)|\({claims} #>>? {written}\)|\({forged} ->>? {\w+}\)', '{forged}', '{claims}'),
     ('\(\({claims} ->> {k}\) = {k}\)|\({k} = \({claims} ->> {k}\)\)', '{staff}', '{claims} ->> {k}'),
     ('\({claims} -> {\w+}\)', '{claims}', '{claims}'),
@@ -1245,15 +1255,19 @@ rule_text (step, pattern, word, needs) as materialized (
       '{k}\)|(?<![\w$.])[\w$]+\.[\w$]+\((?:row\.)?name\)', 'name', 'name'),
     ('(?<![\w$])\(((?:[\w$]+\.)?[\w$]+)\)::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '\1',
       ')::'),
-    ('\(COL (?:=|in) {me}\)|\({me} = COL\)|\(COL = any \(array\[{me}\]\)\)', '{own \1\2\3}', '{me}'),
+    ('\(((?:[\w$]+\.)?[\w$]+) \|\| {blank}\)', '\1', '|| {blank}'),
+    ('\(COL (?:=|in) {me}\)|\({me} = COL\)|\(COL = any \(array\[?{me}\]?\)\)', '{own \1\2\3}', '{me}'),
     ('\(\(([\w$]+) = coalesce\({me}, {blank}\)\) and \(\1 <> {blank}\)\)', '{own \1}', 'coalesce({me}, {blank})'),
     ('{same 1}\(\(?COL\)?(?:::\w+)?\)', '{own \1}', '{same 1}'),
     ('\({claims} -> (?:row\.)?[\w$]+\)', '{ofrow}', '{claims} ->'),
     ('\({ofrow} ->>? {\w+}\)', '{ofrow}', '{ofrow}'),
     ('\({ofrow} (?:=|\?) {\w+}\)|\({claims} \? (?:row\.)?[\w$]+\)', '{member}', '{'),
     ('\(COL = any {mine}\)', '{own \1}', '{mine}'),
-    -- a list of users in the row, or the user of its parent
-    ('\({me} = any \(?(?:row\.)?[\w$]+\)?\)|\((?:row\.)?[\w$]+ (?:@>|&&) array\[{me}\]\)|\((?:row\.)?[\w$]+ \? '
+    -- a user in a JSON column, a list of users in the row, or the user of its parent
+    ('\((?:row\.)?[\w$]+ (?:->>|#>>) {(?:k|claim)}\)(?=\)?(?:::\w+)? = {me})|(?<={me} = \(?)\((?:row\.)?[\w$]+ '
+      '(?:->>|#>>) {(?:k|claim)}\)', '{field}', '>> {'),
+    ('\({field} = {me}\)|\({me} = {field}\)|\((?:row\.)?[\w$]+ @> jsonb_build_object\({(?:k|claim)}, {me}\)\)|'
+      '\({me} = any \(?(?:row\.)?[\w$]+\)?\)|\((?:row\.)?[\w$]+ (?:@>|&&) array\[{me}\]\)|\((?:row\.)?[\w$]+ \? '
       '{me}\)|\({me} (?:=|in|= any) {list link}\)|\({list link} = {me}\)', '{member}', '{me}'),
     ('\((?:[\w$]+\.)?[\w$]+ <> {closed}\)|\((?:[\w$]+\.)?(?:is_)?private (?:=|is) {no}\)|'
       '\(not (?:[\w$]+\.)?(?:is_)?private\)', '{flag}', ''),
@@ -1287,6 +1301,7 @@ rule_text (step, pattern, word, needs) as materialized (
     ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* where '
       '{link}[^()]*\)', '{list link}', '( select '),
     ('\( select (?![^()]* (?:union|except|intersect) )[^()]* from [^()]*\)', '{list none}', '( select '),
+    ('\yexists \( select(?: {k} as odd)? where ({ACC})\)', '\1', ' where {'),
     ('exists {list linked}', '{member}', 'exists {'),
     ('exists {list ranked}', '{rank}', 'exists {'),
     ('exists {list link}', '{parent}', 'exists {'),
@@ -1777,7 +1792,7 @@ clause as materialized (
   select p.*, o.attname as owner_name, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
       or p.word in ('{member}', '{rank}', '{list has}', '{list ranked}', '{mix}', '{parent}', '{flag}', '{asked}')
-        and not m.is_open
+        and not m.is_open and not s.is_unbound
         and (p.seen !~ 'parent' or m.is_guarded and m.is_whole)
           and (p.seen !~ 'flag' or p.cmd = 'r' and not asked.is_strict)
       -- a row of a table without an owner column belongs to nobody, so any user may insert it
@@ -1786,13 +1801,18 @@ clause as materialized (
   full join owner_of o on o.table_oid = p.polrelid and o.root = p.polrelid
   cross join asked
   cross join lateral (
+    select p.clause <> 'using' and exists (
+      select from granted g
+      where g.objid = p.polrelid and g.privilege = case p.cmd when 'a' then 'INSERT' else 'UPDATE' end
+        and g.subid in (0, o.attnum)) as is_set
+  ) w
+  cross join lateral (
     select p.attnum is not null and (o.attnum is null or p.attnum = o.attnum or not o.is_named
       or not (o.is_known and exists (select from pg_attribute a where a.attrelid = p.polrelid and a.attnum = p.attnum
         and a.attname in ('title', 'description', 'category', 'key')))
-        and (p.clause = 'using' or not exists (
-          select from granted g where g.objid = p.polrelid
-            and g.privilege = case p.cmd when 'a' then 'INSERT' else 'UPDATE' end
-            and g.subid in (0, o.attnum)))) as is_identity
+        and not w.is_set) as is_identity,
+      -- a JSON column of the new row contains the user, but the owner column may contain another user
+      p.text ~ '\((?:row\.)?[\w$]+ (?:->>|#>>|@> jsonb)' and o.attnum is not null and w.is_set as is_unbound
   ) s
   -- A comparison with rows of another table that the caller may read counts only if the policies of that table restrict
   -- rows.

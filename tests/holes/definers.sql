@@ -298,3 +298,23 @@ return query select title from app.tasks where user_id = who; end $$;
 -- exploit
 set local app.admin = 'on';
 select 'secret' in (select app.titles_set('alice'));
+
+-- another output of the CTE with the user: hole security_definer app.recent_of(text)
+create function app.recent_of(wanted text) returns setof text language sql stable security definer set search_path = pg_catalog as 'with me as (select app.current_user_id() as id, wanted as other) select t.title from app.tasks t, me where t.user_id = me.other';
+-- exploit
+select 'secret' in (select app.recent_of('alice'));
+
+-- a union in the CTE with the user: hole security_definer app.recent_too(text)
+create function app.recent_too(wanted text) returns setof text language sql stable security definer set search_path = pg_catalog as 'with me as (select app.current_user_id() as id union select wanted) select t.title from app.tasks t, me where t.user_id = me.id';
+-- exploit
+select 'secret' in (select app.recent_too('alice'));
+
+-- a table with the name of the CTE: hole security_definer app.recent_all()
+create function app.recent_all() returns setof text language sql stable security definer set search_path = pg_catalog as 'with me as (select app.current_user_id() as id) select t.title from app.tasks t join app.tasks me on t.user_id = me.user_id';
+-- exploit
+select 'secret' in (select app.recent_all());
+
+-- identity at the end of the statement, after or: hole security_definer app.open_or_own()
+create function app.open_or_own() returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$ begin return query select title from app.tasks where not completed or user_id = app.current_user_id(); end $$;
+-- exploit
+select 'secret' in (select app.open_or_own());

@@ -304,5 +304,16 @@ create function app.rename_me(n text) returns void language plpgsql security def
 -- a definer that acts only if a row of the user's is there
 create function app.close_task(wanted bigint) returns void language plpgsql security definer set search_path = pg_catalog as $$ begin if exists (select from app.tasks t where t.user_id = app.current_user_id() and t.id = wanted) then delete from app.tasks where id = wanted; end if; end $$;
 
+-- a definer that reads the user in a CTE or a sub-select
+create function app.recent() returns setof text language sql stable security definer set search_path = pg_catalog as 'with me as (select app.current_user_id() as id) select t.title from app.tasks t, me where t.user_id = me.id';
+create function app.recent2() returns setof text language sql stable security definer set search_path = pg_catalog begin atomic with me (id) as materialized (select app.current_user_id()) select t.title from app.tasks t join me on t.user_id = me.id; end;
+create function app.recent3() returns setof text language sql stable security definer set search_path = pg_catalog as 'select t.title from (select app.current_user_id() as id) n join app.tasks t on t.user_id = n.id';
+create table app.preferences (user_id text collate "C" not null, key text not null, value text, primary key (user_id, key));
+call attack.protect('app.preferences', 'select');
+create function app.prefer(k text, v text) returns void language sql security definer set search_path = pg_catalog as 'merge into app.preferences p using (select app.current_user_id() as me, k as k, v as v) as n on p.user_id = n.me and p.key = n.k when matched then update set value = n.v when not matched then insert (user_id, key, value) values (n.me, n.k, n.v)';
+
+-- a definer in PL/pgSQL whose statement ends with the comparison
+create function app.rename_all(n text) returns void language plpgsql security definer set search_path = pg_catalog as $$ begin update app.tasks set title = n where user_id = app.current_user_id(); end $$;
+
 -- the policy of the owner of the database, for everybody
 alter policy select_all on app.tasks to public;

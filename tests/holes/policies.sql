@@ -355,3 +355,36 @@ select count(*) = 2 from (select set_config('app.user_id', '', true)) s cross jo
 -- rows of no owner are everybody's: hole policy own on app.nobodys
 create table app.nobodys (user_id text collate "C" default app.current_user_id(), id bigint not null, unique (user_id, id));
 call attack.protect('app.nobodys', 'select', 'user_id = app.current_user_id() or user_id is null');
+
+-- a constant in the array of a sub-select: hole policy own on app.any_of_two
+create table app.any_of_two (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
+insert into app.any_of_two values ('alice', 1);
+call attack.protect('app.any_of_two', 'select', 'user_id = any (array(select app.current_user_id() union select ''alice''))');
+-- exploit
+select attack.sees('app.any_of_two');
+
+-- no other user in a sub-select without a table: hole policy own on app.no_other
+create table app.no_other (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
+insert into app.no_other values ('alice', 1);
+call attack.protect('app.no_other', 'select', 'not exists (select where user_id <> app.current_user_id())');
+-- exploit
+select set_config('app.user_id', '', true);
+select attack.sees('app.no_other');
+
+-- the user in JSON, but any owner: hole policy adds on app.signed
+create table app.signed (user_id text collate "C" not null default app.current_user_id(), id bigint not null, doc jsonb not null, primary key (user_id, id));
+alter table app.signed enable row level security; alter table app.signed force row level security;
+create policy own on app.signed for select to tasks_api using (user_id = app.current_user_id());
+create policy adds on app.signed for insert to tasks_api with check (doc ->> 'by' = app.current_user_id());
+grant select, insert on app.signed to tasks_api;
+-- exploit
+insert into app.signed values ('alice', 1, '{"by": "mallory"}');
+select true;
+
+-- a function that compares another value than its argument: hole policy own on app.compared
+create function app.is_any(owner text) returns boolean language plpgsql stable as $$ begin return owner <> '' or app.current_user_id() = app.current_user_id(); end $$;
+create table app.compared (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
+insert into app.compared values ('alice', 1);
+call attack.protect('app.compared', 'select', 'app.is_any(user_id)');
+-- exploit
+select attack.sees('app.compared');

@@ -468,3 +468,23 @@ create table app.bands (band_id bigint, user_id text collate "C" not null defaul
 call attack.protect('app.bands', 'select');
 create function app.in_band(band_id bigint) returns boolean language sql stable as 'select exists (select from app.bands b where b.band_id = in_band.band_id and b.user_id = app.current_user_id())';
 create function app.lengths(title text) returns bigint language sql immutable as 'select length(title)';
+
+-- policies with a sub-select of the user, and without a table
+create table app.said2 (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
+alter table app.said2 enable row level security; alter table app.said2 force row level security;
+create policy by_array on app.said2 for select to tasks_api using (user_id = any (array(select app.current_user_id())));
+create policy by_exists on app.said2 for insert to tasks_api with check (exists (select where user_id = app.current_user_id()));
+create policy by_row on app.said2 for update to tasks_api using (to_jsonb(said2) ->> 'user_id' = app.current_user_id());
+create policy by_concat on app.said2 for delete to tasks_api using (user_id || '' = app.current_user_id());
+grant select, delete, insert (id), update (id) on app.said2 to tasks_api;
+
+-- documents with the user in JSON
+create table app.documents (id uuid primary key default gen_random_uuid(), doc jsonb not null);
+call attack.protect('app.documents', 'select, insert (doc), update (doc), delete', 'doc ->> ''user_id'' = app.current_user_id()');
+create table app.documents2 (id uuid primary key default gen_random_uuid(), doc jsonb not null);
+call attack.protect('app.documents2', 'select, insert (doc), update (doc), delete', 'doc @> jsonb_build_object(''user_id'', app.current_user_id())');
+
+-- the same comparison in PL/pgSQL, without a variable
+create function app.is_theirs(owner text) returns boolean language plpgsql stable as $$ begin return owner = app.current_user_id(); end $$;
+create table app.theirs (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
+call attack.protect('app.theirs', 'select', 'app.is_theirs(user_id)');
