@@ -999,7 +999,7 @@ code_named as materialized (
       end as text
     from (select case when t.text !~ '\yraise\y' then t.text
       -- Messages are removed. `null` replaces a `raise` that the block catches or a caller's setting prevents.
-      else regexp_replace(regexp_replace(t.text, '\yraise (?:debug|log|info|notice|warning)\y[^;]*;', '', 'g'),
+      else regexp_replace(regexp_replace(t.text, '\yraise (?:debug|log|info|notice|warning)\y[^;]*; ?', '', 'g'),
         '\yraise\y(?=(?:(?!\y(?:begin|exception when)\y|\yend ?;).)*\yexception when\y(?:(?!\ythen\y).)*'
           '\y(?:others|raise_exception|insufficient_privilege|sqlstate)\y'
           '(?:(?!\y(?:raise|return|begin)\y|\yend ?;).)*\yend ?;.*\y(?:from|into|update|execute)\y)'
@@ -1043,17 +1043,22 @@ code_named as materialized (
 
 -- The statements of each function. In `filter`, {own} replaces each comparison of a column with the user, and each
 -- parenthesized expression that contains such a comparison and no `or`. Other parenthesized expressions are removed.
+-- The filter of one aggregate beside an aggregate without one does not restrict the rows, and neither does a condition
+-- outside of the sub-select of a window function.
 statement_text (oid, step, is_about_any, text, filter) as (
-  select f.oid, s.step, f.is_about_any, s.text, regexp_replace(regexp_replace(regexp_replace(
-    case when strpos(s.text, '{me}') > 0 then s.text else '' end,
+  select f.oid, s.step, f.is_about_any, s.text, regexp_replace(regexp_replace(regexp_replace(regexp_replace(
+    regexp_replace(case when strpos(s.text, '{me}') > 0 then s.text else '' end,
     '(?<![\w.$])\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: '
       '?\w+)?|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}', '{own}', 'g'),
-    '\yupdate\y.*?\yset\y.*?(?=\ywhere\y|$)', ' update ', 'g'), '\ycase\y.*?\yend\y', ' case ', 'g')
+    '\yupdate\y.*?\yset\y.*?(?=\ywhere\y|$)', ' update ', 'g'), '\ycase\y.*?\yend\y', ' case ', 'g'),
+    case when s.text ~ '\y(?:count|sum|avg|min|max|\w+_agg) ?\((?:[^()]|\([^()]*\))*\)(?! ?filter\y)'
+      then '\yfilter ?(\( ?)where\y' else '$.' end, '\1or', 'g'), '\yover(?= ?\( ?partition\y)', '', 'g')
   from code_named f
   cross join lateral regexp_split_to_table(f.text,
     ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)|\yunion\y') with ordinality as s (text, step)
   union all
-  select oid, step, is_about_any, text, regexp_replace(regexp_replace(filter,
+  select oid, step, is_about_any, text, regexp_replace(regexp_replace(regexp_replace(filter,
+    '\( ?select (?![^()]*{own})[^()]*\yover\y[^()]*\)', ' {over} ', 'g'),
     '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'),
     '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)', ' ', 'g')
   from statement_text
@@ -1065,7 +1070,7 @@ statement as materialized (
     -- The caller does not choose the user if the statement also requires that the argument is the current user.
     s.is_about_any and (s.text !~ '{me} = {me}' or s.text ~ '\yor\y') as is_about_any,
     s.filter ~ '{own}' and s.filter !~ '(?:^|\yor\y)(?:(?!{own}|\yor\y).)*(?:\yor\y|$)' -- both sides of `or`
-    and s.filter !~ '\ynot {own}|{own}[) ]+is (?:not {yes}|{no})'
+    and s.filter !~ '{over}|\ynot {own}|{own}[) ]+is (?:not {yes}|{no})'
     -- a condition in `on` of an outer join does not remove rows of the outer table
     and (s.text !~ '\y(?:left|right|full) (?:outer )?join\y' or s.filter ~ '\ywhere\y.*{own}')
     or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,

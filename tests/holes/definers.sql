@@ -318,3 +318,15 @@ select 'secret' in (select app.recent_all());
 create function app.open_or_own() returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$ begin return query select title from app.tasks where not completed or user_id = app.current_user_id(); end $$;
 -- exploit
 select 'secret' in (select app.open_or_own());
+
+-- filter of one aggregate beside another: hole security_definer app.share_of_tasks()
+create function app.share_of_tasks() returns table (mine bigint, total bigint) language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select count(*) filter (where user_id = app.current_user_id()), count(*) from app.tasks $$;
+-- exploit
+select total > mine from app.share_of_tasks();
+
+-- window over all rows: hole security_definer app.my_rank()
+create function app.my_rank() returns table (rank bigint, of bigint) language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+select r, n from (select id, user_id, rank() over (order by title) r, count(*) over () n from app.tasks) x where user_id = app.current_user_id() $$;
+-- exploit
+insert into app.tasks (title) values ('z');
+select of > 1 from app.my_rank();

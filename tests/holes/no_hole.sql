@@ -317,3 +317,19 @@ create function app.rename_all(n text) returns void language plpgsql security de
 
 -- the policy of the owner of the database, for everybody
 alter policy select_all on app.tasks to public;
+
+-- a definer whose aggregates all have a filter, or whose statement has one
+create function app.done_of_mine() returns table (done bigint, mine bigint) language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select count(*) filter (where user_id = app.current_user_id() and completed), count(*) filter (where user_id = app.current_user_id()) from app.tasks $$;
+create function app.done_of_all_mine() returns table (done bigint, mine bigint) language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select count(*) filter (where completed), count(*) from app.tasks where user_id = app.current_user_id() $$;
+
+-- a definer whose windows contain only rows of the user
+create function app.numbered() returns table (n bigint, title text) language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select n, title from (select row_number() over (order by id) as n, t.title from app.tasks t where t.user_id = app.current_user_id()) x where n < 10 $$;
+create function app.partitioned() returns table (n bigint, title text) language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select n, title from (select user_id, row_number() over (partition by user_id order by id) as n, title from app.tasks) x where user_id = app.current_user_id() $$;
+
+-- a guard whose error the block raises again, or after which nothing runs
+create function app.guarded_again(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
+begin if who is distinct from app.current_user_id() then raise exception 'not yours'; end if; exception when others then raise notice '%', sqlerrm; raise; end;
+return query select title from app.tasks where user_id = who; end $$;
+create function app.guarded_to_the_end(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
+if who is distinct from app.current_user_id() then raise notice 'not yours'; raise insufficient_privilege; end if;
+return query select title from app.tasks where user_id = who; exception when insufficient_privilege then raise notice 'refused'; end $$;
