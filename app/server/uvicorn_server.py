@@ -31,9 +31,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, and call `announce`."""
         await super().startup(sockets)
-        loop, accepted = asyncio.get_running_loop(), ACCEPTED if self.config.workers == 1 else 1
+        loop = asyncio.get_running_loop()
+        duplicates = ACCEPTED - 1 if self.config.workers == 1 else 0
         for each in [each for server in self.servers for each in server.sockets]:
-            for _ in range(accepted - 1):
+            for _ in range(duplicates):
                 sock, backlog = each.dup(), self.config.backlog
                 self.servers.append(await loop.create_server(self._protocol, sock=sock, backlog=backlog))
         if self.started:

@@ -35,10 +35,12 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 CLIENT_TIMEOUT = 0.2  # seconds, in these tests
 
 
-def test_several_connections_are_accepted_per_iteration_of_the_event_loop() -> None:
-    async def accepted(clients: int) -> int:
+def test_only_a_single_process_accepts_several_connections_per_iteration_of_the_event_loop() -> None:
+    async def accepted(clients: int, workers: int) -> int:
         """Return the number of iterations until this many connections are accepted."""
-        config = uvicorn.Config(slow_app, lifespan="off", log_config=None, http=protocol.Protocol)
+        config = uvicorn.Config(
+            slow_app, lifespan="off", log_config=None, http=protocol.Protocol, workers=workers
+        )
         config.load()
         server = uvicorn_server.Server(config)
         server.lifespan = config.lifespan_class(config)
@@ -54,7 +56,7 @@ def test_several_connections_are_accepted_per_iteration_of_the_event_loop() -> N
             await server.shutdown([sock])
             return iterations
 
-    assert uvloop.run(accepted(80)) < 40
+    assert uvloop.run(accepted(80, 1)) < 40 < uvloop.run(accepted(80, 2))
 
 
 async def slow_app(scope: Scope, _: Receive, send: Send) -> None:
