@@ -32,6 +32,11 @@ alter table data.mails enable row level security;
 create policy own on data.mails using (owner = data.me());
 create policy sends on data.mails to mailer using (true);
 grant select, delete on data.mails to mailer;
+create table data.teams (id uuid primary key default gen_random_uuid(), name text);
+create table data.members (team uuid, person text not null, primary key (team, person));
+alter table data.teams enable row level security;
+alter table data.members enable row level security;
+create policy own on data.members for select using (person = data.me());
 
 -- the API's roles: note assumed web_anon, web_user
 comment on schema data is 'the audit finds only the roles that PostgREST uses';
@@ -52,29 +57,14 @@ grant select on data.mails to web_anon;
 create policy reads on data.mails for select to web_anon using (true);
 
 -- sound: a scalar subquery that selects a row of the user
-create table data.members (team uuid, person text not null, primary key (team, person));
-create table data.teams (id uuid primary key, name text);
-alter table data.members enable row level security;
-alter table data.teams enable row level security;
-create policy own on data.members for select using (person = data.me());
 create policy member on data.teams for select using ((select true from data.members m where m.person = data.me() and m.team = teams.id));
 grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
 
 -- a scalar subquery without the user: hole policy member on data.teams
-create table data.members (team uuid, person text not null, primary key (team, person));
-create table data.teams (id uuid primary key, name text);
-alter table data.members enable row level security;
-alter table data.teams enable row level security;
-create policy own on data.members for select using (person = data.me());
 create policy member on data.teams for select using ((select true from data.members m where m.team = teams.id limit 1));
 grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
 
 -- sound: a definer that creates a team, and one that selects into a variable
-create table data.teams (id uuid primary key default gen_random_uuid(), name text);
-create table data.members (team uuid references data.teams, person text not null, primary key (team, person));
-alter table data.members enable row level security;
-alter table data.teams enable row level security;
-create policy own on data.members for select using (person = data.me());
 create policy member on data.teams for select using (exists (select from data.members m where m.person = data.me() and m.team = teams.id));
 grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
 create function api.found(name text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare made uuid; begin
@@ -87,11 +77,6 @@ create function api.forget() returns void language plpgsql security definer set 
 end $$;
 
 -- a definer that creates and renames teams: hole security_definer api.rename(uuid, text)
-create table data.teams (id uuid primary key default gen_random_uuid(), name text);
-create table data.members (team uuid references data.teams, person text not null, primary key (team, person));
-alter table data.members enable row level security;
-alter table data.teams enable row level security;
-create policy own on data.members for select using (person = data.me());
 create policy member on data.teams for select using (exists (select from data.members m where m.person = data.me() and m.team = teams.id));
 grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
 create function api.rename(team uuid, name text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin
@@ -99,11 +84,6 @@ create function api.rename(team uuid, name text) returns void language plpgsql s
 end $$;
 
 -- a definer that adds a member of the caller's choice: hole security_definer api.enlist(uuid, text)
-create table data.members (team uuid, person text not null, primary key (team, person));
-create table data.teams (id uuid primary key, name text);
-alter table data.members enable row level security;
-alter table data.teams enable row level security;
-create policy own on data.members for select using (person = data.me());
 create policy member on data.teams for select using (exists (select from data.members m where m.person = data.me() and m.team = teams.id));
 grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
 create function api.enlist(team uuid, person text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin insert into data.members values (enlist.team, enlist.person); end $$;
