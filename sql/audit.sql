@@ -8,8 +8,8 @@
 --
 --   severity    note: an assumption, because no setting specifies it.
 --               hole: rows of another user can be read, changed, deleted, counted or inferred; the finding says how.
---               warning: the catalogs do not show whether it is a hole, or a guard is weaker than the migrations
---               created it. Review it.
+--               warning: the catalogs do not show whether it is a hole, or a guard is weaker than in the migrations.
+--               Review it.
 --               hint: hardening. It is not a hole by itself.
 --               accepted: a finding that is kept on purpose (see the table audit.accepted).
 --   check_name  the kind of finding. sql/checks.md explains each.
@@ -40,7 +40,7 @@
 with recursive
 
 -- 1. Constants --------------------------------------------------------------------------------------------------------
--- Constants: objects of PostgreSQL, of platforms and of this project's migrations.
+-- Objects and settings of PostgreSQL, of platforms and of this project's migrations, which the other parts use.
 --
 --   drop trigger tasks_touch on app.tasks;
 --   => warning guard_missing trigger tasks_touch on app.tasks: the migrations created it, and it was dropped or renamed
@@ -113,23 +113,24 @@ predefined (rolname, danger) as materialized (values
 -- Privileges that the API's roles should not have, and their danger.
 withheld (check_name, kinds, privileges, danger) as materialized (values
   ('privilege', '{r,p,f}'::text[], '{TRUNCATE}'::text[],
-    'row security does not apply to it, so one statement deletes every user''s rows'),
+    'row security does not apply to TRUNCATE, so one statement deletes every user''s rows'),
   ('privilege', '{r,p,f,v}', '{TRIGGER}', 'a trigger can read and change every user''s rows as they are written'),
-  ('privilege', '{r,p,f}', '{MAINTAIN}', 'it can lock the table for all users, and VACUUM VERBOSE counts their rows'),
+  ('privilege', '{r,p,f}', '{MAINTAIN}',
+    'it permits LOCK TABLE, which blocks all users, and VACUUM VERBOSE, which counts their rows'),
   ('privilege', '{r,p,f,column}', '{REFERENCES}',
     'a foreign key of the role''s own table reveals whether another user''s row exists'),
   ('sequence', '{S}', '{SELECT,USAGE,UPDATE}',
-    'its numbers reveal how many rows all users create, and a user can advance it'),
+    'the numbers of the sequence reveal how many rows all users create, and a user can advance it'),
   ('create', '{schema,database,tablespace}', '{CREATE}',
-    'an object that shadows another is called with the rights of the caller'),
+    'it permits the creation of an object that shadows another, and runs with the rights of its caller'),
   ('temp', '{database}', '{TEMPORARY}',
-    'a temporary table has precedence over the table of the same name, and keeps rows of one user''s request for the '
-    'next user'),
+    'a temporary table has precedence over a table of the same name, and in a pooled session the next user reads the '
+    'rows that one user has stored in it'),
   ('large_object', '{large object}', '{SELECT,UPDATE}', 'large objects have no policies, so all users share them'),
   ('parameter', '{parameter}', '{SET,"ALTER SYSTEM"}',
-    'it is reserved for superusers: session_replication_role, for example, disables triggers and foreign keys'),
+    'it is reserved for superusers; such a parameter can disable triggers and foreign keys'),
   ('foreign_server', '{foreign server,foreign data wrapper}', '{USAGE}',
-    'it can connect to another server, or to this one as another role')
+    'it permits a connection to another server, or to this one as another role')
 ),
 
 -- 2. Scope ------------------------------------------------------------------------------------------------------------
@@ -542,7 +543,7 @@ grantee as materialized (
 -- All privileges of the API's roles, of roles that they can become, and of PUBLIC.
 --
 --   grant truncate on app.tasks to tasks_api;
---   => hole privilege app.tasks: tasks_api has TRUNCATE here: row security does not apply to it
+--   => hole privilege app.tasks: tasks_api has TRUNCATE here: row security does not apply to TRUNCATE
 
 -- `= any (array(...))` here and below selects few rows by an index, with a good estimate. Otherwise the planner expects
 -- millions of rows, and JIT compilation takes longer than the audit.
@@ -678,7 +679,7 @@ watched (name, sound, danger) as materialized (
     ('search_path', null, null) -- judged by its schemas
   ) as w (name, sound, danger)
   union all
-  select name, '', 'a request that sets no user acts as this user, and reads their rows' from identity_setting
+  select name, '', 'a request that does not set the user acts as this one, and reads their rows' from identity_setting
 ),
 
 -- Settings of the API's roles. Precedence: role in database, role, database, all roles.
@@ -1800,7 +1801,7 @@ clause as materialized (
         and not m.is_open and not s.is_unbound
         and (p.seen !~ 'parent' or m.is_guarded and m.is_whole)
           and (p.seen !~ 'flag' or p.cmd = 'r' and not asked.is_strict)
-      -- a row of a table without an owner column belongs to nobody, so any user may insert it
+      -- a table without an owner column has no rows of users, so any user may insert one
       or p.cmd = 'a' and not asked.is_strict and o.attnum is null as is_held
   from reached_policy p
   full join owner_of o on o.table_oid = p.polrelid and o.root = p.polrelid
@@ -1926,7 +1927,7 @@ lookup as materialized (
 -- Fails safe: a statement that uses a table of users counts as unfiltered unless it compares a column with the user.
 --
 --   create view app.titles as select title from app.tasks; grant select on app.titles to tasks_api;
---   => hole view app.titles: this view runs as its owner, which may read all rows of app.tasks
+--   => hole view app.titles: this view runs with the rights of its owner, which may read all rows of app.tasks
 
 -- Roles that need no privilege: they bypass row security, or can grant themselves every privilege.
 strong as materialized (
@@ -2015,7 +2016,7 @@ deed as materialized (
   from (select oid, lanname, body, lower(body) as text from code) c
   cross join literal l
   cross join lateral (values
-    ('names', 'sets the user, the role or row security: later statements can run as another user', '{%set%}',
+    ('names', 'sets the user, the role or row_security, so later statements can run as another user', '{%set%}',
       format('set_config\s*\(\s*(''(%1$s|%2$s)''(?!\s*,\s*''''\s*,)|[^''\s])|(^|;|\y(begin|then|else'
         '|loop)\y)\s*set\s+((local|session)\s+)?(%1$s|%2$s|session\s+authorization)\y',
         coalesce(l.settings, '$'), 'role|session_authorization|row_security|session_replication_role')),
@@ -2023,13 +2024,13 @@ deed as materialized (
       'setting that remains after the transaction', '{%temp%,%set_config%}',
       '\ycreate\s+(local\s+|global\s+)?temp(orary)?\s+(table|view|sequence)\y(?!.*\yon\s+commit\s+drop\y)'
       '|\yinto\s+temp(orary)?\y|set_config\s*\([^()]*(\([^()]*\)[^()]*)*,\s*(false|''f(alse)?'')\s*\)'),
-    ('stores', 'creates large objects, which belong to the role of all users: each user can read all of them',
+    ('stores', 'creates large objects, which the role of all users owns, so each user can read all of them',
       '{%lo_%}',
       '\y(lo_creat\w*|lo_from_bytea|lo_import)\y'),
-    ('locks', 'takes an advisory lock with a key of the user, which every role sees in pg_locks: it reveals that the '
-      'user is active', '{%advisory%}',
+    ('locks', 'takes an advisory lock with a key of the user, which every role can read in pg_locks, so it reveals '
+      'that the user is active', '{%advisory%}',
       '\ypg_(try_)?advisory_\w*lock\w*\s*\(.*(current_setting|\y(new|old)\.|user|owner|tenant)'),
-    ('tells', 'notifies every listening session, which reveals changes of other users', '{%notif%}',
+    ('tells', 'sends a notification to every session that listens, which reveals changes of other users', '{%notif%}',
       '\y(pg_)?notify\y|^triggered_change_notification$'),
     ('carries', 'copies rows to large objects, files, programs or other servers, where no policy applies',
       '{%lo_%,%lowrite%,%dblink%,%_file%,%copy%,%emit%}',
@@ -2192,7 +2193,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   where not asked.is_strict and apis.n > 0
   union all
   select 'role_attribute', 'hole', s.way,
-    format('the API role %s the attribute %s: it %s',
+    format('the API role %s the attribute %s, so it %s',
       case when s.is_api then 'has' else 'can become this role, which has' end, string_agg(a.attribute, ', '),
       min(a.danger)),
     case when s.is_api then string_agg(format('alter role %I no%s;', s.rolname, lower(a.attribute)), ' ')
@@ -2212,9 +2213,10 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   -- One row for each role that was granted. The roles that are reached through it are listed in the finding.
   select 'role_membership', case when bool_or(m.is_hole) then 'hole' else 'hint' end,
     (array_agg(m.way order by m.is_hole desc, m.is_above desc, cardinality(m.path) desc))[1],
-    format('the API role is a member of %I%s: it can %s', m.direct,
+    format('the API role is a member of %I%s, so it can %s', m.direct,
       case when count(*) > 1 then format(', and so of %s more', count(*) - 1) end,
-      coalesce(string_agg(m.danger, '; ') filter (where m.is_hole), 'use its privileges, but it has none yet')),
+      coalesce(string_agg(m.danger, '; ') filter (where m.is_hole),
+        'use the privileges of this role, which has none yet')),
     min(format('revoke %I from %I;', m.direct, pg_get_userbyid(m.path[1])))
   from (
     select s.way, s.path, s.is_above, pg_get_userbyid(s.path[2]) as direct,
@@ -2245,8 +2247,8 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   where not i.up and cardinality(i.path) > 1
   union all
   select 'role_ownership', 'hole', o.object,
-    format('this %s belongs to %s: its owner can change it, grant it and disable its row security', o.type,
-      case when o.is_api then 'the API role' else 'a role that the API role can become: ' || o.way end),
+    format('%s owns this %s, so it can change and grant it, and disable its row security', case when o.is_api
+      then 'the API role' else format('a role that the API role can become (%s)', o.way) end, o.type),
     case when o.type in ('large object', 'database')
         then format('alter %s %s owner to %s;', o.type, o.object, heir.name)
       else format('reassign owned by %I to %s;', o.rolname, heir.name) || coalesce(o.regrant, '') end
@@ -2284,17 +2286,19 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   select case when s.is_longer then 'session' else 'role_limit' end,
     case when asked.is_tasks then 'warning' else 'hint' end, api.name,
     case when s.is_longer
-      then format('%s is %s, longer than %s: requests wait longer than their clients do', l.name, e.value, l.value)
-      else format('the API role has no %s: %s', l.name, l.danger) end,
+      then format('%s is %s, longer than %s, so a request can wait after its client has given up', l.name, e.value,
+        l.value)
+      else format('the API role has no %s, so %s', l.name, l.danger) end,
     format('alter %s set %s = %L;', case when e.place ~ '^role (?!all$)' then e.place else 'role ' || api.name end,
       l.name, l.value)
   from asked
   cross join api
   cross join (values
-    ('statement_timeout', '5s', 5000, 'one statement can occupy a connection for ever, and requests wait for it'),
-    ('lock_timeout', '2s', 2000, 'requests wait for a lock for ever'),
+    ('statement_timeout', '5s', 5000,
+      'one statement can occupy a connection without limit, while other requests wait for this connection'),
+    ('lock_timeout', '2s', 2000, 'a request can wait for a lock without limit'),
     ('idle_in_transaction_session_timeout', '10s', 10000,
-      'a client that stalls in a transaction holds its locks for ever')
+      'a client that stalls in a transaction holds its locks without limit')
   ) as l (name, value, milliseconds, danger)
   left join lateral (
     select s.place, s.value, regexp_match(lower(s.value), '^ *([0-9.]+) *(us|ms|s|min|h|d|) *$') as part
@@ -2308,7 +2312,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     and (asked.is_tasks or asked.kind = '' and l.name = 'statement_timeout')
   union all
   select 'role_leftover', case when asked.is_tasks then 'warning' else 'hint' end, quote_ident(r.rolname),
-    format('this login %s: a client with its password can read and change every user''s rows', a.can),
+    format('this login role %s, so its password gives access to every user''s rows', a.can),
     format('alter role %I %s; -- or nologin', r.rolname, a.remedy)
   from asked
   cross join pg_roles r
@@ -2328,13 +2332,13 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
 ),
 
 -- 12. Checks: tables and views ----------------------------------------------------------------------------------------
--- Tables and views that bypass the policies: without row security, as a copy, or as a view with another role's rights.
+-- Tables without row security, materialized views, and views with the rights of another role.
 --
 --   alter table app.tasks disable row level security;
 --   => hole row_security app.tasks: row security is off for this table
 
--- Views with the owner's rights in which every table is restricted to the user. Only a security barrier prevents that a
--- function of the caller runs before the filter.
+-- Views with the owner's rights in which every table is restricted to the user. Without the option security_barrier,
+-- PostgreSQL may evaluate a condition of the caller before the filter of the view.
 filtered_view as materialized (
   select v.oid, o.options ~ 'security_barrier=(true|on|1|yes)' as is_barrier, o.options !~ 'check_option='
     and v.oid in (select oid from effective where privilege in ('INSERT', 'UPDATE')) as is_letter_box
@@ -2352,11 +2356,11 @@ filtered_view as materialized (
 found_tables (check_name, severity, object, finding, remedy) as materialized (
   select 'row_security', case when l.is_lookup then 'hint' else 'hole' end, r.name,
     'row security is off for this table' || case when l.is_lookup
-      then ', which seems to be a lookup table: every user can read it'
-      else format(', and the API role may %s: this applies to the rows of all users',
-        coalesce((select string_agg(distinct lower(u.privilege), ', ') from right_on u where u.oid = r.oid),
-          'do everything, as its owner'))
-        || coalesce('; afterwards, check the code that uses it with other rights: ' || (
+      then ', which seems to be a lookup table that every user can read'
+      else format(', so the privileges of the API role (%s) apply to the rows of all users',
+        coalesce((select string_agg(distinct u.privilege, ', ') from right_on u where u.oid = r.oid),
+          'all, as its owner'))
+        || coalesce('; then check the code that uses the table with the rights of other roles: ' || (
           select string_agg(distinct case b.within when 0 then b.reader::regclass::text
             else b.within::regprocedure::text end, ', ')
           from borrowed b where b.oid = r.oid and b.oid in (select oid from open_table)), '') end,
@@ -2372,8 +2376,8 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   -- or view of the owner runs for it.
   select 'row_security_not_forced', case when o.is_self then 'hole' else 'hint' end,
     string_agg(r.name, ', ' order by r.name),
-    case when o.is_self then 'the API role owns the table, and its row security is not forced: no policy applies'
-      else 'row security is not forced: jobs and migrations that run as the owner bypass the policies' end,
+    case when o.is_self then 'the API role owns the table, and row security is not forced, so no policy applies'
+      else 'row security is not forced, so jobs and migrations that run as the owner bypass the policies' end,
     string_agg(format('alter table %s force row level security;', r.name), ' ' order by r.name)
   from asked
   join reached r on asked.kind <> 'supabase' and r.relkind in ('r', 'p') and r.relrowsecurity
@@ -2383,17 +2387,17 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   group by o.is_self, case when asked.is_tasks or o.is_self then r.oid end
   union all
   select 'foreign_table', 'warning', c.oid::regclass::text,
-    'this partition or child of a table of the API is on another server, where no policy of this database applies',
+    'this partition or child of a table of the API is a foreign table, and no policy applies to rows of another server',
     format('drop foreign table %s; -- after moving its rows', c.oid::regclass)
   from pg_class c
   where c.relkind = 'f' and c.oid in (select oid from touched) and c.oid not in (select oid from reached)
   union all
-  select w.check_name, 'hole', r.name, format('the API role can read this %s, to which no policy can apply', w.kind),
+  select w.check_name, 'hole', r.name, format('the API role can read this %s, and no policy can apply to it', w.kind),
     format('revoke all on %s from %s, public;', r.name, apis.names)
   from apis
   cross join (values
-    ('foreign_table', 'f', 'table of another server'),
-    ('materialized_view', 'm', 'copy of the rows that its owner saw')
+    ('foreign_table', 'f', 'foreign table'),
+    ('materialized_view', 'm', 'materialized view, a copy of the rows that its owner saw')
   ) as w (check_name, relkind, kind)
   join reached r on r.relkind = w.relkind and not r.is_platform
   where r.relkind = 'f' or exists (
@@ -2404,15 +2408,17 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   union all
   select 'view', 'hole', r.name,
     case when f.is_letter_box
-      then format('this view runs as its owner and filters by the user, but has no check option: the API role can '
-        'write rows of other users into %s', v.names)
+      then format('this view runs with the rights of its owner and filters by the user, but it has no check option, so '
+        'the API role can write rows of other users into %s', v.names)
       when f.oid is not null
-        then format('this view runs as its owner and filters by the user, but is no security barrier: conditions of '
-          'the caller get rows of %s before the filter, and their errors reveal values', v.names)
+        then format('this view runs with the rights of its owner and filters by the user, but without the option '
+          'security_barrier, a condition of the caller can be evaluated on other users'' rows of %s, and its errors '
+          'reveal values', v.names)
       when r.oid = v.reader
-        then format('this view runs as its owner, which may read all rows of %s: so can the API role', v.names)
-      else format('this view reads %s through %s, which runs as its owner: so the API role reads what this owner may '
-        'read', v.names, v.reader::regclass)
+        then format('this view runs with the rights of its owner, which may read all rows of %s, so the API role can '
+          'read them, too', v.names)
+      else format('this view reads %s through %s, which runs with the rights of its owner, so the API role can read all'
+        ' rows that this owner may read', v.names, v.reader::regclass)
     end,
     format('alter view %s set (%s);', v.reader::regclass, case when f.is_letter_box then 'check_option = cascaded'
       when f.oid is not null then 'security_barrier = true' else 'security_invoker = true' end)
@@ -2429,7 +2435,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   where f.oid is null or f.is_letter_box or not f.is_barrier
   union all
   select 'view', 'warning', r.name,
-    'this view runs as its owner, not as its caller: only the views that it reads isolate users',
+    'this view runs with the rights of its owner, so only the filters in the views that it reads isolate users',
     format('alter view %s set (security_invoker = true);', r.name)
   from reached r
   where r.oid in (select oid from view_as_owner)
@@ -2438,7 +2444,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     and not exists (select from view_reads v join borrowed b on b.reader = v.reader and b.is_past where v.view = r.oid)
   union all
   select 'view', 'hole', r.name,
-    format('this view reads %s, a copy of rows without row security: the API role can read every user''s rows',
+    format('this view reads %s, a materialized view without row security, so the API role can read every user''s rows',
       m.oid::regclass),
     format('drop view %s;', r.name)
   from reached r
@@ -2446,7 +2452,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   join mine m on m.oid = v.oid and m.relkind = 'm'
   union all
   select 'rule', 'hole', format('%I on %s', w.rulename, r.name),
-    'the commands that a rule adds run as the owner of the relation: they can copy or change rows of all users',
+    'the commands that a rule adds run with the rights of the table''s owner, so they can read and change all rows',
     format('drop rule %I on %s;', w.rulename, r.name)
   from reached r
   join pg_rewrite w on w.ev_class = r.oid
@@ -2457,19 +2463,19 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   from (
     select k.oid::regclass::text,
-      'Citus cannot write to this shard for the API role, nor move it during writes: writes of its users fail'
+      'the API role may not write to this shard, or Citus cannot move the shard during writes, so requests fail'
     from stored k
     join pg_class c on k.suffix <> '' and c.oid = k.oid and c.relkind = 'r'
     cross join api
     where c.relforcerowsecurity or not has_table_privilege(api.oid, c.oid, 'insert')
     union all
     select 'event trigger app_prepare_shards',
-      'it is missing or disabled: writes to new shards fail, and statistics of new columns contain values of users'
+      'it is missing or disabled, so writes to new shards fail, and statistics of new columns contain values of users'
     where exists (select from stored where suffix <> '')
       and not exists (select from pg_event_trigger where evtname = 'app_prepare_shards' and evtenabled in ('O', 'A'))
     union all
     select k.oid::regclass::text,
-      'this table is distributed, but its old rows are still in this server: no statement can read or delete them'
+      'this table is distributed, but its earlier rows are still on the coordinator, where no statement reaches them'
     from known k
     where pg_relation_size(k.oid) > 0 and exists (select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
       where t.tgrelid = k.oid and p.proname = 'citus_truncate_trigger')
@@ -2590,9 +2596,9 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
         string_agg(distinct j.does, ', ') filter (where not j.is_held),
         string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where not j.is_held))
       when j.is_flag
-        then 'a column of the row decides whether other users get it: verify that only the owner can set this column'
-      else format('%s trust a claim of the token or a setting, not a row: a request with it reaches every user''s rows',
-        string_agg(distinct j.name, ', ')) end,
+        then 'a column of the row decides whether other users can read the row; verify that only its owner can set it'
+      else format('a request with a certain claim or setting reaches every user''s rows, since these policies test it '
+        'instead of a column: %s', string_agg(distinct j.name, ', ')) end,
     string_agg(distinct j.remedy, chr(10))
   from (
     select j.oid, j.clause, j.is_held, format('%I on %s', j.polname, r.name) as name, r.oid as relid, t.said,
@@ -2623,16 +2629,16 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   group by j.is_hole, j.is_flag, coalesce(j.claim, case when j.is_hole and j.is_true then j.relid else j.oid end::text)
   union all
   select 'policy', 'warning', f.oid::regprocedure::text,
-    format('%s policies trust this function (%s), whose body has an unknown form: verify what it returns',
-      count(distinct j.oid), string_agg(distinct format('%I on %s', j.polname, j.polrelid::regclass), ', ')),
+    format('the audit does not know the form of this function''s body; verify which rows it permits in these policies: '
+      '%s', string_agg(distinct format('%I on %s', j.polname, j.polrelid::regclass), ', ')),
     '-- review it, then accept this finding'
   from asks q
   join asking_function f on f.oid = q.function and f.word = 'asked'
   join clause j on j.text = q.text and j.polpermissive and j.is_held
   group by f.oid
   union all
-  select 'policy', 'warning', f.oid::regprocedure::text, format('its argument %s has the name of a column of %s, which '
-      'takes precedence, so a comparison with the argument compares the column: write %s.%1$s', n.argument,
+  select 'policy', 'warning', f.oid::regprocedure::text, format('its argument %s has the same name as a column of %s, '
+      'and the column takes precedence, so this name means the column; for the argument, write %s.%1$s', n.argument,
       string_agg(distinct n.relid::text, ', '), f.oid::regproc),
     format('revoke execute on routine %s from public, %s; -- or qualify the argument', f.oid::regprocedure,
       min(apis.names))
@@ -2642,7 +2648,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   group by f.oid, n.argument
   union all
   select 'policy', 'warning', format('%I on %s', p.polname, r.name),
-    format('a sub-select of this policy compares two columns of one table (%s): write %s if the row''s is meant',
+    format('a sub-select of this policy compares two columns of one table (%s); to compare the row, write %s',
       string_agg(distinct format('%s.%s = %1$s.%s', m.part[1], m.part[2], m.part[3]), ', '),
       string_agg(distinct format('%s.%I', r.name, a.attname), ', ')),
     min(y.remedy)
@@ -2660,12 +2666,12 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   -- user a member.
   select 'membership', case when w.is_stopped then 'warning' else 'hole' end,
     string_agg(distinct w.name, ', '),
-    format('%s trusts this value, and the API role may %s it in a user''s own row: %s checks only the user, so with '
-      'one statement a user gets access to rows of others%s',
+    format('access to rows depends on this column (policies: %s), and the API role may %s it in a user''s own row, '
+      'where %s checks only the user, so one statement gives a user access to rows of others%s',
       array_to_string((array_agg(distinct w.policy_name))[1:5], ', '),
       string_agg(distinct lower(w.privilege), ' and '),
       string_agg(distinct format('the policy %I', w.polname), ' and '),
-      case when w.is_stopped then '. A trigger reads the value: verify that it rejects such rows' end),
+      case when w.is_stopped then '; a trigger reads the value: verify that it rejects such rows' end),
     string_agg(distinct format('revoke %s on %s from %s;', lower(w.privilege), w.relid::regclass, w.grantees), ' ')
       || ' -- and grant it on the other columns, or restrict the value in the policy'
   from (
@@ -2699,7 +2705,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   -- PostgreSQL evaluates the cheaper operand of AND first.
   select 'policy_leak', case when bool_or(f.procost < 1) then 'hole' else 'warning' end,
     format('%I on %s', j.polname, r.name),
-    format('this policy passes rows of other users to %s, which is not leakproof: its errors reveal their values',
+    format('this policy passes rows of other users to %s, which is not leakproof, so an error can reveal their values',
       coalesce(string_agg(distinct f.oid::regprocedure::text, ', '), 'a cast of PostgreSQL')),
     min(m.remedy)
   from asked
@@ -2716,7 +2722,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   group by j.polname, r.name
   union all
   select 'policy_missing', 'warning', r.name,
-    format('%s is granted, but without a policy: if row security is disabled, it applies to all rows',
+    format('%s is granted, but no policy permits it; if row security is ever disabled, it applies to all rows',
       string_agg(u.privilege, ', ')),
     string_agg(case when r.attname is null
       then format('revoke %s on %s from %s;', lower(u.privilege), r.name, u.grantees)
@@ -2775,13 +2781,13 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   join pg_type t on t.oid = r.atttypid
   cross join lateral (select coalesce(nullif(t.typbasetype, 0), t.oid) as base) b
   cross join lateral (values
-    (false, 'it may be null: such rows belong to nobody, and a policy with a test for null gives them to all users',
+    (false, 'it may be null, and a row without an owner is visible to all users if a policy accepts null',
       asked.is_tasks and r.relrowsecurity and (not r.attnotnull or exists (
         select from pg_constraint n
         where n.conrelid = r.oid and n.contype = 'n' and n.conkey = array[r.attnum] and not n.convalidated -- 18
       ))),
-    (true, format('its type %s or its collation does not compare every character of a user id: different users can '
-        'count as one', format_type(r.atttypid, null)),
+    (true, format('its type %s or its collation treats some different user ids as equal',
+        format_type(r.atttypid, null)),
       r.attcollation in (select oid from pg_collation where not collisdeterministic) or case when asked.is_tasks
         then b.base not in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
         else b.base = 'bpchar'::regtype or b.base = 'name'::regtype and l.settings is not null or t.typname = 'citext'
@@ -2791,7 +2797,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     and r.oid not in (select polrelid from clause where word = '{parent}')
   union all
   select 'owner_default', 'warning', format('%s.%I', r.name, r.attname),
-    format('its default is %s, not the user of this transaction: only the policies reject another user''s id',
+    format('its default is %s, not the user of the transaction, so only the policies reject another user''s id',
       pg_get_expr(d.adbin, d.adrelid)),
     format('alter table %s alter column %I set default app.current_user_id();', r.name, r.attname)
   from asked
@@ -2800,7 +2806,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   where d.oid not in (select oid from verdict where kind = 'default' and word = '{me}')
   union all
   select 'shared_counter', 'hole', c.object,
-    'it is one counter for all users: gaps in a user''s own rows reveal how many rows others create', c.remedy
+    'all users share this counter, so the gaps between a user''s own numbers reveal how many rows others create',
+    c.remedy
   from asked
   join (
     select format('%s.%I', r.name, a.attname), concat(format('alter table %s ', r.name),
@@ -2853,7 +2860,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   -- Unique keys whose error on a duplicate reveals another user's row.
   select 'unique_key', case when asked.is_strict then 'hole' else 'warning' end,
     format('%I on %s', i.relname, t.name),
-    format('this %s spans all users, since it does not compare %s for equality: its error reveals another user''s row',
+    format('this %s spans all users, since it does not compare %s for equality, so an error reveals that another user '
+      'has such a row',
       case when x.indisexclusion then 'exclusion constraint' else 'unique index' end,
       coalesce(quote_ident(t.attname), 'an owner column')),
     case when k.conname is null then format('drop index %s;', i.oid::regclass)
@@ -2898,7 +2906,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   -- Foreign keys that find another user's row.
   select 'foreign_key', case when asked.is_strict and not r.is_random then 'hole' else 'warning' end,
     format('%I on %s', f.conname, t.name),
-    format('this foreign key finds rows of all users in %s: a user can probe them, or attach rows', rc.oid::regclass),
+    format('this foreign key can reference the rows of all users in %s, so a user can test whether a row exists, or '
+      'attach rows to it', rc.oid::regclass),
     format('alter table %s drop constraint %I; -- and create it again with the owner column first', t.name, f.conname)
   from asked
   cross join touched_owned t
@@ -3012,7 +3021,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
       g.subid = 0 and k.oid is not null
         or g.column_name = k.owner_column and (k.relname, g.privilege) <> ('users', 'INSERT')
         or g.privilege = 'UPDATE' and (g.objid, g.subid) in (select table_oid, attnum::integer from owner_of)),
-    ('decided_column_grant', 'warning', 'only the database should set it: a version, id or time could be forged',
+    ('decided_column_grant', 'warning', 'only the database should set it: a client could forge a version, id or time',
       g.column_name = any (d.columns) and (g.column_name, g.privilege) <> ('last_task_id', 'UPDATE'))
   ) as w (check_name, severity, danger, is_so)
   where w.is_so and g.objid in (select oid from reached)
@@ -3031,7 +3040,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   group by g.object
   union all
   select 'grant_option', 'hole', g.object,
-    format('%s has %s with grant option: SQL that runs as this role can grant it to any role',
+    format('%s has %s with grant option, so SQL that runs as this role can grant it to any role',
       string_agg(distinct g.grantee_name, ', '), string_agg(distinct g.privilege, ', ')),
     string_agg(distinct regexp_replace(g.revoke, '^revoke ', 'revoke grant option for '), ' ')
   from granted g
@@ -3061,7 +3070,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   group by g.who
   union all
   select 'foreign_server', case when m.umuser = 0 then 'warning' else 'hole' end, m.srvname::text,
-    format('a user mapping lets %s log in to this foreign server, perhaps this one as another role', e.name),
+    format('a user mapping lets %s log in to this foreign server, which may be this server, as another role', e.name),
     format('drop user mapping for %s server %I;', e.name, m.srvname)
   from pg_user_mappings m
   join grantee e on e.oid = m.umuser
@@ -3070,7 +3079,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     select f.ftserver from reached r join pg_foreign_table f on f.ftrelid = r.oid where not r.is_platform)
   union all
   select 'language', 'hole', quote_ident(l.lanname),
-    'PostgreSQL does not limit what its functions do, but it is marked as trusted: all roles may use it',
+    'functions in this language can reach files and programs, but it is marked as trusted, so every role may use it',
     format('update pg_language set lanpltrusted = false where lanname = %L;', l.lanname)
   from pg_language l
   where l.lanpltrusted and l.lanname in ('c', 'internal', 'plperlu', 'plpythonu', 'plpython2u', 'plpython3u', 'pltclu')
@@ -3105,8 +3114,8 @@ way_to as materialized (
     case when x.oid is not null then concat(coalesce(nullif(apis.names, ''), 'the API'), ' may execute it',
         case when c.is_public then ' (as every role may, by default)' end)
       when v.callers is not null then v.callers
-      when h.place is not null then format('commands on %s run it (%s)', h.table_name, h.what)
-      else 'an operator, a cast, a type or an aggregate runs it' end as way,
+      when h.place is not null then format('commands on %s call it (%s)', h.table_name, h.what)
+      else 'an operator, a cast, a type or an aggregate calls it' end as way,
     h.place, h.table_name, h.more, h.unhook, h.hook
   from code c
   cross join apis
@@ -3162,28 +3171,28 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   join pg_proc p on p.oid = c.oid
   cross join lateral (values
     (asked.is_tasks and c.oid not in (select oid from passing_function where word = 'me'), 'hole',
-      'it does more than return the setting app.user_id: it can return another user, or one although none is set',
+      'it does more than return the setting app.user_id, so it can return a user other than the one that is set',
       'create or replace function %s returns text language sql stable parallel safe return '
         'nullif(current_setting(''app.user_id'', true), '''');'),
     (p.provolatile = 'i', 'hole',
-      'it is marked immutable: a prepared statement returns the rows of the user of its first request to all users',
+      'it is marked immutable, so a prepared statement returns the rows of its first user to all users',
       'alter function %s stable;'),
     (asked.is_tasks and (p.prosecdef or p.provolatile = 'v'), 'warning',
-      'it is volatile or runs as its owner: one statement may read rows of two users',
+      'it is volatile or SECURITY DEFINER, so one statement may read rows of two users',
       'alter function %s stable security invoker;')
   ) as w (is_wrong, severity, wrong, remedy)
   where w.is_wrong
   union all
   select 'identity_function', 'hole', format('pg_catalog.%I(%s)', p.proname, oidvectortypes(p.proargtypes)),
-    'comparisons with the user call this function of PostgreSQL, which was replaced: all users can count as equal',
+    'comparisons with the user call this function of PostgreSQL, which was replaced, so all users can count as equal',
     '-- restore the database into a new one; PostgreSQL''s own functions cannot be created again'
   from pg_proc p
   where p.oid in (67, 2077, 3294) -- texteq, current_setting
     and p.prosrc not in ('texteq', 'show_config_by_name', 'show_config_by_name_missing_ok')
   union all
   select 'session_state', 'hole', c.name,
-    format('it is marked immutable, but reads %s: a prepared statement in a pooled session returns the result of its '
-      'first user to all users', string_agg(distinct t.relid::regclass::text, ', ')),
+    format('it is marked immutable, but reads %s, so a prepared statement in a pooled session returns the result of '
+      'its first user to all users', string_agg(distinct t.relid::regclass::text, ', ')),
     format('alter routine %s stable;', c.name)
   from code c
   join pg_proc p on p.oid = c.oid and p.provolatile = 'i'
@@ -3231,10 +3240,10 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     concat(w.way, format(': it runs with the rights of its owner %I, and ', d.owner_name),
       coalesce('reaches ' || d.names || ' in a statement that does not compare the owner column with the user',
         'runs dynamic SQL'),
-      case when d.is_open then '; the test before it has no effect, since null passes it'
-        when d.is_safe then '; a test precedes it: review which users pass this test' end,
-      case when not d.has_path then ', and without a search_path of its own it uses the caller''s' end,
-      case when w.more > 0 then format('; %s more functions do so, too', w.more) end),
+      case when d.is_open then '; the test before this statement has no effect if its result is null'
+        when d.is_safe then '; a test precedes this statement: review which users pass the test' end,
+      case when not d.has_path then '; it has no setting of search_path, so it uses that of its caller' end,
+      case when w.more > 0 then format('; the number of other ways to call it is %s', w.more) end),
     case when w.way like '%execute%' or w.place is null
       then concat(case when not d.is_migrated and w.unhook !~ '^--' then w.unhook || ' ' end,
         format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name, apis.names))
@@ -3246,7 +3255,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   where not d.is_trigger and (d.names is not null or d.is_dynamic)
   union all
   select 'security_definer', 'warning', d.name,
-    'it runs with the rights of its owner, but each statement is restricted to the user: review it once',
+    'it runs with the rights of its owner, and each statement compares the owner column with the user; review it once',
     '-- review it, then accept this finding'
   from definer d
   where not d.is_trigger and d.names is null and not d.is_dynamic
@@ -3254,9 +3263,9 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   union all
   select 'trigger', case when d.is_dynamic or d.names is not null and d.is_near then 'hole' else 'warning' end,
     concat(d.name, w.place),
-    format('commands on the table run this function with the rights of its owner %I: it bypasses the policies of %s',
-      d.owner_name, coalesce(d.names, d.held_names, 'the tables that its dynamic SQL uses'))
-      || case when w.more > 0 then format('; %s more triggers do so, too', w.more) else '' end,
+    format('commands on the table call this function with the rights of its owner %I, so it bypasses the policies of '
+      '%s', d.owner_name, coalesce(d.names, d.held_names, 'the tables that its dynamic SQL uses'))
+      || case when w.more > 0 then format('; %s more triggers call it, too', w.more) else '' end,
     case when d.is_migrated then format('alter routine %s security invoker;', d.name) else w.unhook end
   from asked
   join definer d on asked.is_tasks or d.is_dynamic
@@ -3265,7 +3274,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   union all
   -- In other projects, such triggers maintain counters, logs and profiles.
   select 'trigger', 'warning', string_agg(distinct d.name, ', '),
-    format('commands on %s run these functions with the rights of their owners, and they write to %s: review them',
+    format('commands on %s call these functions with the rights of their owners, and they write to %s; review them',
       string_agg(distinct w.table_name, ', '), string_agg(distinct d.names, ', ')),
     '-- review them, then accept this finding'
   from asked
@@ -3274,7 +3283,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   having count(*) > 0
   union all
   select 'trigger', 'warning', format('%s by %s on %s', c.name, h.what, h.table_name),
-    'it writes to other tables or runs dynamic SQL: a copy of the rows may have no owner column and no policy',
+    'it writes to other tables or runs dynamic SQL, and a copy of the rows may have no owner column and no policy',
     h.unhook
   from asked
   join code c on asked.is_tasks
@@ -3283,7 +3292,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     and c.body ~* '\y(insert\s+into|delete\s+from|merge\s+into|update\s+[a-z_."]+\s+set|execute)\y'
   union all
   select 'trigger_disabled', 'warning', format('%I on %s', t.tgname, r.name),
-    'this trigger does not fire: ids can be used twice, `version` is not incremented, or foreign keys are not checked',
+    'this trigger is disabled, so ids can be used twice, `version` is not incremented, or foreign keys are not checked',
     format('alter table %s enable trigger %I;', r.name, t.tgname)
   from stored k
   join reached r on r.oid = k.oid
@@ -3294,7 +3303,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     case g.kind when 'function' then g.name when 'default' then format('default of %I of app.%I', g.name, g.relname)
       else concat(case when g.is_missing then g.kind || ' ' end, format('%I on app.%I', g.name, g.relname)) end,
     case when g.is_missing then 'the migrations created it, and it was dropped or renamed: ' || g.loss
-      else format('its definition differs from the migrations'': %s. It is now %s', g.loss,
+      else format('its definition differs from that in the migrations: %s. It is now %s', g.loss,
         case when g.is_off then 'not enforced, or was never checked' when g.kind = 'function' then 'something else'
           else coalesce(g.found, 'nothing') end) end,
     g.remedy
@@ -3337,8 +3346,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   union all
   -- Names in bodies that are stored as text are looked up at each call.
   select 'untrusted_owner', 'hole', format('schema %I', w.nspname),
-    format('commands on the API''s tables call %s by name, and %s may create a function that matches the call better',
-      string_agg(distinct c.name, ', '), w.who),
+    format('commands on the API''s tables call %s by name, and %s may create a function of this name whose parameters '
+      'match the call better', string_agg(distinct c.name, ', '), w.who),
     format('revoke create on schema %I from public; -- and from %s', w.nspname, w.who)
   from hooked_function h
   join code c on c.oid = h.oid
@@ -3359,7 +3368,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     and (c.oid in (select oid from callable) or c.oid in (select oid from hooked_function))
   union all
   select 'leakproof', 'hole', f.name,
-    'it is marked leakproof, so it may get other users'' rows before the policy, and its errors reveal their values',
+    'it is marked leakproof, so it may be called on other users'' rows before the policy, and its errors reveal values',
     format('alter function %s not leakproof;', f.name)
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
@@ -3382,7 +3391,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     and t.oid not in (select objid from authored where classid = 'pg_cast'::regclass)
   union all
   select 'operator', 'hole', format('%I.%s(%s, %s)', n.nspname, o.oprname, o.oprleft::regtype, o.oprright::regtype),
-    'it compares PostgreSQL''s own types: with its schema in the search_path, it can change a comparison with the user',
+    'it compares PostgreSQL''s own types, so a comparison with the user calls it if its schema is in the search_path',
     format('drop operator %I.%s (%s, %s);', n.nspname, o.oprname, o.oprleft::regtype, o.oprright::regtype)
   from pg_operator o
   join pg_namespace n on n.oid = o.oprnamespace
@@ -3403,12 +3412,12 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   ) x
   cross join lateral (values
     (p.proowner not in (select oid from trusted), true,
-      'a role that is not trusted can replace: it then runs with the rights of the role that changes the schema'),
+      'a role that is not trusted can replace, so its code runs with the rights of the role that changes the schema'),
     (p.prosecdef, true, 'runs with the rights of its owner, for example if the API role creates a temporary table'),
     (x.code ~* ('set_config|set\s+(local\s+|session\s+)?row_security|disable\s+row|' || coalesce(l.settings, '$')),
       true, 'sets the user, or weakens row security'),
     (x.code ~* '\y(grant|revoke)\y\s+\w+.*\y(on|to|from)\y', false,
-      'grants privileges whenever the schema changes: review to which roles')
+      'grants privileges whenever the schema changes; review to which roles')
   ) as w (is_wrong, is_hole, wrong)
   where e.evtenabled <> 'D' and w.is_wrong
     and not exists (select from authored m where (m.classid, m.objid) in (('pg_event_trigger'::regclass, e.oid),
@@ -3466,7 +3475,7 @@ path_danger as materialized (
     when w.oid is not null and e.schema <> 'pg_catalog'
       then format('contains schema %I, in which %s may create objects that shadow the real ones', e.schema, w.who)
     when e.schema = 'pg_temp' and not e.is_last
-      then 'searches temporary objects before others: a temporary table can shadow the real one'
+      then 'searches temporary objects before others, so a temporary table can shadow the real one'
     when e.oid is null and e.schema <> 'pg_temp' and e.rolname is not null and o.who is not null
       then format('contains schema %I, which does not exist, and %s may create it in database %I', e.schema, o.who,
         current_database())
@@ -3485,7 +3494,7 @@ path_danger as materialized (
   ) e
   left join writable w on w.oid = e.oid
   cross join lateral (
-    select string_agg(case a.grantee when 0 then 'everybody' else pg_get_userbyid(a.grantee) end, ', ') as who
+    select string_agg(case a.grantee when 0 then 'every role' else pg_get_userbyid(a.grantee) end, ', ') as who
     from pg_database d cross join lateral aclexplode(d.datacl) a
     where d.datname = current_database() and a.privilege_type = 'CREATE' and a.grantee not in (select oid from trusted)
   ) o
@@ -3555,7 +3564,7 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   from asked cross join shadow s cross join apis
   union all
   select 'search_path', 'hole', format('%I.%I in the search_path of this session', n.nspname, p.proname),
-    'a role that is not trusted created it with the name of one of PostgreSQL''s own: the audit may be wrong',
+    'a role that is not trusted created it with the name of an object of PostgreSQL, so the audit may be wrong',
     'set search_path = pg_catalog, pg_temp; -- and run the audit again'
   from (
     select p.proname, p.pronamespace, p.proowner, p.oid from pg_catalog.pg_proc p
@@ -3579,7 +3588,7 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
 
 found_server (check_name, severity, object, finding, remedy) as materialized (
   select 'publication', case when asked.is_tasks then 'hole' else 'warning' end, quote_ident(p.pubname),
-    format('this publication sends the rows of all users in %s to every subscriber: no policy applies there',
+    format('this publication sends the rows of all users in %s to every subscriber, where no policy applies',
       case when p.puballtables then 'every table' else t.names end),
     format('drop publication %I;', p.pubname)
   from asked
@@ -3595,7 +3604,7 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
   where (p.puballtables or t.names is not null) and not (asked.kind = 'supabase' and p.pubname ~ '^supabase_')
   union all
   select 'replication_slot', 'warning', quote_ident(s.slot_name),
-    'this logical replication slot keeps the changes of all users for every role with REPLICATION',
+    'this logical replication slot retains the changes of all users, and every role with REPLICATION can read them',
     format('select pg_drop_replication_slot(%L);', s.slot_name)
   from pg_replication_slots s
   where s.slot_type = 'logical' and s.database = current_database()
@@ -3603,7 +3612,7 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
   select case when t.names is null then 'unknown' else 'subscription' end,
     case when t.names is null then 'warning' else 'hole' end, quote_ident(s.subname),
     coalesce(format('this subscription writes rows from another server into %s, bypassing every policy', t.names),
-    'the tables of this subscription are not known yet: it may write to those of the API, bypassing every policy'),
+    'the tables of this subscription are not known yet; it may write to those of the API, bypassing every policy'),
     format('alter subscription %I disable; alter subscription %1$I set (slot_name = none); drop subscription %1$I;',
       s.subname)
   from pg_subscription s
@@ -3619,8 +3628,8 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
   union all
   -- A session may have set its user, but only the API's role does so.
   select 'unknown', 'warning', s.name,
-    format('%s is set, perhaps in the configuration files, which this role may not read: a request that sets no user '
-      'then acts as this user', s.name),
+    format('%s is set, perhaps in the configuration files, which this role may not read, so a request that does not '
+      'set the user may act as this one', s.name),
     format('select name, setting, sourcefile from pg_file_settings where name = %L; -- as a superuser', s.name)
   from asked
   join identity_setting s on asked.is_tasks
@@ -3703,7 +3712,7 @@ shown as materialized (
   where (f.check_name, f.object) not in (select check_name, object from spread)
   union all
   select 'hole', 'accepted', format('%I.%I', nspname, relname),
-    'a role that is not trusted owns or may write to the table of accepted findings: no acceptance counts',
+    'a role that is not trusted owns or may write to the table of accepted findings, so no finding is accepted',
     format('revoke all on %I.%I from public; -- and from every other role that may write to it', nspname, relname)
   from acceptance_table
   where not is_trusted
