@@ -966,12 +966,12 @@ captured as materialized (
       or not b.is_parsed and b.code ~* format('\.%1$s\s*=\s*%1$s(?![\w$.(])'
         '|(?<![\w$.])%1$s\s*=\s*[\w$]+\.%1$s(?![\w$.(])', x.name) as is_true
   from body b
-  join pg_proc p on p.oid = b.oid and b.lanname = 'sql'
+  join pg_proc p on p.oid = b.oid
   cross join unnest(p.proargnames, p.proargmodes) as a (name, mode)
   join said s on s.function = b.oid and s.classid = 'pg_class'::regclass
   join pg_class c on c.oid = s.objid
   join pg_attribute t on t.attrelid = c.oid and t.attname = a.name and t.attnum > 0 and not t.attisdropped
-  cross join lateral (select regexp_replace(a.name, '\W', '\\\&', 'g') as name) x
+  cross join lateral (select regexp_replace(t.attname, '\W', '\\\&', 'g') as name where b.lanname = 'sql' offset 0) x
   where coalesce(a.mode, 'i') in ('i', 'b') and b.code !~* format('\$\d|\y%s\.%s\y', b.proname, x.name)
     and b.code ~* format('=\s*(?:[\w$]+\.)?%s(?![\w$.(])', x.name)
 ),
@@ -1100,7 +1100,7 @@ word as materialized (
       join pg_namespace n on n.nspname = btrim(s.schema, ' "')
       where p.oid = b.oid and c.entry like 'search_path=%'
     ) as path
-    from body b
+    from body b offset 0
   ) b
   cross join lateral regexp_matches(b.code,
     '((?:[[:alpha:]_][\w$]*|"[^"]+")\s*\.\s*)?([[:alpha:]_][\w$]*|"[^"]+")(\s*\()?', 'g') as w (part)
@@ -1160,7 +1160,8 @@ asking_function as materialized (
   where not f.is_dynamic and f.prorettype <> 'trigger'::regtype
     and f.oid not in (select oid from passing_function where not is_looked_up)
     and f.oid not in (select function from captured where is_true)
-    and f.oid in (select function from touches where not is_written group by function having bool_and(is_held))
+    and (f.oid in (select function from touches where not is_written group by function having bool_and(is_held)))
+      is true
   union all
   -- functions that compare their argument with the user: is_mine(user_id)
   select f.oid, lower(f.nspname), lower(f.proname), 'same', 1
@@ -1337,6 +1338,7 @@ rule_text (step, pattern, word, needs) as materialized (
     ('(?:[\w$.]+|{\w+ \d+})?\((?!\s*select)[^()]*(?:row\.|{row})[^()]*\)(?:\[{k}\])?', '{row}', 'row'),
     ('(?:[\w$.]+|{\w+ \d+})\([^()]*\)|\((?!{[^{}]*}\))[^()]*\)', '{other}', '(')
   ) r (pattern, word, needs)
+  order by 1
 ),
 
 condition as materialized (
@@ -2817,7 +2819,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
     left join pg_attrdef d on d.adrelid = r.oid and d.adnum = a.attnum
     where r.attnum is not null and r.relkind in ('r', 'p')
-      and r.oid in (select oid from right_on where privilege = 'SELECT') -- otherwise users do not see the ids
+      and (r.oid in (select oid from right_on where privilege = 'SELECT')) is true -- otherwise users do not see the ids
       and (a.attidentity <> '' or exists (
       select from pg_depend u join pg_class s on s.oid = u.refobjid and s.relkind = 'S'
       where u.classid = 'pg_attrdef'::regclass and u.objid = d.oid and u.refclassid = 'pg_class'::regclass))
