@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.answers import HEADERS
 from app.api.errors import DEFECT, METHODS, STOPPING
-from app.api.state import Exchange, Services
+from app.api.state import Exchange, Services, State
 from app.problems import Problem
 
 Field = tuple[bytes, bytes]
@@ -110,6 +110,7 @@ class EdgeMiddleware:
         state["exchange"] = exchange
         added = [(b"x-request-id", request_id), *COMMON_HEADERS, *_cors(origin)]
         body = BodyReceive(receive) if _closes_if_unread(fields) else None
+        received = scope
         if exchange.method == "HEAD":  # as GET, without the body (RFC 9110, section 9.3.2)
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         elif b"%" in (scope.get("raw_path") or b""):
@@ -134,8 +135,7 @@ class EdgeMiddleware:
             response = Problem(503, STOPPING, {"Retry-After": "1"}).response()
             await response(scope, receive, send_with_headers)
         finally:
-            if services:
-                _observe(services, scope, status or DEFECT, perf_counter() - started)
+            _observe(received, scope, status or DEFECT, perf_counter() - started)
         return None
 
     def responder(self, scope: Scope, fields: Mapping[bytes, bytes], origin: bytes | None) -> ASGIApp:
@@ -154,12 +154,15 @@ class EdgeMiddleware:
         return self.app
 
 
-def _observe(services: Services, scope: Scope, status: int, seconds: float) -> None:
-    exchange: Exchange = scope["state"]["exchange"]
+def _observe(received: Scope, scope: Scope, status: int, seconds: float) -> None:
+    """Pass a request to the observers. `scope` may be a copy of the scope that was received."""
+    state: State = scope["state"]
     if route := scope.get("route"):
-        exchange.route = route.path
-    for observe in services.observers:
-        observe(exchange, status, seconds)
+        received["route"] = route  # for middleware around the application, such as Sentry's
+        state["exchange"].route = route.path
+    if services := state.get("services"):
+        for observe in services.observers:
+            observe(state["exchange"], status, seconds)
 
 
 def _without_body(send: Send) -> Send:

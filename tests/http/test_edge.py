@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from conftest import Api, Person, Server, on_18, serving
+from opentelemetry import trace
 from starlette.types import Message, Scope
 from support.contract import ask, assert_problem, tasks, tasks_of
 from support.parsers import OURS, PARSERS, available
@@ -320,8 +322,11 @@ def test_malformed_requests_are_refused_by_the_scope_with_any_server(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_the_scope_of_the_server_is_not_changed(method: str) -> None:
-    """If the app changed the scope's path, uvicorn's access log would raise UnicodeEncodeError."""
+def test_the_scope_of_the_server_keeps_its_path_and_gets_the_route(method: str) -> None:
+    """If the app changed the scope's path, uvicorn's access log would raise UnicodeEncodeError.
+
+    Middleware around the app, such as Sentry's, names a request by the route.
+    """
     scope: Scope = {"type": "http", "http_version": "1.1", "method": method, "path": "/api/a/b/tasks"}
     scope["raw_path"], scope["query_string"], scope["headers"] = b"/api/a%2Fb/tasks", b"", [HOSTED]
     statuses: list[int] = []
@@ -332,6 +337,44 @@ def test_the_scope_of_the_server_is_not_changed(method: str) -> None:
     asyncio.run(_call(create_app(), scope, None, send))
     assert statuses[0] == 401
     assert (scope["path"], scope["method"]) == ("/api/a/b/tasks", method)
+    assert scope["route"].path == "/api/{user_id}/tasks"
+
+
+class Spans(trace.TracerProvider, trace.Tracer, trace.NonRecordingSpan):
+    """Records the names of spans."""
+
+    def __init__(self) -> None:
+        super().__init__(trace.INVALID_SPAN_CONTEXT)
+        self.names: list[str] = []
+
+    def get_tracer(self, *_: object, **__: object) -> trace.Tracer:
+        return self
+
+    def start_span(self, *_: object, **__: object) -> trace.Span:
+        return self
+
+    def update_name(self, name: str) -> None:
+        self.names.append(name)
+
+    start_as_current_span = trace.NoOpTracer().start_as_current_span
+
+
+@pytest.mark.parametrize("variable", ["OTEL_SERVICE_NAME", "FASTAPI_OTEL_AUTO_CONFIGURE", None])
+def test_fastapi_traces_requests_if_a_variable_of_opentelemetry_is_set(
+    monkeypatch: pytest.MonkeyPatch, variable: str | None
+) -> None:
+    spans = Spans()
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: spans)
+    if variable:
+        monkeypatch.setenv(variable, "tasks")
+
+    async def ask() -> None:
+        transport = httpx.ASGITransport(create_app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://tasks") as client:
+            assert (await client.get("/api/a%2Fb/tasks/7?search=x")).status_code == 401
+
+    asyncio.run(ask())
+    assert spans.names == (["GET /api/{user_id}/tasks/{task_id}"] if variable else [])
 
 
 def test_a_very_long_host_is_not_cached() -> None:
