@@ -174,19 +174,25 @@ async def check_statements(database: Database, statements: Iterable[str]) -> Non
 async def check_prepared(database: Database) -> None:
     """Raise NotReady if a connection can run a statement that another connection has prepared.
 
-    In this case a pooler gives one server session to both and does not track prepared statements.
+    In this case a pooler gives one server session to both and does not track prepared statements. PgBouncer,
+    if it tracks them, closes the connection, often without an error. A connection that is lost for another
+    reason is not lost again with the next attempt.
     """
     if database.options["prepare_threshold"] is None:
         return
-    async with database.pool.connection() as connection, await database.connect() as another:
-        with suppress(errors.DuplicatePreparedStatement), Deadline(Client()):
-            await database.execute(connection, (READ_AS, CHECK), PROBE)
-            another.names = dict(connection.names)
-            try:
-                await database.execute(another, (READ_AS, CHECK), PROBE)
-            except (errors.InvalidSqlStatementName, ConnectionLost):  # PgBouncer closes the connection
-                return
-    raise NotReady("The pooler does not track prepared statements: set PREPARED_STATEMENTS=false")
+    async with database.pool.connection() as connection:
+        for _ in range(2):
+            async with await database.connect() as another:
+                with suppress(errors.DuplicatePreparedStatement), Deadline(Client()):
+                    await database.execute(connection, (READ_AS, CHECK), PROBE)
+                    another.names = dict(connection.names)
+                    try:
+                        await database.execute(another, (READ_AS, CHECK), PROBE)
+                    except errors.InvalidSqlStatementName:
+                        return
+                    except ConnectionLost:
+                        continue
+            raise NotReady("The pooler does not track prepared statements: set PREPARED_STATEMENTS=false")
 
 
 async def audit(database: Database, on_hole: str) -> None:

@@ -38,6 +38,7 @@ from support.faults import (
 
 from app.postgres import NotReady, safety
 from app.postgres.database import Database as Pool
+from app.postgres.session import PROBE_USER
 from app.settings import Settings, load
 
 ACTIVE = (
@@ -523,3 +524,24 @@ def test_a_pooler_without_support_for_prepared_statements_is_refused(
             asyncio.run(check())
         monkeypatch.setenv("PREPARED_STATEMENTS", "false")
         asyncio.run(check())
+
+
+@pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
+def test_a_lost_connection_does_not_pass_for_a_pooler_that_tracks_prepared_statements(
+    postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        async with Pool(load(Settings)) as pool:
+            await safety.check_prepared(pool)
+
+    with pgbouncer(postgres) as port, network(port) as between:
+        unbroken = iter([True])
+        # the first piece that only names statements: those that the other connection has prepared
+        between.cut = lambda piece: (
+            PROBE_USER.encode() in piece and b"select" not in piece and next(unbroken, False)
+        )
+        monkeypatch.setenv("JWT_SECRET", "x" * 32)
+        monkeypatch.setenv("DATABASE_URL", postgres.conninfo("tasks", "tasks_api", between.port))
+        with pytest.raises(NotReady, match="set PREPARED_STATEMENTS=false"):
+            asyncio.run(check())
+        assert not list(unbroken)
