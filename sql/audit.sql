@@ -197,7 +197,7 @@ policies as materialized (
 -- created.
 body as materialized (
   select p.oid, n.nspname, p.proname, p.pronargs, p.proretset, p.prorettype, l.lanname,
-    p.prosqlbody is not null as is_parsed,
+    p.proargnames, p.proargmodes, p.proconfig, p.prosqlbody is not null as is_parsed,
     regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
       '(''(?:[^'']|'''')*'')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/', '\1 ', 'g') as code
   from pg_proc p
@@ -819,10 +819,9 @@ marked as materialized (
   from (select distinct raw from source) r
   cross join literal l
   cross join lateral (
-    select lower(
+    select case when r.raw !~ '[''$]' then r.raw else regexp_replace(
       regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-      regexp_replace(regexp_replace(regexp_replace(r.raw,
+      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(r.raw,
         'pg_catalog\.', '', 'gi'),
         '\(to_jsonb\((\w+)\.\*\) ->> ''(\w+)''::text\)', '\1.\2', 'gi'),
         'E?''(?:' || coalesce(l.settings, '$') || ')''' || l.cast_to, '{setting}', 'gi'),
@@ -836,13 +835,14 @@ marked as materialized (
         'E?''(?:public|published|everyone|shared|visible|listed)''' || l.cast_to, '{open}', 'gi'),
         'E?''private''' || l.cast_to, '{closed}', 'gi'),
         '(?<!'')''''(?!'')' || l.cast_to, '{blank}', 'g'),
-        'E?''(?:[^'']|'''')*''' || l.cast_to || '|\$\w*\$(?:[^$]|\$\d)*\$\w*\$', '{k}', 'g'),
-        '"(\w+)"', 'q_\1', 'g'), '"[^"]*"', 'odd', 'g'),
-        '(?<![\w.$])\d+(?:\.\d+)?(?![\w$])', '{k}', 'g')) as text
-  ) x
+        'E?''(?:[^'']|'''')*''' || l.cast_to || '|\$\w*\$(?:[^$]|\$\d)*\$\w*\$', '{k}', 'g') end as text
+  ) q
   cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(x.text, '\ytrue\y', '{yes}', 'g'), '\yfalse\y', '{no}', 'g'),
-      '(?<!\yis )(?<!\yis not )\ynull' || l.cast_to || '(?![\w])', '{null}', 'g') as text
+    select regexp_replace(regexp_replace(regexp_replace(lower(
+      regexp_replace(regexp_replace(regexp_replace(regexp_replace(q.text, 'pg_catalog\.', '', 'gi'),
+        '"(\w+)"', 'q_\1', 'g'), '"[^"]*"', 'odd', 'g'), '(?<![\w.$])\d+(?:\.\d+)?(?![\w$])', '{k}', 'g')),
+        '\ytrue\y', '{yes}', 'g'), '\yfalse\y', '{no}', 'g'),
+        '(?<!\yis )(?<!\yis not )\ynull' || l.cast_to || '(?![\w])', '{null}', 'g') as text
   ) t
 ),
 
@@ -927,22 +927,23 @@ by_default as materialized (
 
 -- All texts with {me} and {claims} in place of the expressions that return them. Each step removes one level of
 -- parentheses, casts and calls.
-user_text (raw, step, text) as (
-  select m.raw, 0, regexp_replace(regexp_replace(regexp_replace(regexp_replace(m.text,
+user_text (raw, step, text, is_last) as (
+  select m.raw, 1, regexp_replace(regexp_replace(regexp_replace(regexp_replace(m.text,
     'current_setting ?\( ?{setting} ?(?:, ?{\w+} ?)?\)', '{me}', 'g'),
     '(?<![\w.])(?:' || n.me || ') ?\( ?\)', '{me}', 'g'),
     '(?<![\w.])(?:' || n.claims || ') ?\( ?\)', '{claims}', 'g'),
-    '(?<![\w.])(?:' || n.token || ') ?\( ?\)', '{token}', 'g')
+    '(?<![\w.])(?:' || n.token || ') ?\( ?\)', '{token}', 'g'), false
   from marked m cross join named n
   where m.raw in (select raw from source where kind in ('policy', 'function'))
   union all
-  select t.raw, t.step + 1, regexp_replace(regexp_replace(regexp_replace(t.text,
+  select t.raw, t.step + 1, x.text, x.text = t.text or t.step = 4
+  from user_text t cross join literal l
+  cross join lateral (select regexp_replace(regexp_replace(regexp_replace(t.text,
     'nullif ?\( ?{(me|claims)} ?, ?{blank} ?\)|\( ?(?:select )?{(me|claims)}(?: as \w+)? ?\)|'
       '{(me)} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{\1\2\3}', 'g'),
     '{me} ?:: ?jsonb?', '{claims}', 'g'),
-    '{claims} ?->> ?' || l.claim, '{me}', 'g')
-  from user_text t cross join literal l
-  where t.step < 4
+    '{claims} ?->> ?' || l.claim, '{me}', 'g') as text offset 0) x
+  where not t.is_last
 ),
 
 -- Functions to which a policy passes the user: has_role(auth.uid(), 'admin'). In their bodies, that parameter counts as
@@ -950,27 +951,24 @@ user_text (raw, step, text) as (
 passed as materialized (
   select distinct coalesce(c.part[1], '') as schema, c.part[2] as name, regexp_count(c.part[3], ',') + 1 as place
   from source s
-  join user_text t on t.raw = s.raw and t.step > 3
+  join user_text t on t.raw = s.raw and t.is_last
   cross join regexp_matches(t.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\(((?:[^(),]+, )*){me}(?=[,)])', 'g') c (part)
   where s.kind = 'policy'
   union
-  select lower(x.nspname), lower(p.proname), p.pronargs
-  from by_default d join pg_proc p on p.oid = d.oid join pg_namespace x on x.oid = p.pronamespace
+  select lower(b.nspname), lower(b.proname), b.pronargs from by_default d join body b on b.oid = d.oid
 ),
 
 -- Arguments of SQL functions with the name of a column of a table in the body. The column takes precedence, so
 -- `m.team_id = team_id` is always true.
 captured as materialized (
-  select b.oid as function, a.name as argument, c.oid::regclass as relid,
+  select b.oid as function, a.name as argument, s.objid::regclass as relid,
     b.code ~* format('(?<![\w$.])((?:[\w$]+\.)?)%1$s\s*=\s*\1%1$s(?![\w$.(])', x.name)
       or not b.is_parsed and b.code ~* format('\.%1$s\s*=\s*%1$s(?![\w$.(])'
         '|(?<![\w$.])%1$s\s*=\s*[\w$]+\.%1$s(?![\w$.(])', x.name) as is_true
   from body b
-  join pg_proc p on p.oid = b.oid
-  cross join unnest(p.proargnames, p.proargmodes) as a (name, mode)
+  cross join unnest(b.proargnames, b.proargmodes) as a (name, mode)
   join said s on s.function = b.oid and s.classid = 'pg_class'::regclass
-  join pg_class c on c.oid = s.objid
-  join pg_attribute t on t.attrelid = c.oid and t.attname = a.name and t.attnum > 0 and not t.attisdropped
+  join pg_attribute t on t.attrelid = s.objid and t.attname = a.name and t.attnum > 0 and not t.attisdropped
   cross join lateral (select regexp_replace(t.attname, '\W', '\\\&', 'g') as name where b.lanname = 'sql' offset 0) x
   where coalesce(a.mode, 'i') in ('i', 'b') and b.code !~* format('\$\d|\y%s\.%s\y', b.proname, x.name)
     and b.code ~* format('=\s*(?:[\w$]+\.)?%s(?![\w$.(])', x.name)
@@ -985,10 +983,10 @@ code_named as materialized (
     u.place is not null and (b.prorettype <> 'boolean'::regtype
       or v.text ~ '\y(?:insert into|update|delete from|merge)\y') as is_about_any
   from body b
-  join user_text t on t.raw = b.code and t.step > 3
+  join user_text t on t.raw = b.code and t.is_last
   left join lateral (
-    select min(p.place) as place, min(coalesce(nullif(f.proargnames[p.place], ''), '$' || p.place)) as name
-    from passed p join pg_proc f on f.oid = b.oid
+    select min(p.place) as place, min(coalesce(nullif(b.proargnames[p.place], ''), '$' || p.place)) as name
+    from passed p
     where p.name = lower(b.proname) and p.schema in ('', lower(b.nspname)) and p.place <= b.pronargs
       and b.oid not in (select function from captured where is_true)
     having count(*) = 1
@@ -1013,7 +1011,7 @@ code_named as materialized (
     select string_agg(distinct x.name, '|') as names
     from (
       select coalesce(m.part[1], m.part[2], m.part[3], m.part[4]) as name
-      from regexp_matches(case when strpos(e.text, '{me}') > 0 then e.text end,
+      from regexp_matches(case when e.text ~ '{me}(?: ?;| into )' then e.text end,
         '(?:(?<=; ?|\ydeclare )(?!(?:begin|else|loop|return)\y)([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? '
         '?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+)|select into '
         '(?:strict )?([\w$]+) {me} ?;)', 'g') m (part)
@@ -1024,7 +1022,8 @@ code_named as materialized (
       union
       -- an output of a CTE or a sub-select, unless its name is also that of another relation
       select concat(m.part[1], m.part[4], '\.', coalesce(m.part[2], m.part[3], '\w+'))
-      from regexp_matches(e.text, format('(\w+)(?: ?\(\w+\))? as (?:(?:not )?materialized )?(?:{me}|%1$s)'
+      from regexp_matches(case when e.text ~ '[\w,] {me}|{me} as ' then e.text end, format(
+        '(\w+)(?: ?\(\w+\))? as (?:(?:not )?materialized )?(?:{me}|%1$s)'
         '|(?:(?:from|join|using|,) {me}|%1$s) (?:as )?(\w+)\M(?! ?\()', '\( ?select (?:(?!\yunion\y)[^()])*?'
         '(?<=select |, ){me} as (\w+)\M(?:(?!\yunion\y)[^()])*\)'), 'g') m (part)
       where regexp_count(e.text, case when m.part[1] is null then '\m' || m.part[4]
@@ -1094,11 +1093,10 @@ word as materialized (
       union select oid from home
       union
       select n.oid
-      from pg_proc p
-      cross join unnest(p.proconfig) as c (entry)
+      from unnest(b.proconfig) as c (entry)
       cross join lateral unnest(string_to_array(substr(c.entry, 13), ',')) as s (schema)
       join pg_namespace n on n.nspname = btrim(s.schema, ' "')
-      where p.oid = b.oid and c.entry like 'search_path=%'
+      where c.entry like 'search_path=%'
     ) as path
     from body b offset 0
   ) b
@@ -1228,8 +1226,9 @@ rule_text (step, pattern, word, needs) as materialized (
     ('current_setting\({setting}(?:, {\w+})?\)', '{me}', 'current_setting('),
     ('(?<![\w.])(?:' || n.me || ')\(\)', '{me}', case n.me when '$' then '{{' else '()' end),
     ('(?<![\w.])(?:' || n.claims || ')\(\)', '{claims}', case n.claims when '$' then '{{' else '()' end),
-    ('(?<![\w.])(?:' || n.token || ')\(\)|current_setting\({' || case when asked.is_strict then 'other'
-      else '(?:other|k)' end || '}(?:, {\w+})?\)', '{token}', '('),
+    ('(?<![\w.])(?:' || n.token || ')\(\)', '{token}', case n.token when '$' then '{{' else '()' end),
+    ('current_setting\({' || case when asked.is_strict then 'other' else '(?:other|k)' end || '}(?:, {\w+})?\)',
+      '{token}', 'current_setting('),
     ('(?<![\w.])(?:' || n.written || ')\(\)', '{forged}', case n.written when '$' then '{{' else '()' end),
     ('{derived AT[^()]*\)', '{derived}', '{derived '),
     ('{asking AT(?:{\w+}(?:, {\w+})*)?\)', '{rank}', '{asking '),
@@ -1268,7 +1267,7 @@ rule_text (step, pattern, word, needs) as materialized (
     ('{same 1}\(\(?COL\)?(?:::\w+)?\)', '{own \1}', '{same 1}'),
     ('\({claims} -> (?:row\.)?[\w$]+\)', '{ofrow}', '{claims} ->'),
     ('\({ofrow} ->>? {\w+}\)', '{ofrow}', '{ofrow}'),
-    ('\({ofrow} (?:=|\?) {\w+}\)|\({claims} \? (?:row\.)?[\w$]+\)', '{member}', '{'),
+    ('\({ofrow} (?:=|\?) {\w+}\)|\({claims} \? (?:row\.)?[\w$]+\)', '{member}', '({'),
     ('\(COL = any {mine}\)', '{own \1}', '{mine}'),
     -- a user in a JSON column, a list of users in the row, or the user of its parent
     ('\((?:row\.)?[\w$]+ (?:->>|#>>) {(?:k|claim)}\)(?=\)?(?:::\w+)? = {me})|(?<={me} = \(?)\((?:row\.)?[\w$]+ '
@@ -1276,10 +1275,10 @@ rule_text (step, pattern, word, needs) as materialized (
     ('\({field} = {me}\)|\({me} = {field}\)|\((?:row\.)?[\w$]+ @> jsonb_build_object\({(?:k|claim)}, {me}\)\)|'
       '\({me} = any \(?(?:row\.)?[\w$]+\)?\)|\((?:row\.)?[\w$]+ (?:@>|&&) array\[{me}\]\)|\((?:row\.)?[\w$]+ \? '
       '{me}\)|\({me} (?:=|in|= any) {list link}\)|\({list link} = {me}\)', '{member}', '{me}'),
-    ('\((?:[\w$]+\.)?[\w$]+ <> {closed}\)|\((?:[\w$]+\.)?(?:is_)?private (?:=|is) {no}\)|'
-      '\(not (?:[\w$]+\.)?(?:is_)?private\)', '{flag}', ''),
-    ('\(FLAG(?: is {yes})?\)|\((?:[\w$]+\.)?[\w$]+ = {open}\)|\(FLAG = {yes}\)|(?<= or | and |\()FLAG'
-      '(?= or | and |\))', '{flag}', ''),
+    ('\((?:[\w$]+\.)?[\w$]+ <> {closed}\)', '{flag}', '{closed}'),
+    ('\((?:[\w$]+\.)?(?:is_)?private (?:=|is) {no}\)|\(not (?:[\w$]+\.)?(?:is_)?private\)', '{flag}', 'private'),
+    ('\(FLAG(?: (?:=|is) {yes})?\)|\((?:[\w$]+\.)?[\w$]+ = {open}\)|( or | and |\()FLAG(?= or | and |\))',
+      '\1{flag}', ''),
     ('\(COL (?:is distinct from|<>) {me}\)|\({me} <> COL\)', '{apart \1\2}', '{me}'),
     ('\(not {apart ([\w$]+)}\)', '{own \1}', '{apart'),
     ('\(INNER (?:=|in) {me}\)|\({me} = INNER\)', '{has \1\2}', '{me}'),
@@ -1312,12 +1311,12 @@ rule_text (step, pattern, word, needs) as materialized (
     ('exists {list linked}', '{member}', 'exists {'),
     ('exists {list ranked}', '{rank}', 'exists {'),
     ('exists {list link}', '{parent}', 'exists {'),
-    ('\((?:(?:row\.)?[\w$]+|{row}) (?:=|in|= any) {(?:list (?:has|linked|ranked)|derived)}\)', '{member}', '{'),
-    ('\([\w$]+\.[\w$]+ (?:=|in|= any) {(?:list (?:has|linked|ranked)|derived)}\)', '{has nested}', '{'),
+    ('\((?:(?:row\.)?[\w$]+|{row}) (?:=|in|= any) {(?:list (?:has|linked|ranked)|derived)}\)', '{member}', ' {'),
+    ('\([\w$]+\.[\w$]+ (?:=|in|= any) {(?:list (?:has|linked|ranked)|derived)}\)', '{has nested}', ' {'),
     ('\((?:(?:row\.)?[\w$]+|{row}) (?:=|in|= any) {list (?:none|link)}\)', '{parent}', '{list '),
     ('\({(?:list (?:has|ranked|linked)|derived)}(?:::[\w.]+)? (?:=|= any|>=|>) '
       '{(?:k|key|claim|other|apirole|yes)}(?:::[\w.]+)?\)|\({(?:k|key|claim|apirole)} = {(?:list '
-      '(?:has|ranked|linked)|derived)}\)', '{rank}', '{'),
+      '(?:has|ranked|linked)|derived)}\)', '{rank}', ' {'),
     -- or, case, is true, not
     ('\((?:{no} or )*{own ([\w$]+)}(?: or {(?:own \1|no)})*\)', '{own \1}', ' or '),
     ('\((?:{ACC} or )+{ACC}\)', '{mix}', ' or '),
@@ -1433,7 +1432,7 @@ reduction (original, text, step, before, is_done) as (
 trace as materialized (
   select t.original, array_agg(m.part[1]) filter (where m.part[1] is not null) as had,
     string_agg(concat(m.part[2], m.part[3]), ' ') as seen
-  from (select distinct original, text from reduction) t
+  from (select distinct original, text from reduction where text ~ '{(?:has|own) |(?:or|then|else) {|} or') t
   cross join (values ('member|rank|parent|staff|flag|asked|list has|list ranked')) b (branch)
   cross join regexp_matches(t.text, format('{(?:has|own) ([\w$]+)}|(?:or|then|else) {(%1$s)}|{(%1$s)}(?= or)',
     b.branch), 'g') m (part)
@@ -1830,7 +1829,7 @@ clause as materialized (
         and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{asked}', '{mix}', '{parent}',
           '{list has}', '{list ranked}'))), false) as is_guarded,
       -- all columns of a unique key are compared, or the one column of `in (select ...)`
-      coalesce(bool_or(p.text ~ ' in \( select ' or exists (
+      coalesce(bool_or(p.seen !~ 'parent' or p.text ~ ' in \( select ' or exists (
         select from pg_index x
         where x.indrelid = d.refobjid and x.indisunique and x.indpred is null and x.indexprs is null and not exists (
           select from pg_attribute a where a.attrelid = x.indrelid
@@ -2050,12 +2049,9 @@ deed as materialized (
 -- Whether every statement that bypasses the policies of a table compares its owner column with the user. Unreadable
 -- bodies count as no.
 reach_past as materialized (
-  select b.within, b.name, b.is_mine, b.is_usable, b.oid,
-    case when b.oid < 16384 or b.relkind in ('m', 'f') then false
-      -- A new row is not another user's if no policy trusts its table, and this contains users or no owner column.
-      when h.is_added and not asked.is_strict and b.oid not in (select relid from trusted_column)
-        and (b.oid not in (select table_oid from owner_of) or b.oid in (select oid from user_table)) then true
-      else coalesce(h.is_held, false) end as is_held
+  select b.within, string_agg(distinct b.name, ', ') filter (where not f.is_held) as names,
+    string_agg(distinct b.name, ', ') filter (where f.is_held) as held_names,
+    bool_or(b.is_mine) as is_mine, bool_or(b.is_usable) as is_usable
   from borrowed b
   cross join asked
   left join (
@@ -2065,10 +2061,18 @@ reach_past as materialized (
     where coalesce(p.objid, 0) <> 0 and coalesce(t.function, 0) <> 0
     group by p.within, t.relid
   ) h on h.within = b.within and h.relid = b.oid
+  cross join lateral (
+    select case when b.oid < 16384 or b.relkind in ('m', 'f') then false
+      -- A new row is not another user's if no policy trusts its table, and this contains users or no owner column.
+      when h.is_added and not asked.is_strict and b.oid not in (select relid from trusted_column)
+        and (b.oid not in (select table_oid from owner_of) or b.oid in (select oid from user_table)) then true
+      else coalesce(h.is_held, false) end as is_held
+  ) f
   where b.within <> 0 and b.is_past
     -- a name that no statement reads from is that of a column or a variable
     and (h.relid is not null or b.relkind not in ('r', 'p')
       or not exists (select from code_named f where f.oid = b.within))
+  group by b.within
 ),
 
 -- Guards such as `if not ... then raise`. A test that can be null, such as `role <> 'admin'` or `not is_admin()`, does
@@ -2078,14 +2082,16 @@ guarded as materialized (
   from code_named f
   cross join lateral (
     select m.part[1] as test, m.part[2] in ('raise', 'return') as is_refusal
-    from regexp_matches(f.text, '\yif ((?:(?!\ythen\y).)*?) then (?!(?:end|null)\y)(\w+)\M', 'g') m (part)
+    from regexp_matches(case when f.text ~ ' then ' then f.text end,
+      '\yif ((?:(?!\ythen\y).)*?) then (?!(?:end|null)\y)(\w+)\M', 'g') m (part)
     union all
     -- functions that compare a password with crypt(): the caller must know it
     select 'exists {me}', false from regexp_matches(f.text, '= ?(?:[\w$]+\.)?crypt ?\(')
     union all
     -- functions that look a row up by a token, which the caller must know, and write nothing for another user
-    select 'exists {me}', false from regexp_matches(f.text, '\yselect (?:(?!;|\yupdate\y|\ydelete\y).)* where '
-      '(?:[^;]* and )?\(*(?:[\w$]+\.)?(?:\w+_)?(?:token|secret)(?:_hash)? ?= ?(?!{me})[\w$.{]')
+    select 'exists {me}', false from regexp_matches(case when f.text ~ 'token|secret' then f.text end,
+      '\yselect (?:(?!;|\yupdate\y|\ydelete\y).)* where (?:[^;]* and )?\(*(?:[\w$]+\.)?(?:\w+_)?'
+        '(?:token|secret)(?:_hash)? ?= ?(?!{me})[\w$.{]')
     where f.text ~ '{me}' or f.text !~ '\y(?:insert into|update|delete from)\y'
     union all
     -- functions that select a row of the user, and end if there is none
@@ -2106,19 +2112,15 @@ guarded as materialized (
 
 -- SECURITY DEFINER functions whose owner has more rights than the API.
 definer as materialized (
-  select c.oid, c.name, c.owner_name, c.has_path, c.is_migrated, c.is_trigger, b.names, b.held_names, b.is_near,
+  select c.oid, c.name, c.owner_name, c.has_path, c.is_migrated, c.is_trigger, b.names, b.held_names, n.is_near,
     g.is_safe, g.is_open, c.oid in (select oid from callable) as is_callable, d.is_dynamic
   from code c
   left join guarded g on g.oid = c.oid
-  cross join lateral (
-    select string_agg(distinct x.name, ', ') filter (where not x.is_held) as names,
-      string_agg(distinct x.name, ', ') filter (where x.is_held) as held_names,
-      coalesce(bool_or(x.is_mine or x.is_usable and not c.has_path), false) as is_near
-    from reach_past x where x.within = c.oid
-  ) b
+  full join reach_past b on b.within = c.oid
+  cross join lateral (select coalesce(b.is_mine or b.is_usable and not c.has_path, false) as is_near) n
   cross join lateral (select exists (select from deed d where d.oid = c.oid
     and d.kind in ('is dynamic', 'carries')) as is_dynamic) d
-  where c.prosecdef and c.proowner not in (select oid from self)
+  where coalesce(c.prosecdef, false) and c.proowner not in (select oid from self)
     and c.oid not in (select oid from passing_function)
     and (b.names is not null or b.held_names is not null or d.is_dynamic and exists (
       select from personal y join pg_class t on t.oid = y.oid
@@ -2129,8 +2131,8 @@ definer as materialized (
           select from policies p where p.polrelid = t.oid
             and exists (select from unnest(p.polroles) as g where g = 0 or pg_has_role(c.proowner, g, 'usage')))))
       or c.lanname in ('c', 'internal') and not c.is_authored)
-    and (not c.is_authored or b.is_near)
-    and (not c.is_trigger or b.is_near or exists (select from deed d where d.oid = c.oid))
+    and (not c.is_authored or n.is_near)
+    and (not c.is_trigger or n.is_near or exists (select from deed d where d.oid = c.oid))
 ),
 
 -- 11. Checks: roles ---------------------------------------------------------------------------------------------------
@@ -2984,26 +2986,28 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
       string_agg(distinct a.privilege, ', '), (array_agg(d.danger order by d.severity))[1]),
     string_agg(distinct format('revoke %s on %s %s from %I;', lower(a.privilege), d.type, a.object, w.rolname), ' ')
   from (
-    select c.oid::regclass::text, c.relowner, x.grantee, x.privilege_type
+    select c.oid::regclass::text, x.grantee, x.privilege_type
     from pg_class c
     cross join lateral (
       select a.* from aclexplode(c.relacl) a
-      union
-      select a.* from pg_attribute t cross join lateral aclexplode(t.attacl) a where t.attrelid = c.oid
+      union all
+      select a.* from pg_attribute t cross join lateral aclexplode(t.attacl) a
+      where t.attrelid = c.oid and t.attacl is not null
     ) x
     where c.oid in (select oid from touched) and c.relkind in ('r', 'p', 'v')
-      and c.relnamespace not in (select oid from platform)
+      and c.relnamespace not in (select oid from platform) and x.grantee <> c.relowner
     union all
-    select quote_ident(n.nspname), n.nspowner, x.grantee, x.privilege_type
+    select quote_ident(n.nspname), x.grantee, x.privilege_type
     from home join pg_namespace n on n.oid = home.oid cross join lateral aclexplode(n.nspacl) x
-  ) a (object, owner, grantee, privilege)
+    where x.grantee <> n.nspowner
+  ) a (object, grantee, privilege)
   join (values
     ('privilege', 'table', 'TRIGGER', 'hole',
       'a trigger of this role runs in the API''s requests and can read and change every user''s rows'),
     ('privilege', 'table', 'REFERENCES', 'warning', 'a foreign key of this role reveals whether a user''s row exists'),
     ('create', 'schema', 'CREATE', 'warning', 'a function or operator of this role can shadow the real one')
   ) as d (check_name, type, privilege, severity, danger) on d.privilege = a.privilege
-  join pg_roles w on w.oid = a.grantee and w.oid <> a.owner
+  join pg_roles w on w.oid = a.grantee
   where w.oid not in (select oid from trusted) and w.oid not in (select oid from grantee)
   group by d.check_name, a.object
   union all
