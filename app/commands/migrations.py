@@ -47,16 +47,27 @@ from pg_catalog.pg_settings
 where name in ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')
 """
 
-# The roles whose functions a migration may call: superusers, its own role, and the owners of the database and
-# of schema app.
+# The roles whose functions a migration may call: superusers, its own role, and the owner of the database.
 TRUSTED = """
 select array(
-  select oid from pg_roles where rolsuper or rolname = current_user
+  select oid from pg_roles where rolsuper or rolname in (current_user, 'pg_database_owner')
   union all
   select datdba from pg_database where datname = current_database()
-  union all
-  select nspowner from pg_namespace where nspname = 'app'
 )
+"""
+
+# Other roles that own schema app, or a table or function in it. With CREATE on the database, a role could
+# create them before the first deploy, and these commands call functions of the schema.
+OWNERS = """
+select string_agg(distinct o.owner::regrole::text, ', ')
+from (
+  select nspowner from pg_namespace where nspname = 'app'
+  union all
+  select relowner from pg_class where relnamespace = to_regnamespace('app') and relkind in ('r', 'p')
+  union all
+  select proowner from pg_proc where pronamespace = to_regnamespace('app')
+) as o (owner)
+where o.owner <> all (%s::oid[])
 """
 
 # The schemas that contain yoyo's tables. Another program that uses yoyo has tables with the same names. Views
@@ -120,6 +131,11 @@ SHADOWED = (
     "connects as; drop or rename these objects, or change their owner, and run: "
     "revoke create on schema {0} from public"
 )
+OWNED = (
+    "schema app: it, or a table or function in it, belongs to role {0}, which could run code with the rights "
+    "of the role that this command connects as; if {0} has migrated this database, connect as {0}; otherwise "
+    "rename or drop the schema, or change the owner"
+)
 POOLER = (
     "MIGRATION_DATABASE_URL: connects to a pooler, which would keep the lock of this session; "
     "set it to the host of PostgreSQL itself (on Neon the one without -pooler)"
@@ -150,10 +166,11 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
         (trusted,) = connection.execute(TRUSTED).fetchone() or ([],)
         self.home = _home(connection, trusted)
         connection.execute("set search_path = pg_catalog")
+        (owners,) = connection.execute(OWNERS, (trusted,)).fetchone() or (None,)
         (shadows,) = connection.execute(SHADOWS, (self.home, trusted)).fetchone() or (None,)
-        if shadows:
+        if owners or shadows:
             connection.close()
-            raise SystemExit(SHADOWED.format(self.home, shadows))
+            raise SystemExit(OWNED.format(owners) if owners else SHADOWED.format(self.home, shadows))
         connection.execute("select set_config('search_path', %s, false)", (self.home,))
         return connection
 

@@ -414,6 +414,30 @@ def test_migrate_stops_if_yoyo_would_use_an_object_of_another_role(
         migrations.migrate(server.conninfo(empty))
 
 
+def test_migrate_calls_no_function_of_another_role_that_owns_schema_app(
+    server: Server, empty: str, other_role: Callable[[list[str]], str]
+) -> None:
+    role = other_role([])
+    with server.connect(empty) as superuser:
+        superuser.execute(f"grant create on database {empty} to {role}".encode())
+    applied = [(m.hash, m.id, "2026") for m in read_migrations(str(migrations.DIRECTORY))]
+    columns = "migration_hash, migration_id, applied_at_utc"
+    steal = "insert into app.loot values (current_user) returning 0"
+    other_role(
+        [
+            "schema app",
+            "table app.loot (who text)",
+            f"function app.schema_version() returns integer language sql as '{steal}'",
+            "table app._yoyo_version (version, installed_at_utc) as values (2, '2026')",
+            f"table app._yoyo_migration ({columns}) as values {str(applied)[1:-1]}",
+        ]
+    )
+    with pytest.raises(SystemExit, match=f"role {role}, which could run code"):
+        migrations.migrate(server.conninfo(empty))
+    with server.connect(empty) as superuser:
+        assert superuser.execute("select who from app.loot").fetchall() == []
+
+
 @pytest.mark.parametrize("harmless", HARMLESS.values(), ids=HARMLESS)
 def test_migrate_ignores_functions_of_another_role_that_yoyo_does_not_call(
     server: Server, empty: str, other_role: Callable[[list[str]], str], harmless: list[str]
