@@ -130,7 +130,7 @@ begin
   foreach name in array roles loop
     if not exists (select from pg_roles where rolname = name) then
       raise exception 'role % does not exist here: %', quote_ident(name),
-        case when is_tasks then 'apply the migrations first' else 'audit.role is mistyped' end;
+        case when is_tasks then 'run make migrate, which creates it' else 'audit.role is mistyped' end;
     end if;
     begin
       -- Session authorization instead of `set role`: after `set role`, a superuser's session may still become any
