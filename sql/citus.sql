@@ -17,7 +17,7 @@
 -- into every column of the shards (not of the tables).
 \set ON_ERROR_STOP on
 \set QUIET on
-set search_path = pg_catalog;
+set search_path = pg_catalog, pg_temp;
 set client_min_messages = warning;
 set citus.enable_unsafe_triggers = on; -- our triggers access only the row that they are called for
 

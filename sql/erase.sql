@@ -9,7 +9,7 @@
 -- The statistics can contain the user's id until the next analyze.
 \set ON_ERROR_STOP on
 begin;
-set local search_path = pg_catalog; -- so that no operator of another role is called
+set local search_path = pg_catalog, pg_temp; -- so that no operator of another role is called
 
 select 'erasing ' || :'user' || ': ' || (select count(*) from app.tasks where user_id = :'user') || ' tasks'
   as summary;
