@@ -6,9 +6,9 @@ connection, this is request smuggling. HttpToolsProtocol also treats trailers as
 header bytes, accepts RTSP as HTTP, parses all pipelined requests immediately, and has no time limits for
 clients that send or read slowly. It closes connections that still have unread bytes, which resets them.
 
-What it costs. A GET takes 9 % fewer instructions than with uvicorn's own cycle and timers. The code depends
-on internals of HttpToolsProtocol: cycle, flow, pipeline, scope and parser callbacks. A test in
-tests/server/test_canaries.py fails with an explanation if uvicorn changes one of them, or fixes #2722.
+What it costs. It adds little time to a request. The code depends on internals of HttpToolsProtocol: cycle,
+flow, pipeline, scope and parser callbacks. tests/server/test_canaries.py fails with an explanation if uvicorn
+changes one of them, or fixes #2722.
 
 When it can be removed. uvicorn's zttp protocol (uvicorn #2979) handles the framing correctly. When zttp is
 declared stable, this module is needed only for the rows of "HTTP parsers" in README.md that are "no" for
@@ -18,11 +18,10 @@ zttp, such as the time limits and the limit of unread responses.
 import asyncio
 import re
 from typing import Any
-from urllib.parse import unquote
 
 import httptools
-from starlette.types import Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.api.edge import (
     CLOSE,
@@ -62,55 +61,59 @@ MAX_HEADS = 4
 PIECE_BYTES = 512
 MAX_UNREAD = 32 * 2**20  # bytes of responses that are unread by all clients together
 MAX_DRAINED = 262144  # bytes that are read and discarded while a connection lingers
-
-# Responses.
-NO_CONTENT = {204, 304}  # statuses of responses without a body and without Content-Length
-FRAMING_FIELDS = {b"connection", b"transfer-encoding"}
-CONTROLS = bytes([*range(9), *range(10, 32), 127])  # not allowed in a header field (RFC 9110, section 5.5)
+MAX_JOINED = 65536  # bytes; longer data is not copied into one buffer with the head
 
 
 class Transport:
-    """A transport that can linger.
+    """A transport that sends all writes of one iteration of the event loop together: head and body.
 
-    It also does not read while received data is held back from the parser, independently of uvicorn's flow
-    control.
+    uvloop would send each separately, and send() is the most expensive system call of a request. This
+    transport also does not read while received data is held back from the parser, independently of
+    uvicorn's flow control.
     """
 
-    __slots__ = ("before", "drained", "held", "lingering", "loop", "transport", "unfinished", "written")
+    __slots__ = ("drained", "flushed", "held", "lingering", "loop", "pieces", "transport", "unfinished")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
         self.loop, self.transport = loop, transport
+        self.pieces: list[bytes] = []
         self.held = memoryview(b"")  # received data that is not parsed yet
-        self.written = self.before = 0  # bytes of all writes, and of those before the last one
+        self.flushed = 0  # bytes of the last flush
         self.unfinished = False  # whether the client has not sent all of its request
         self.lingering: asyncio.TimerHandle | None = None
         self.drained = 0
         transport.set_write_buffer_limits(high=0)  # pause_writing is called for the first unsent byte
 
     def write(self, data: bytes) -> None:
-        """Send data, unless the connection is closing."""
-        if not self.is_closing():
-            self.before = self.written
-            self.written += len(data)
-            self.transport.write(data)
+        """Send data at the end of this iteration of the event loop."""
+        if not self.pieces:
+            self.loop.call_soon(self.flush)
+        self.pieces.append(data)
 
-    def sent(self) -> int:
-        """Return the number of bytes that the kernel has taken."""
-        return self.written - self.transport.get_write_buffer_size()
+    def flush(self) -> None:
+        """Send the written data, unless the connection is closing."""
+        if self.pieces and not self.is_closing():
+            self.flushed = sum(map(len, self.pieces))
+            # writelines() would not call pause_writing() in Python 3.12.0 to 3.13.1 (CVE-2024-12254)
+            for data in self.pieces if self.flushed > MAX_JOINED else [b"".join(self.pieces)]:
+                self.transport.write(data)
+        self.pieces.clear()
 
     def close(self) -> None:
-        """Close. Linger if the client has not sent all of its request."""
+        """Send the written data and close. Linger if the client has not sent all of its request."""
         if self.unfinished:
             self.linger()
         elif not self.lingering:
+            self.flush()
             self.transport.close()
 
     def linger(self) -> None:
-        """Close when the client closes, or after LINGER seconds.
+        """Send the written data, and close when the client closes, or after LINGER seconds.
 
         Closing a socket with unread bytes resets the connection, which can destroy the response before
         the client has read it (RFC 9112, section 9.6).
         """
+        self.flush()
         if self.is_closing():
             return
         if not self.transport.can_write_eof():  # with TLS
@@ -146,53 +149,6 @@ class Transport:
         return getattr(self.transport, name)
 
 
-class Cycle(RequestResponseCycle):
-    """uvicorn's cycle, except that a complete response is checked and written as a whole.
-
-    uvicorn writes the head and the body separately, and send() is the most expensive system call of a
-    request. It also searches each name and each value with a regular expression, which takes four times as
-    long as CONTROLS.
-    """
-
-    start: Message | None = None
-
-    async def send(self, message: Message) -> None:  # type: ignore[override]  # as in Starlette
-        """Keep the head until the body is sent, as ASGI requires. Pass incomplete responses to uvicorn."""
-        if message["type"] == "http.response.start" and not self.response_started:
-            self.start = message
-            return
-        if start := self.start:
-            self.start = None
-            if self._write(start, message):
-                return
-            await super().send(start)  # type: ignore[arg-type]
-        await super().send(message)  # type: ignore[arg-type]
-
-    def _write(self, start: Message, message: Message) -> bool:
-        """Write a response whose length is known, on a connection that stays open; otherwise return False."""
-        status, headers = start["status"], [*self.default_headers, *start["headers"]]
-        body, fields = message.get("body", b""), dict(headers)
-        length = fields.get(b"content-length", b"0" if status in NO_CONTENT else b"")
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        if (
-            message.get("more_body")
-            or length != b"%d" % len(body)
-            or len(lines.translate(None, CONTROLS)) != len(lines) - 2 * len(headers)
-            or not FRAMING_FIELDS.isdisjoint(fields)
-            or not self.keep_alive
-            or self.scope["method"] == "HEAD"
-            or self.flow.write_paused
-            or self.disconnected
-        ):
-            return False
-        self.response_started = self.response_complete = True
-        self.waiting_for_100_continue = False
-        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body))
-        self.message_event.set()
-        self.on_response()
-        return True
-
-
 class Protocol(HttpToolsProtocol):
     """HttpToolsProtocol with correct framing, backpressure and limits.
 
@@ -201,9 +157,7 @@ class Protocol(HttpToolsProtocol):
     """
 
     # without slots an object with more than 30 attributes takes 2 kB
-    __slots__ = (
-        "awaits_head", "begun", "deadline", "framing", "idle_since", "paused", "peer", "receiving", "sent",
-    )  # fmt: skip
+    __slots__ = ("awaits_head", "begun", "deadline", "framing", "paused", "peer", "receiving", "unread")
     transport: Transport  # type: ignore[assignment]  # it has all methods that uvicorn uses
 
     # The connection.
@@ -302,6 +256,7 @@ class Protocol(HttpToolsProtocol):
         """
         cycle = self.cycle
         if self.transport.is_closing() or not (self.awaits_head and cycle) or cycle.response_complete:
+            self.transport.flush()
             return False
         cycle.keep_alive = False
         self.loop.call_later(HALF_CLOSED, self.peer.mark_gone)
@@ -315,6 +270,7 @@ class Protocol(HttpToolsProtocol):
         Empty lines before a request do not reset the idle timer, so they cannot keep a connection open
         forever.
         """
+        self._unset_keepalive_if_required()
         self.receiving = True
         super().on_message_begin()
         self.scope["state"]["client"] = self.peer
@@ -334,39 +290,12 @@ class Protocol(HttpToolsProtocol):
             or b"#" in self.url
         ):
             self._check_target()
-        self._begin_cycle()
+        super().on_headers_complete()
         self.awaits_head = False
         self.transport.unfinished = True
         self.headers = []
-
-    def _begin_cycle(self) -> None:
-        """Complete the scope and start the application, after the responses to earlier requests."""
-        scope, version = self.scope, self.parser.get_http_version()
-        url = httptools.parse_url(self.url)
-        scope["method"], scope["http_version"] = self.parser.get_method().decode("ascii"), version
-        scope["raw_path"], scope["query_string"] = url.path, url.query or b""
-        scope["path"] = unquote(url.path.decode("ascii"))
-        busy = self.cycle is not None and not self.cycle.response_complete
-        self.cycle = Cycle(
-            scope=scope,
-            transport=self.transport,  # type: ignore[arg-type]  # see above
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
-        )
-        if busy:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.serve_when_read))  # type: ignore[arg-type]  # uvicorn's types
-        else:
-            task = self.loop.create_task(self.cycle.run_asgi(self.app))
-            self.tasks.add(task)  # uvicorn waits for these when it stops
-            task.add_done_callback(self.tasks.discard)
+        if self.pipeline:
+            self.pipeline[0] = self.cycle, self.serve_when_read  # type: ignore[assignment]  # uvicorn's own types
 
     def on_body(self, body: bytes) -> None:
         """Subtract the body from the count of framing bytes, which are heads, chunk sizes and trailers."""
@@ -495,39 +424,20 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Drop the objects of the request, which are half of the memory of an idle connection."""
-        if self.pipeline or self.transport.is_closing():
-            super().on_response_complete()  # starts the next request
-        else:
-            self.server_state.total_requests += 1
-            self.flow.resume_reading()
-            self.idle_since = self.loop.time()
-            if self.timeout_keep_alive_task is None:
-                self.timeout_keep_alive_handler()
+        super().on_response_complete()
         if not self.receiving and self.cycle.response_complete:
             self.cycle = self.scope = None  # type: ignore[assignment]  # as before the first request
         if self.transport.held:
             self.loop.call_soon(self.parse_held)
 
-    def timeout_keep_alive_handler(self) -> None:
-        """Close the connection if it has been idle for long enough, or check again when it may have been.
-
-        uvicorn would set a timer after each response, which takes more time than to read the clock.
-        """
-        now, idle = self.loop.time(), not self.receiving and (not self.cycle or self.cycle.response_complete)
-        until = (self.idle_since if idle else now) + self.timeout_keep_alive
-        if until > now:
-            self.timeout_keep_alive_task = self.loop.call_at(until, self.timeout_keep_alive_handler)
-        else:
-            super().timeout_keep_alive_handler()
-
     def pause_writing(self) -> None:
         """Start the time limit for reading. If too much is unread, close the slowest connections."""
         super().pause_writing()
-        self.paused, self.sent = self.loop.time(), self.transport.before
+        self.paused, self.unread = self.loop.time(), self.transport.flushed
         self._stop_timer()
         self._run_timer()
         unread = [each for each in self.connections if isinstance(each, Protocol) and each.flow.write_paused]
-        while sum(each.transport.get_write_buffer_size() for each in unread) > MAX_UNREAD:
+        while sum(each.unread for each in unread) > MAX_UNREAD:
             slowest = min(unread, key=Protocol.pace)
             unread.remove(slowest)
             slowest.transport.abort()
@@ -541,7 +451,8 @@ class Protocol(HttpToolsProtocol):
 
     def pace(self) -> float:
         """Return the bytes per second that the client reads."""
-        return (self.transport.sent() - self.sent) / (self.loop.time() - self.paused + 0.001)
+        read: int = self.unread - self.transport.get_write_buffer_size()
+        return read / (self.loop.time() - self.paused + 0.001)
 
     def _must_wait(self) -> bool:
         """Return whether parsing must wait because a response is pending or unread."""

@@ -86,15 +86,14 @@ def require(package: str, thing: object, where: str, names: str) -> None:
 
 
 CLASSES = [
-    ("uvicorn", httptools_impl, PROTOCOL, "STATUS_LINE HttpToolsProtocol RequestResponseCycle"),
-    ("uvicorn", httptools_impl.RequestResponseCycle, PROTOCOL, "run_asgi send"),
+    ("uvicorn", httptools_impl, PROTOCOL, "STATUS_LINE HttpToolsProtocol"),
     (
         "uvicorn",
         httptools_impl.HttpToolsProtocol,
         PROTOCOL,
         """connection_made connection_lost data_received eof_received pause_writing resume_writing shutdown
         on_url on_message_begin on_header on_headers_complete on_body on_message_complete
-        on_response_complete timeout_keep_alive_handler _unset_keepalive_if_required""",
+        on_response_complete _unset_keepalive_if_required""",
     ),
     ("uvicorn", uvicorn.Server, SERVER, "startup shutdown"),
     ("uvicorn", uvicorn.config, "app/server/run.py", "STARTUP_FAILURE"),
@@ -126,15 +125,11 @@ CLASSES = [
 OBJECTS = [
     (
         "",
-        """access_logger app app_state connections cycle expect_100_continue flow headers logger loop parser
-        pipeline scope server_state tasks timeout_keep_alive timeout_keep_alive_task transport url""",
+        """app app_state connections cycle flow headers loop parser pipeline scope server_state tasks
+        transport url""",
     ),
-    (
-        "cycle",
-        """default_headers disconnected flow keep_alive message_event more_body on_response response_complete
-        response_started scope transport waiting_for_100_continue""",
-    ),
-    ("flow", "drain pause_reading read_paused resume_reading write_paused"),
+    ("cycle", "disconnected keep_alive message_event more_body response_complete response_started"),
+    ("flow", "drain read_paused write_paused"),
 ]
 
 
