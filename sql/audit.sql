@@ -968,8 +968,10 @@ captured as materialized (
   from body b
   cross join unnest(b.proargnames, b.proargmodes) as a (name, mode)
   join said s on s.function = b.oid and s.classid = 'pg_class'::regclass
-  join pg_attribute t on t.attrelid = s.objid and t.attname = a.name and t.attnum > 0 and not t.attisdropped
-  cross join lateral (select regexp_replace(t.attname, '\W', '\\\&', 'g') as name where b.lanname = 'sql' offset 0) x
+  join pg_attribute t on t.attrelid = s.objid and t.attname = a.name and not t.attisdropped
+  cross join lateral (
+    select regexp_replace(a.name, '\W', '\\\&', 'g') as name where b.lanname = 'sql' and t.attnum > 0 offset 0
+  ) x
   where coalesce(a.mode, 'i') in ('i', 'b') and b.code !~* format('\$\d|\y%s\.%s\y', b.proname, x.name)
     and b.code ~* format('=\s*(?:[\w$]+\.)?%s(?![\w$.(])', x.name)
 ),
@@ -1888,7 +1890,7 @@ lookup as materialized (
     and r.oid not in (select e.oid from effective e where e.privilege <> 'SELECT'
       and (e.is_for_users or (select is_strict from asked)))
     and r.oid not in (select table_oid from owner_of)
-    and exists (select from right_on g where g.oid = r.oid)
+    and (r.oid in (select oid from right_on)) is true
     and not exists (select from pg_inherits i where r.oid in (i.inhparent, i.inhrelid))
     and r.oid not in (
       select p.polrelid from reached_policy p where cardinality(p.had) > 0 and p.word <> '{rank}'
@@ -2735,10 +2737,11 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
         case u.privilege when 'INSERT' then 'with check' else 'using' end, r.attname)
       end, ' ' order by u.privilege)
   from asked
-  join right_on u on asked.is_tasks
-  join command c on c.privilege = u.privilege
-  join owned r on r.oid = u.oid and r.relkind in ('r', 'p')
-  where r.relrowsecurity and (u.oid, c.cmd) not in (select polrelid, cmd from clause where polpermissive)
+  join right_on u on asked.is_tasks and u.privilege in (select privilege from command)
+    and (u.oid, u.privilege) not in (
+      select j.polrelid, c.privilege from clause j join command c on c.cmd = j.cmd where j.polpermissive)
+    and (u.oid in (select oid from owned where relkind in ('r', 'p') and relrowsecurity)) is true
+  join owned r on r.oid = u.oid
   group by r.name
 ),
 
