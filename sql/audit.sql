@@ -1640,7 +1640,7 @@ code as materialized (
   select p.oid, p.prosecdef, p.proowner, pg_get_userbyid(p.proowner) as owner_name, p.proacl is null as is_public,
     p.proconfig, p.prokind, p.prorettype = 'trigger'::regtype as is_trigger, l.lanname, l.lanpltrusted,
     format('%s.%I(%s)', p.pronamespace::regnamespace, p.proname, oidvectortypes(p.proargtypes)) as name,
-    coalesce(b.code, p.prosrc, '') as body,
+    coalesce(b.code, p.prosrc, '') as body, b.is_parsed,
     exists (select from unnest(p.proconfig) c where c like 'search\_path=%') as has_path,
     m.objid is not null as is_authored,
     asked.is_tasks and p.pronamespace = to_regnamespace('app') and p.proname in ('current_user_id', 'next_task_id',
@@ -2525,7 +2525,7 @@ asked_column as materialized (
       array(select coalesce(m.part[1], m.part[2]) from regexp_matches(n.text,
         '(?<![\w$])([\w$]+) ?(?:::\w+ ?)?= ?{me}|{me} ?= ?(?:[\w$]+\.)?([\w$]+)(?![\w$(])', 'g') m (part)) as tied
     from code_named n
-    where n.oid in (select function from asks)
+    where n.oid in (select function from asks) offset 0
   ) f
   join touches t on t.function = f.oid
   join pg_attribute a on a.attrelid = t.relid and a.attnum > 0 and not a.attisdropped
@@ -2607,15 +2607,14 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
         'instead of a column: %s', string_agg(distinct j.name, ', ')) end,
     string_agg(distinct j.remedy, chr(10))
   from (
-    select j.oid, j.clause, j.is_held, format('%I on %s', j.polname, r.name) as name, r.oid as relid, t.said,
-      case j.cmd when 'r' then 'read' else lower(u.privilege) end as does, m.remedy,
+    select j.oid, j.clause, j.is_held, format('%I on %s', j.polname, j.polrelid::regclass) as name,
+      j.polrelid as relid, t.said, case j.cmd when 'r' then 'read' else lower(u.privilege) end as does, m.remedy,
       bool_or(not j.is_held) over w as is_hole, bool_or(j.seen ~ 'flag') over w as is_flag,
       bool_and(j.is_held or t.said in ('true', 'nothing')) over w as is_true,
       case when bool_and(j.is_held and j.seen !~ 'flag') over w then
         'claim ' || min(coalesce(y.part[1], y.part[2])) over w end as claim
     from clause j
     join command u on u.cmd = j.cmd
-    join reached r on r.oid = j.polrelid
     join policies p on p.oid = j.oid
     join policy_remedy m on m.oid = j.oid
     cross join lateral (select coalesce(case j.clause when 'using' then p.using_text
@@ -2624,7 +2623,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       '(?:\)? AS \w+)?\)+ = (?:ANY \(\(?ARRAY\[)?') y (part) on true
     where j.polpermissive and (not j.is_held or j.seen ~ 'staff|flag')
       and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
-      and not (r.oid in (select oid from lookup) and (j.cmd = 'r' or j.polcmd = '*'))
+      and not (j.polrelid in (select oid from lookup) and (j.cmd = 'r' or j.polcmd = '*'))
       -- A restrictive policy that compares the user restricts the rows anyway.
       and not exists (
         select from restrictive g
@@ -2653,20 +2652,19 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   cross join apis
   group by f.oid, n.argument
   union all
-  select 'policy', 'warning', format('%I on %s', p.polname, r.name),
+  select 'policy', 'warning', format('%I on %s', p.polname, p.polrelid::regclass),
     format('a sub-select of this policy compares two columns of one table (%s); to compare the row, write %s',
       string_agg(distinct format('%s.%s = %1$s.%s', m.part[1], m.part[2], m.part[3]), ', '),
-      string_agg(distinct format('%s.%I', r.name, a.attname), ', ')),
+      string_agg(distinct format('%s.%I', p.polrelid::regclass, a.attname), ', ')),
     min(y.remedy)
   from policies p
-  join reached r on r.oid = p.polrelid
   join policy_remedy y on y.oid = p.oid
   cross join regexp_matches(concat_ws(' ', p.using_text, p.check_text),
     '\(([\w$]+)\.([\w$]+) = \1\.([\w$]+)\)', 'g') m (part)
   join pg_attribute a on a.attrelid = p.polrelid and a.attname::text in (m.part[2], m.part[3]) and a.attnum > 0
   where p.polroles && array(select oid from grantee)
     and m.part[1] <> (select relname from pg_class c where c.oid = p.polrelid) and m.part[2] <> m.part[3]
-  group by p.polname, r.name
+  group by p.polname, p.polrelid
   union all
   -- Compared columns that the API may write, without a policy that restricts the value: one insert or update makes the
   -- user a member.
@@ -2710,13 +2708,12 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   union all
   -- PostgreSQL evaluates the cheaper operand of AND first.
   select 'policy_leak', case when bool_or(f.procost < 1) then 'hole' else 'warning' end,
-    format('%I on %s', j.polname, r.name),
+    format('%I on %s', j.polname, j.polrelid::regclass),
     format('this policy passes rows of other users to %s, which is not leakproof, so an error can reveal their values',
       coalesce(string_agg(distinct f.oid::regprocedure::text, ', '), 'a cast of PostgreSQL')),
     min(m.remedy)
   from asked
   join clause j on j.is_held or not j.polpermissive
-  join reached r on r.oid = j.polrelid
   join policy_remedy m on m.oid = j.oid
   left join (
     select d.objid as policy, f.oid, f.procost
@@ -2725,7 +2722,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   ) f on f.policy = j.oid
   where f.oid is not null and (asked.is_tasks or f.procost < 1) or asked.is_strict
     and j.text ~ '\((?:row\.)?[a-z_]\w*\)(?:::text\))?::(?:integer|bigint|numeric|date|timestamp|json|double)'
-  group by j.polname, r.name
+  group by j.polname, j.polrelid
   union all
   select 'policy_missing', 'warning', r.name,
     format('%s is granted, but no policy permits it; if row security is ever disabled, it applies to all rows',
@@ -2758,7 +2755,7 @@ tied_column as materialized (
     select polrelid, word, array(select m.part[1]
       from regexp_matches(text, '(?<![\w$])([\w$]+)(?![\w$(])', 'g') m (part)) as names
     from clause
-    where is_held and cmd = 'a'
+    where is_held and cmd = 'a' offset 0
   ) j
   join pg_attribute a on a.attrelid = j.polrelid and a.attnum > 0
   where array[lower(a.attname), 'q_' || lower(a.attname)] && j.names and j.word <> '{own ' || lower(a.attname) || '}'
@@ -2936,8 +2933,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     -- users cannot guess random keys; policies check the owner column; users cannot choose a value without a privilege
     and (asked.is_strict or not r.is_random)
     and (asked.is_tasks or t.attnum is distinct from f.conkey[1])
-    and exists (select from pg_attribute a join settable s on s.attname = a.attname
-      where s.attrelid = t.root and a.attrelid = t.oid and a.attnum = any (f.conkey))
+    and exists (select from pg_attribute a where a.attrelid = t.oid and a.attnum = any (f.conkey)
+      and (t.root, a.attname) in (select attrelid, attname from settable))
     -- The policy rejects a parent of another user before the foreign key is checked.
     and not exists (
       select from tied_column k where k.polrelid = t.root and k.attnum = any (f.conkey)
@@ -3555,11 +3552,11 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
         'pg_catalog')), ' ' order by c.name) || ' -- or revoke temporary on the database from public'
   from asked
   cross join code c
-  join body b on b.oid = c.oid and not b.is_parsed and b.lanname in ('sql', 'plpgsql')
-  where c.prosecdef and not c.is_authored and c.proowner not in (select oid from self)
+  where c.prosecdef and not c.is_authored and not c.is_parsed and c.lanname in ('sql', 'plpgsql')
+    and c.proowner not in (select oid from self)
     and exists (select from api where has_database_privilege(api.oid, current_database(), 'temporary'))
     and not exists (select from unnest(c.proconfig) e where e ~ '^search_path=.*\ypg_temp"?$')
-    and (b.code ~* ('\ydeclare\y|:: ?"?(?!pg_catalog\.|(?:big|small)?int|bool|numeric|decimal|real|float|double|char'
+    and (c.body ~* ('\ydeclare\y|:: ?"?(?!pg_catalog\.|(?:big|small)?int|bool|numeric|decimal|real|float|double|char'
         '|time)\w+"?(?![\w".])')
       or exists (
         select from word w join pg_class r on r.relname = w.name and r.relnamespace = any (w.path)
