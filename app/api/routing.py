@@ -1,5 +1,6 @@
 """The authorization of users, and routes that serve operations faster than FastAPI's own."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from inspect import iscoroutinefunction, signature
 from typing import Annotated
@@ -52,14 +53,15 @@ class Resource(Route):
     def __init__(self, path: str, operations: Iterable[APIRoute]) -> None:
         endpoint = Operations(operations)
         super().__init__(path, endpoint, methods=endpoint.by_method)
-        self.ending = path.rpartition("}")[2]
+        *_, self.last_part = filter(None, re.split("{.*?}", path))
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Compare the end of the path first, which costs a fifth of matching the pattern."""
-        if not scope["path"].endswith(self.ending) or scope["app"].dependency_overrides:
+        """Look for the last constant part of the path first, which costs a fifth of matching the pattern."""
+        if self.last_part not in scope["path"] or scope["app"].dependency_overrides:
             return Match.NONE, {}
         match, child_scope = super().matches(scope)
-        return match, {**child_scope, "route": self}  # for the request log; FastAPI's routes set it too
+        child_scope["route"] = self  # for the request log; FastAPI's routes set it too
+        return match, child_scope
 
 
 class Operations:
@@ -93,12 +95,12 @@ class Operations:
 def resources(routers: Iterable[APIRouter]) -> list[Resource]:
     """Return a resource for each path of the routers.
 
-    Paths that end with a parameter come last, since Resource.matches cannot exclude them by their end.
+    Paths that end with a parameter come first, since most requests are for a single task.
     """
     operations: dict[str, list[APIRoute]] = {}
     for route in operations_of(routers):
         operations.setdefault(route.path, []).append(route)
-    paths = sorted(operations, key=lambda path: path.endswith("}"))
+    paths = sorted(operations, key=lambda path: not path.endswith("}"))
     return [Resource(path, operations[path]) for path in paths]
 
 
