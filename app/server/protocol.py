@@ -26,9 +26,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from app.api.edge import (
     CLOSE,
     COMMON_HEADERS,
-    MAX_BROKEN_ESCAPES,
     MAX_FIELDS,
     MAX_PATH_BYTES,
+    PERCENT,
     is_authority,
     new_request_id,
     refuse_path,
@@ -48,6 +48,7 @@ MAX_HEADER_BYTES = 65536  # bytes of a head, trailers or chunk sizes; the parser
 MAX_LINE = 32768  # bytes of an incomplete head that are kept; they include the request line
 VERSIONS = ("HTTP/1.1", "HTTP/1.0")
 SCHEMES = (b"http", b"https")
+HASH = ord("#")
 LINES = re.compile(rb"[^\r\n]+")
 # llhttp's error for a transfer coding. It is raised after on_headers_complete, when the application has the
 # request already and refuses it itself.
@@ -279,15 +280,15 @@ class Protocol(HttpToolsProtocol):
         """Start the request. Later header fields are trailers, and are dropped (RFC 9110, 6.5.1)."""
         if len(self.headers) > MAX_FIELDS:
             raise self._too_many()
-        if b" RTSP/" in self.begun or b" ICE/" in self.begun:  # the parser accepts these protocols as HTTP
+        if self.begun.count(b" RTSP/") or self.begun.count(b" ICE/"):  # the parser accepts these protocols
             self._check_version()
         if self.parser.should_upgrade():
             return
         if (
             not self.url.startswith(b"/")
             or len(self.url) > MAX_PATH_BYTES
-            or self.url.count(b"%") > MAX_BROKEN_ESCAPES
-            or b"#" in self.url
+            or PERCENT in self.url
+            or HASH in self.url
         ):
             self._check_target()
         super().on_headers_complete()
@@ -353,7 +354,7 @@ class Protocol(HttpToolsProtocol):
     def _check_target(self) -> None:
         """Raise Problem for a target that matches no route, before uvicorn decodes it; add a missing path."""
         target, mark, query = self.url.partition(b"?")
-        if b"#" in self.url:
+        if HASH in self.url:
             raise Problem(400, "The target of a request must not have a fragment (RFC 9112, section 3.2)")
         refuse_path(target)
         scheme, absolute, rest = target.partition(b"://")
