@@ -7,7 +7,7 @@ An error is raised as a Problem that names the parameter.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import lru_cache
 from inspect import Parameter
 from operator import itemgetter
@@ -17,6 +17,7 @@ from fastapi import Request, params
 from pydantic import BaseModel, TypeAdapter
 from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
 
 from app.api.state import exchange_of
 from app.problems import Invalid, Problem, validate
@@ -32,29 +33,30 @@ KINDS = (
 LINES = (list[str], list[str] | None)  # the lines of a header field (RFC 9110, section 5.3)
 MARKERS = (params.Depends, params.Param, params.Body)
 
-Reader = Callable[[Request], Awaitable[Any]]
+Reader = Callable[[Scope, Receive], Any]
 Dependencies = Mapping[Any, Reader]  # by the callable that Depends names
-FIRST, NEXT, LAST = range(3)  # the token is verified first, the body is read last
+# The token is verified first and the body is read last. These two readers return an awaitable.
+FIRST, NEXT, LAST = range(3)
 
 
 def readers(
     parameters: Iterable[Parameter], path: Container[str], dependencies: Dependencies
-) -> list[tuple[str, Reader]]:
-    """Return the name and the reader of each parameter, in the order of reading.
+) -> list[tuple[str, Reader, bool]]:
+    """Return for each parameter, in the order of reading, its name, its reader and whether to await it.
 
     Raise TypeError for a parameter of an unsupported kind.
     """
     ordered = [(*_reader(parameter, path, dependencies), parameter.name) for parameter in parameters]
     if [turn for turn, *_ in ordered].count(LAST) > 1:
         raise TypeError("it has several bodies")
-    return [(name, read) for _, read, name in sorted(ordered, key=itemgetter(0))]
+    return [(name, read, turn != NEXT) for turn, read, name in sorted(ordered, key=itemgetter(0))]
 
 
 def _reader(parameter: Parameter, path: Container[str], dependencies: Dependencies) -> tuple[int, Reader]:
     kind, adapter = parameter.annotation, TypeAdapter[Any]
     match [marker for marker in getattr(kind, "__metadata__", ()) if isinstance(marker, MARKERS)]:
         case [] if kind is Request:
-            return NEXT, _read_request
+            return NEXT, Request
         case [params.Depends(dependency=dependency)] if dependency in dependencies:
             return FIRST, dependencies[dependency]
         case [params.Path(alias=None)] if parameter.name in path:
@@ -80,13 +82,9 @@ def _is_flat(kind: Any) -> bool:  # noqa: ANN401 - any type
     )
 
 
-async def _read_request(request: Request) -> Request:
-    return request
-
-
 def _path_reader(adapter: TypeAdapter[Any], name: str) -> Reader:
-    async def read(request: Request) -> object:
-        return validate(adapter, request.path_params[name], name)
+    def read(scope: Scope, _: Receive) -> object:
+        return validate(adapter, scope["path_params"][name], name)
 
     return read
 
@@ -96,8 +94,8 @@ def _query_reader(adapter: TypeAdapter[Any]) -> Reader:
     def parse(query: bytes) -> object:
         return validate(adapter, dict(QueryParams(query)), "query")
 
-    async def read(request: Request) -> object:
-        query = request.scope["query_string"]
+    def read(scope: Scope, _: Receive) -> object:
+        query = scope["query_string"]
         return parse(query) if len(query) <= MAX_KEPT_QUERY else parse.__wrapped__(query)
 
     return read
@@ -106,18 +104,18 @@ def _query_reader(adapter: TypeAdapter[Any]) -> Reader:
 def _header_reader(adapter: TypeAdapter[Any], name: str, default: object) -> Reader:
     raw_name = name.lower().encode()  # the form of names in ASGI
 
-    async def read(request: Request) -> object:
-        if raw_name not in exchange_of(request.scope).fields:
+    def read(scope: Scope, _: Receive) -> object:
+        if raw_name not in exchange_of(scope).fields:
             return default
-        lines = [value.decode("latin-1") for key, value in request.scope["headers"] if key == raw_name]
+        lines = [value.decode("latin-1") for key, value in scope["headers"] if key == raw_name]
         return validate(adapter, lines, name)
 
     return read
 
 
 def _body_reader(adapter: TypeAdapter[Any], default: object) -> Reader:
-    async def read(request: Request) -> object:
-        raw = await _read_body(request)
+    async def read(scope: Scope, receive: Receive) -> object:
+        raw = await _read_body(scope, receive)
         if default is not Parameter.empty and not raw.strip(BLANK):
             return default
         return validate(adapter, parse_json(raw), "body")
@@ -125,15 +123,15 @@ def _body_reader(adapter: TypeAdapter[Any], default: object) -> Reader:
     return read
 
 
-async def _read_body(request: Request) -> bytearray:
-    fields = exchange_of(request.scope).fields
-    if b"content-encoding" in fields and _is_encoded(request) and _has_body(fields):
+async def _read_body(scope: Scope, receive: Receive) -> bytearray:
+    fields = exchange_of(scope).fields
+    if b"content-encoding" in fields and _is_encoded(scope) and _has_body(fields):
         raise Problem(415, "The body must have no Content-Encoding", {"Accept-Encoding": "identity"})
     if int(fields.get(b"content-length", 0)) > MAX_BODY_BYTES:
         raise _too_large()
     raw, more = bytearray(), True
     while more:  # Request.stream() would make an asynchronous generator
-        message = await request.receive()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         raw += message.get("body", b"")
@@ -147,8 +145,8 @@ def _too_large() -> Problem:
     return Problem(413, f"The body must have at most {MAX_BODY_BYTES} bytes")
 
 
-def _is_encoded(request: Request) -> bool:
-    codings = b",".join(value for name, value in request.scope["headers"] if name == b"content-encoding")
+def _is_encoded(scope: Scope) -> bool:
+    codings = b",".join(value for name, value in scope["headers"] if name == b"content-encoding")
     return any(coding.strip().lower() not in (b"", b"identity") for coding in codings.split(b","))
 
 

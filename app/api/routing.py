@@ -30,8 +30,13 @@ UserId = Annotated[str, BeforeValidator(decoded), IN_PATH]
 
 
 async def authorize(request: Request, user_id: UserId, token: Annotated[str, Security(bearer)]) -> Session:
+    """Return a session of the user. FastAPI's dependency solver calls this, and Operations authorize_user."""
+    return await authorize_user(request.scope, user_id, token)
+
+
+async def authorize_user(scope: Scope, user_id: str, token: str) -> Session:
     """Return a session of the user. Raise a 403 if the user id in the path is not that of the token."""
-    services, exchange = services_of(request.scope), exchange_of(request.scope)
+    services, exchange = services_of(scope), exchange_of(scope)
     user = await services.tokens.user(token)
     if user != user_id:
         raise Problem(403, "Not authorized to access this user's tasks")
@@ -72,7 +77,7 @@ class Operations:
     """
 
     def __init__(self, routes: Iterable[APIRoute]) -> None:
-        self.by_method: dict[str, tuple[Endpoint, list[tuple[str, Reader]]]] = {}
+        self.by_method: dict[str, tuple[Endpoint, list[tuple[str, Reader, bool]]]] = {}
         for route in routes:
             try:
                 operation = route.endpoint, _readers(route)
@@ -84,10 +89,10 @@ class Operations:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to a request."""
         endpoint, readers = self.by_method[scope["method"]]
-        request = Request(scope, receive)
         arguments = {}
-        for name, read in readers:
-            arguments[name] = await read(request)
+        for name, read, is_awaited in readers:
+            value = read(scope, receive)
+            arguments[name] = await value if is_awaited else value
         response = await endpoint(**arguments)
         await response(scope, receive, send)
 
@@ -109,7 +114,7 @@ def operations_of(routers: Iterable[APIRouter]) -> list[APIRoute]:
     return [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
 
 
-def _readers(route: APIRoute) -> list[tuple[str, Reader]]:
+def _readers(route: APIRoute) -> list[tuple[str, Reader, bool]]:
     if route.dependencies or route.form_limits or isinstance(route.app, RequestBodyLimitMiddleware):
         raise TypeError("its dependencies, form_limits or max_body_size would be ignored")
     declared = signature(route.endpoint, eval_str=True)
@@ -123,5 +128,5 @@ def _readers(route: APIRoute) -> list[tuple[str, Reader]]:
     return readers(declared.parameters.values(), in_path, dependencies)
 
 
-def _read_session(request: Request) -> Awaitable[Session]:
-    return authorize(request, decoded(request.path_params["user_id"]), bearer.token(request))
+def _read_session(scope: Scope, _: Receive) -> Awaitable[Session]:
+    return authorize_user(scope, decoded(scope["path_params"]["user_id"]), bearer.token(scope))

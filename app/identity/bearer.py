@@ -3,6 +3,7 @@
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from starlette.requests import Request
+from starlette.types import Scope
 
 from app.identity import Reason, Refused
 
@@ -17,11 +18,11 @@ class Bearer(SecurityBase):
 
     async def __call__(self, request: Request) -> str:
         """Return the token (FastAPI would run a function without `async` in a thread)."""
-        return self.token(request)
+        return self.token(request.scope)
 
-    def token(self, request: Request) -> str:
+    def token(self, scope: Scope) -> str:
         """Return the token of the first Authorization header; raise Refused if there is none."""
-        for name, value in request.scope["headers"]:  # Request.headers would compare each in Python
+        for name, value in scope["headers"]:  # Request.headers would compare each in Python
             if name == b"authorization":
                 scheme, _, token = value.decode("latin-1").partition(" ")
                 if scheme.lower() == "bearer" and (token := token.strip()):

@@ -93,7 +93,7 @@ def test_the_parameters_of_an_endpoint_may_be_in_any_order() -> None:
 
     operations = Operations([APIRoute("/x/{user_id}", endpoint, methods=["POST"])])
     _, read = operations.by_method["POST"]
-    assert [name for name, _ in read] == ["tasks", "request", "if_match", "body"]
+    assert [name for name, *_ in read] == ["tasks", "request", "if_match", "body"]
 
 
 def as_made_by_fastapi() -> main.API:
