@@ -19,15 +19,10 @@ from heapq import heappop, heappush
 from math import inf
 from time import monotonic
 
-MAX_WAIT = 2  # seconds; unlike a maximum queue length, this fits both a fast and a slow database
-# A refusal costs about as much CPU as a response, and many clients retry immediately. So requests are refused
-# one at a time, with a pause in between. The pause grows with the delay of the event loop's timers, so that a
-# busy process spends its CPU on responses. A request that has passed its limit but is not refused yet may
-# still get a connection.
-MIN_PAUSE = 0.001  # seconds
-PAUSE_FACTOR = 10  # multiplied by the delay of the event loop's timer
-MAX_PAUSE = 5  # seconds; the delay can be hours if the process was suspended
-TICK = 0.02  # seconds between two measurements of the event loop's delay, while requests wait
+# Seconds, without the delays of the event loop. Unlike a maximum queue length, this fits both a fast and a
+# slow database.
+MAX_WAIT = 2
+TICK = 0.01  # seconds between two measurements of the event loop's delay, while requests wait
 
 LONG = 0.1  # seconds with a connection; a request that holds it longer delays others noticeably
 # Recent use is a number of seconds that decreases as time passes. Each second with a connection adds DECAY.
@@ -91,8 +86,9 @@ class FairQueue:
         self.listings = 0
         # Waiting requests, oldest first, each with its time limit and user.
         self.arrivals: OrderedDict[asyncio.Future[bool], tuple[float, User]] = OrderedDict()
-        self.due = inf  # the time of the next call of _refuse, or inf if none is scheduled
-        self.delays = 0.0  # the sum of the delays of all calls of _refuse, in seconds
+        self.due = inf  # the time of the next call of _tick, or inf if none is scheduled
+        self.delays = 0.0  # the sum of the delays of all calls of _tick, in seconds
+        self.served = False  # whether a request has left since the last call of _tick
 
     @property
     def waiting(self) -> int:
@@ -100,7 +96,7 @@ class FairQueue:
         return len(self.arrivals)
 
     def clock(self, now: float) -> float:
-        """Return `now` minus the delays of the event loop, so that they make no user heavy."""
+        """Return `now` minus the delays of the event loop, which make no user heavy and no wait too long."""
         return min(now, self.due) - self.delays
 
     def enter(self, name: str, now: float, server: int | None = None) -> bool:
@@ -145,6 +141,7 @@ class FairQueue:
     def leave(self, name: str, held: float, now: float) -> None:
         """Leave after `held` seconds of clock() with a connection, 0 if it got none, and admit requests."""
         user = self.users[name]
+        self.served = True
         if held:
             user.charge(held, now)
         self._count(user, -1, now)
@@ -203,10 +200,10 @@ class FairQueue:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
         user = self.users[name]
-        until = loop.time() + MAX_WAIT
+        until = self.clock(now) + MAX_WAIT
         if self.due == inf:
             self.due = now + TICK
-            loop.call_at(self.due, self._refuse, loop, until)
+            loop.call_at(self.due, self._tick, loop)
         self.arrivals[turn] = until, user
         user.turns = user.turns or OrderedDict()
         user.turns[turn] = None
@@ -220,23 +217,31 @@ class FairQueue:
                 self.leave(name, 0, monotonic())
             raise
 
-    def _refuse(self, loop: asyncio.AbstractEventLoop, earliest: float) -> None:
-        """Refuse the oldest request if it has waited for MAX_WAIT, but not before `earliest`.
-
-        Measure the delay of the event loop, and schedule the next call.
-        """
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Measure the delay of the event loop, and refuse requests."""
         now = loop.time()
-        delay = max(0, now - self.due)
-        self.delays += delay
+        self.delays += max(0, now - self.due)
+        self.due = now + TICK
+        self.served = False
+        self._refuse(loop)
+
+    def _refuse(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Refuse the oldest request if it has waited for MAX_WAIT, and the next one in the next iteration.
+
+        A refusal costs about as much CPU as a response, and many clients retry immediately. If each iteration
+        of the event loop serves requests, the CPU limits the throughput, so only one request per TICK is
+        refused. If the database limits it, most iterations serve none, and each of these refuses one. A
+        request that has passed its limit but is not refused yet may still get a connection.
+        """
         if not self.arrivals:
             self.due = inf
             return
         turn, (until, _) = next(iter(self.arrivals.items()))
-        if turn.done():  # its request is being cancelled
-            self._remove(turn)
-        elif max(until, earliest) <= now:
-            self._remove(turn)
+        now = loop.time()
+        if self.served or now > self.due or until > self.clock(now):
+            loop.call_at(self.due, self._tick, loop)
+            return
+        self._remove(turn)
+        if not turn.done():  # otherwise its request is being cancelled
             turn.set_result(False)
-            earliest = now + min(max(MIN_PAUSE, PAUSE_FACTOR * delay), MAX_PAUSE)
-        self.due = min(max(now, until, earliest), now + TICK)
-        loop.call_at(self.due, self._refuse, loop, earliest)
+        loop.call_soon(self._refuse, loop)
