@@ -4,7 +4,6 @@ import os
 import random
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from statistics import mean
 from typing import Any
 
 from conftest import Server
@@ -63,11 +62,8 @@ def crowds(server: Server, seconds: float) -> dict[str, dict[str, float]]:
                 load = wrk.run(service.url, stream, connections=connections, seconds=seconds)
                 figures = _figures(service, load)
                 few.append(wrk.run(service.url, stream, connections=FEW, seconds=seconds))
-                results[f"{name}, {connections}"] = {
-                    "steady": load.steady / mean(each.steady for each in few[-2:]),
-                    "whole": load.rate / mean(each.rate for each in few[-2:]),
-                    **figures,
-                }
+                steady, whole = load.relative_to(*few[-2:])
+                results[f"{name}, {connections}"] = {"steady": steady, "whole": whole, **figures}
     return results
 
 

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
+from typing import Self
 
 SCRIPT = Path(__file__).with_name("load.lua")
 WARM_UP = 3  # clock seconds that `steady` excludes; the first is a partial one
@@ -38,6 +40,14 @@ class Load:
         """Successful responses per second after WARM_UP. Requests are counted: each follows a response."""
         seconds = self.sent[WARM_UP:-1]
         return (sum(seconds) - self.refused) / len(seconds)
+
+    def relative_to(self, *others: Self) -> tuple[float, float]:
+        """Return `steady` and `rate` as multiples of the means of other loads.
+
+        The others are those before and after it, since the speed of a shared machine changes within minutes.
+        """
+        steady, rate = mean(other.steady for other in others), mean(other.rate for other in others)
+        return self.steady / steady, self.rate / rate
 
     @property
     def errors(self) -> int:
