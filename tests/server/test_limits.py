@@ -1,16 +1,21 @@
 """Limits of a client's connection, and of the connections to the database."""
 
 import asyncio
+import os
+import resource
+import signal
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from socket import create_connection
 from time import monotonic
 
 import pytest
 import uvicorn
 import uvloop
-from conftest import Person, Server
+from conftest import Api, Person, Server
 from psycopg import sql
 from psycopg.errors import QueryCanceled
 from psycopg.pq import TransactionStatus
@@ -18,6 +23,7 @@ from psycopg_pool import PoolTimeout
 from starlette.types import Message, Receive, Scope, Send
 from support.contract import until_blocked
 from support.faults import eventually
+from support.load import port_of
 from support.sockets import connect, listening
 from uvicorn.server import ServerState
 
@@ -26,8 +32,10 @@ from app.postgres import deadline, fair_queue, pool
 from app.postgres.connection import NoConnection
 from app.postgres.database import ACT_AS, READ_AS, Database
 from app.server import protocol, uvicorn_server
+from app.server.run import BACKLOG
 from app.settings import Settings, load
 
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 PID = "select pg_backend_pid()"
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -57,6 +65,19 @@ def test_only_a_single_process_accepts_several_connections_per_iteration_of_the_
             return iterations
 
     assert uvloop.run(accepted(80, 1)) < 40 < uvloop.run(accepted(80, 2))
+
+
+@pytest.mark.skipif(not SOMAXCONN.exists(), reason="Linux limits the backlog to the number in this file")
+def test_thousands_of_clients_can_connect_while_the_process_is_busy(api: Api) -> None:
+    """The kernel completes connections up to the backlog, also while the process does not run."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limit)
+        os.kill(api.process.pid, signal.SIGSTOP)
+        stack.callback(os.kill, api.process.pid, signal.SIGCONT)
+        for _ in range(min(BACKLOG, int(SOMAXCONN.read_text()))):
+            stack.enter_context(create_connection(("127.0.0.1", port_of(api)), timeout=20))
 
 
 async def slow_app(scope: Scope, _: Receive, send: Send) -> None:
