@@ -35,8 +35,9 @@
 --
 -- The planner has no row estimates for CTEs and may choose nested loops, which take time that is quadratic in the
 -- number of tables. So each CTE is computed for all tables at once. Conditions with `not in` or `(x in (select y)) is
--- true` are hashed, and so is a full join. Do not build one regular expression per name: each would be compiled for
--- each text.
+-- true` are hashed, and so is a full join; `coalesce` in its conditions keeps the planner from reducing it to an inner
+-- join. A sub-select with `offset 0` is computed before it is joined. Do not build one regular expression per name:
+-- each would be compiled for each text.
 with recursive
 
 -- 1. Constants --------------------------------------------------------------------------------------------------------
@@ -1856,6 +1857,8 @@ restrictive as materialized (
   select polrelid, clause, cmd, word, text, is_held from clause where not polpermissive and is_for_api
 ),
 
+command (privilege, cmd) as materialized (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')),
+
 -- The effective privileges: with row security, a command without a policy, or only with policies that are false,
 -- affects no row.
 effective as materialized (
@@ -1864,10 +1867,9 @@ effective as materialized (
       and p.polpermissive and p.word not in ('{no}', '{rank}', '{staff}')) as is_for_users
   from right_on u
   join pg_class c on c.oid = u.oid
-  left join (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) as m (privilege,
-    cmd) on m.privilege = u.privilege
-  where m.cmd is not null and (not c.relrowsecurity or c.relkind not in ('r', 'p') or (u.oid, m.cmd) in (
-    select polrelid, cmd from reached_policy where polpermissive and word <> '{no}'))
+  join command m on m.privilege = u.privilege
+  where not c.relrowsecurity or c.relkind not in ('r', 'p') or (u.oid, m.cmd) in (
+    select polrelid, cmd from reached_policy where polpermissive and word <> '{no}')
 ),
 
 -- Columns with text of users.
@@ -2589,8 +2591,6 @@ telling as materialized (
     and c.oid not in (select oid from passing_function) and c.oid not in (select oid from asking_function)
     and c.prokind = 'f' and p.pronargs > 0
 ),
-
-command (privilege, cmd) as materialized (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')),
 
 found_policies (check_name, severity, object, finding, remedy) as materialized (
   -- Permissive policies that do not isolate users. All policies of a table that are true are one finding, and so are
