@@ -129,7 +129,7 @@ class Database:
         """
         user, statements = str(values["user_id"]), (identity, statement)
         server = await self._worker(user) if self.on_citus else None
-        with Deadline(client or Client()):
+        with Deadline(client):
             try:
                 return await self._try(user, statements, values, server)
             except ConnectionLost as lost:
@@ -149,7 +149,7 @@ class Database:
 
     async def probe(self, statements: Sequence[str], values: Mapping[str, Value]) -> list[Row]:
         """Run read-only statements for a check, without waiting in the users' queue."""
-        with Deadline(Client()):
+        with Deadline():
             try:
                 return await self._try(None, (READ_AS, *statements), values)
             except ConnectionLost:

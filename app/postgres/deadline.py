@@ -2,7 +2,7 @@
 
 At the deadline the task is cancelled, and so is the statement at the server. So a client that has
 disconnected does not keep a database connection busy. With asyncio.timeout, rescheduled when the client
-disconnects, this module would be 12 lines shorter and cost 9 µs per request instead of 3 µs.
+disconnects, this module would be 25 lines shorter and cost 9 µs per request instead of less than 3 µs.
 """
 
 import asyncio
@@ -24,12 +24,22 @@ class ClientGone(Exception):
 class Client:
     """The client of an HTTP connection."""
 
-    __slots__ = ("gone", "waiting")
+    __slots__ = ("gone", "timer", "waiting")
 
     def __init__(self) -> None:
         self.gone = False
         # The deadline of the current request. The requests of a connection are served one after the other.
         self.waiting: Deadline | None = None
+        self.timer: asyncio.TimerHandle | None = None  # one for many requests; each would cost 2 % of a GET
+
+    def check_time(self) -> None:
+        """Cancel the current wait if it takes too long, or check again when it may."""
+        self.timer = None
+        if waiting := self.waiting:
+            if waiting.loop.time() < waiting.since + TIME_LIMIT:
+                self.timer = waiting.loop.call_at(waiting.since + TIME_LIMIT, self.check_time)
+            else:
+                waiting.cancel(LATE)
 
     def mark_gone(self) -> None:
         """Note that the client has disconnected. Its current wait ends CANCEL_GRACE after it began."""
@@ -41,8 +51,9 @@ class Client:
 class Deadline:
     """Cancels the block after TIME_LIMIT (OperationalError) or if the client disconnects (ClientGone)."""
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
+    def __init__(self, client: Client | None = None) -> None:
+        self.client = client or Client()
+        self.keeps_timer = client is not None
         self.reason: Callable[[], Exception] | None = None
 
     def __enter__(self) -> None:
@@ -51,12 +62,14 @@ class Deadline:
         self.loop = asyncio.get_running_loop()
         self.task = asyncio.current_task(self.loop)
         self.since = self.loop.time()
-        self.timer = self.loop.call_later(TIME_LIMIT, self.cancel, LATE)
         self.client.waiting = self
+        if not self.client.timer:
+            self.client.timer = self.loop.call_later(TIME_LIMIT, self.client.check_time)
 
     def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
-        self.timer.cancel()
         self.client.waiting = None
+        if self.client.timer and not self.keeps_timer:
+            self.client.timer.cancel()
         # Replace CancelledError only if this class cancelled the task. A server that stops also cancels it.
         if self.reason and self.task and not self.task.uncancel() and kind is asyncio.CancelledError:
             raise self.reason()  # a new one: a stored exception and its traceback form a reference cycle

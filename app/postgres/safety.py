@@ -17,7 +17,7 @@ from psycopg import Error, errors
 from app.postgres import NotReady, session
 from app.postgres.connection import ConnectionLost, Row, Value
 from app.postgres.database import READ_AS, Database
-from app.postgres.deadline import Client, Deadline
+from app.postgres.deadline import Deadline
 from app.postgres.servers import EXPLAIN_HERE, ask_servers, check_distributed, check_identity
 
 SQL = Path(__file__).parent.parent.parent / "sql"
@@ -183,7 +183,7 @@ async def check_prepared(database: Database) -> None:
     async with database.pool.connection() as connection:
         for _ in range(2):
             async with await database.connect() as another:
-                with suppress(errors.DuplicatePreparedStatement), Deadline(Client()):
+                with suppress(errors.DuplicatePreparedStatement), Deadline():
                     await database.execute(connection, (READ_AS, CHECK), PROBE)
                     another.names = dict(connection.names)
                     try:

@@ -232,9 +232,15 @@ def test_a_statement_over_the_deadline_raises_an_error_and_is_cancelled(
     monkeypatch.setattr(deadline, "TIME_LIMIT", 0.4)
 
     async def work(connect: Connect) -> None:
+        client = deadline.Client()
         async with await connect() as connection:
-            with pytest.raises(OperationalError, match="in time"), deadline.Deadline(deadline.Client()):
+            with deadline.Deadline(client):
+                await ask(connection, "select pg_sleep(0.2)")
+            timer = client.timer
+            with pytest.raises(OperationalError, match="in time"), deadline.Deadline(client):
                 await ask(connection, SLEEP, ACT_AS)
-            assert await ask(connection, PID) == connection.info.backend_pid
+            assert timer is not client.timer  # it was set again at the end of the first time limit
+            with deadline.Deadline(client):
+                assert await ask(connection, PID) == connection.info.backend_pid
 
     use(work)
