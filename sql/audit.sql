@@ -550,7 +550,7 @@ grantee as materialized (
 -- millions of rows, and JIT compilation takes longer than the audit.
 grants as materialized (
   select o.classid, o.objid, o.subid, o.kind, o.object, coalesce(o.target, format('%s %s', o.kind, o.object)) as target,
-    a.grantee, a.privilege_type as privilege, a.is_grantable, o.column_name
+    a.grantee, e.name as grantee_name, a.privilege_type as privilege, a.is_grantable, o.column_name
   from (
     select 'pg_class'::regclass::oid as classid, c.oid as objid, 0 as subid, c.relkind::text as kind,
       format('%I.%I', n.nspname, c.relname) as object,
@@ -602,7 +602,7 @@ grants as materialized (
 -- PostgreSQL's objects and those of extensions have initial privileges: pg_init_privs, or the default.
 granted as materialized (
   select g.classid, g.objid, g.subid, g.kind, g.object, g.target, g.grantee, g.privilege, g.is_grantable, g.column_name,
-    e.name as grantee_name, case g.grantee when 0 then 'everybody' else e.name end as who,
+    g.grantee_name, case g.grantee when 0 then 'everybody' else g.grantee_name end as who,
     g.objid < 16384 or m.objid is not null as is_foreign,
     (g.classid, g.objid, g.subid, g.privilege) in (
       select i.classoid, i.objoid, i.objsubid, a.privilege_type
@@ -613,10 +613,8 @@ granted as materialized (
     -- pg_init_privs lacks information_schema.
     or g.grantee = 0 and g.privilege = 'SELECT' and g.object like 'information\_schema.%' as is_initial,
     format('revoke %s%s on %s from %s;', lower(g.privilege), ' (' || quote_ident(g.column_name) || ')', g.target,
-      e.name)
-      as revoke
+      g.grantee_name) as revoke
   from grants g
-  join grantee e on e.oid = g.grantee
   left join authored m on m.classid = g.classid and m.objid = g.objid
 ),
 
@@ -1050,9 +1048,10 @@ code_named as materialized (
 -- outside of the sub-select of a window function.
 statement_text (oid, step, is_about_any, text, filter) as (
   select f.oid, s.step, f.is_about_any, s.text, regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-    regexp_replace(case when strpos(s.text, '{me}') > 0 then s.text else '' end,
-    '(?<![\w.$])\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: '
-      '?\w+)?|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}', '{own}', 'g'),
+    regexp_replace(regexp_replace(case when strpos(s.text, '{me}') > 0 then s.text else '' end,
+    '([\w$]) is not distinct from {me}', '\1 = {me}', 'g'),
+    '(?<![\w.$])\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)? ?= ?{me}'
+      '|{me} ?= ?\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)?', '{own}', 'g'),
     '\yupdate\y.*?\yset\y.*?(?=\ywhere\y|$)', ' update ', 'g'), '\ycase\y.*?\yend\y', ' case ', 'g'),
     case when s.text ~ '\y(?:count|sum|avg|min|max|\w+_agg) ?\((?:[^()]|\([^()]*\))*\)(?! ?filter\y)'
       then '\yfilter ?(\( ?)where\y' else '$.' end, '\1or', 'g'), '\yover(?= ?\( ?partition\y)', '', 'g')
@@ -1208,15 +1207,15 @@ asking_function as materialized (
 --
 -- In a pattern, COL is a column of the row, INNER a column of another table, FLAG a column with a name such as
 -- is_public, ITEM a marker or a column, ACC a marker that restricts rows, and AT the place of the user among the
--- arguments.
-rule_text (step, pattern, word, needs) as materialized (
-  select row_number() over (),
+-- arguments. `needs` is a string that occurs in each text that the pattern matches.
+rule_text (step, needs, pattern, word) as materialized (
+  select row_number() over (), r.needs,
     replace(replace(replace(replace(replace(replace(r.pattern, 'AT', f.at), 'ACC',
       '(?:own [\w$]+|no|member|rank|parent|staff|flag|asked|mix|list has|list ranked)'), 'ITEM',
       '(?:{[^{}]*}|[\w$.]+)'),
       'COL', '(?:row\.)?([\w$]+)'), 'INNER', '(?:(?!row\.)[\w$]+\.)([\w$]+)'), 'FLAG',
       '(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)(?![\w$.(])'),
-    r.word, r.needs
+    r.word
   from asked
   cross join named n
   cross join literal l
@@ -2656,15 +2655,14 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     format('a sub-select of this policy compares two columns of one table (%s); to compare the row, write %s',
       string_agg(distinct format('%s.%s = %1$s.%s', m.part[1], m.part[2], m.part[3]), ', '),
       string_agg(distinct format('%s.%I', p.polrelid::regclass, a.attname), ', ')),
-    min(y.remedy)
+    (select remedy from policy_remedy where oid = p.oid)
   from policies p
-  join policy_remedy y on y.oid = p.oid
   cross join regexp_matches(concat_ws(' ', p.using_text, p.check_text),
     '\(([\w$]+)\.([\w$]+) = \1\.([\w$]+)\)', 'g') m (part)
   join pg_attribute a on a.attrelid = p.polrelid and a.attname::text in (m.part[2], m.part[3]) and a.attnum > 0
-  where p.polroles && array(select oid from grantee)
+  where p.polroles && array(select oid from grantee) and (p.polrelid in (select oid from reached)) is true
     and m.part[1] <> (select relname from pg_class c where c.oid = p.polrelid) and m.part[2] <> m.part[3]
-  group by p.polname, p.polrelid
+  group by p.oid, p.polname, p.polrelid
   union all
   -- Compared columns that the API may write, without a policy that restricts the value: one insert or update makes the
   -- user a member.
@@ -2738,7 +2736,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     and (u.oid, u.privilege) not in (
       select j.polrelid, c.privilege from clause j join command c on c.cmd = j.cmd where j.polpermissive)
     and (u.oid in (select oid from owned where relkind in ('r', 'p') and relrowsecurity)) is true
-  join owned r on r.oid = u.oid
+  cross join lateral (select name, attname from owned where oid = u.oid offset 0) r
   group by r.name
 ),
 
@@ -2952,7 +2950,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   select p.check_name, p.severity, string_agg(p.object, ', ' order by p.object), p.finding,
     string_agg(p.remedy, ' ' order by p.object)
   from asked
-  cross join (
+  cross join lateral (
     select w.check_name,
       case when bool_and(g.privilege = 'REFERENCES' or r.oid in (select oid from lookup)) then 'hint' else 'hole' end
         as severity,
@@ -2964,7 +2962,6 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     from withheld w
     join granted g on g.kind = any (w.kinds) and g.privilege = any (w.privileges)
     left join reached r on g.classid = 'pg_class'::regclass and r.oid = g.objid
-    cross join asked
     where case w.check_name
         -- If row security is off and the API may delete, only row_security is reported.
         when 'privilege' then asked.kind <> 'supabase' and not r.is_platform and g.grantee <> r.relowner
