@@ -2458,12 +2458,18 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   join view_reads v on v.view = r.oid and v.reader not in (select oid from view_as_owner)
   join mine m on m.oid = v.oid and m.relkind = 'm'
   union all
-  select 'rule', 'hole', format('%I on %s', w.rulename, r.name),
-    'the commands that a rule adds run with the rights of the table''s owner, so they can read and change all rows',
+  select 'rule', case when a.is_empty then 'warning' else 'hole' end, format('%I on %s', w.rulename, r.name),
+    case when a.is_empty then 'this rule discards commands, also those of a foreign key with ON DELETE CASCADE'
+      else 'the commands that a rule adds run with the rights of the table''s owner, so they can read and change all '
+        'rows' end,
     format('drop rule %I on %s;', w.rulename, r.name)
   from reached r
   join pg_rewrite w on w.ev_class = r.oid
-  where w.rulename <> '_RETURN' and not r.is_platform
+  cross join lateral (
+    -- DO INSTEAD NOTHING without a condition; 7 is CMD_NOTHING
+    select w.ev_action::text ~ '^\({QUERY :commandType 7 ' and w.ev_qual::text = '<>' as is_empty
+  ) a
+  where w.rulename <> '_RETURN' and not r.is_platform and (r.is_known or not a.is_empty)
   union all
   -- Only on Citus.
   select 'shard_unprepared', 'warning', s.object, s.finding,

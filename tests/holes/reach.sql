@@ -172,6 +172,15 @@ grant select on app.statistics to tasks_api;
 create table app.rule_log (user_id text, title text);
 create rule copies as on insert to app.tasks do also insert into app.rule_log values (new.user_id, new.title);
 
+-- rule with a condition that reads all rows: hole rule probes on app.rule_probe
+create table app.rule_probe (title text primary key);
+grant select, insert on app.rule_probe to tasks_api;
+create rule probes as on insert to app.rule_probe
+  where exists (select from app.tasks t where t.title = new.title) do instead nothing;
+
+-- rule that discards deletes: warning rule discards on app.tasks | alone
+create rule discards as on delete to app.tasks do instead nothing;
+
 -- foreign partition: warning foreign_table app.abroad_1
 create table app.abroad (
   id bigint not null default app.next_task_id(),

@@ -314,6 +314,14 @@ revoke temporary on database {database} from public;
 create table public.inbox (a int);
 create rule quiet as on insert to public.inbox do instead nothing;
 
+-- rules that make a lookup table constant
+create table app.constants (name text primary key, amount integer);
+alter table app.constants enable row level security;
+create policy everyone on app.constants for select using (true);
+grant select on app.constants to tasks_api;
+create rule no_update as on update to app.constants do instead nothing;
+create rule no_delete as on delete to app.constants do instead nothing;
+
 -- system views
 grant select on pg_catalog.pg_class to tasks_api;
 grant execute on function pg_catalog.lower(text) to tasks_api;
