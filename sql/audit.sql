@@ -2899,16 +2899,19 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       select from tied_column k where k.polrelid = t.root and k.attnum = any (x.indkey::int2[])
         and k.word in ('{parent}', '{member}')
     )
-    -- Users cannot probe keys that they cannot guess or choose: random ones, or (except in the tasks API) generated
-    -- ones without a privilege.
+    -- Users cannot probe keys that they cannot guess or choose: random ones, or generated ones without a privilege. In
+    -- the migrations' own tables, the key must be both random and without a privilege.
     and not exists (
       select from generate_series(0, x.indnkeyatts - 1) as p (place)
       join pg_attribute a on a.attrelid = t.oid and a.attnum = x.indkey[p.place]
       left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-      where (t.oid not in (select oid from known) or t.relname not in (select relname from decided))
-        and (a.atttypid = 'uuid'::regtype
+      cross join lateral (select (t.root, a.attname) in (select attrelid, attname from settable) as is_settable) s
+      where case when t.oid in (select oid from known) and t.relname in (select relname from decided)
+        then not s.is_settable and a.atttypid = 'uuid'::regtype
+          and pg_get_expr(d.adbin, d.adrelid) ~ '^(?:\w+\.)?(?:gen_random_uuid|uuid_generate_v4|uuidv[47])\(\)$'
+        else a.atttypid = 'uuid'::regtype
           or (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* 'nextval|random|uuid|nanoid')
-            and (not asked.is_strict or (t.root, a.attname) not in (select attrelid, attname from settable)))
+            and not (asked.is_strict and s.is_settable) end
     )
   union all
   -- Foreign keys that find another user's row.

@@ -89,3 +89,11 @@ call attack.protect('app.nicks', 'select, insert (nick)');
 insert into app.nicks values ('secret', 'alice');
 -- exploit
 select attack.learns('23505', $$ insert into app.nicks (nick) values ('secret') $$);
+
+-- a public id that the role may set: hole unique_key tasks_chosen_id_key on app.tasks
+alter table app.tasks add column chosen_id uuid not null default gen_random_uuid() unique;
+grant insert (chosen_id) on app.tasks to tasks_api;
+
+-- a public id that counts for all users: hole unique_key tasks_public_number_key on app.tasks
+create sequence app.public_numbers;
+alter table app.tasks add column public_number bigint not null default nextval('app.public_numbers') unique;

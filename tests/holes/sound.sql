@@ -496,3 +496,6 @@ call attack.protect('app.documents2', 'select, insert (doc), update (doc), delet
 create function app.is_theirs(owner text) returns boolean language plpgsql stable as $$ begin return owner = app.current_user_id(); end $$;
 create table app.theirs (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
 call attack.protect('app.theirs', 'select', 'app.is_theirs(user_id)');
+
+-- a random public id that the role may not set
+alter table app.tasks add column public_id uuid not null default gen_random_uuid() unique;
