@@ -2281,6 +2281,9 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       and d.dbid in (0, (select oid from pg_database where datname = current_database()))
       and coalesce(i.schema, '') !~ '^pg_(toast_)?temp' and i.identity is not null
       and i.type not in ('toast table', 'index', 'user mapping') -- a mapping for a role is not its own
+      -- Tools such as Hasura and pg-boss create their schema as the application's login.
+      and not (s.oid in (select r.oid from pg_roles r where r.rolcanlogin) and coalesce(i.schema, i.name)
+        in (select n.nspname::text from platform join pg_namespace n on n.oid = platform.oid))
   ) o
   where o.place <= 25 and o.rolname not in (select rolname from owner_found)
   union all

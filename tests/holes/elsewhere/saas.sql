@@ -58,3 +58,14 @@ create policy flag on app.tasks using (current_setting('rls.is_admin', true) <> 
 
 -- one grant on several tables: hole privilege app.tasks, app.users
 grant truncate on app.users, app.tasks to saas_app;
+
+-- sound: a tool that the application's login has installed
+create schema hdb_catalog authorization saas_app;
+set local role saas_app;
+create table hdb_catalog.hdb_version (hasura_uuid uuid primary key default gen_random_uuid(), version text not null);
+create type hdb_catalog.state as enum ('new', 'done');
+reset role;
+
+-- a table of the application that its login owns, beside a tool: hole role_ownership app.users
+create schema hdb_catalog authorization saas_app;
+alter table app.users owner to saas_app;
