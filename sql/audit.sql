@@ -1264,6 +1264,10 @@ rule_text (step, needs, pattern, word) as materialized (
     ('(?<![\w$])\(((?:[\w$]+\.)?[\w$]+)\)::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '\1',
       ')::'),
     ('\(((?:[\w$]+\.)?[\w$]+) \|\| {blank}\)', '\1', '|| {blank}'),
+    -- me in (payer, payee)
+    ('\(([\w$.]+|{me}) = any \(\(?array\[([\w$.]+), ([\w$., ]+)\](?:\)::[\w ]+\[\])?\)\)',
+      '((\1 = \2) or (\1 = any (array[\3])))', 'array['),
+    ('\(([\w$.]+|{me}) = any \(array\[([\w$.]+)\]\)\)', '(\1 = \2)', 'array['),
     ('\(COL (?:=|in) {me}\)|\({me} = COL\)|\(COL = any \(array\[?{me}\]?\)\)', '{own \1\2\3}', '{me}'),
     ('\(\(([\w$]+) = coalesce\({me}, {blank}\)\) and \(\1 <> {blank}\)\)', '{own \1}', 'coalesce({me}, {blank})'),
     ('{same 1}\(\(?COL\)?(?:::\w+)?\)', '{own \1}', '{same 1}'),
@@ -1284,7 +1288,8 @@ rule_text (step, needs, pattern, word) as materialized (
     ('\(COL (?:is distinct from|<>) {me}\)|\({me} <> COL\)', '{apart \1\2}', '{me}'),
     ('\(not {apart ([\w$]+)}\)', '{own \1}', '{apart'),
     ('\(INNER (?:=|in) {me}\)|\({me} = INNER\)', '{has \1\2}', '{me}'),
-    ('\((?:row\.[\w$]+|{row}) = [\w$]+\.[\w$]+\)|\([\w$]+\.[\w$]+ = (?:row\.[\w$]+|{row})\)', '{link}', 'row'),
+    ('\((?:row\.[\w$]+|{row}) = [\w$]+\.[\w$]+\)|\([\w$]+\.[\w$]+ = (?:row\.[\w$]+|{row})\)|\({link}'
+      '(?: or {link})+\)', '{link}', ''),
     ('\([\w$]+\.[\w$]+(?:::[\w.]+)? (?:=|<>|>=|<=|<|>) (?:any '
       ')?{(?:k|yes|no|key|claim|apirole|other)}(?:::[\w.]+)?\)|\(\([\w$]+\.[\w$]+\)::[\w.]+ (?:=|<>) (?:any '
       ')?{(?:k|key|claim|apirole|other)}(?:::[\w.]+)?\)', '{const}', '('),

@@ -388,3 +388,17 @@ insert into app.compared values ('alice', 1);
 call attack.protect('app.compared', 'select', 'app.is_any(user_id)');
 -- exploit
 select attack.sees('app.compared');
+
+-- the user or a constant: hole policy own on app.list_of_two
+create table app.list_of_two (user_id text not null default app.current_user_id(), id bigint);
+call attack.protect('app.list_of_two', 'select', 'app.current_user_id() = any (array[user_id, ''mallory''])');
+insert into app.list_of_two values ('alice');
+-- exploit
+select attack.sees('app.list_of_two');
+
+-- all but two users: hole policy own on app.all_but_two
+create table app.all_but_two (user_id text not null default app.current_user_id(), other text not null default '');
+call attack.protect('app.all_but_two', 'select', 'app.current_user_id() <> all (array[user_id, other])');
+insert into app.all_but_two values ('alice');
+-- exploit
+select attack.sees('app.all_but_two');

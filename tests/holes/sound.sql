@@ -499,3 +499,11 @@ call attack.protect('app.theirs', 'select', 'app.is_theirs(user_id)');
 
 -- a random public id that the role may not set
 alter table app.tasks add column public_id uuid not null default gen_random_uuid() unique;
+
+-- rows of one of two users, and rows of the accounts on either side
+create table app.payments (id uuid primary key default gen_random_uuid(), payer varchar not null, payee varchar not null);
+call attack.protect('app.payments', 'select', 'app.current_user_id() = any (array[payer, payee])');
+create table app.accounts (user_id text collate "C" not null default app.current_user_id(), iban text, primary key (user_id, iban));
+call attack.protect('app.accounts', 'select');
+create table app.postings (id uuid primary key default gen_random_uuid(), payer text not null, payee text not null);
+call attack.protect('app.postings', 'select', 'exists (select from app.accounts a where a.iban in (payer, payee) and a.user_id = app.current_user_id())');
