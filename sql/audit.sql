@@ -1825,8 +1825,9 @@ clause as materialized (
       or not (o.is_known and exists (select from pg_attribute a where a.attrelid = p.polrelid and a.attnum = p.attnum
         and a.attname in ('title', 'description', 'category', 'key')))
         and not w.is_set) as is_identity,
-      -- a JSON column of the new row contains the user, but the owner column may contain another user
-      p.text ~ '\((?:row\.)?[\w$]+ (?:->>|#>>|@> jsonb)' and o.attnum is not null and w.is_set as is_unbound
+      -- a JSON column or a list of the new row contains the user, but the owner column may contain another user
+      p.text ~ ('\((?:row\.)?[\w$]+ (?:->>|#>>|@> (?:jsonb|array)|&& array|\? [^{])|'
+        '\)(?:::uuid|::bigint)? = any \(\(?(?:row\.)?[\w$]+\)') and o.attnum is not null and w.is_set as is_unbound
   ) s
   -- A comparison with rows of another table that the caller may read counts only if the policies of that table restrict
   -- rows.

@@ -402,3 +402,13 @@ call attack.protect('app.all_but_two', 'select', 'app.current_user_id() <> all (
 insert into app.all_but_two values ('alice');
 -- exploit
 select attack.sees('app.all_but_two');
+
+-- a list of users in a new row: hole policy own on app.by_list
+create table app.by_list (user_id text not null default app.current_user_id(), people text[]);
+call attack.protect('app.by_list', 'insert', 'app.current_user_id() = any (people)');
+-- exploit
+insert into app.by_list values ('alice', '{mallory}') returning true;
+
+-- a list that contains users in a new row: hole policy own on app.by_contents
+create table app.by_contents (user_id text not null default app.current_user_id(), people text[]);
+call attack.protect('app.by_contents', 'insert', 'people @> array[app.current_user_id()]');
