@@ -1888,8 +1888,41 @@ written_column as materialized (
       'value', 'content', 'url', 'image', 'currency', 'metadata', 'color', 'icon') end
 ),
 
+-- Tables that users may read, and to which SECURITY DEFINER functions of the API write what users do: values of users,
+-- or a row or a higher counter for each call. Constants and rows of other lookup tables reveal nothing if a repeated
+-- statement changes nothing. Functions that test who calls them do not count, nor do triggers that users cannot fire.
+filled as materialized (
+  select s.relid, string_agg(distinct s.name, ', ') as names
+  from (
+    select t.function, t.relid, p.oid::regprocedure::text as name, s.text, s.tables, p.proargnames,
+      b.code ~* '\ydeclare\y|\yloop\y' as has_variables
+    from (select distinct objid from piece where classid = 'pg_proc'::regclass and within <> 0) f
+    join touches t on t.function = f.objid and t.is_written
+    join pg_class c on c.oid = t.relid and c.relkind in ('r', 'p')
+    join pg_proc p on p.oid = t.function
+    join body b on b.oid = t.function
+    join statement s on s.oid = t.function
+    where s.text ~ ('\y(?:insert into|update(?: only)?|merge into) (?:[\w$]+\.)?(?:q_)?'
+        || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '(?![\w$])')
+      and t.relid in (select oid from effective where privilege = 'SELECT' and is_for_users)
+      and t.relid not in (select table_oid from owner_of)
+      and case when p.prorettype = 'trigger'::regtype then t.function in (
+          select h.objid from hooked h where h.classid = 'pg_proc'::regclass
+            and h.table_oid in (select oid from effective where privilege <> 'SELECT'))
+        else t.function not in (select oid from guarded where is_safe and not is_open) end
+  ) s
+  where s.text ~ '\y(?:new|old)\M|{(?:me|claims|token|own)}|\$\d|\y([\w$]+) = \(?(?:[\w$]+\.)?\1 ?[-+*|]'
+    or s.text ~ '\yinsert into\y' and s.text !~ '\yon conflict\y|\ynot exists\y|\yexcept\y'
+    or exists (select from owner_of o join pg_class c on c.oid = o.table_oid where lower(c.relname) = any (s.tables))
+    or (s.has_variables or exists (select from unnest(s.proargnames) a (name)
+        where s.text ~ ('(?<![\w$])' || regexp_replace(lower(a.name), '\W', '\\\&', 'g') || '(?![\w$(])')))
+      and s.text !~ '\yvalues \( ?{\w+}(?: ?, ?{\w+})* ?\)|\yset [\w$]+ = {\w+}(?: ?, ?[\w$]+ = {\w+})* ?(?:where|$)'
+  group by s.relid
+),
+
 -- Lookup tables: read-only for the API (except for administrators), without an owner column, without a foreign key to a
--- table with one, and without columns like those of such tables.
+-- table with one, without columns like those of such tables, and not filled by users. In other projects, a policy that
+-- lets all users read such a table is taken as intended.
 lookup as materialized (
   select r.oid
   from reached r
@@ -1897,6 +1930,7 @@ lookup as materialized (
     and r.oid not in (select e.oid from effective e where e.privilege <> 'SELECT'
       and (e.is_for_users or (select is_strict from asked)))
     and r.oid not in (select table_oid from owner_of)
+    and (r.oid not in (select relid from filled) or r.relrowsecurity and not (select is_strict from asked))
     and (r.oid in (select oid from right_on)) is true
     and not exists (select from pg_inherits i where r.oid in (i.inhparent, i.inhrelid))
     and r.oid not in (
@@ -2376,16 +2410,23 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
       else format(', so the privileges of the API role (%s) apply to the rows of all users',
         coalesce((select string_agg(distinct u.privilege, ', ') from right_on u where u.oid = r.oid),
           'all, as its owner'))
+        || coalesce('; it is no lookup table, since users write to it by ' || l.filled_by, '')
         || coalesce('; then check the code that uses the table with the rights of other roles: ' || (
           select string_agg(distinct case b.within when 0 then b.reader::regclass::text
             else b.within::regprocedure::text end, ', ')
           from borrowed b where b.oid = r.oid and b.oid in (select oid from open_table)), '') end,
-    format('alter table %s enable row level security;', r.name)
-      || case when asked.is_tasks then format(' alter table %s force row level security;', r.name)
-      else ' -- and create a policy for the permitted users' end
+    case when l.filled_by is not null
+      then format('revoke select on %s from public, %s; -- or add an owner column and a policy', r.name, apis.names)
+      else format('alter table %s enable row level security;', r.name) || case when asked.is_tasks
+        then format(' alter table %s force row level security;', r.name)
+        else ' -- and create a policy for the permitted users' end end
   from asked
+  cross join apis
   cross join reached r
-  cross join lateral (select r.oid in (select oid from lookup) as is_lookup) l
+  left join filled f on f.relid = r.oid
+  cross join lateral (select r.oid in (select oid from lookup) as is_lookup,
+    case when not exists (select from right_on u where u.oid = r.oid and u.privilege <> 'SELECT') then f.names end
+      as filled_by) l
   where r.relkind in ('r', 'p') and not r.relrowsecurity and not r.is_platform
   union all
   -- The owner bypasses row security unless it is forced. If the API is not the owner, this matters only if a function

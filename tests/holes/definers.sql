@@ -330,3 +330,36 @@ select r, n from (select id, user_id, rank() over (order by title) r, count(*) o
 -- exploit
 insert into app.tasks (title) values ('z');
 select of > 1 from app.my_rank();
+
+-- a definer trigger copies titles into a table that all users read: hole row_security app.lines
+create table app.lines (line text not null);
+grant select on app.lines to tasks_api;
+create function app.to_lines() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin insert into app.lines values (new.title); return null; end $$;
+create trigger to_lines after insert or update on app.tasks for each row execute function app.to_lines();
+update app.tasks set title = 'secret' where user_id = 'alice';
+-- exploit
+select 'secret' in (select line from app.lines);
+
+-- the same with row security: hole policy everyone on app.lines2
+create table app.lines2 (line text not null);
+alter table app.lines2 enable row level security;
+create policy everyone on app.lines2 for select to tasks_api using (true);
+grant select on app.lines2 to tasks_api;
+create function app.to_lines2() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare line text := upper(new.title); begin insert into app.lines2 values (line) on conflict do nothing; return null; end $$;
+create trigger to_lines2 after insert or update on app.tasks for each row execute function app.to_lines2();
+
+-- a definer trigger counts for all users: hole row_security app.totals
+create table app.totals (what text primary key, n bigint not null);
+insert into app.totals values ('tasks', 0);
+grant select on app.totals to tasks_api;
+create function app.count_all() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin update app.totals set n = n + 1 where what = 'tasks'; return null; end $$;
+create trigger count_all after insert or update on app.tasks for each row execute function app.count_all();
+update app.tasks set title = 'secret' where user_id = 'alice';
+-- exploit
+select n > 0 from app.totals;
+
+-- a definer function calls another, which writes its argument: hole row_security app.news
+create table app.news (line text not null);
+grant select on app.news to tasks_api;
+create function app.put(line text) returns void language sql set search_path = pg_catalog, pg_temp as $$ insert into app.news values (line) $$;
+create function app.publish(line text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin perform app.put(line); end $$;

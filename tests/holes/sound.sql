@@ -507,3 +507,24 @@ create table app.accounts (user_id text collate "C" not null default app.current
 call attack.protect('app.accounts', 'select');
 create table app.postings (id uuid primary key default gen_random_uuid(), payer text not null, payee text not null);
 call attack.protect('app.postings', 'select', 'exists (select from app.accounts a where a.iban in (payer, payee) and a.user_id = app.current_user_id())');
+
+-- lookup tables to which definers write constants, or rows of each other
+create table app.moods (name text primary key, is_stale boolean not null default false);
+create table app.old_moods (name text primary key);
+alter table app.moods enable row level security;
+alter table app.old_moods enable row level security;
+create policy everyone on app.moods for select to tasks_api using (true);
+create policy everyone on app.old_moods for select to tasks_api using (true);
+grant select on app.moods, app.old_moods to tasks_api;
+create function app.age_moods() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update app.moods set is_stale = true where name = 'sad';
+  insert into app.old_moods (name) select m.name from app.moods m where m.is_stale on conflict do nothing;
+  return null;
+end $$;
+create trigger age_moods after insert on app.tasks for each statement execute function app.age_moods();
+
+-- definer that writes what users do to a table that the role may not read
+create table app.trail (line text not null);
+create function app.keep_trail() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin insert into app.trail values (old.title); return null; end $$;
+create trigger keep_trail after delete on app.tasks for each row execute function app.keep_trail();
