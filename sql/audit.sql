@@ -2968,7 +2968,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   select 'foreign_key', case when asked.is_strict and not r.is_random then 'hole' else 'warning' end,
     format('%I on %s', f.conname, t.name),
     format('this foreign key can reference the rows of all users in %s, so a user can test whether a row exists, or '
-      'attach rows to it', rc.oid::regclass),
+      'attach rows to it%s', rc.oid::regclass, x.effects),
     format('alter table %s drop constraint %I; -- and create it again with the owner column first', t.name, f.conname)
   from asked
   cross join touched_owned t
@@ -2979,6 +2979,17 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     select exists (select from pg_attribute a where a.attrelid = f.confrelid and a.attnum = any (f.confkey)
       and a.atttypid = 'uuid'::regtype) as is_random
   ) r
+  cross join lateral (
+    select string_agg(format('; a user who %s also %s rows of others that reference it', a.does,
+      case when a.privilege = 'DELETE' and a.action = 'c' then 'deletes' else 'changes' end), '') as effects
+    from (values
+      ('DELETE', f.confdeltype, 'deletes the row there'), ('UPDATE', f.confupdtype, 'changes the key there')
+    ) a (privilege, action, does)
+    join effective e on e.oid = f.confrelid and e.privilege = a.privilege and e.is_for_users
+    where a.action in ('c', 'n', 'd') and (a.privilege = 'DELETE' or exists (
+      select from granted g where g.classid = 'pg_class'::regclass and g.objid = f.confrelid and g.privilege = 'UPDATE'
+        and g.subid = any (0 || f.confkey::integer[])))
+  ) x
   where (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true
     and not t.is_platform
     and (ro.attnum is not null or rc.relrowsecurity)

@@ -249,6 +249,19 @@ def test_a_hole_can_be_exploited(stage: Stage, hole: Hole) -> None:
         assert stage.run(hole.exploit).fetchone() == (True,)
 
 
+def test_a_foreign_key_says_which_rows_of_others_a_delete_reaches(stage: Stage) -> None:
+    [hole] = [h for h in ALL if h.name == "a delete that reaches rows of others"]
+    for action, effect in (
+        ("cascade", "a user who deletes the row there also deletes rows of others"),
+        ("set null", "a user who deletes the row there also changes rows of others"),
+        ("restrict", "attach rows to it"),
+    ):
+        with stage.planted(hole.plant.replace("on delete cascade", f"on delete {action}")):
+            [finding] = [f.finding for f in stage.audit() if f.check_name == "foreign_key"]
+        assert effect in finding
+        assert ("also" in finding) == (action != "restrict")
+
+
 def _sound(stage: Stage, name: str) -> Iterator[list[str]]:
     """Yield all variations that can be made together, then each of the others."""
     variations = [(b, frozenset(b.partition("\n")[0].split(" | "))) for b in _blocks(HOLES / name)]

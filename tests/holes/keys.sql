@@ -97,3 +97,13 @@ grant insert (chosen_id) on app.tasks to tasks_api;
 -- a public id that counts for all users: hole unique_key tasks_public_number_key on app.tasks
 create sequence app.public_numbers;
 alter table app.tasks add column public_number bigint not null default nextval('app.public_numbers') unique;
+
+-- a delete that reaches rows of others: warning foreign_key tasks_project_fkey on app.tasks
+create table app.projects (id uuid primary key, user_id text not null default app.current_user_id());
+call attack.protect('app.projects', 'select, delete, insert (id)');
+insert into app.projects values ('00000000-0000-0000-0000-00000000000a', 'mallory');
+alter table app.tasks add column project uuid references app.projects on delete cascade;
+grant insert (project), update (project) on app.tasks to tasks_api;
+update app.tasks set project = '00000000-0000-0000-0000-00000000000a' where user_id = 'alice';
+-- exploit
+delete from app.projects; reset role; select not exists (select from app.tasks where user_id = 'alice');
