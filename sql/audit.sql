@@ -3363,6 +3363,17 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   join hooked h on h.classid = 'pg_proc'::regclass and h.objid = c.oid and h.hookclass = 'pg_trigger'::regclass
   where not c.prosecdef and h.within = 0
     and c.body ~* '\y(insert\s+into|delete\s+from|merge\s+into|update\s+[a-z_."]+\s+set|execute)\y'
+    -- except if the names of all tables that it writes are static, and the policies of these compare the owner column
+    and (exists (select from deed d where d.oid = c.oid and d.kind = 'is dynamic')
+      or exists (
+        select from touches t where t.function = c.oid and t.is_written and (t.relid not in (
+            select r.oid from owned r join clause j on j.polrelid = r.oid and j.is_identity where r.relforcerowsecurity)
+          or t.relid in (select polrelid from clause where polpermissive and not is_identity and word <> '{no}')))
+      or exists (
+        select from regexp_matches(c.body, '\y(?:insert\s+into|(?:delete\s+from|merge\s+into)(?:\s+only)?'
+          '|update(?:\s+only)?(?=\s+[a-z_."]+\s+set))\s+(?:[\w$]+\.)?([\w$]+|")', 'gi') m (part)
+        where lower(m.part[1]) not in (select lower(r.relname) from touches t join pg_class r on r.oid = t.relid
+          where t.function = c.oid and t.is_written)))
   union all
   select 'trigger_disabled', 'warning', format('%I on %s', t.tgname, r.name),
     'this trigger is disabled, so ids can be used twice, `version` is not incremented, or foreign keys are not checked',

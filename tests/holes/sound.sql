@@ -528,3 +528,14 @@ create trigger age_moods after insert on app.tasks for each statement execute fu
 create table app.trail (line text not null);
 create function app.keep_trail() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin insert into app.trail values (old.title); return null; end $$;
 create trigger keep_trail after delete on app.tasks for each row execute function app.keep_trail();
+
+-- trigger that writes rows of the user with the rights of the caller
+create table app.title_history (user_id text collate "C" not null default app.current_user_id(), task_id bigint, at timestamptz not null default clock_timestamp(), primary key (user_id, task_id, at));
+call attack.protect('app.title_history', 'select, insert (task_id), update (at), delete');
+create function app.keep_title() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from app.title_history where task_id = old.id;
+  insert into app.title_history as h (task_id) values (old.id) on conflict (user_id, task_id, at) do update set at = now();
+  return null;
+end $$;
+create trigger keep_title after update on app.tasks for each row execute function app.keep_title();
