@@ -2301,7 +2301,8 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       else format('reassign owned by %I to %s;', o.rolname, heir.name) || coalesce(o.regrant, '') end
   from heir
   cross join (
-    select s.rolname, s.is_api, s.way, i.type, i.identity as object,
+    -- the identity of a function contains pg_catalog.json in PostgreSQL 15, and json in 18
+    select s.rolname, s.is_api, s.way, i.type, regexp_replace(i.identity, '(?<=[(,])pg_catalog\.', '', 'g') as object,
       -- After a change of the owner, the old owner's privileges are lost, so grant them again.
       case when s.is_api then coalesce(
         (select format(' grant %s%s on %s to %I;', k.others, (select string_agg(format(', %s (%s)', lower(e.key),

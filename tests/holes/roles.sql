@@ -114,6 +114,10 @@ select attack.sees('app.tasks');
 -- owner of a function: hole role_ownership app.current_user_id() | alone
 alter function app.current_user_id() owner to tasks_api;
 
+-- owner of a function with an argument: hole role_ownership app.fold_json(json)
+create function app.fold_json(json) returns json language sql immutable return $1;
+alter function app.fold_json owner to tasks_api;
+
 -- owner of a schema: hole role_ownership app | alone
 alter schema app owner to tasks_api;
 
