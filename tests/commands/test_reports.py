@@ -376,6 +376,23 @@ def test_names_on_the_page_are_never_broken_in_the_middle() -> None:
     assert not re.search(r"anywhere|break-word|break-all|hyphens", page.STYLE)
 
 
+def test_the_page_calls_no_function_that_another_role_could_have_created(server: Server, clone: str) -> None:
+    """Only the superuser may use the sequence, and a rollback does not reset it."""
+    with server.connect(clone) as owner:
+        owner.execute("create sequence public.runs; drop table audit.accepted")
+        owner.execute(
+            "create or replace function app.schema_version() returns integer language sql"
+            " as $$ select nextval('public.runs')::integer $$"
+        )
+        owner.execute(
+            "create view audit.accepted as select nextval('public.runs') as check_name, '' as object,"
+            " '' as reason, '' as accepted_by, '' as accepted_on, '' as expires_on"
+        )
+    assert run(page.report, DATABASE_URL=server.conninfo(clone)) in {0, 1}
+    with server.connect(clone) as owner:
+        assert owner.execute("select is_called from public.runs").fetchone() == (False,)
+
+
 def test_the_page_keeps_names_and_marks_readable(server: Server, clone: str) -> None:
     """Long names can be broken only after an underscore. A view is not marked as protected."""
     view = "all_that_everybody_has_to_do_today"
