@@ -22,7 +22,8 @@ PAGE = Path("report.html")
 
 FACTS = b"""
 select current_database() as "database", split_part(version(), ' on ', 1) as "server",
-  session_user as "role", date_trunc('second', now()) as "at"
+  session_user as "role",
+  to_char(now(), 'YYYY-MM-DD HH24:MI:SSTZH:TZM') as "at"  -- psycopg reads only timestamps of DateStyle ISO
 """
 # Neither query runs code of another role: with CREATE on the database, a role could create these objects
 # before the migrations. The version is read from the function's body, and accepted findings only from a table

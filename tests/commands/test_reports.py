@@ -349,8 +349,9 @@ def test_the_page_for_an_auditor_shows_findings_accepted_ones_and_attempts(
 
 
 def test_the_page_of_a_sound_database_says_so(
-    server: Server, database: str, capsys: pytest.CaptureFixture[str]
+    server: Server, database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PGDATESTYLE", "German")
     assert run(page.report, DATABASE_URL=server.conninfo(database)) == 0
     assert capsys.readouterr().out.endswith(": sound\n")
     html = page.PAGE.read_text()
