@@ -67,7 +67,7 @@ from (
   union all
   select proowner from pg_proc where pronamespace = to_regnamespace('app')
 ) as o (owner)
-where o.owner <> all (%s::oid[])
+where o.owner <> all (%(trusted)s::oid[])
 """
 
 # The schemas that contain yoyo's tables. Another program that uses yoyo has tables with the same names. Views
@@ -79,33 +79,47 @@ join pg_namespace as n on n.oid = c.relnamespace
 where c.relname = '_yoyo_migration' and c.relowner = any (%s::oid[])
   and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
 """
-# Not schema app: a rollback could not drop that schema while it contains yoyo's tables.
-FIRST_OF_PATH = "select coalesce(nullif(current_schema(), 'app'), 'public')"
+# Not schema app: a rollback could not drop that schema while it contains yoyo's tables. Not a schema of
+# another role, such as one with the name of this role: its owner could replace the tables.
+FIRST_OF_PATH = """
+select coalesce((
+  select nspname from pg_namespace
+  where nspname = current_schema() and nspname <> 'app' and nspowner = any (%s::oid[])
+), 'public')
+"""
+YOYO = ["_yoyo_migration", "_yoyo_log", "_yoyo_version"]
 
-# Objects of other roles in the schema of yoyo's tables that yoyo's statements would use: functions and
-# operators with the names of PostgreSQL's own (CVE-2018-1058), and tables with the names of yoyo's, since
-# their triggers would run. Their code would have the rights of the role that migrates. In a database created
-# before PostgreSQL 15, every role may create objects in schema public. A function is harmless if each of its
-# parameters has a type that an extension or an application created, except a domain: no column of yoyo's
-# tables matches it.
+# Objects of other roles whose code would run with the rights of the role that migrates: tables with the names
+# of yoyo's, since their triggers and policies would run, and functions of triggers on yoyo's own tables.
 SHADOWS = """
+with tables as (
+  select * from pg_class where relnamespace = to_regnamespace(%(home)s) and relname = any (%(tables)s)
+)
 select string_agg(format('%%s of role %%s', o.name, o.owner::regrole), ', ')
 from (
-  select oid::regprocedure::text, pronamespace, proowner, proargtypes::oid[]
-  from pg_proc
-  where proname in ('count', 'max')
+  select format('table %%s', oid::regclass), relowner from tables
   union all
-  select oid::regoperator::text, oprnamespace, oprowner, array[oprleft, oprright]
-  from pg_operator
-  where oprname = '='
-  union all
-  select format('table %%s', oid::regclass), relnamespace, relowner, array['text'::regtype::oid]
-  from pg_class
-  where relname in ('_yoyo_migration', '_yoyo_log', '_yoyo_version', 'yoyo_lock')
-) as o (name, schema, owner, types)
-where o.schema = to_regnamespace(%s) and o.owner <> all (%s::oid[])
-  and exists (select from pg_type as t where t.oid = any (o.types) and (t.oid < 16384 or t.typtype = 'd'))
+  select format('trigger %%I on %%s', g.tgname, t.oid::regclass), f.proowner
+  from tables as t
+  join pg_trigger as g on g.tgrelid = t.oid
+  join pg_proc as f on f.oid = g.tgfoid
+) as o (name, owner)
+where o.owner <> all (%(trusted)s::oid[])
 """
+# With default privileges, as on Supabase, other roles can write to yoyo's tables, and create
+# triggers on them.
+WRITERS = """
+select format('revoke insert, update, delete, truncate, references, trigger on %%s from %%s cascade;',
+  t.oid::regclass,
+  string_agg(distinct case a.grantee when 0 then 'public' else a.grantee::regrole::text end, ', '))
+from pg_class as t
+cross join aclexplode(t.relacl) as a
+where t.relnamespace = to_regnamespace(%(home)s) and t.relname = any (%(tables)s)
+  and a.grantee <> t.relowner and a.privilege_type not in ('SELECT', 'MAINTAIN')
+  and pg_has_role(t.relowner, 'usage')
+group by t.oid
+"""
+TABLES = "select relname from pg_class where relnamespace = to_regnamespace(%s)"
 
 # Why a session is read-only, and what to do.
 READ_ONLY = """
@@ -128,8 +142,8 @@ where name = 'default_transaction_read_only'
 
 SHADOWED = (
     "schema {0}: this command would use {1}, which could run code with the rights of the role that it "
-    "connects as; drop or rename these objects, or change their owner, and run: "
-    "revoke create on schema {0} from public"
+    "connects as; drop or rename these objects, or change their owner; or create a schema for the records of "
+    "the migrations, and set it as the search_path of this role"
 )
 OWNED = (
     "schema app: it, or a table or function in it, belongs to role {0}, which could run code with the rights "
@@ -165,14 +179,37 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
         connection.execute(UNLIMIT)
         (trusted,) = connection.execute(TRUSTED).fetchone() or ([],)
         self.home = _home(connection, trusted)
+        self.names = {"home": self.home, "tables": YOYO, "trusted": trusted}
         connection.execute("set search_path = pg_catalog")
-        (owners,) = connection.execute(OWNERS, (trusted,)).fetchone() or (None,)
-        (shadows,) = connection.execute(SHADOWS, (self.home, trusted)).fetchone() or (None,)
-        if owners or shadows:
-            connection.close()
-            raise SystemExit(OWNED.format(owners) if owners else SHADOWED.format(self.home, shadows))
-        connection.execute("select set_config('search_path', %s, false)", (self.home,))
         return connection
+
+    def quote_identifier(self, name: str) -> str:
+        """Quote a name for yoyo's statements, the name of a table of yoyo with its schema.
+
+        The search_path contains only pg_catalog, so yoyo's statements use no operator or function that
+        another role has created in the schema of the tables (CVE-2018-1058).
+        """
+        quoted: str = super().quote_identifier(name)
+        return f"{self.home}.{quoted}" if name in YOYO else quoted
+
+    def list_tables(self, **_: object) -> list[str]:
+        """Return the names of the tables in the schema of yoyo's tables."""
+        return [name for (name,) in self.connection.execute(TABLES, (self.home,))]
+
+    def prepare(self) -> None:
+        """Create yoyo's tables, and withhold them from other roles. Refuse code of other roles."""
+        self._refuse_code_of_others()
+        self.ensure_internal_schema_updated()
+        for (statement,) in self.connection.execute(WRITERS, self.names).fetchall():
+            self.connection.execute(statement.encode())
+            print(f"repaired: {statement}")
+        self._refuse_code_of_others()
+
+    def _refuse_code_of_others(self) -> None:
+        (owners,) = self.connection.execute(OWNERS, self.names).fetchone() or (None,)
+        (shadows,) = self.connection.execute(SHADOWS, self.names).fetchone() or (None,)
+        if owners or shadows:
+            raise SystemExit(OWNED.format(owners) if owners else SHADOWED.format(self.home, shadows))
 
     def _connect(self, options: str | None = None) -> psycopg.Connection[Any]:
         return psycopg.connect(
@@ -206,7 +243,6 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
         try:
             self.execute(LOCK)
         except psycopg.errors.LockNotAvailable:
-            self.execute("set search_path = pg_catalog")
             holder = self.connection.execute(HOLDER).fetchone() or ("gone by now",)
             raise SystemExit(
                 f"another deploy has been migrating this database for {timeout} seconds: {holder[0]}"
@@ -217,11 +253,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
         """Apply or roll back one migration and record this, in one transaction."""
         try:
             with self.transaction():
-                # A migration runs with pg_catalog alone in the search_path, which then becomes the schema of
-                # yoyo's tables again.
-                self.execute("set local search_path = pg_catalog")
                 migration.process_steps(self, direction)
-                self.execute("select set_config('search_path', :home, true)", {"home": self.home})
                 (self.mark_one if direction == "apply" else self.unmark_one)(migration, log=False)
                 self.log_migration(migration, direction)
         except psycopg.Error as error:
@@ -238,7 +270,7 @@ def _home(connection: psycopg.Connection[Any], trusted: list[int]) -> str:
         applied = SQL("select 1 from {} where migration_id operator(pg_catalog.=) any (%s)").format(table)
         if connection.execute(applied, (names,)).rowcount:
             return Identifier(schema).as_string()
-    (schema,) = connection.execute(FIRST_OF_PATH).fetchone() or ("public",)
+    (schema,) = connection.execute(FIRST_OF_PATH, (trusted,)).fetchone() or ("public",)
     return Identifier(schema).as_string()
 
 
@@ -279,6 +311,7 @@ def show(conninfo: str) -> None:
 def _locked(conninfo: str) -> Iterator[tuple[Backend, MigrationList]]:
     try:
         with Backend(conninfo) as backend, backend.lock():
+            backend.prepare()
             yield backend, read_migrations(str(DIRECTORY))
     except psycopg.Error as error:
         raise SystemExit(f"MIGRATION_DATABASE_URL: {_explained(error, conninfo)}") from None
