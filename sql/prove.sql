@@ -22,8 +22,10 @@
 -- afterwards.
 --
 -- Run it as a superuser, as the API's role, or as a role that may grant the API's role to itself (the role that
--- created it). Run it as a superuser only if you trust the owners of the schemas, whose triggers then run with a
--- superuser's rights. A superuser inserts the rows of the probe users without triggers and foreign keys.
+-- created it). Functions, views and policies that the API's roles can reach are run, and their code can return to the
+-- rights of the role that connected, by `set session authorization default` or `reset role`. So unless you trust all
+-- roles that may create functions, run it as the API's role. A superuser inserts the rows of the probe users without
+-- triggers and foreign keys.
 --
 -- Not attempted:
 -- * to set another user id: SQL that runs as the API's role may do this, so the API builds no SQL from input;
