@@ -37,8 +37,11 @@ where l.locktype = 'advisory' and l.granted and a.datname = current_database()
 
 # The first setting has an effect only on Citus, which otherwise refuses to change a function after a parallel
 # change of a table in the same transaction. With the second one, backslashes in the migrations' regular
-# expressions are literal.
-SETTINGS = "set citus.multi_shard_modify_mode = 'sequential'; set standard_conforming_strings = on"
+# expressions are literal. With the third one, the role's search_path is stored as it is written.
+SETTINGS = """
+set citus.multi_shard_modify_mode = 'sequential'; set standard_conforming_strings = on;
+set quote_all_identifiers = off
+"""
 # Removes the time limits that are set for the database or the role, as pg_dump does, since a migration or a
 # report may take longer. transaction_timeout exists since PostgreSQL 17.
 UNLIMIT = """
@@ -149,6 +152,10 @@ OWNED = (
     "schema app: it, or a table or function in it, belongs to role {0}, which could run code with the rights "
     "of the role that this command connects as; if {0} has migrated this database, connect as {0}; otherwise "
     "rename or drop the schema, or change the owner"
+)
+UNRECORDED = (
+    ", and no record says that a migration created it; if it is empty, drop it; if it is from a dump, restore"
+    " the tables _yoyo_migration, _yoyo_log and _yoyo_version, too"
 )
 POOLER = (
     "MIGRATION_DATABASE_URL: connects to a pooler, which would keep the lock of this session; "
@@ -318,12 +325,14 @@ def _locked(conninfo: str) -> Iterator[tuple[Backend, MigrationList]]:
 
 
 def _explained(error: psycopg.Error, conninfo: str) -> str:
-    """Return PostgreSQL's error in one line, with the reason and the remedy if the session is read-only."""
+    """Return PostgreSQL's error in one line, with a remedy for a read-only session and an existing schema."""
     message = first_message(error)
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         with suppress(psycopg.Error), psycopg.connect(conninfo) as connection:
             for (reason,) in connection.execute(READ_ONLY):
                 message += f", since {reason}"
+    if isinstance(error, psycopg.errors.DuplicateSchema):
+        message += UNRECORDED
     return message
 
 
@@ -335,4 +344,4 @@ def first_message(error: psycopg.Error) -> str:
     while isinstance(error.__context__, psycopg.Error):
         error = error.__context__
     parts = (error.diag.message_primary or str(error), error.diag.message_detail, error.diag.message_hint)
-    return ". ".join(" ".join(part.split()) for part in parts if part)
+    return ". ".join(" ".join(part.split()).removesuffix(".") for part in parts if part)

@@ -495,6 +495,17 @@ def test_migrating_again_changes_nothing(
     assert dump(server, empty) == before
 
 
+def test_migrating_again_changes_nothing_in_a_database_that_quotes_all_names(
+    server: Server, owner: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with server.connect("postgres") as superuser:
+        superuser.execute("alter database deployed set quote_all_identifiers = on")
+    for _ in range(2):
+        capsys.readouterr()
+        migrations.migrate(owner)
+    assert capsys.readouterr().out == "nothing to apply: the database is up to date\n"
+
+
 def test_the_list_shows_applied_and_pending_migrations(
     server: Server, empty: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -572,6 +583,16 @@ def test_a_deploy_that_waits_too_long_names_the_other_deploy(server: Server, emp
         second = migrations.Backend(server.conninfo(empty))
         with second, pytest.raises(SystemExit, match=HOLDER), second.lock(timeout=1):
             pass
+
+
+@pytest.mark.parametrize("schema", ["app", "audit"])
+def test_migrate_says_what_to_do_with_a_schema_that_no_migration_created(
+    server: Server, empty: str, schema: str
+) -> None:
+    with server.connect(empty) as superuser:
+        superuser.execute(f"create schema {schema}".encode())
+    with pytest.raises(SystemExit, match=f'"{schema}" already exists, and .* if it is empty, drop it'):
+        migrations.migrate(server.conninfo(empty))
 
 
 def test_a_database_of_another_encoding_is_refused(server: Server) -> None:
