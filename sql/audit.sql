@@ -1435,14 +1435,19 @@ reduction (original, text, step, before, is_done) as (
   ) x
 ),
 
--- For each condition, over all steps: the columns that it compares with the user, and the markers of its alternatives.
+-- For each condition, over all steps: the columns that it compares with the user, and the markers of its alternatives
+-- and of the user.
 trace as materialized (
   select t.original, array_agg(m.part[1]) filter (where m.part[1] is not null) as had,
-    string_agg(concat(m.part[2], m.part[3]), ' ') as seen
-  from (select distinct original, text from reduction where text ~ '{(?:has|own) |(?:or|then|else) {|} or') t
+    string_agg(concat(m.part[2], m.part[3], m.part[4], m.part[5]), ' ') as seen
+  from (
+    select distinct original, text from reduction where text ~ '{(?:has|own) |(?:or|then|else) {|} or' or text ~ '{me}'
+      and original in (select original from reduction where is_done and text !~ '^{(?:own |me}|member|no|yes)')
+  ) t
   cross join (values ('member|rank|parent|staff|flag|asked|list has|list ranked')) b (branch)
-  cross join regexp_matches(t.text, format('{(?:has|own) ([\w$]+)}|(?:or|then|else) {(%1$s)}|{(%1$s)}(?= or)',
-    b.branch), 'g') m (part)
+  cross join regexp_matches(t.text, format('{(?:has|own) ([\w$]+)}|(?:or|then|else) {(%1$s)}|{(%1$s)}(?= or)'
+    '|(?:[\w$]\(|[^(]){(me)}%2$s|\({(me)}(?!\))%2$s', b.branch,
+    '(?! as |(?:::\w+)? is not null|, {blank})'), 'g') m (part)
   group by t.original
 ),
 
@@ -1940,6 +1945,13 @@ lookup as materialized (
       where d.refclassid = 'pg_class'::regclass and d.refobjid <> p.polrelid
         and (p.word <> '{rank}' or (select is_strict from asked))
         or d.refclassid = 'pg_proc'::regclass and d.refobjid in (select function from captured where is_true)
+      union all
+      -- an unknown comparison of a column with the user, and no policy for all rows
+      select p.polrelid from clause p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
+      where p.polpermissive and p.cmd = 'r' and not p.is_held
+        and (p.seen ~ '\yme\y' or p.text in (select text from asks))
+        and d.refclassid = 'pg_class'::regclass and d.refobjid = p.polrelid and d.refobjsubid > 0
+        and p.polrelid not in (select polrelid from reached_policy where cmd = 'r' and polpermissive and word = '{yes}')
     )
     and not exists (
       select from pg_constraint f
@@ -1949,6 +1961,10 @@ lookup as materialized (
         select a.attrelid
         from pg_attribute a
         where a.attnum > 0 and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w)
+          -- the key of a list of values that no code writes
+          and (a.attrelid in (select relid from touches where is_written) or not exists (
+            select from pg_index x where x.indrelid = a.attrelid and x.indisprimary and x.indnkeyatts = 1
+              and x.indkey[0] = a.attnum))
         group by a.attrelid
         having count(*) > 1 or (select is_strict from asked)
       )

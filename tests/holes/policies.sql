@@ -412,3 +412,34 @@ insert into app.by_list values ('alice', '{mallory}') returning true;
 -- a list that contains users in a new row: hole policy own on app.by_contents
 create table app.by_contents (user_id text not null default app.current_user_id(), people text[]);
 call attack.protect('app.by_contents', 'insert', 'people @> array[app.current_user_id()]');
+-- read-only, with the row itself in place of the user: hole policy own on app.worklog
+create table app.worklog (id bigint, member text not null);
+call attack.protect('app.worklog', 'select', 'member = coalesce(app.current_user_id(), member)');
+insert into app.worklog values (1, 'alice');
+-- exploit
+select set_config('app.user_id', '', true);
+select exists (select from app.worklog);
+
+-- read-only, with a part of the user id: hole policy own on app.files_of
+create table app.files_of (id bigint, subject text not null);
+call attack.protect('app.files_of', 'select', 'split_part(subject, ''|'', 2) = split_part(app.current_user_id(), ''|'', 2)');
+insert into app.files_of values (1, 'github|7');
+-- exploit
+select set_config('app.user_id', 'google|7', true);
+select exists (select from app.files_of);
+
+-- read-only, with a list of users in the setting: hole policy own on app.memos
+create table app.memos (id bigint, person text not null);
+call attack.protect('app.memos', 'select', 'person = any (string_to_array(current_setting(''app.user_id'', true), '',''))');
+insert into app.memos values (1, 'alice');
+-- exploit
+select set_config('app.user_id', 'mallory,alice', true);
+select exists (select from app.memos);
+
+-- read-only, with the user id in a path: hole policy own on app.pages
+create table app.pages (id bigint, acl jsonb not null);
+call attack.protect('app.pages', 'select', 'jsonb_path_exists(acl, (''$.readers[*] ? (@ == "'' || app.current_user_id() || ''")'')::jsonpath)');
+insert into app.pages values (1, '{"readers": ["alice"]}');
+-- exploit
+select set_config('app.user_id', 'x" || @ != "', true);
+select exists (select from app.pages);

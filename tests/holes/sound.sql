@@ -539,3 +539,15 @@ begin
   return null;
 end $$;
 create trigger keep_title after update on app.tasks for each row execute function app.keep_title();
+-- lookup for every user
+create table app.tariffs (id bigint primary key, is_valid boolean not null);
+call attack.protect('app.tariffs', 'select', 'app.current_user_id() is not null and is_valid');
+
+-- lookup for everybody, with a policy for more
+create table app.tiers (id bigint primary key, since date);
+call attack.protect('app.tiers', 'select', 'true');
+create policy longer on app.tiers for select to tasks_api using (length(app.current_user_id()) > extract(year from since));
+
+-- lookup for a column of the tasks
+create table app.levels (priority text primary key, place smallint not null);
+call attack.protect('app.levels', 'select', 'true');
