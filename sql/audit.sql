@@ -2412,12 +2412,25 @@ filtered_view as materialized (
   from verdict v
   join pg_class c on c.oid = v.oid
   cross join lateral (select coalesce(lower(c.reloptions::text), '') as options) o
-  where v.kind = 'view' and v.word ~ ' where {(?:own|has|linked|ranked|member)[^{}]*}'
-    and v.word !~ ' (?:union|except|intersect|left join|right join|full join) |{list'
-    -- one table, referenced once: a second reference might not be restricted to the user
-    and (select count(distinct b.oid) + coalesce(max(regexp_count(v.text, '(?<![\w$.])' || lower(b.name)
-      || '(?![\w$.])')), 1)
-      from borrowed b where b.reader = v.oid and b.is_past) <= 2
+  cross join lateral (
+    select string_agg('(?<![\w$.])' || replace(regexp_replace(regexp_replace(lower(b.name), '"([^"]*)"', 'q_\1', 'g'),
+      '[^\w$.]', '_', 'g'), '$', '\$') || '(?![\w$.])', '|') as names
+    from borrowed b where b.reader = v.oid and b.is_past
+  ) b
+  where v.kind = 'view' and v.word ~ '{(?:own|has|linked|ranked|member|list) ?[^{}]*}'
+    and v.word !~ ' (?:intersect|except) '
+    -- Each part of a union reads one table with a filter, or each table in a sub-select with a filter. A second
+    -- reference might not be restricted to the user.
+    and (
+      select bool_and(coalesce(case
+        when p.word ~ '{list' then p.word !~ '{list (?:none|link)}' and p.word !~ b.names
+          and regexp_count(p.text, b.names) <= regexp_count(p.word, '{list')
+        else p.word ~ ' where {(?:own|has|linked|ranked|member)[^{}]*}' and regexp_count(p.text, b.names) <= 1
+          and p.word !~ ' (?:left|right|full) join '
+        end, false))
+      from rows from (regexp_split_to_table(v.text, ' union (?:all )?'),
+        regexp_split_to_table(v.word, ' union (?:all )?')) as p (text, word)
+    )
 ),
 
 found_tables (check_name, severity, object, finding, remedy) as materialized (
@@ -2507,15 +2520,6 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   ) v on v.view = r.oid
   left join filtered_view f on f.oid = v.reader
   where f.oid is null or f.is_letter_box or not f.is_barrier
-  union all
-  select 'view', 'warning', r.name,
-    'this view runs with the rights of its owner, so only the filters in the views that it reads isolate users',
-    format('alter view %s set (security_invoker = true);', r.name)
-  from reached r
-  where r.oid in (select oid from view_as_owner)
-    and (r.oid in (select view from view_reads where reader <> view and reader not in (select oid from view_as_owner)
-      and oid in (select oid from mine) and oid not in (select oid from lookup))) is true
-    and not exists (select from view_reads v join borrowed b on b.reader = v.reader and b.is_past where v.view = r.oid)
   union all
   select 'view', 'hole', r.name,
     format('this view reads %s, a materialized view without row security, so the API role can read every user''s rows',

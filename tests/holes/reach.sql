@@ -129,11 +129,6 @@ grant select on app.inner_view, app.outer_view to tasks_api;
 -- exploit
 select attack.sees('app.outer_view');
 
--- view as owner on an invoker view: warning view app.outside
-create view app.inside with (security_invoker) as select user_id from app.tasks;
-create view app.outside as select user_id from app.inside;
-grant select on app.outside to tasks_api;
-
 -- view on a copy: hole view app.on_a_copy
 create materialized view app.kept as select user_id from app.tasks;
 create view app.on_a_copy with (security_invoker) as select user_id from app.kept;
@@ -225,3 +220,26 @@ create table app.kept_one (user_id text collate "C" not null default app.current
 call attack.protect('app.kept_one', 'select, insert (id)');
 create function app.keep_found() returns trigger language plpgsql as $$ begin insert into app.kept_one (id) values (new.id); insert into kept_by_search_path values (new.title); return null; end $$;
 create trigger keep_found after insert on app.tasks for each row execute function app.keep_found();
+-- union of two filtered selects, one without the filter: hole view app.all_orders
+create table app.orders (id bigint primary key, user_id text not null);
+create table app.orders_2024 (id bigint primary key, user_id text not null);
+alter table app.orders enable row level security;
+alter table app.orders_2024 enable row level security;
+create view app.all_orders with (security_barrier) as select id, user_id from app.orders where user_id = app.current_user_id() union all select id, user_id from app.orders_2024;
+insert into app.orders_2024 values (1, 'alice');
+grant select on app.all_orders to tasks_api;
+-- exploit
+select attack.sees('app.all_orders');
+
+-- filtered sub-select beside an unfiltered table: hole view app.mixed
+create view app.mixed with (security_barrier) as select t.user_id from (select title from app.tasks where user_id = app.current_user_id()) o right join app.tasks t on true;
+grant select on app.mixed to tasks_api;
+-- exploit
+select attack.sees('app.mixed');
+
+-- sub-select that filters one of two tables: hole view app.doubled
+create view app.doubled with (security_barrier) as select o.user_id from (select t.user_id from app.tasks t, app.tasks u where u.user_id = app.current_user_id()) o;
+grant select on app.doubled to tasks_api;
+-- exploit
+insert into app.tasks (title) values ('m');
+select attack.sees('app.doubled');

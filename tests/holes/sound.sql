@@ -548,6 +548,17 @@ create table app.tiers (id bigint primary key, since date);
 call attack.protect('app.tiers', 'select', 'true');
 create policy longer on app.tiers for select to tasks_api using (length(app.current_user_id()) > extract(year from since));
 
+-- owner view on an invoker view
+create view app.inside with (security_invoker) as select user_id from app.tasks;
+create view app.outside as select user_id from app.inside;
+grant select on app.outside to tasks_api;
+
 -- lookup for a column of the tasks
 create table app.levels (priority text primary key, place smallint not null);
 call attack.protect('app.levels', 'select', 'true');
+
+-- views of filtered sub-selects and unions
+create view app.both with (security_barrier) as select id, 'task' as kind from app.tasks where user_id = app.current_user_id() union all select id, title from app.tasks where app.current_user_id() = user_id;
+create view app.by_month with (security_barrier) as with o as (select due_date, title from app.tasks where user_id = app.current_user_id()) select date_trunc('month', o.due_date) as month, count(*) as n from o group by 1;
+create view app.late with (security_barrier) as select o.title from (select id, title, due_date from app.tasks where user_id = app.current_user_id()) o where o.due_date < current_date union select o.title from (select t.title from app.tasks t where t.user_id = app.current_user_id() and t.completed) o;
+grant select on app.both, app.by_month, app.late to tasks_api;
