@@ -789,6 +789,9 @@ literal as materialized (
     case when asked.claims is null then '{(?:claim|k)}' else '{claim}' end as claim,
     (select string_agg(regexp_replace(name, '\W', '\\\&', 'g'), '|') from (
       select rolname::text as name from api union select 'authenticated' union select 'anon') r) as roles,
+    (select string_agg('|' || regexp_replace(lower(format_type(t.oid, null)), '\W', '\\\&', 'g'), '') from pg_type t
+     where t.typtype = 'd' and t.oid >= 16384 and t.typtypmod = -1
+       and t.typbasetype = any ('{text,varchar,uuid,bigint,integer,numeric}'::regtype[])) as domains,
     '(?:::"?(?:character varying|timestamp with(?:out)? time zone|[\w.]+)"?(?:\(\d+\))?(?:\[\])?)?' as cast_to
   from asked
 ),
@@ -836,10 +839,16 @@ marked as materialized (
         '(?<!'')''''(?!'')' || l.cast_to, '{blank}', 'g'),
         'E?''(?:[^'']|'''')*''' || l.cast_to || '|\$\w*\$(?:[^$]|\$\d)*\$\w*\$', '{k}', 'g') end as text
   ) q
+  -- a quoted name as one word: "Owner Id" becomes q_owner_id
+  cross join lateral (
+    select case when strpos(q.text, '"') = 0 then q.text else (
+      select string_agg(case when n % 2 = 0 then 'q_' || regexp_replace(part, '[^\w$]', '_', 'g') else part end, ''
+        order by n) from string_to_table(q.text, '"') with ordinality as p (part, n)) end as text
+  ) n
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(lower(
-      regexp_replace(regexp_replace(regexp_replace(regexp_replace(q.text, 'pg_catalog\.', '', 'gi'),
-        '"(\w+)"', 'q_\1', 'g'), '"[^"]*"', 'odd', 'g'), '(?<![\w.$])\d+(?:\.\d+)?(?![\w$])', '{k}', 'g')),
+      regexp_replace(regexp_replace(n.text, 'pg_catalog\.', '', 'gi'), '(?<![\w.$])\d+(?:\.\d+)?(?![\w$])', '{k}',
+        'g')),
         '\ytrue\y', '{yes}', 'g'), '\yfalse\y', '{no}', 'g'),
         '(?<!\yis )(?<!\yis not )\ynull' || l.cast_to || '(?![\w])', '{null}', 'g') as text
   ) t
@@ -1206,11 +1215,14 @@ asking_function as materialized (
 --   {mix}     an `or` of several of these                       {other}  an unknown form: it may return any row
 --
 -- In a pattern, COL is a column of the row, INNER a column of another table, FLAG a column with a name such as
--- is_public, ITEM a marker or a column, ACC a marker that restricts rows, and AT the place of the user among the
--- arguments. `needs` is a string that occurs in each text that the pattern matches.
+-- is_public, PATH a part of a JSON column, CAST a type whose cast keeps the value, ITEM a marker or a column, ACC a
+-- marker that restricts rows, and AT the place of the user among the arguments. `needs` is a string that occurs in each
+-- text that the pattern matches.
 rule_text (step, needs, pattern, word) as materialized (
   select row_number() over (), r.needs,
-    replace(replace(replace(replace(replace(replace(r.pattern, 'AT', f.at), 'ACC',
+    replace(replace(replace(replace(replace(replace(replace(replace(r.pattern, 'PATH',
+      '(?:(?:row\.)?[\w$]+|{field}) (?:->|#>) {\w+}'), 'CAST',
+      concat('(?:text|uuid|bigint|integer|numeric|character varying', l.domains, ')')), 'AT', f.at), 'ACC',
       '(?:own [\w$]+|no|member|rank|parent|staff|flag|asked|mix|list has|list ranked)'), 'ITEM',
       '(?:{[^{}]*}|[\w$.]+)'),
       'COL', '(?:row\.)?([\w$]+)'), 'INNER', '(?:(?!row\.)[\w$]+\.)([\w$]+)'), 'FLAG',
@@ -1249,7 +1261,8 @@ rule_text (step, needs, pattern, word) as materialized (
     ('(?<![\w$])\({([^{}]*)}\)|\( select {([^{}]*)}(?: as [\w$]+)?\)', '{\1\2}', '}'),
     ('\( select (?:[\w$]+\.)?[\w$]+ from {me} [\w$]+\)', '{me}', 'from {me}'),
     ('{(?:me|claims)}::jsonb?', '{claims}', '}::json'),
-    ('{(me|token|derived|field)}::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '{\1}', '}::'),
+    ('{(me|token|field)}::CAST(?![\w(])', '{\1}', '}::'),
+    ('{derived}::(?:character varying|[\w.]+)(?:\[\])?(?![\w(])', '{derived}', '{derived}::'),
     ('\({claims} ->>? {written}\)|\({claims} #>>? {written}\)|\({forged} ->>? {\w+}\)', '{forged}', '{claims}'),
     ('\(\({claims} ->> {k}\) = {k}\)|\({k} = \({claims} ->> {k}\)\)', '{staff}', '{claims} ->> {k}'),
     ('\({claims} -> {\w+}\)', '{claims}', '{claims}'),
@@ -1261,8 +1274,7 @@ rule_text (step, needs, pattern, word) as materialized (
     -- the row
     ('\(storage\.foldername\((?:row\.)?name\)\)\[{k}\]|split_part\((?:row\.)?name, {k}, '
       '{k}\)|(?<![\w$.])[\w$]+\.[\w$]+\((?:row\.)?name\)', 'name', 'name'),
-    ('(?<![\w$])\(((?:[\w$]+\.)?[\w$]+)\)::(?:text|uuid|bigint|integer|numeric|character varying)(?![\w(])', '\1',
-      ')::'),
+    ('(?<![\w$])\(((?:[\w$]+\.)?[\w$]+)\)::CAST(?![\w(])', '\1', ')::'),
     ('\(((?:[\w$]+\.)?[\w$]+) \|\| {blank}\)', '\1', '|| {blank}'),
     -- me in (payer, payee)
     ('\(([\w$.]+|{me}) = any \(\(?array\[([\w$.]+), ([\w$., ]+)\](?:\)::[\w ]+\[\])?\)\)',
@@ -1276,11 +1288,19 @@ rule_text (step, needs, pattern, word) as materialized (
     ('\({ofrow} (?:=|\?) {\w+}\)|\({claims} \? (?:row\.)?[\w$]+\)', '{member}', '({'),
     ('\(COL = any {mine}\)', '{own \1}', '{mine}'),
     -- a user in a JSON column, a list of users in the row, or the user of its parent
+    ('(?:to_jsonb?|jsonb?_build_(?:array|object))\((?:{(?:k|claim|key|open)}, )?{(?:me|doc)}\)', '{doc}', 'json'),
+    ('\((?:(?:row\.)?[\w$]+|{field}) @> {doc}\)', '{member}', '@> {doc}'),
+    ('(?<=_text\((?:coalesce\()?)\(PATH\)|\(PATH\)(?= (?:->|@>|\?\|?) )', '{field}', '> {'),
+    ('coalesce\({field}, {k}\)', '{field}', 'coalesce({field}'),
+    ('unnest\(row\.[\w$]+\)(?: [\w$]+\([\w$]+\))?', '{items}', 'unnest('),
+    ('jsonb?_array_elements_text\((?:row\.[\w$]+|{field})\)(?: [\w$]+\([\w$]+\))?', '{items}', '_text('),
+    ('\( select {items}(?: as [\w$]+)?\)', '{list link}', 'select {items}'),
     ('\((?:row\.)?[\w$]+ (?:->>|#>>) {(?:k|claim)}\)(?=\)?(?:::\w+)? = {me})|(?<={me} = \(?)\((?:row\.)?[\w$]+ '
       '(?:->>|#>>) {(?:k|claim)}\)', '{field}', '>> {'),
-    ('\({field} = {me}\)|\({me} = {field}\)|\((?:row\.)?[\w$]+ @> jsonb_build_object\({(?:k|claim)}, {me}\)\)|'
-      '\({me} = any \(?(?:row\.)?[\w$]+\)?\)|\((?:row\.)?[\w$]+ (?:@>|&&) array\[{me}\]\)|\((?:row\.)?[\w$]+ \? '
-      '{me}\)|\({me} (?:=|in|= any) {list link}\)|\({list link} = {me}\)', '{member}', '{me}'),
+    ('\({field} = {me}\)|\({me} = {field}\)|\((?:(?:row\.)?[\w$]+|{field}) (?:\? '
+      '{me}|\?\| array\[{me}\])\)|\({me} = any \(?(?:row\.)?[\w$]+\)?\)|\((?:row\.)?[\w$]+ (?:@>|&&) '
+      'array\[{me}\]\)|\(array_position\((?:row\.)?[\w$]+, {me}\) (?:is not null|(?:=|>=?) {k})\)|'
+      '\({me} (?:=|in|= any) {list link}\)|\({list link} = {me}\)', '{member}', '{me}'),
     ('\((?:[\w$]+\.)?[\w$]+ <> {closed}\)', '{flag}', '{closed}'),
     ('\((?:[\w$]+\.)?(?:is_)?private (?:=|is) {no}\)|\(not (?:[\w$]+\.)?(?:is_)?private\)', '{flag}', 'private'),
     ('\(FLAG(?: (?:=|is) {yes})?\)|\((?:[\w$]+\.)?[\w$]+ = {open}\)|( or | and |\()FLAG(?= or | and |\))',
@@ -1304,7 +1324,14 @@ rule_text (step, needs, pattern, word) as materialized (
       '|\))))ITEM(?: and ITEM)+\)', '{ranked}', 'and'),
     ('\((?:ITEM and )*{(has [\w$]+|rank|list has|list ranked|parent|asked|mix|staff|link|flag)}(?: and ITEM)*\)',
       '{\1}', ' and '),
-    -- the rows of a sub-select
+    ('\(((?:row\.)?[\w$]+ (?:in|= any) \( select )(?:(?! union | left join | right join | full join | having )[^()])*'
+      ' (?:where|on) {(?:has|linked|ranked)[^{}]*}(?:(?! union )[^()])* union (?:all )?select ', '(\1', ' union '),
+    ('from {items} where {has [\w$]+}', 'from {items} where {linked}', 'from {items}'),
+    -- the rows of a sub-select: first (a, {me}) in (select x, y from t) becomes a in (select x from t on y = {me})
+    ('\(\(((?:row\.)?[\w$]+), {me}\) (in|=) \( select ([\w$]+\.[\w$]+), [\w$]+\.([\w$]+) (from [^()]*)\)\)',
+      '(\1 \2 ( select \3 \5 on {has \4}))', ', {me}) '),
+    ('\(\({me}, ((?:row\.)?[\w$]+)\) (in|=) \( select [\w$]+\.([\w$]+), ([\w$]+\.[\w$]+) (from [^()]*)\)\)',
+      '(\1 \2 ( select \4 \5 on {has \3}))', '(({me}, '),
     ('\( select {yes}(?: as [\w$"?]+)? (from [^()]* where {linked}[^{}()]*\))', 'exists ( select \1', '( select {yes}'),
     ('(?<![\w$])\(((?!\s*select)[^()]* join [^()]*)\)', '\1', ' join '),
     ('\( select (?:{(?:k|yes|open)}|count\(\*\))(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)',
@@ -1314,7 +1341,8 @@ rule_text (step, needs, pattern, word) as materialized (
     ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* where '
       '{link}[^()]*\)', '{list link}', '( select '),
     ('\( select (?![^()]* (?:union|except|intersect) )[^()]* from [^()]*\)', '{list none}', '( select '),
-    ('\yexists \( select(?: {k} as odd)? where ({ACC})\)', '\1', ' where {'),
+    ('\yexists \( select(?: {k} as q__column_)? where ({ACC})\)', '\1', ' where {'),
+    ('\(?array({list \w+})\)?', '\1', 'array{list'),
     ('exists {list linked}', '{member}', 'exists {'),
     ('exists {list ranked}', '{rank}', 'exists {'),
     ('exists {list link}', '{parent}', 'exists {'),
@@ -1356,8 +1384,8 @@ condition as materialized (
   left join pg_class c on c.oid = s.relid
   cross join lateral (
     select case when s.kind <> 'policy' then m.text
-      else regexp_replace(m.text, '(?<![\w.$])(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '\.',
-        'row.', 'g') end as text
+      else regexp_replace(m.text, '(?<![\w.$])(?:q_)?' || regexp_replace(replace(lower(c.relname), '$', '\$'),
+        '[^\w$\\]', '_', 'g') || '\.', 'row.', 'g') end as text
   ) t
   -- columns that cannot be null
   left join lateral (
@@ -1460,7 +1488,7 @@ verdict as materialized (
   ) d on d.original = e.reducible
   left join trace t on t.original = e.reducible
   left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0
-    and d.own in (lower(a.attname), 'q_' || lower(a.attname))
+    and d.own in (lower(a.attname), 'q_' || regexp_replace(lower(a.attname), '[^\w$]', '_', 'g'))
 ),
 
 -- 8. Owner columns ----------------------------------------------------------------------------------------------------
@@ -1831,8 +1859,8 @@ clause as materialized (
         and a.attname in ('title', 'description', 'category', 'key')))
         and not w.is_set) as is_identity,
       -- a JSON column or a list of the new row contains the user, but the owner column may contain another user
-      p.text ~ ('\((?:row\.)?[\w$]+ (?:->>|#>>|@> (?:jsonb|array)|&& array|\? [^{])|'
-        '\)(?:::uuid|::bigint)? = any \(\(?(?:row\.)?[\w$]+\)') and o.attnum is not null and w.is_set as is_unbound
+      p.text ~ ('\((?:row\.)?[\w$]+ (?:->|#>|@> (?:(?:to_)?jsonb|array)|&& array|\? [^{])'
+        '|\)(?:::uuid|::bigint)? = any \(\(?(?:row\.)?[\w$]+\)') and o.attnum is not null and w.is_set as is_unbound
   ) s
   -- A comparison with rows of another table that the caller may read counts only if the policies of that table restrict
   -- rows.

@@ -337,3 +337,42 @@ return query select title from app.tasks where user_id = who; exception when ins
 -- a list of users beside an owner that the role may not set
 create table app.by_list_alone (user_id text not null default app.current_user_id(), people text[]);
 call attack.protect('app.by_list_alone', 'select, insert (people), update (people)', 'app.current_user_id() = any (people)');
+-- quoted names with a blank and a hyphen
+create schema "Sales Team";
+grant usage on schema "Sales Team" to tasks_api;
+create table "Sales Team"."Hot-Lead" (id bigint, "Owner Id" text not null default app.current_user_id(), primary key ("Owner Id", id));
+call attack.protect('"Sales Team"."Hot-Lead"', 'select, delete', '"Owner Id" = app.current_user_id()');
+create table app.calls (id bigint primary key, "Owner Id" text not null, lead bigint);
+call attack.protect('app.calls', 'select', 'exists (select from "Sales Team"."Hot-Lead" l where l.id = calls.lead and l."Owner Id" = calls."Owner Id" and l."Owner Id" = app.current_user_id())');
+
+-- a domain as type of the owner column
+create domain app.user_name as text check (char_length(value) between 1 and 255);
+create table app.drafts (id bigint, subject app.user_name not null, primary key (subject, id));
+call attack.protect('app.drafts', 'select, delete', 'subject = app.current_user_id()::app.user_name');
+
+-- membership by a row of two columns
+create table app.seats_of (region text, holder text, primary key (region, holder));
+call attack.protect('app.seats_of', 'select', 'holder = app.current_user_id()');
+create table app.deals (id bigint primary key, region text not null);
+call attack.protect('app.deals', 'select', '(region, app.current_user_id()) in (select s.region, s.holder from app.seats_of s)');
+create policy by_array on app.deals for select to tasks_api using (region = any (array(select s.region from app.seats_of s where s.holder = app.current_user_id())));
+create policy by_union on app.deals for select to tasks_api using (region in (select s.region from app.seats_of s where s.holder = app.current_user_id() union select lower(s.region) from app.seats_of s where s.holder = app.current_user_id()));
+create policy own_too on app.deals for select to tasks_api using ((app.current_user_id(), region) in (select s.holder, s.region from app.seats_of s where s.region <> 'x'));
+
+-- an array of teams, cast in a sub-select
+create table app.crew_of (team uuid, member text, primary key (team, member));
+call attack.protect('app.crew_of', 'select', 'member = app.current_user_id()');
+create function app.team_ids() returns uuid[] language sql stable security definer set search_path = pg_catalog, pg_temp as 'select array_agg(c.team) from app.crew_of c where c.member = app.current_user_id()';
+create table app.chores (id bigint primary key, team uuid not null);
+call attack.protect('app.chores', 'select', 'team = any ((select app.team_ids())::uuid[])');
+
+-- lists of readers in an array and in JSON
+create table app.pages_of (id bigint primary key, acl jsonb not null, readers text[] not null);
+call attack.protect('app.pages_of', 'select', 'acl -> ''readers'' ? app.current_user_id()');
+create policy p1 on app.pages_of for select to tasks_api using (acl #> '{page,readers}' @> to_jsonb(app.current_user_id()));
+create policy p2 on app.pages_of for select to tasks_api using (acl @> jsonb_build_object('readers', jsonb_build_array(app.current_user_id())));
+create policy p3 on app.pages_of for select to tasks_api using (exists (select from jsonb_array_elements_text(coalesce(acl -> 'readers', '[]')) r where r = app.current_user_id()));
+create policy p4 on app.pages_of for select to tasks_api using (app.current_user_id() in (select jsonb_array_elements_text(acl -> 'page' -> 'readers')));
+create policy p5 on app.pages_of for select to tasks_api using (exists (select from unnest(readers) r where r = app.current_user_id()));
+create policy p6 on app.pages_of for select to tasks_api using (acl -> 'readers' ?| array[app.current_user_id()]);
+create policy p7 on app.pages_of for select to tasks_api using (array_position(readers, app.current_user_id()) is not null);

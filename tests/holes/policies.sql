@@ -443,3 +443,51 @@ insert into app.pages values (1, '{"readers": ["alice"]}');
 -- exploit
 select set_config('app.user_id', 'x" || @ != "', true);
 select exists (select from app.pages);
+
+-- a row of two columns, with the user in the wrong place: hole policy own on app.posts_of
+create table app.seats_at (region text, holder text, deputy text, primary key (region, holder));
+call attack.protect('app.seats_at', 'select', 'holder = app.current_user_id()');
+insert into app.seats_at values ('north', 'mallory', 'mallory');
+create table app.posts_of (id bigint primary key, region text not null);
+call attack.protect('app.posts_of', 'select', '(app.current_user_id(), app.current_user_id()) in (select s.deputy, s.holder from app.seats_at s)');
+insert into app.posts_of values (1, 'south');
+-- exploit
+select exists (select from app.posts_of);
+
+-- readers or all: hole policy own on app.leaves
+create table app.leaves (id bigint primary key, acl jsonb not null);
+call attack.protect('app.leaves', 'select', 'acl -> ''readers'' ?| array[app.current_user_id(), ''all'']');
+insert into app.leaves values (1, '["all"]'), (2, '{"readers": ["all"]}');
+-- exploit
+select exists (select from app.leaves);
+
+-- blocked readers: hole policy own on app.walls
+create table app.walls (id bigint primary key, acl jsonb not null);
+call attack.protect('app.walls', 'select', 'not acl -> ''blocked'' ? app.current_user_id()');
+insert into app.walls values (1, '{"blocked": []}');
+-- exploit
+select exists (select from app.walls);
+
+-- the list is in the user: hole policy own on app.doors
+create table app.doors (id bigint primary key, acl jsonb not null);
+call attack.protect('app.doors', 'select', 'to_jsonb(app.current_user_id()) <@ acl or jsonb_array_length(acl) = 0');
+insert into app.doors values (1, '[]');
+-- exploit
+select exists (select from app.doors);
+
+-- readers that do not contain the user: hole policy own on app.fences
+create table app.fences (id bigint primary key, readers text[] not null);
+call attack.protect('app.fences', 'select', 'array_position(readers, app.current_user_id()) is null');
+insert into app.fences values (1, '{alice}');
+-- exploit
+select exists (select from app.fences);
+
+-- a union with regions of all: hole policy own on app.trips
+create table app.hubs (region text primary key, user_id text);
+grant select on app.hubs to tasks_api;
+insert into app.hubs values ('south', 'alice');
+create table app.trips (id bigint primary key, region text not null);
+call attack.protect('app.trips', 'select', 'region in (select h.region from app.hubs h where h.user_id = app.current_user_id() union select h.region from app.hubs h)');
+insert into app.trips values (1, 'south');
+-- exploit
+select exists (select from app.trips);
