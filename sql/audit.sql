@@ -1836,7 +1836,7 @@ touched_owned as materialized (
 
 -- The policy conditions that apply to the API, for each command, and whether they restrict rows.
 clause as materialized (
-  select p.*, o.attname as owner_name, s.is_identity,
+  select p.*, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
       or p.word in ('{member}', '{rank}', '{list has}', '{list ranked}', '{mix}', '{parent}', '{flag}', '{asked}')
         and not m.is_open and not s.is_unbound
@@ -2641,24 +2641,16 @@ asked_column as materialized (
 
 -- Columns of other tables that a policy compares, by itself or by a function.
 trusted_column as materialized (
-  select t.policy, t.relid, t.attnum
-  from (
-    select distinct j.oid as policy, d.refobjid as relid, d.refobjsubid as attnum, j.text, j.owner_name
-    from (select distinct oid, polrelid, had, text, seen, owner_name from clause where polpermissive and is_held
-      and seen ~ 'member|rank|mix|list') j
-    join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = j.oid and d.refclassid = 'pg_class'::regclass
-      and d.refobjsubid > 0 and d.refobjid <> j.polrelid
-    join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-    where lower(a.attname) <> all (j.had)
-      and (j.seen !~ 'flag' or a.attname !~* '^(is_)?(public|published|shared|visible|listed)$')
-  ) t
-  full join (select table_oid, attname from owner_of where table_oid = root) m on m.table_oid = t.relid
-  -- if the owners of both are compared, a user's row there only affects that user's rows here
-  where coalesce(t.policy, 0) <> 0
-    and (t.text ~ format('row\.%1$s\)? = \(?[\w$]+\.%2$s(?![\w$])|[\w$]+\.%2$s\)? = \(?row\.%1$s(?![\w$])',
-      lower(t.owner_name), lower(m.attname))) is not true
+  select j.oid as policy, d.refobjid as relid, d.refobjsubid as attnum, j.text
+  from (select distinct oid, polrelid, had, text, seen from clause where polpermissive and is_held
+    and seen ~ 'member|rank|mix|list') j
+  join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = j.oid and d.refclassid = 'pg_class'::regclass
+    and d.refobjsubid > 0 and d.refobjid <> j.polrelid
+  join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+  where lower(a.attname) <> all (j.had)
+    and (j.seen !~ 'flag' or a.attname !~* '^(is_)?(public|published|shared|visible|listed)$')
   union
-  select j.oid, t.relid, t.attnum
+  select j.oid, t.relid, t.attnum, ''
   from asks q
   join clause j on j.text = q.text
   join asked_column t on t.function = q.function
@@ -2677,12 +2669,15 @@ writable_column as materialized (
     group by objid, subid, privilege
   ) g on g.objid = t.relid
   full join (
-    select oid, polrelid, polname, cmd, text
+    select oid, polrelid, polname, cmd, text, substring(word from '^{own (.*)}$') as own
     from clause
     where polpermissive and clause = 'with check'
       and word not in ('{no}', '{rank}', '{member}', '{asked}', '{list ranked}')
   ) k on k.polrelid = t.relid and k.cmd = g.cmd
   where coalesce(t.policy, 0) <> 0 and coalesce(g.subid in (0, t.attnum), false) and coalesce(k.oid, 0) <> 0
+    -- If the compared column of the written row is the user, this row gives access only to rows of this user.
+    and (t.text ~ format('row\.[\w$]+\)? = \(?[\w$]+\.%1$s(?![\w$])|[\w$]+\.%1$s\)? = \(?row\.'
+      '|[\w$]\)? in \( select [\w$]+\.%1$s from ', replace(k.own, '$', '\$'))) is not true
 ),
 
 -- Functions whose errors or notices reveal their arguments.

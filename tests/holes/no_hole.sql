@@ -376,3 +376,13 @@ create policy p4 on app.pages_of for select to tasks_api using (app.current_user
 create policy p5 on app.pages_of for select to tasks_api using (exists (select from unnest(readers) r where r = app.current_user_id()));
 create policy p6 on app.pages_of for select to tasks_api using (acl -> 'readers' ?| array[app.current_user_id()]);
 create policy p7 on app.pages_of for select to tasks_api using (array_position(readers, app.current_user_id()) is not null);
+
+-- a delegation by its principal
+create table app.proxies (principal text not null default app.current_user_id(), delegate text not null, valid daterange not null default '(,)', primary key (principal, delegate));
+alter table app.proxies enable row level security;
+create policy seen on app.proxies for select to tasks_api using (principal = app.current_user_id() or delegate = app.current_user_id());
+create policy made on app.proxies for insert to tasks_api with check (principal = app.current_user_id());
+grant select, insert (delegate, valid) on app.proxies to tasks_api;
+create table app.mails (id bigint, mailbox text not null, primary key (mailbox, id));
+call attack.protect('app.mails', 'select', 'mailbox in (select d.principal from app.proxies d where d.delegate = app.current_user_id() and d.valid @> current_date)');
+create policy read_too on app.mails for select to tasks_api using (exists (select from app.proxies d where d.principal = mails.mailbox and d.delegate = app.current_user_id() and d.valid @> current_date));

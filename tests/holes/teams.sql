@@ -155,3 +155,17 @@ insert into app.handed values (1, 'alice', 1, 'mallory');
 create policy handed on app.tasks for select to tasks_api using (exists (select from app.handed h where h.owner = tasks.user_id and task_id = id and h.user_id = app.current_user_id()));
 -- exploit
 select attack.sees('app.tasks');
+
+-- a delegation by the delegate: hole membership app.proxies_of.boss
+create table app.proxies_of (boss text not null, deputy text not null default app.current_user_id(), primary key (boss, deputy));
+alter table app.proxies_of enable row level security;
+create policy seen on app.proxies_of for select to tasks_api using (boss = app.current_user_id() or deputy = app.current_user_id());
+create policy made on app.proxies_of for insert to tasks_api with check (deputy = app.current_user_id());
+grant select, insert on app.proxies_of to tasks_api;
+create table app.mails_of (id bigint, mailbox text not null, primary key (mailbox, id));
+call attack.protect('app.mails_of', 'select', 'mailbox = app.current_user_id()');
+create policy read_too on app.mails_of for select to tasks_api using (exists (select from app.proxies_of d where d.boss = mails_of.mailbox and d.deputy = app.current_user_id()));
+insert into app.mails_of values (1, 'alice');
+-- exploit
+insert into app.proxies_of values ('alice');
+select exists (select from app.mails_of);
