@@ -1002,10 +1002,14 @@ code_named as materialized (
     having count(*) = 1
   ) u on true
   cross join lateral (
-    -- the owner column of a trigger's row, which the policies have compared with the user
-    select case when b.prorettype <> 'trigger'::regtype then x.text
+    -- (a, b) = (c, d) as a = c and b = d; the owner column of a trigger's row, which the policies have compared with
+    -- the user
+    select regexp_replace(case when b.prorettype <> 'trigger'::regtype then x.text
+      -- of a view: it returned the old row to the user, but no policy has compared the new one
+      when b.oid in (select tgfoid from pg_trigger where tgtype & 64 <> 0)
+        then regexp_replace(x.text, '\yold\.[\w$]+', '{me}', 'g')
       else regexp_replace(x.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g')
-      end as text
+      end, '\(([\w$.{}]+), ?([\w$.{}]+)\) ?= ?\(([\w$.{}]+), ?([\w$.{}]+)\)', '(\1 = \3 and \2 = \4)', 'g') as text
     from (select case when t.text !~ '\yraise\y' then t.text
       -- Messages are removed. `null` replaces a `raise` that the block catches or a caller's setting prevents.
       else regexp_replace(regexp_replace(t.text, '\yraise (?:debug|log|info|notice|warning)\y[^;]*; ?', '', 'g'),
@@ -2200,11 +2204,12 @@ guarded as materialized (
 -- SECURITY DEFINER functions whose owner has more rights than the API.
 definer as materialized (
   select c.oid, c.name, c.owner_name, c.has_path, c.is_migrated, c.is_trigger, b.names, b.held_names, n.is_near,
-    g.is_safe, g.is_open, c.oid in (select oid from callable) as is_callable, d.is_dynamic
+    i.is_instead, g.is_safe, g.is_open, c.oid in (select oid from callable) as is_callable, d.is_dynamic
   from code c
   left join guarded g on g.oid = c.oid
   full join reach_past b on b.within = c.oid
-  cross join lateral (select coalesce(b.is_mine or b.is_usable and not c.has_path, false) as is_near) n
+  cross join lateral (select c.oid in (select tgfoid from pg_trigger where tgtype & 64 <> 0) as is_instead) i
+  cross join lateral (select coalesce(b.is_mine or b.is_usable and not c.has_path, false) or i.is_instead as is_near) n
   cross join lateral (select exists (select from deed d where d.oid = c.oid
     and d.kind in ('is dynamic', 'carries')) as is_dynamic) d
   where coalesce(c.prosecdef, false) and c.proowner not in (select oid from self)
@@ -2436,7 +2441,9 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
 -- PostgreSQL may evaluate a condition of the caller before the filter of the view.
 filtered_view as materialized (
   select v.oid, o.options ~ 'security_barrier=(true|on|1|yes)' as is_barrier, o.options !~ 'check_option='
-    and v.oid in (select oid from effective where privilege in ('INSERT', 'UPDATE')) as is_letter_box
+    and exists (select from effective e where e.oid = v.oid and e.privilege in ('INSERT', 'UPDATE') and not exists (
+      select from pg_trigger t where t.tgrelid = v.oid and t.tgtype & 64 <> 0 -- instead of
+        and t.tgtype & (case e.privilege when 'INSERT' then 4 else 16 end) <> 0)) as is_letter_box
   from verdict v
   join pg_class c on c.oid = v.oid
   cross join lateral (select coalesce(lower(c.reloptions::text), '') as options) o
@@ -3385,7 +3392,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       || case when w.more > 0 then format('; %s more triggers call it, too', w.more) else '' end,
     case when d.is_migrated then format('alter routine %s security invoker;', d.name) else w.unhook end
   from asked
-  join definer d on asked.is_tasks or d.is_dynamic
+  join definer d on asked.is_tasks or d.is_dynamic or d.is_instead
   join way_to w on w.oid = d.oid
   where d.is_trigger and w.place is not null
   union all
@@ -3396,6 +3403,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     '-- review them, then accept this finding'
   from asked
   join definer d on not asked.is_tasks and d.is_trigger and d.names is not null and not d.is_dynamic
+    and not d.is_instead
   join way_to w on w.oid = d.oid and w.place is not null
   having count(*) > 0
   union all

@@ -377,6 +377,14 @@ create policy p5 on app.pages_of for select to tasks_api using (exists (select f
 create policy p6 on app.pages_of for select to tasks_api using (acl -> 'readers' ?| array[app.current_user_id()]);
 create policy p7 on app.pages_of for select to tasks_api using (array_position(readers, app.current_user_id()) is not null);
 
+-- a trigger of a view that inserts for the user and changes the old row
+create table app.cards (id bigint primary key, user_id text not null, label text);
+alter table app.cards enable row level security;
+create view app.my_cards with (security_barrier) as select id, label from app.cards where user_id = app.current_user_id();
+create function app.put_card() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as 'begin if tg_op = ''INSERT'' then insert into app.cards (id, user_id, label) values (new.id, app.current_user_id(), new.label); else update app.cards set label = new.label where id = old.id; end if; return new; end';
+create trigger put instead of insert or update on app.my_cards for each row execute function app.put_card();
+grant select, insert, update on app.my_cards to tasks_api;
+
 -- a delegation by its principal
 create table app.proxies (principal text not null default app.current_user_id(), delegate text not null, valid daterange not null default '(,)', primary key (principal, delegate));
 alter table app.proxies enable row level security;
@@ -386,3 +394,9 @@ grant select, insert (delegate, valid) on app.proxies to tasks_api;
 create table app.mails (id bigint, mailbox text not null, primary key (mailbox, id));
 call attack.protect('app.mails', 'select', 'mailbox in (select d.principal from app.proxies d where d.delegate = app.current_user_id() and d.valid @> current_date)');
 create policy read_too on app.mails for select to tasks_api using (exists (select from app.proxies d where d.principal = mails.mailbox and d.delegate = app.current_user_id() and d.valid @> current_date));
+
+-- a definer trigger that compares a row of two columns
+create table app.nudges (user_id text not null, task_id bigint not null, primary key (user_id, task_id));
+call attack.protect('app.nudges', 'select');
+create function app.drop_nudges() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as 'begin delete from app.nudges n where (n.user_id, n.task_id) = (old.user_id, old.id); return old; end';
+create trigger drop_nudges after delete on app.tasks for each row execute function app.drop_nudges();

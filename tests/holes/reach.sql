@@ -243,3 +243,23 @@ grant select on app.doubled to tasks_api;
 -- exploit
 insert into app.tasks (title) values ('m');
 select attack.sees('app.doubled');
+
+-- trigger of a view that takes the owner from the new row: hole trigger app.put_contact() by trigger put on app.contacts_of_me
+create table app.contacts (id bigint, user_id text not null);
+alter table app.contacts enable row level security;
+create view app.contacts_of_me with (security_barrier) as select id, user_id from app.contacts where user_id = app.current_user_id();
+create function app.put_contact() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as 'begin insert into app.contacts (id, user_id) values (new.id, coalesce(new.user_id, app.current_user_id())); return new; end';
+create trigger put instead of insert on app.contacts_of_me for each row execute function app.put_contact();
+create function attack.has_contact() returns boolean language sql security definer as 'select exists (select from app.contacts where user_id = ''alice'')';
+grant select, insert on app.contacts_of_me to tasks_api;
+-- exploit
+insert into app.contacts_of_me values (1, 'alice');
+select attack.has_contact();
+
+-- trigger of a view that takes the owner of the new row: hole trigger app.put_address() by trigger put on app.addresses_of_me
+create table app.addresses (id bigint, user_id text not null);
+alter table app.addresses enable row level security;
+create view app.addresses_of_me with (security_barrier) as select id, user_id from app.addresses where user_id = app.current_user_id();
+create function app.put_address() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as 'begin insert into app.addresses (id, user_id) values (new.id, new.user_id); return new; end';
+create trigger put instead of insert on app.addresses_of_me for each row execute function app.put_address();
+grant select, insert on app.addresses_of_me to tasks_api;
