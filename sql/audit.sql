@@ -1165,11 +1165,21 @@ touches as materialized (
 ),
 
 -- Functions that policies may call: functions that look up rows of the user, with all statements restricted to the
--- user.
+-- user. A function that ignores its arguments (`idle`) returns the same for each row.
 asking_function as materialized (
   select f.oid, lower(f.nspname) as schema, lower(f.proname) as name,
-    case when f.prorettype <> 'boolean'::regtype then 'derived' else 'asking' end as word, coalesce(f.place, 0) as place
+    case when f.prorettype <> 'boolean'::regtype then 'derived' when u.is_used then 'asking' else 'idle' end as word,
+    coalesce(f.place, 0) as place
   from code_named f
+  cross join lateral (
+    select f.place is not null or p.pronargs = 0 or f.text ~ '\$\d' or bool_or(
+      (f.oid, lower(a.name)) in (select oid, name from word where schema is null)
+      or (f.oid, lower(f.proname), lower(a.name)) in (select oid, schema, name from word)) as is_used
+    from pg_proc p
+    left join unnest(p.proargnames, p.proargmodes) a (name, mode) on coalesce(a.mode, 'i') in ('i', 'b', 'v')
+    where p.oid = f.oid
+    group by p.pronargs
+  ) u
   where not f.is_dynamic and f.prorettype <> 'trigger'::regtype
     and f.oid not in (select oid from passing_function where not is_looked_up)
     and f.oid not in (select function from captured where is_true)
@@ -1249,7 +1259,7 @@ rule_text (step, needs, pattern, word) as materialized (
       '{token}', 'current_setting('),
     ('(?<![\w.])(?:' || n.written || ')\(\)', '{forged}', case n.written when '$' then '{{' else '()' end),
     ('{derived AT[^()]*\)', '{derived}', '{derived '),
-    ('{asking AT(?:{\w+}(?:, {\w+})*)?\)', '{rank}', '{asking '),
+    ('{(?:asking|idle) AT(?:{\w+}(?:, {\w+})*)?\)', '{rank}', '}('),
     ('{asking AT[^()]*\)', '{member}', '{asking '),
     -- whether session_user is the owner of the database: never in the tasks API, but others may log in as the owner and
     -- set the role
@@ -2758,9 +2768,11 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   cross join apis
   group by f.oid, n.argument
   union all
-  select 'policy', 'warning', format('%I on %s', p.polname, p.polrelid::regclass),
-    format('a sub-select of this policy compares two columns of one table (%s); to compare the row, write %s',
+  select 'policy', case when bool_or(m.part[2] = m.part[3]) then 'hole' else 'warning' end,
+    format('%I on %s', p.polname, p.polrelid::regclass),
+    format('a sub-select of this policy compares two columns of one table (%s)%s; to compare the row, write %s',
       string_agg(distinct format('%s.%s = %1$s.%s', m.part[1], m.part[2], m.part[3]), ', '),
+      case when bool_or(m.part[2] = m.part[3]) then ', which is always true' end,
       string_agg(distinct format('%s.%I', p.polrelid::regclass, a.attname), ', ')),
     (select remedy from policy_remedy where oid = p.oid)
   from policies p
@@ -2768,7 +2780,8 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     '\(([\w$]+)\.([\w$]+) = \1\.([\w$]+)\)', 'g') m (part)
   join pg_attribute a on a.attrelid = p.polrelid and a.attname::text in (m.part[2], m.part[3]) and a.attnum > 0
   where p.polroles && array(select oid from grantee) and (p.polrelid in (select oid from reached)) is true
-    and m.part[1] <> (select relname from pg_class c where c.oid = p.polrelid) and m.part[2] <> m.part[3]
+    and m.part[1] <> (select relname from pg_class c where c.oid = p.polrelid)
+    and (m.part[2] <> m.part[3] or p.oid not in (select oid from clause where not is_held))
   group by p.oid, p.polname, p.polrelid
   union all
   -- Compared columns that the API may write, without a policy that restricts the value: one insert or update makes the

@@ -400,3 +400,10 @@ create table app.nudges (user_id text not null, task_id bigint not null, primary
 call attack.protect('app.nudges', 'select');
 create function app.drop_nudges() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as 'begin delete from app.nudges n where (n.user_id, n.task_id) = (old.user_id, old.id); return old; end';
 create trigger drop_nudges after delete on app.tasks for each row execute function app.drop_nudges();
+
+-- a helper that ignores its argument, which is the user
+create table app.chiefs (person text primary key);
+call attack.protect('app.chiefs', 'select', 'person = app.current_user_id()');
+create function app.is_chief(person_id text) returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as 'select exists (select from app.chiefs c where c.person = app.current_user_id())';
+create table app.salaries (id bigint primary key, amount numeric);
+call attack.protect('app.salaries', 'select', 'app.is_chief(app.current_user_id())');

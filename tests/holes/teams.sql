@@ -156,6 +156,32 @@ create policy handed on app.tasks for select to tasks_api using (exists (select 
 -- exploit
 select attack.sees('app.tasks');
 
+-- a helper that ignores its argument: hole policy own on app.crew_notes
+create table app.crew (crew bigint, who text, primary key (crew, who));
+call attack.protect('app.crew', 'select', 'who = app.current_user_id()');
+create table app.crew_notes (id bigint primary key, crew bigint not null);
+insert into app.crew values (1, 'mallory');
+insert into app.crew_notes values (1, 1), (2, 2);
+create function app.can_see(note bigint) returns boolean language sql stable as 'select exists (select from app.crew c where c.who = app.current_user_id())';
+call attack.protect('app.crew_notes', 'select', 'app.can_see(id)');
+-- exploit
+select count(*) = 2 from app.crew_notes;
+
+-- an administrator of one team adds to all: hole policy add on app.crewmen
+create table app.crewmen (crew text, who text, role text not null default 'member', primary key (crew, who));
+alter table app.crewmen enable row level security;
+alter table app.crewmen force row level security;
+create policy own on app.crewmen for select to tasks_api using (who = app.current_user_id());
+create policy add on app.crewmen for insert to tasks_api with check (exists (select from app.crewmen m where m.crew = crew and m.who = app.current_user_id() and m.role = 'admin'));
+grant select, insert on app.crewmen to tasks_api;
+create table app.crew_files (id bigint, crew text not null);
+call attack.protect('app.crew_files', 'select', 'crew in (select m.crew from app.crewmen m where m.who = app.current_user_id())');
+insert into app.crewmen values ('mallory''s', 'mallory', 'admin');
+insert into app.crew_files values (1, 'alice''s');
+-- exploit
+insert into app.crewmen values ('alice''s', 'mallory');
+select exists (select from app.crew_files);
+
 -- a delegation by the delegate: hole membership app.proxies_of.boss
 create table app.proxies_of (boss text not null, deputy text not null default app.current_user_id(), primary key (boss, deputy));
 alter table app.proxies_of enable row level security;
