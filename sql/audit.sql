@@ -1874,7 +1874,8 @@ clause as materialized (
         and not w.is_set) as is_identity,
       -- a JSON column or a list of the new row contains the user, but the owner column may contain another user
       p.text ~ ('\((?:row\.)?[\w$]+ (?:->|#>|@> (?:(?:to_)?jsonb|array)|&& array|\? [^{])'
-        '|\)(?:::uuid|::bigint)? = any \(\(?(?:row\.)?[\w$]+\)') and o.attnum is not null and w.is_set as is_unbound
+        '|\)(?:::uuid|::bigint)? = any \(\(?(?:row\.)?[\w$]+\)|(?:unnest|array_position|_text)\(\(?(?:row\.)?[\w$]')
+        and o.attnum is not null and w.is_set as is_unbound
   ) s
   -- A comparison with rows of another table that the caller may read counts only if the policies of that table restrict
   -- rows.

@@ -407,3 +407,9 @@ call attack.protect('app.chiefs', 'select', 'person = app.current_user_id()');
 create function app.is_chief(person_id text) returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as 'select exists (select from app.chiefs c where c.person = app.current_user_id())';
 create table app.salaries (id bigint primary key, amount numeric);
 call attack.protect('app.salaries', 'select', 'app.is_chief(app.current_user_id())');
+
+-- readers that only the owner sets
+create table app.boards_of (id bigint, user_id text not null default app.current_user_id(), readers text[] not null, primary key (user_id, id));
+call attack.protect('app.boards_of', 'select, insert, update');
+create policy read_too on app.boards_of for select to tasks_api using (app.current_user_id() = any (readers));
+create policy add on app.boards_of for insert to tasks_api with check (user_id = app.current_user_id() and app.current_user_id() = any (readers));

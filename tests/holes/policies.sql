@@ -491,3 +491,17 @@ call attack.protect('app.trips', 'select', 'region in (select h.region from app.
 insert into app.trips values (1, 'south');
 -- exploit
 select exists (select from app.trips);
+
+-- a reader, but another owner: hole policy add on app.posters
+create table app.posters (id bigint, user_id text not null default app.current_user_id(), readers text[] not null, primary key (user_id, id));
+call attack.protect('app.posters', 'select, insert');
+create policy add on app.posters for insert to tasks_api with check (app.current_user_id() = any (readers));
+create function attack.has_poster() returns boolean language sql security definer as 'select exists (select from app.posters where user_id = ''alice'')';
+-- exploit
+insert into app.posters values (1, 'alice', '{mallory}');
+select attack.has_poster();
+
+-- an array that contains the user, but another owner: hole policy change on app.banners
+create table app.banners (id bigint, user_id text not null default app.current_user_id(), readers text[] not null, primary key (user_id, id));
+call attack.protect('app.banners', 'select, update');
+create policy change on app.banners for update to tasks_api using (user_id = app.current_user_id()) with check (array_position(readers, app.current_user_id()) is not null);
