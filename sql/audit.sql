@@ -2642,9 +2642,14 @@ policy_remedy as materialized (
 
 -- The columns that a function in a policy reads, except those that it compares with the user.
 asked_column as materialized (
-  select f.oid as function, t.relid, a.attnum
+  select f.oid as function, t.relid, a.attnum, f.text
   from (
-    select n.oid, array(select m.part[1] from regexp_matches(n.text, '(?<![\w$])([\w$]+)(?![\w$(])',
+    -- arguments as columns of the row, and a query as that of `in`, as in a policy
+    select n.oid, concat('row.x in ( ', regexp_replace(n.text, format('(?<![\w$.])(?:%s\.)?(?:\$\d+%s)(?![\w$(])',
+      lower(n.proname), (select string_agg('|' || regexp_replace(lower(w.name), '\W', '\\\&', 'g'), '')
+        from pg_proc p cross join unnest(p.proargnames) w (name) where p.oid = n.oid and w.name <> '')), 'row.x', 'g'))
+        as text,
+      array(select m.part[1] from regexp_matches(n.text, '(?<![\w$])([\w$]+)(?![\w$(])',
       'g') m (part)) as names,
       array(select coalesce(m.part[1], m.part[2]) from regexp_matches(n.text,
         '(?<![\w$])([\w$]+) ?(?:::\w+ ?)?= ?{me}|{me} ?= ?(?:[\w$]+\.)?([\w$]+)(?![\w$(])', 'g') m (part)) as tied
@@ -2668,7 +2673,7 @@ trusted_column as materialized (
   where lower(a.attname) <> all (j.had)
     and (j.seen !~ 'flag' or a.attname !~* '^(is_)?(public|published|shared|visible|listed)$')
   union
-  select j.oid, t.relid, t.attnum, ''
+  select j.oid, t.relid, t.attnum, t.text
   from asks q
   join clause j on j.text = q.text
   join asked_column t on t.function = q.function
@@ -2677,7 +2682,7 @@ trusted_column as materialized (
 
 -- Trusted columns that the API may write, and the policy that checks the written row.
 writable_column as materialized (
-  select t.policy, t.relid, t.attnum, g.privilege, g.grantees, k.polname, k.cmd, k.text
+  select t.policy, t.relid, t.attnum, g.privilege, g.grantees, k.oid as check_policy, k.polname, k.cmd, k.text
   from trusted_column t
   full join (
     select objid, subid, privilege, string_agg(distinct grantee_name, ', ') as grantees,
@@ -2694,7 +2699,7 @@ writable_column as materialized (
   ) k on k.polrelid = t.relid and k.cmd = g.cmd
   where coalesce(t.policy, 0) <> 0 and coalesce(g.subid in (0, t.attnum), false) and coalesce(k.oid, 0) <> 0
     -- If the compared column of the written row is the user, this row gives access only to rows of this user.
-    and (t.text ~ format('row\.[\w$]+\)? = \(?[\w$]+\.%1$s(?![\w$])|[\w$]+\.%1$s\)? = \(?row\.'
+    and (t.text ~ format('row\.[\w$]+\)? = \(?(?:[\w$]+\.)?%1$s(?![\w$.])|(?<![\w$])%1$s\)? = \(?row\.'
       '|[\w$]\)? in \( select [\w$]+\.%1$s from ', replace(k.own, '$', '\$'))) is not true
 ),
 
@@ -2818,6 +2823,16 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       and regexp_replace(w.text, x.name || ' (?:is not null|(?:<>|>|>=|<|<=) {k})', '', 'g') !~ (x.name || '(?![\w$(])')
       and not exists (select from restrictive k where k.polrelid = w.relid and k.clause = 'with check'
         and k.cmd = w.cmd and k.text ~ (x.name || '(?![\w$(])'))
+      -- The policy requires another constant: state = 'accepted', but the written row has state = 'asked'.
+      and not exists (
+        select
+        from policies k
+        cross join regexp_matches(k.check_text, '\((\w+) = (''[^'']*'')', 'g') m (part)
+        join policies u on u.oid = w.policy
+        where k.oid = w.check_policy and k.check_text !~ ' OR ' and strpos(u.using_text, '.' || m.part[1] || ' = '
+          || m.part[2]) = 0
+          and u.using_text ~ format('WHERE (?:(?! OR ).)*\.%s = ''[^'']*''(?:::[\w ]+)?\)'
+            '(?: AND \([^()]*(?:\(\)[^()]*)?\))*\)+\)', m.part[1]))
       -- A value of a unique key is already in use.
       and not exists (
         select from pg_index x where x.indrelid = w.relid and x.indisunique and x.indpred is null and x.indnkeyatts = 1

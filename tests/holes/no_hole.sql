@@ -413,3 +413,22 @@ create table app.boards_of (id bigint, user_id text not null default app.current
 call attack.protect('app.boards_of', 'select, insert, update');
 create policy read_too on app.boards_of for select to tasks_api using (app.current_user_id() = any (readers));
 create policy add on app.boards_of for insert to tasks_api with check (user_id = app.current_user_id() and app.current_user_id() = any (readers));
+
+-- a delegation for a time, by a function
+create table app.mandates (grantor text not null default app.current_user_id(), grantee text not null, during tstzrange not null, primary key (grantor, grantee));
+call attack.protect('app.mandates', 'select, insert, update, delete', 'grantor = app.current_user_id()');
+create function app.acts_for(whom text) returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as 'select exists (select from app.mandates g where g.grantor = whom and g.grantee = app.current_user_id() and g.during @> now())';
+create function app.grantors() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as 'select g.grantor from app.mandates g where g.grantee = app.current_user_id() and g.during @> now()';
+create table app.diaries (id bigint, user_id text not null default app.current_user_id(), primary key (user_id, id));
+call attack.protect('app.diaries', 'select, delete', 'user_id = app.current_user_id() or app.acts_for(user_id)');
+create policy read_too on app.diaries for select to tasks_api using (user_id in (select app.grantors()));
+
+-- a request that the other user accepts
+create table app.follows (follower text not null default app.current_user_id(), followed text not null, state text not null default 'asked', primary key (follower, followed));
+call attack.protect('app.follows', 'select', 'false');
+create policy read_both on app.follows for select to tasks_api using (follower = app.current_user_id() or followed = app.current_user_id());
+create policy ask on app.follows for insert to tasks_api with check (follower = app.current_user_id() and state = 'asked');
+create policy answer on app.follows for update to tasks_api using (followed = app.current_user_id()) with check (followed = app.current_user_id());
+grant insert, update (state) on app.follows to tasks_api;
+create table app.feed (id bigint, author text not null, primary key (author, id));
+call attack.protect('app.feed', 'select', 'author = app.current_user_id() or exists (select from app.follows f where f.followed = feed.author and f.follower = app.current_user_id() and f.state = ''accepted'')');

@@ -195,3 +195,40 @@ insert into app.mails_of values (1, 'alice');
 -- exploit
 insert into app.proxies_of values ('alice');
 select exists (select from app.mails_of);
+
+-- a request that its author accepts: hole membership app.follows_of.followed
+create table app.follows_of (follower text not null default app.current_user_id(), followed text not null, state text not null default 'asked', primary key (follower, followed));
+call attack.protect('app.follows_of', 'select', 'false');
+create policy read_both on app.follows_of for select to tasks_api using (follower = app.current_user_id() or followed = app.current_user_id());
+create policy ask on app.follows_of for insert to tasks_api with check (follower = app.current_user_id() and state = 'accepted');
+grant insert on app.follows_of to tasks_api;
+create table app.feed_of (id bigint, author text not null, primary key (author, id));
+call attack.protect('app.feed_of', 'select', 'exists (select from app.follows_of f where f.followed = feed_of.author and f.follower = app.current_user_id() and f.state = ''accepted'')');
+insert into app.feed_of values (1, 'alice');
+-- exploit
+insert into app.follows_of (followed, state) values ('alice', 'accepted');
+select exists (select from app.feed_of);
+
+-- a request that needs no acceptance: hole membership app.follows_at.followed
+create table app.follows_at (follower text not null default app.current_user_id(), followed text not null, state text not null default 'asked', primary key (follower, followed));
+call attack.protect('app.follows_at', 'select', 'false');
+create policy read_both on app.follows_at for select to tasks_api using (follower = app.current_user_id() or followed = app.current_user_id());
+create policy ask on app.follows_at for insert to tasks_api with check (follower = app.current_user_id() and state = 'asked');
+grant insert on app.follows_at to tasks_api;
+create table app.feed_at (id bigint, author text not null, primary key (author, id));
+call attack.protect('app.feed_at', 'select', 'exists (select from app.follows_at f where f.followed = feed_at.author and f.follower = app.current_user_id() and (f.state = ''accepted'' or f.state <> ''blocked''))');
+insert into app.feed_at values (1, 'alice');
+-- exploit
+insert into app.follows_at (followed) values ('alice');
+select exists (select from app.feed_at);
+
+-- a mandate by the grantee, by a function: hole membership app.mandates_of.grantor
+create table app.mandates_of (grantor text not null, grantee text not null default app.current_user_id(), primary key (grantor, grantee));
+call attack.protect('app.mandates_of', 'select, insert', 'grantee = app.current_user_id()');
+create function app.acts_as(whom text) returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as 'select exists (select from app.mandates_of g where g.grantor = whom and g.grantee = app.current_user_id())';
+create table app.diaries_of (id bigint, owner text not null, primary key (owner, id));
+call attack.protect('app.diaries_of', 'select', 'owner = app.current_user_id() or app.acts_as(owner)');
+insert into app.diaries_of values (1, 'alice');
+-- exploit
+insert into app.mandates_of values ('alice');
+select exists (select from app.diaries_of);
