@@ -2670,7 +2670,7 @@ trusted_column as materialized (
   join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = j.oid and d.refclassid = 'pg_class'::regclass
     and d.refobjsubid > 0 and d.refobjid <> j.polrelid
   join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-  where lower(a.attname) <> all (j.had)
+  where not array[lower(a.attname), 'q_' || regexp_replace(lower(a.attname), '[^\w$]', '_', 'g')] && j.had
     and (j.seen !~ 'flag' or a.attname !~* '^(is_)?(public|published|shared|visible|listed)$')
   union
   select j.oid, t.relid, t.attnum, t.text
@@ -2816,7 +2816,8 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     join pg_attribute a on a.attrelid = w.relid and a.attnum = w.attnum
     join pg_policy p on p.oid = w.policy
     cross join lateral (
-      select '(?<![\w$])(?:row\.)?(?:q_)?' || regexp_replace(lower(a.attname), '\W', '\\\&', 'g') as name
+      select '(?<![\w$])(?:row\.)?(?:q_)?' || replace(regexp_replace(lower(a.attname), '[^\w$]', '_', 'g'), '$', '\$')
+        as name
     ) x
     where (w.relid in (select oid from reached)) is true
       -- a comparison with a constant, or `is not null`, does not restrict the value to the user

@@ -432,3 +432,9 @@ create policy answer on app.follows for update to tasks_api using (followed = ap
 grant insert, update (state) on app.follows to tasks_api;
 create table app.feed (id bigint, author text not null, primary key (author, id));
 call attack.protect('app.feed', 'select', 'author = app.current_user_id() or exists (select from app.follows f where f.followed = feed.author and f.follower = app.current_user_id() and f.state = ''accepted'')');
+
+-- a membership with quoted names
+create table app."Seats" ("User Id" text not null default app.current_user_id(), "Team Id" bigint not null, note text, primary key ("User Id", "Team Id"));
+call attack.protect('app."Seats"', 'select, insert ("User Id", note), delete', '"User Id" = app.current_user_id()');
+create table app."Docs" (id bigint primary key, "Team Id" bigint not null);
+call attack.protect('app."Docs"', 'select', 'exists (select from app."Seats" s where s."Team Id" = "Docs"."Team Id" and s."User Id" = app.current_user_id())');
