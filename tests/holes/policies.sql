@@ -412,6 +412,7 @@ insert into app.by_list values ('alice', '{mallory}') returning true;
 -- a list that contains users in a new row: hole policy own on app.by_contents
 create table app.by_contents (user_id text not null default app.current_user_id(), people text[]);
 call attack.protect('app.by_contents', 'insert', 'people @> array[app.current_user_id()]');
+
 -- read-only, with the row itself in place of the user: hole policy own on app.worklog
 create table app.worklog (id bigint, member text not null);
 call attack.protect('app.worklog', 'select', 'member = coalesce(app.current_user_id(), member)');

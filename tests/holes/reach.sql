@@ -220,6 +220,7 @@ create table app.kept_one (user_id text collate "C" not null default app.current
 call attack.protect('app.kept_one', 'select, insert (id)');
 create function app.keep_found() returns trigger language plpgsql as $$ begin insert into app.kept_one (id) values (new.id); insert into kept_by_search_path values (new.title); return null; end $$;
 create trigger keep_found after insert on app.tasks for each row execute function app.keep_found();
+
 -- union of two filtered selects, one without the filter: hole view app.all_orders
 create table app.orders (id bigint primary key, user_id text not null);
 create table app.orders_2024 (id bigint primary key, user_id text not null);
