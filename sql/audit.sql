@@ -1786,7 +1786,7 @@ user_table as materialized (
   union
   select v.relid, v.attname
   from asked join verdict v on v.kind = 'policy' and v.attnum is not null and not asked.is_tasks
-  join pg_index x on x.indrelid = v.relid and x.indisprimary and x.indkey::int2[] = array[v.attnum]
+  join pg_index x on x.indrelid = v.relid and x.indisprimary and x.indnkeyatts = 1 and x.indkey[0] = v.attnum
 ),
 
 -- An owner column is found by audit.owners, else by a policy, a foreign key to a table of users, or a default, else by
@@ -1874,7 +1874,8 @@ clause as materialized (
         and not w.is_set) as is_identity,
       -- a JSON column or a list of the new row contains the user, but the owner column may contain another user
       p.text ~ ('\((?:row\.)?[\w$]+ (?:->|#>|@> (?:(?:to_)?jsonb|array)|&& array|\? [^{])'
-        '|\)(?:::uuid|::bigint)? = any \(\(?(?:row\.)?[\w$]+\)|(?:unnest|array_position|_text)\(\(?(?:row\.)?[\w$]')
+        '|\)(?:::uuid|::bigint)? = any \(\(?(?:row\.)?[\w$]+\)'
+        '|(?:unnest|array_position|_text)\(\(?(?:row\.)?[\w$]+[ ,)]')
         and o.attnum is not null and w.is_set as is_unbound
   ) s
   -- A comparison with rows of another table that the caller may read counts only if the policies of that table restrict
@@ -2774,7 +2775,9 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   cross join apis
   group by f.oid, n.argument
   union all
-  select 'policy', case when bool_or(m.part[2] = m.part[3]) then 'hole' else 'warning' end,
+  -- A comparison of a column with itself is harmless if another one compares the row.
+  select 'policy', case when bool_or(m.part[2] = m.part[3]) and c.text !~ format('[(. ]"?%s"?\.', c.name)
+      then 'hole' else 'warning' end,
     format('%I on %s', p.polname, p.polrelid::regclass),
     format('a sub-select of this policy compares two columns of one table (%s)%s; to compare the row, write %s',
       string_agg(distinct format('%s.%s = %1$s.%s', m.part[1], m.part[2], m.part[3]), ', '),
@@ -2782,13 +2785,17 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       string_agg(distinct format('%s.%I', p.polrelid::regclass, a.attname), ', ')),
     (select remedy from policy_remedy where oid = p.oid)
   from policies p
-  cross join regexp_matches(concat_ws(' ', p.using_text, p.check_text),
-    '\(([\w$]+)\.([\w$]+) = \1\.([\w$]+)\)', 'g') m (part)
+  cross join lateral (
+    select concat_ws(' ', p.using_text, p.check_text) as text, relname,
+      regexp_replace(relname, '\W', '\\\&', 'g') as name
+    from pg_class where oid = p.polrelid
+  ) c
+  cross join regexp_matches(c.text, '\(([\w$]+)\.([\w$]+) = \1\.([\w$]+)\)', 'g') m (part)
   join pg_attribute a on a.attrelid = p.polrelid and a.attname::text in (m.part[2], m.part[3]) and a.attnum > 0
   where p.polroles && array(select oid from grantee) and (p.polrelid in (select oid from reached)) is true
-    and m.part[1] <> (select relname from pg_class c where c.oid = p.polrelid)
+    and m.part[1] <> c.relname
     and (m.part[2] <> m.part[3] or p.oid not in (select oid from clause where not is_held))
-  group by p.oid, p.polname, p.polrelid
+  group by p.oid, p.polname, p.polrelid, c.text, c.name
   union all
   -- Compared columns that the API may write, without a policy that restricts the value: one insert or update makes the
   -- user a member.

@@ -438,3 +438,13 @@ create table app."Seats" ("User Id" text not null default app.current_user_id(),
 call attack.protect('app."Seats"', 'select, insert ("User Id", note), delete', '"User Id" = app.current_user_id()');
 create table app."Docs" (id bigint primary key, "Team Id" bigint not null);
 call attack.protect('app."Docs"', 'select', 'exists (select from app."Seats" s where s."Team Id" = "Docs"."Team Id" and s."User Id" = app.current_user_id())');
+
+-- a column compared with itself, beside a comparison with the row
+create table app.remarks (user_id text collate "C" not null default app.current_user_id(), task_id bigint not null, body text);
+alter table app.remarks alter body set statistics 0;
+call attack.protect('app.remarks', 'select', 'exists (select from app.tasks where id = tasks.id and id = remarks.task_id and user_id = app.current_user_id() and tasks.user_id = remarks.user_id)');
+
+-- a list that a function returns, in the check of a new row
+create table app.answers (user_id text collate "C" not null default app.current_user_id(), task_id bigint not null, body text);
+alter table app.answers alter body set statistics 0;
+call attack.protect('app.answers', 'select, insert', 'exists (select from app.tasks t where t.id = answers.task_id and t.user_id = app.current_user_id() and t.user_id = answers.user_id and not exists (select from unnest(string_to_array(t.category, '','')) c where c = ''closed''))');
