@@ -1399,7 +1399,7 @@ condition as materialized (
   cross join lateral (
     select case when s.kind <> 'policy' then m.text
       else regexp_replace(m.text, '(?<![\w.$])(?:q_)?' || regexp_replace(replace(lower(c.relname), '$', '\$'),
-        '[^\w$\\]', '_', 'g') || '\.', 'row.', 'g') end as text
+        '[^\w$\\]', '_', 'g') || '\.(?![\w$]+\()', 'row.', 'g') end as text -- not a function in a schema of this name
   ) t
   -- columns that cannot be null
   left join lateral (
@@ -1898,7 +1898,8 @@ clause as materialized (
       coalesce(bool_or(not t.relrowsecurity and t.oid in (select oid from effective
         where privilege in ('INSERT', 'UPDATE'))
         or t.oid in (select oid from known where relname = 'tasks') and d.refobjsubid = 1
-          and p.text !~ 'row\.user_id|user_id in \('), false) as is_open
+          and p.text !~ ('row\.user_id|user_id in \(|\.user_id\)? = \(?row\.'
+            '|row\.[\w$]+\)? = \(?[\w$]+\.user_id')), false) as is_open
     from pg_depend d
     join pg_class t on t.oid = d.refobjid
     where d.classid = 'pg_policy'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
@@ -2700,8 +2701,10 @@ writable_column as materialized (
   ) k on k.polrelid = t.relid and k.cmd = g.cmd
   where coalesce(t.policy, 0) <> 0 and coalesce(g.subid in (0, t.attnum), false) and coalesce(k.oid, 0) <> 0
     -- If the compared column of the written row is the user, this row gives access only to rows of this user.
+    -- Two sub-selects may find two rows.
     and (t.text ~ format('row\.[\w$]+\)? = \(?(?:[\w$]+\.)?%1$s(?![\w$.])|(?<![\w$])%1$s\)? = \(?row\.'
-      '|[\w$]\)? in \( select [\w$]+\.%1$s from ', replace(k.own, '$', '\$'))) is not true
+      '|^(?!.* in \( select .* in \( select ).*[\w$]\)? in \( select [\w$]+\.%1$s from ',
+      replace(k.own, '$', '\$'))) is not true
 ),
 
 -- Functions whose errors or notices reveal their arguments.

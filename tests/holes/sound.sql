@@ -568,3 +568,11 @@ create view app.both with (security_barrier) as select id, 'task' as kind from a
 create view app.by_month with (security_barrier) as with o as (select due_date, title from app.tasks where user_id = app.current_user_id()) select date_trunc('month', o.due_date) as month, count(*) as n from o group by 1;
 create view app.late with (security_barrier) as select o.title from (select id, title, due_date from app.tasks where user_id = app.current_user_id()) o where o.due_date < current_date union select o.title from (select t.title from app.tasks t where t.user_id = app.current_user_id() and t.completed) o;
 grant select on app.both, app.by_month, app.late to tasks_api;
+
+-- rows of a task, by an owner column of another name
+create table app.steps (task_owner text collate "C" not null default app.current_user_id(), task_id bigint not null, step bigint not null, primary key (task_owner, task_id, step));
+call attack.protect('app.steps', 'select, insert (task_id, step), delete', 'exists (select from app.tasks t where t.user_id = task_owner and t.id = task_id and t.user_id = app.current_user_id())');
+
+-- table with the name of its schema
+create table app.app (user_id text collate "C" primary key default app.current_user_id());
+call attack.protect('app.app', 'select, insert (user_id), delete');

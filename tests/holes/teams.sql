@@ -232,3 +232,15 @@ insert into app.diaries_of values (1, 'alice');
 -- exploit
 insert into app.mandates_of values ('alice');
 select exists (select from app.diaries_of);
+
+-- owner and number of a share in two sub-selects: hole membership app.lent.number
+create table app.lent (user_id text collate "C" not null default app.current_user_id(), number bigint not null, reader text collate "C" not null, primary key (user_id, number, reader));
+insert into app.lent values ('alice', 1, 'mallory');
+call attack.protect('app.lent', 'select, insert (number, reader)');
+create policy read on app.lent for select to tasks_api using (reader = app.current_user_id());
+create table app.leaves (user_id text collate "C" not null, number bigint not null, body text, primary key (user_id, number));
+insert into app.leaves values ('alice', 2, 'secret');
+call attack.protect('app.leaves', 'select', 'user_id in (select l.user_id from app.lent l where l.reader = app.current_user_id()) and number in (select l.number from app.lent l where l.reader = app.current_user_id())');
+-- exploit
+insert into app.lent (number, reader) values (2, 'mallory');
+select exists (select from app.leaves);
