@@ -1027,8 +1027,8 @@ code_named as materialized (
       select coalesce(m.part[1], m.part[2], m.part[3], m.part[4]) as name
       from regexp_matches(case when e.text ~ '{me}(?: ?;| into )' then e.text end,
         '(?:(?<=; ?|\ydeclare )(?!(?:begin|else|loop|return)\y)([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? '
-        '?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+)|select into '
-        '(?:strict )?([\w$]+) {me} ?;)', 'g') m (part)
+        '?(?:not {null} )?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+)'
+        '|select into (?:strict )?([\w$]+) {me} ?;)', 'g') m (part)
       union
       select m.part[1] from regexp_matches(e.text, 'if ([\w$]+) is distinct from {me} then raise', 'g') m (part)
       union
@@ -1055,48 +1055,155 @@ code_named as materialized (
   where b.lanname in ('sql', 'plpgsql')
 ),
 
--- The statements of each function. In `filter`, {own} replaces each comparison of a column with the user, and each
--- parenthesized expression that contains such a comparison and no `or`. Other parenthesized expressions are removed.
--- The filter of one aggregate beside an aggregate without one does not restrict the rows, and neither does a condition
--- outside of the sub-select of a window function.
-statement_text (oid, step, is_about_any, text, filter) as (
-  select f.oid, s.step, f.is_about_any, s.text, regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-    regexp_replace(regexp_replace(case when strpos(s.text, '{me}') > 0 then s.text else '' end,
-    '([\w$]) is not distinct from {me}', '\1 = {me}', 'g'),
-    '(?<![\w.$])\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)? ?= ?{me}'
-      '|{me} ?= ?\(?(?:[\w$]+\.)?[\w$]+\)?(?: ?:: ?\w+)?', '{own}', 'g'),
-    '\yupdate\y.*?\yset\y.*?(?=\ywhere\y|$)', ' update ', 'g'), '\ycase\y.*?\yend\y', ' case ', 'g'),
-    case when s.text ~ '\y(?:count|sum|avg|min|max|\w+_agg) ?\((?:[^()]|\([^()]*\))*\)(?! ?filter\y)'
-      then '\yfilter ?(\( ?)where\y' else '$.' end, '\1or', 'g'), '\yover(?= ?\( ?partition\y)', '', 'g')
+-- Each SELECT, INSERT, UPDATE, DELETE and MERGE of a function, also in a CTE, a sub-select or a set operation. Only its
+-- own WHERE, or ON of an inner join, restricts its rows. In `filter`, {own} is a comparison of a column with the user,
+-- or a parenthesized expression that requires one. Other parenthesized expressions are removed. `or` is a semicolon.
+-- Sub-selects are {rows} if they are restricted to the user, otherwise {all}. Each step removes one level of
+-- parentheses, or the first sub-select: it becomes the output `query`, so a CTE is judged before its uses. A sub-select
+-- that uses a column of the outer query is judged as a part of it.
+statement_text (oid, is_about_any, step, text, filter, query, query_filter) as (
+  select f.oid, f.is_about_any, 0, s.text,
+    regexp_replace(regexp_replace(case when strpos(s.text, '{me}') = 0 then s.text else regexp_replace(s.text,
+      '(?<![\w.$])(?:[\w$]+\.)?[\w$]+(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?(?:[\w$]+\.)?[\w$]+(?: ?:: ?\w+)?(?![\w$.(])'
+        '|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}', '{own}', 'g') end,
+    '\ydistinct from\y', '<>', 'g'), '\yor\y', ';', 'g'), null::text collate "C", null::text collate "C"
   from code_named f
-  cross join lateral regexp_split_to_table(f.text,
-    ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)|\yunion\y') with ordinality as s (text, step)
+  cross join lateral unnest(string_to_array(f.text, ';')) as c (text)
+  cross join lateral (
+    -- CASE becomes a parenthesized expression with `or`
+    select case when strpos(c.text, 'case') = 0 then c.text
+      else regexp_replace(regexp_replace(regexp_replace(regexp_replace(c.text,
+      '\y(?:then|else)\y(?=(?:(?!\ycase\y).)*\yend\y)', 'or', 'g'),
+      '\ycase\y((?:(?!\ycase\y).)*?)\yend\y', '( or \1)', 'g'),
+      '\y(?:then|else)\y(?=(?:(?!\ycase\y).)*\yend\y)', 'or', 'g'),
+      '\ycase\y((?:(?!\ycase\y).)*?)\yend\y', '( or \1)', 'g') end as text
+  ) k
+  cross join lateral (
+    select regexp_replace(regexp_replace(regexp_replace(
+      -- rows that `not matched by source` selects do not match the condition in ON
+      case when strpos(k.text, 'merge into') = 0 then k.text else regexp_replace(regexp_replace(k.text,
+        '(\ymatched\y(?:(?!\y(?:then|when)\y).)*)\ythen\y', '\1do', 'g'),
+        '(\ymerge into [\w$.]+)(.*)\ywhen not matched by source\y(?: and)?', '\1\2;\1 where', 'g') end,
+      '\((?<!(?:[\w$]|\yin )\()([\w$.]+)\)(?= ?(?:=|::))|\((?<== \()([\w$.]+)\)', '\1\2', 'g'),
+      '\yusing(?= ?\((?! ?(?:select|with|values)\y))', 'natural', 'g'),
+      -- the filter of one aggregate beside an aggregate without one
+      case when strpos(k.text, 'filter') > 0
+        and k.text ~ '\y(?:count|sum|avg|min|max|\w+_agg) ?\((?:[^()]|\([^()]*\))*\)(?! ?filter\y)'
+        then '\yfilter ?(\( ?)where\y' else '$.' end, '\1or', 'g') as text
+  ) n
+  cross join lateral unnest(
+    regexp_split_to_array(n.text, ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)')) as s (text)
+  where s.text ~ '\y(?:from|into|update|truncate|copy)\y'
+    and f.oid in (select function from said where classid = 'pg_class'::regclass)
   union all
-  select oid, step, is_about_any, text, regexp_replace(regexp_replace(regexp_replace(filter,
-    '\( ?select (?![^()]*{own})[^()]*\yover\y[^()]*\)', ' {over} ', 'g'),
-    '\((?![^()]*\yor\y)[^()]*{own}[^()]*\)', ' {own} ', 'g'),
-    '\((?![^()]*{own})[^()]*\)|\((?=[^()]*\yor\y)[^()]*\)', ' ', 'g')
+  select oid, is_about_any, step + 1,
+    case p.kind when 'plain'
+        then regexp_replace(t.text, '\((?! ?(?:select|with|insert|update|delete|merge)\y)([^()]*)\)', ' \1 ', 'g')
+      when 'query' then concat(left(t.text, t.start - 1), case when v.is_part then t.query else '{query}' end,
+        substr(t.text, t.stop)) end,
+    case p.kind when 'plain' then regexp_replace(p.filter, '\((?! ?(?:select|with|insert|update|delete|merge)\y)(?:'
+        '((?<!\y(?:left|right|full) (?:outer )?join ?\()[^()]*\yjoin\y[^()]*)|[^(),;]*({own})[^(),;]*(?:;[^(),;]*{own}'
+        '[^(),;]*)*|[^()]*)\)', ' \1\2 ', 'g')
+      when 'query' then concat(left(p.filter, p.start - 1), v.marker,
+        case when v.marker = '{rows}' and p.cte is not null
+          then regexp_replace(substr(p.filter, p.stop), '(\y(?:from|join|using) |, ?)' || p.cte || '(?![\w$.(])',
+            '\1{rows}', 'g')
+          else substr(p.filter, p.stop) end) end,
+    case when not v.is_part then t.query end, case when not v.is_part then h.filter end
   from statement_text
-  where filter ~ '\([^()]*\)'
+  cross join lateral (
+    select f.*, case f.kind when 'query' then left(f.filter, f.start - 1) end as before,
+      case f.kind when 'query' then substr(f.filter, f.start + 1, f.stop - f.start - 2)
+        when 'end' then f.filter end as query,
+      case f.kind when 'query' then substring(left(f.filter, f.start - 1)
+        from '([\w$]+) as (?:(?:not )?materialized )?$') end as cte
+    from (
+      select f.filter, case when f.start = 0 then 'end'
+          when f.filter ~ '\((?! ?(?:select|with|insert|update|delete|merge)\y)[^()]*\)' then 'plain'
+          else 'query' end as kind, f.start, regexp_instr(f.filter, '\([^()]*\)', 1, 1, 1) as stop
+      from (
+        select r.filter, regexp_instr(r.filter, '\([^()]*\)') as start
+        from (select regexp_replace(regexp_replace(statement_text.filter, ' {2,}', ' ', 'g'),
+          '\ynot {own}|{own} is (?!{yes})', '{not}', 'g') as filter) r offset 0
+      ) f offset 0
+    ) f offset 0
+  ) p
+  cross join lateral (
+    select f.text, f.start, f.stop, case p.kind when 'query' then substr(f.text, f.start + 1, f.stop - f.start - 2)
+      when 'end' then f.text end as query
+    from (
+      select s.text, regexp_instr(s.text, '\([^()]*\)') as start, regexp_instr(s.text, '\([^()]*\)', 1, 1, 1) as stop
+      from (select regexp_replace(statement_text.text, ' {2,}', ' ', 'g') as text offset 0) s offset 0
+    ) f offset 0
+  ) t
+  -- Clauses that do not restrict rows are removed, and ON of an outer join.
+  cross join lateral (
+    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(case when p.cte is null then p.query
+      else regexp_replace(p.query, '(\y(?:from|join) )' || p.cte || '(?![\w$.(])', '\1{rows}', 'g') end,
+      '\y(where|having|union|except|intersect|returning|select|(?:left|right|full) (?:outer )?join)\y', E'\n\\1', 'g'),
+      '\n(?:left|right|full) [^\n]*', '', 'g'),
+      '\y(select(?: distinct on)?|perform|returning|set|values|(?:group|order) by|limit|offset|from|where|having|on'
+      '|using|join|union|except|intersect|filter {own})', E'\n\\1', 'g'),
+      '\n(?:select|perform|returning|set|values|(?:group|order) by|limit|offset)\y[^\n]*|\n', ' ', 'g') as filter
+    offset 0
+  ) h
+  cross join lateral (
+    select m.marker, p.kind = 'query' and m.marker = '{all}' and t.query ~ '^ ?select\y'
+      and t.query !~ '\y(?:union|except|intersect)\y'
+      and (p.before ~ '(?:\y(?:from|join|lateral)|\yas(?: materialized)?) $'
+          and t.query !~ '\y(?:over(?! partition)|limit|count|sum|avg|min|max|\w+_agg)\y'
+        -- a column of an outer query
+        or exists (
+          select from regexp_matches(t.query,
+            '(?<![\w$.])([[:alpha:]_]\w*)\.[\w$]+(?= [=<>])|(?<=[=<>] )([[:alpha:]_]\w*)\.', 'g') c (part)
+          cross join lateral coalesce(c.part[1], c.part[2]) as q (name)
+          where to_regnamespace(q.name) is null and t.query !~ ('(?:[\w$,] |\.)' || q.name || '(?![\w$.])'))) as is_part
+    from (
+      select case when regexp_count(w.filter, '{(?:own|rows)}[^;]*') = regexp_count(w.filter, ';') + 1
+        and coalesce(p.before !~ '\ynot (?:in|exists) $|(?:[<>~]|\yall) $', true)
+        then '{rows}' else '{all}' end as marker
+      from (select regexp_replace(h.filter, '\y(?:union|except|intersect)\y', ';', 'g') as filter offset 0) w offset 0
+    ) m
+  ) v
+  where statement_text.text is not null
 ),
 
+-- `is_qualified`: only one table is restricted, so the others must be joined. `linked`: the tables in join conditions.
 statement as materialized (
-  select s.oid, s.text,
+  select s.oid, q.text, o.is_own, o.is_own or q.text ~ '(?<!= ?){me}(?! ?=)' and q.text !~ 'coalesce' as is_given,
     -- The caller does not choose the user if the statement also requires that the argument is the current user.
-    s.is_about_any and (s.text !~ '{me} = {me}' or s.text ~ '\yor\y') as is_about_any,
-    s.filter ~ '{own}' and s.filter !~ '(?:^|\yor\y)(?:(?!{own}|\yor\y).)*(?:\yor\y|$)' -- both sides of `or`
-    and s.filter !~ '{over}|\ynot {own}|{own}[) ]+is (?:not {yes}|{no})'
-    -- a condition in `on` of an outer join does not remove rows of the outer table
-    and (s.text !~ '\y(?:left|right|full) (?:outer )?join\y' or s.filter ~ '\ywhere\y.*{own}')
-    or s.text ~ '\yinsert into\y' and s.text ~ '{me}' and s.text !~ 'coalesce' as is_own,
+    s.is_about_any and (q.text !~ '{me} = {me}' or q.text ~ '\yor\y') as is_about_any,
+    q.text !~ '\ynatural\y' and (q.text ~ '[\w$]\.[\w$]+ = {me}|{me} = [\w$]+\.'
+      or q.filter ~ '\y(?:from|join|using|,) {rows}') as is_qualified,
     array(
-      select m.part[1]
-      from regexp_matches(s.text,
-        '(?:\y(?:from|join|into|update|using|truncate|table|only|copy)|,) '
-        '?\(?(?:(?:q_)?[\w$]+\.)?(?:q_)?([\w$]+)(?![\w$.(])', 'g') m (part)
-    ) as tables
+      select coalesce(m.part[1], m.part[2])
+      from regexp_matches(q.text, '([\w$]+)\.[\w$]+(?: ?:: ?\w+)?(?= ?(?:=|in\y))|= ?([\w$]+)\.', 'g') m (part)
+    ) as linked,
+    -- the comparisons with the user, and those of the same columns of two tables
+    (select count(*) + coalesce(sum((select count(*)
+        from regexp_matches(q.text, '\.([\w$]+) = [\w$]+\.\1(?![\w$])', 'g') l (part)
+        where l.part[1] = coalesce(m.part[1], m.part[2]))), 0)
+      from regexp_matches(q.text, '([\w$]+)(?: ?:: ?\w+)? (?:=|is not distinct from) {me}|{me} = (?:[\w$]+\.)?([\w$]+)',
+        'g') m (part)) as comparisons,
+    t.*
   from statement_text s
-  where s.filter !~ '\([^()]*\)'
+  cross join lateral unnest(regexp_split_to_array(s.query, '\y(?:union|except|intersect)\y'),
+    regexp_split_to_array(s.query_filter, '\y(?:union|except|intersect)\y')) as q (text, filter)
+  -- both sides of `or`
+  cross join lateral (
+    select coalesce(regexp_count(q.filter, '{(?:own|rows)}[^;]*') = regexp_count(q.filter, ';') + 1, false) as is_own
+  ) o
+  cross join lateral (
+    select array_agg(m.part[2]) as tables, array_agg(coalesce(m.part[3], m.part[2])) as aliases,
+      array_agg(m.part[2]) filter (where m.part[1] in ('into', 'update', 'delete from', 'truncate')) as written,
+      array_agg(m.part[2]) filter (where m.part[1] = 'into' and q.text ~ '\yinsert into\y') as added,
+      array_agg(m.part[2]) filter (where m.part[1] is distinct from 'into') as read
+    from regexp_matches(q.text,
+      '(?:\y(delete from|from|join|into|update|using|truncate|table|copy)|,) (?:only )?(?:(?:q_)?[\w$]+\.)?(?:q_)?'
+      '([\w$]+)(?![\w$.(])(?: (?:as )?(?!(?:as|on|using|where|set|join|left|right|inner|cross|full|natural|order|group'
+      '|limit|for|returning|and|values|default|from|into|update|delete|select|when)\y)([\w$]+))?', 'g') m (part)
+  ) t
+  where s.query ~ '\y(?:from|into|update|truncate|copy)\y'
 ),
 
 word as materialized (
@@ -1138,29 +1245,23 @@ said as materialized (
 -- Tables that a function reads or writes, and whether each statement that uses the table compares the owner column with
 -- the user.
 touches as materialized (
-  select a.function, a.objid as relid, bool_and(s.is_own and not n.is_beside) as is_held,
-    bool_and(s.is_own and not n.is_beside and not s.is_about_any) as is_held_to_caller,
-    bool_or(case when s.text ~ '\y(?:insert|update|delete|merge)\y'
-      then s.text ~ ('(?:into|update|from|only) (?:[\w$]+\.)?' || lower(c.relname)) else false end) as is_written,
-    bool_and(s.is_own and not n.is_beside
-      or s.text ~ ('^ ?insert into (?:[\w$]+\.)?(?:q_)?' || lower(c.relname) || '(?![\w$])')
-        and s.text !~ ('\yon conflict\y|\yfrom\y.*(?<![\w$])' || lower(c.relname))) as is_added
+  select a.function, a.objid as relid, bool_and(h.is_held) as is_held,
+    bool_and(h.is_held and not s.is_about_any) as is_held_to_caller,
+    bool_or(coalesce(c.relname = any (s.written), false)) as is_written,
+    bool_and(h.is_held or h.is_target and s.text !~ '\yon conflict\y') as is_added
   from said a
-  join pg_class c on a.classid = 'pg_class'::regclass and c.oid = a.objid
-  join statement s on s.oid = a.function and lower(c.relname) = any (s.tables)
-  -- `from users u, tasks t where u.id = {me}` does not restrict the rows of tasks
-  left join lateral (
-    select m.part[1] as name from regexp_matches(s.text, '(?<![\w$])'
-      || regexp_replace(lower(c.relname), '\W', '\\\&', 'g')
-      || ' (?:as )?(?!(?:as|on|using|where|set|join|left|right|inner|cross|full|natural|order|group|limit|for'
-        '|returning|union|and|values|default)\y)([\w$]+)') m (part) where s.is_own
-        and s.text ~ '[\w$]\.[\w$]+\)? = {me}|{me} = \(?[\w$]+\.' limit 1
-  ) t on true
+  join (select oid, lower(relname) as relname from pg_class) c on a.classid = 'pg_class'::regclass and c.oid = a.objid
+  join statement s on s.oid = a.function and c.relname = any (s.tables)
   cross join lateral (
-    select coalesce(s.text ~ '[\w$]\.[\w$]+\)? = {me}|{me} = \(?[\w$]+\.' and s.text !~ '\yusing ?\(|\ynatural\y'
-      and s.text !~ format('(?<![\w$])%1$s\.[\w$]+\)?(?: ?:: ?\w+)? ?(?:=|in\y)|= ?\(?%1$s\.',
-        coalesce(t.name, regexp_replace(lower(c.relname), '\W', '\\\&', 'g'))), false) as is_beside
-  ) n
+    select c.relname = any (s.added) and (c.relname = any (s.read)) is not true as is_target
+  ) w
+  cross join lateral (
+    select w.is_target, case when w.is_target then s.is_given
+      -- `from users u, tasks t where u.id = {me}` does not restrict the rows of tasks
+      else s.is_own and not (s.is_qualified and s.aliases[array_position(s.tables, c.relname)] <> all (s.linked))
+        -- the same table twice requires two comparisons
+        and cardinality(array_positions(s.read, c.relname)) <= greatest(1, s.comparisons) end as is_held
+  ) h
   group by a.function, a.objid
 ),
 

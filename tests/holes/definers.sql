@@ -363,3 +363,51 @@ create table app.news (line text not null);
 grant select on app.news to tasks_api;
 create function app.put(line text) returns void language sql set search_path = pg_catalog, pg_temp as $$ insert into app.news values (line) $$;
 create function app.publish(line text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin perform app.put(line); end $$;
+
+-- identity in the select list: hole security_definer app.titles_marked()
+create function app.titles_marked() returns table (title text, mine boolean) language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select t.title, t.user_id = app.current_user_id() from app.tasks t $$;
+-- exploit
+select 'secret' in (select title from app.titles_marked());
+
+-- identity in order by: hole security_definer app.own_titles_first()
+create function app.own_titles_first() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select title from app.tasks order by (user_id = app.current_user_id()) desc $$;
+-- exploit
+select 'secret' in (select app.own_titles_first());
+
+-- identity in returning: hole security_definer app.finish_any(bigint)
+create function app.finish_any(task bigint) returns boolean language sql security definer set search_path = pg_catalog, pg_temp as $$ update app.tasks set completed = true where id = task returning user_id = app.current_user_id() $$;
+-- exploit
+select app.finish_any(77) is not null;
+
+-- filter outside of the CTE that deletes: hole security_definer app.drop_and_look(bigint)
+create function app.drop_and_look(task bigint) returns setof text language sql security definer set search_path = pg_catalog, pg_temp as $$ with gone as (delete from app.tasks where id = task returning *) select title from gone where user_id = app.current_user_id() $$;
+-- exploit
+do $$ begin perform app.drop_and_look(77); end $$;
+set local app.user_id = 'alice';
+select not exists (select from app.tasks where id = 77);
+
+-- sub-select without the filter of its query: hole security_definer app.best_with_mine()
+create function app.best_with_mine() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select (select max(o.title) from app.tasks o where o.priority = t.priority) from app.tasks t where t.user_id = app.current_user_id() $$;
+-- exploit
+insert into app.tasks (title) values ('a');
+select 'secret' in (select app.best_with_mine());
+
+-- all rows but those that match: hole security_definer app.not_hidden()
+create table app.hidden (user_id text collate "C", task_id bigint, primary key (user_id, task_id));
+call attack.protect('app.hidden');
+create function app.not_hidden() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select t.title from app.tasks t where not exists (select from app.hidden h where h.task_id = t.id and h.user_id = app.current_user_id()) $$;
+-- exploit
+select 'secret' in (select app.not_hidden());
+
+-- copies a row of another user: hole security_definer app.copy_task(bigint)
+create table app.copies (user_id text collate "C", title text, primary key (user_id, title));
+call attack.protect('app.copies');
+create function app.copy_task(task bigint) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$ insert into app.copies (user_id, title) select app.current_user_id(), t.title from app.tasks t where t.id = task $$;
+-- exploit
+do $$ begin perform app.copy_task(77); end $$;
+select exists (select from app.copies where title = 'secret');
+
+-- filter that a function makes true: hole security_definer app.own_or_true()
+create function app.own_or_true() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select title from app.tasks where coalesce(nullif(user_id = app.current_user_id(), false), true) $$;
+-- exploit
+select 'secret' in (select app.own_or_true());

@@ -448,3 +448,36 @@ call attack.protect('app.remarks', 'select', 'exists (select from app.tasks wher
 create table app.answers (user_id text collate "C" not null default app.current_user_id(), task_id bigint not null, body text);
 alter table app.answers alter body set statistics 0;
 call attack.protect('app.answers', 'select, insert', 'exists (select from app.tasks t where t.id = answers.task_id and t.user_id = app.current_user_id() and t.user_id = answers.user_id and not exists (select from unnest(string_to_array(t.category, '','')) c where c = ''closed''))');
+
+-- a definer that archives the rows that its CTE deletes
+create table app.old_tasks (like app.tasks, primary key (user_id, id));
+call attack.protect('app.old_tasks', 'select');
+create function app.archive_tasks() returns bigint language sql security definer set search_path = pg_catalog, pg_temp as $$
+with gone as (delete from app.tasks t where t.user_id = app.current_user_id() and t.completed returning t.*),
+moved as (insert into app.old_tasks select g.* from gone g returning 1) select count(*) from moved $$;
+
+-- a definer that deletes the rows that its CTE selects
+create function app.purge_tasks() returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+with old as (select t.user_id, t.id from app.tasks t where t.user_id = app.current_user_id() and t.completed order by t.id limit 100 for update skip locked)
+delete from app.tasks t using old o where t.user_id = o.user_id and t.id = o.id $$;
+
+-- a definer with the user in a constant that is not null
+create function app.forget_task(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare me constant text not null := app.current_user_id(); begin delete from app.tasks where user_id = me and id = task; end $$;
+
+-- a definer with case and aggregates in its select list
+create function app.tasks_by_state() returns table (state text, n bigint) language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+select case when completed then 'done' when priority = 'urgent' then case when id > 5 then 'new' else 'old' end else 'open' end, count(*)
+from app.tasks where user_id = app.current_user_id() group by 1 order by count(*) filter (where not completed) desc $$;
+
+-- a definer with a correlated sub-select, and one that filters
+create function app.numbered_tasks() returns table (title text, others bigint) language sql stable security definer set search_path = pg_catalog, pg_temp begin atomic
+select x.title, (select count(*) from app.idempotency_keys k where k.user_id = x.user_id)
+from (select t.title, t.user_id, row_number() over (order by t.id) as n from app.tasks t where t.user_id = app.current_user_id()) x where x.n < 4; end;
+
+-- a definer with a recursive CTE
+create table app.folders (user_id text collate "C", id bigint, parent bigint, primary key (user_id, id));
+call attack.protect('app.folders');
+create function app.below(folder bigint) returns setof bigint language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+with recursive tree as (select f.user_id, f.id from app.folders f where f.id = folder and f.user_id = app.current_user_id()
+union all select f.user_id, f.id from app.folders f join tree t on t.user_id = f.user_id and t.id = f.parent) select id from tree $$;
