@@ -1093,7 +1093,7 @@ statement_text (oid, is_about_any, step, text, filter, query, query_filter) as (
   ) n
   cross join lateral unnest(
     regexp_split_to_array(n.text, ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)')) as s (text)
-  where s.text ~ '\y(?:from|into|update|truncate|copy)\y'
+  where s.text ~ '\y(?:from|into|update|table|truncate|copy)\y'
     and f.oid in (select function from said where classid = 'pg_class'::regclass)
   union all
   select oid, is_about_any, step + 1,
@@ -1199,11 +1199,11 @@ statement as materialized (
       array_agg(m.part[2]) filter (where m.part[1] = 'into' and q.text ~ '\yinsert into\y') as added,
       array_agg(m.part[2]) filter (where m.part[1] is distinct from 'into') as read
     from regexp_matches(q.text,
-      '(?:\y(delete from|from|join|into|update|using|truncate|table|copy)|,) (?:only )?(?:(?:q_)?[\w$]+\.)?(?:q_)?'
-      '([\w$]+)(?![\w$.(])(?: (?:as )?(?!(?:as|on|using|where|set|join|left|right|inner|cross|full|natural|order|group'
-      '|limit|for|returning|and|values|default|from|into|update|delete|select|when)\y)([\w$]+))?', 'g') m (part)
+      '(?:\y(delete from|from|join|into|update|using|truncate|table|copy)|,) (?:only |table )?(?:(?:q_)?[\w$]+\.)?'
+      '(?:q_)?([\w$]+)(?![\w$.(])(?: (?:as )?(?!(?:as|on|using|where|set|join|left|right|inner|cross|full|natural|order'
+      '|group|limit|for|returning|and|values|default|from|into|update|delete|select|when)\y)([\w$]+))?', 'g') m (part)
   ) t
-  where s.query ~ '\y(?:from|into|update|truncate|copy)\y'
+  where s.query ~ '\y(?:from|into|update|table|truncate|copy)\y'
 ),
 
 word as materialized (

@@ -411,3 +411,13 @@ select exists (select from app.copies where title = 'secret');
 create function app.own_or_true() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select title from app.tasks where coalesce(nullif(user_id = app.current_user_id(), false), true) $$;
 -- exploit
 select 'secret' in (select app.own_or_true());
+
+-- the TABLE command: hole security_definer app.dump_tasks()
+create function app.dump_tasks() returns setof app.tasks language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin return query table app.tasks; end $$;
+-- exploit
+select 'secret' in (select title from app.dump_tasks());
+
+-- the TABLE command in a CTE: hole security_definer app.dump_titles()
+create function app.dump_titles() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ with everything as (table app.tasks) select title from everything $$;
+-- exploit
+select 'secret' in (select app.dump_titles());
