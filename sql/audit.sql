@@ -2045,16 +2045,17 @@ written_column as materialized (
 filled as materialized (
   select s.relid, string_agg(distinct s.name, ', ') as names
   from (
-    select t.function, t.relid, p.oid::regprocedure::text as name, s.text, s.tables, p.proargnames,
-      b.code ~* '\ydeclare\y|\yloop\y' as has_variables
-    from (select distinct objid from piece where classid = 'pg_proc'::regclass and within <> 0) f
-    join touches t on t.function = f.objid and t.is_written
+    select t.function, t.relid, p.oid::regprocedure::text as name, t.text, t.tables, p.proargnames,
+      p.prosrc ~* '\ydeclare\y|\yloop\y' as has_variables
+    from (
+      select t.function, t.relid, s.text, s.tables, s.written
+      from (select * from touches where is_written) t full join statement s on s.oid = t.function
+      where coalesce(t.function, 0) <> 0 and coalesce(s.oid, 0) <> 0 offset 0
+    ) t
     join pg_class c on c.oid = t.relid and c.relkind in ('r', 'p')
     join pg_proc p on p.oid = t.function
-    join body b on b.oid = t.function
-    join statement s on s.oid = t.function
-    where s.text ~ ('\y(?:insert into|update(?: only)?|merge into) (?:[\w$]+\.)?(?:q_)?'
-        || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '(?![\w$])')
+    where lower(c.relname) = any (t.written) and t.text !~ '\y(?:delete from|truncate)\y'
+      and t.function in (select objid from piece where classid = 'pg_proc'::regclass and within <> 0)
       and t.relid in (select oid from effective where privilege = 'SELECT' and is_for_users)
       and t.relid not in (select table_oid from owner_of)
       and case when p.prorettype = 'trigger'::regtype then t.function in (
