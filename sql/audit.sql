@@ -1005,9 +1005,11 @@ code_named as materialized (
     -- (a, b) = (c, d) as a = c and b = d; the owner column of a trigger's row, which the policies have compared with
     -- the user
     select regexp_replace(case when b.prorettype <> 'trigger'::regtype then x.text
-      -- of a view: it returned the old row to the user, but no policy has compared the new one
+      -- of a view: it returned the old row to the user, but no policy has compared the new one. The ids of tasks, which
+      -- begin at 1 for each user, do not identify a row.
       when b.oid in (select tgfoid from pg_trigger where tgtype & 64 <> 0)
-        then regexp_replace(x.text, '\yold\.[\w$]+', '{me}', 'g')
+        then regexp_replace(x.text, case when x.text ~ '\yapp\.tasks\y' and (select is_tasks from asked)
+          then '\yold\.user_id(?![\w$])' else '\yold\.[\w$]+' end, '{me}', 'g')
       else regexp_replace(x.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g')
       end, '\(([\w$.{}]+), ?([\w$.{}]+)\) ?= ?\(([\w$.{}]+), ?([\w$.{}]+)\)', '(\1 = \3 and \2 = \4)', 'g') as text
     from (select case when t.text !~ '\yraise\y' then t.text
