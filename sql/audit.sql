@@ -152,7 +152,7 @@ given as materialized (
 ),
 
 -- This project's own database is recognized by its functions: other projects may have a schema named app, too.
-asked as materialized (
+scope as materialized (
   select g.preset, g.claims, g.accepted, g.fail_on, p.is_tasks, p.function as tasks_function, k.kind,
     p.is_tasks or g.roles is not null and g.settings is not null as is_strict,
     coalesce(g.roles, d.roles) as roles, coalesce(g.schemas, d.schemas) as schemas,
@@ -181,10 +181,10 @@ asked as materialized (
 
 platform as materialized (
   select n.oid
-  from asked
-  join platform_schema s on s.preset in ('', asked.kind)
+  from scope
+  join platform_schema s on s.preset in ('', scope.kind)
   join pg_namespace n on n.nspname = any (s.nspname)
-  where not asked.is_tasks and n.nspname <> all (coalesce(asked.schemas, '{}'))
+  where not scope.is_tasks and n.nspname <> all (coalesce(scope.schemas, '{}'))
 ),
 
 -- All policies, with their conditions as PostgreSQL deparses them: operators in parentheses, names with schemas.
@@ -240,16 +240,16 @@ setting_read as materialized (
 -- The settings with the user id: those of audit.setting, else of the preset, else all settings that a policy compares
 -- with a column.
 identity_setting as materialized (
-  select unnest(settings) as name from asked
+  select unnest(settings) as name from scope
   union
-  select r.name from asked cross join setting_read r
-  where asked.settings is null and r.name !~ '^request\.jwt\.claim\.(role|email|aud|iss|exp)$'
+  select r.name from scope cross join setting_read r
+  where scope.settings is null and r.name !~ '^request\.jwt\.claim\.(role|email|aud|iss|exp)$'
     -- a setting that is compared with a constant is a flag, not a user id
     and not exists (select from policies p where concat_ws(' ', p.using_text, p.check_text) ~* ('current_setting\('''
       || regexp_replace(r.name, '\W', '\\\&', 'g')
       || '''(::text)?(, true)?\)( AS \w+)?(, ''''(::text)?)?\)*(::\w+)? (=|<>) (''[^'']|true|false|[0-9])'))
   union
-  select 'request.jwt.claims' from asked where asked.settings is null and exists (select from native_identity)
+  select 'request.jwt.claims' from scope where scope.settings is null and exists (select from native_identity)
 ),
 
 -- The functions of pg_session_jwt (Neon). Only a superuser can create functions in C.
@@ -270,7 +270,7 @@ policy_role as materialized (
 ),
 
 -- Views that do not bypass policies, since their owner neither owns the tables nor bypasses row security.
-lent_view as materialized (
+restricted_view as materialized (
   select v.oid as view
   from pg_rewrite w
   join pg_class v on v.oid = w.ev_class and v.relkind = 'v'
@@ -287,8 +287,8 @@ role_found as materialized (
     select from pg_roles l
     where l.rolcanlogin and not l.rolsuper and not l.rolbypassrls and pg_has_role(l.oid, r.oid, 'member')
   ) as is_reached
-  from asked
-  join pg_roles r on asked.roles is null
+  from scope
+  join pg_roles r on scope.roles is null
   where not r.rolsuper and r.rolname !~ '^pg_'
     and (not r.rolbypassrls or r.oid in (select unnest(polroles) from policies))
     and r.oid <> (select datdba from pg_database where datname = current_database())
@@ -303,7 +303,7 @@ role_found as materialized (
       where a.grantee <> c.relowner
         and (not exists (select from policies) or (c.oid, a.grantee) in (select polrelid, rolid from policy_role)
           or (c.oid, 0::oid) in (select polrelid, rolid from policy_role)
-          or c.oid in (select view from lent_view))
+          or c.oid in (select view from restricted_view))
     )
 ),
 
@@ -322,8 +322,8 @@ role_left as materialized (
 -- If no such role exists, the audit assumes that the application logs in as the owner of its tables.
 owner_found as materialized (
   select distinct r.oid, r.rolname
-  from asked
-  join policies p on asked.roles is null
+  from scope
+  join policies p on scope.roles is null
   join pg_class c on c.oid = p.polrelid
   join pg_roles r on r.oid = c.relowner and r.rolcanlogin and not r.rolsuper and not r.rolbypassrls
   where not exists (select from role_found)
@@ -331,7 +331,7 @@ owner_found as materialized (
 
 -- The API's roles: those of audit.role, else of the preset, else those that were found.
 wanted_role as materialized (
-  select w.rolname::name from asked cross join unnest(asked.roles) w (rolname) where w.rolname <> ''
+  select w.rolname::name from scope cross join unnest(scope.roles) w (rolname) where w.rolname <> ''
   union
   select rolname from role_found where oid not in (select oid from role_left)
   union
@@ -350,7 +350,7 @@ api as materialized (
 ),
 
 -- The names of the API's roles in findings and remedies.
-apis as materialized (
+api_names as materialized (
   select string_agg(name, ', ' order by name) as names, min(name) as name, array_agg(oid) as oids, count(*) as n
     from api
 ),
@@ -358,10 +358,10 @@ apis as materialized (
 -- The schemas of the application. Their owners are trusted.
 home as materialized (
   select n.oid, n.nspname, n.nspowner, pg_get_userbyid(n.nspowner) as owner_name
-  from asked
+  from scope
   join pg_namespace n on n.nspname !~ '^(pg_|information_schema$)'
   where case
-      when asked.schemas is not null then n.nspname = any (asked.schemas)
+      when scope.schemas is not null then n.nspname = any (scope.schemas)
       else n.oid not in (select oid from platform)
         and n.oid in (select c.relnamespace from pg_class c where c.oid in (select polrelid from policies)
           or not exists (select from policies) and c.relkind in ('r', 'p') and c.oid >= 16384)
@@ -371,14 +371,14 @@ home as materialized (
 owner_name as materialized (
   select o.parts[cardinality(o.parts) - 2] as nspname, coalesce(o.parts[cardinality(o.parts) - 1], '') as relname,
     o.parts[cardinality(o.parts)] as attname
-  from asked
-  cross join unnest(asked.owners) u (name)
+  from scope
+  cross join unnest(scope.owners) u (name)
   cross join lateral (select string_to_array(u.name, '.') as parts) o
   where u.name <> ''
 ),
 
 -- Tables whose owner column is specified: by the migrations or by audit.owners.
-known as materialized (
+declared_table as materialized (
   select distinct on (c.oid) c.oid, c.relname, k.attname as owner_column
   from owner_name k
   join pg_class c on c.relname = k.relname and c.relkind in ('r', 'p')
@@ -387,10 +387,10 @@ known as materialized (
 ),
 
 -- Columns that only the database sets, and the columns that may be granted to the API instead of all.
-decided (relname, columns, instead, others) as materialized (
+server_column (relname, columns, instead, others) as materialized (
   select d.relname, d.columns, jsonb_build_object('INSERT', w.columns) || jsonb_strip_nulls(jsonb_build_object('UPDATE',
     case d.relname when 'users' then 'last_task_id' when 'tasks' then w.columns end)), d.others
-  from asked
+  from scope
   cross join (values
     ('users', '{last_task_id,created_at}'::text[], 'select'),
     ('tasks', '{id,version,created_at,updated_at}', 'select, delete'),
@@ -402,24 +402,24 @@ decided (relname, columns, instead, others) as materialized (
     where c.relnamespace = to_regnamespace('app') and c.relname = d.relname
       and a.attname <> 'user_id' and a.attname <> all (d.columns)
   ) w
-  where asked.is_tasks
+  where scope.is_tasks
 ),
 
 -- Tables, and shards of Citus with their suffix in the names of keys and triggers. Shards are in the schema of their
 -- tables, as table_102008, if a node is configured to show them. Citus enables row security on shards, but does not
 -- force it. These differences are not findings.
-stored as materialized (
-  select oid, relname, owner_column, '' as suffix from known
+table_or_shard as materialized (
+  select oid, relname, owner_column, '' as suffix from declared_table
   union all
   select c.oid, k.relname, k.owner_column, substr(c.relname, length(k.relname) + 1)
-  from known k
+  from declared_table k
   join pg_class s on s.oid = k.oid
   join pg_class c on c.relnamespace = s.relnamespace and c.relname ~ ('^' || k.relname || '_[0-9]{6,}$')
   where exists (select from pg_extension where extname = 'citus') and s.relforcerowsecurity
 ),
 
 -- Objects of sql/citus.sql whose bodies are unchanged: they remove force from shards, and set the user.
-spread (check_name, object) as materialized (
+citus_object (check_name, object) as materialized (
   select 'event_trigger', quote_ident(e.evtname)
   from pg_event_trigger e
   join pg_proc p on p.oid = e.evtfoid
@@ -441,17 +441,17 @@ trusted as materialized (
   union
   select nspowner from home
   union
-  select c.relowner from asked join pg_class c on not asked.is_tasks and c.relkind in ('r', 'p')
+  select c.relowner from scope join pg_class c on not scope.is_tasks and c.relkind in ('r', 'p')
     and c.relnamespace in (select oid from home)
     and c.oid in (select polrelid from policies)
   union
   -- roles that only superusers and logins that bypass row security can become
-  select r.oid from asked join pg_roles r on not asked.is_tasks and not r.rolcanlogin and r.rolname !~ '^pg_'
+  select r.oid from scope join pg_roles r on not scope.is_tasks and not r.rolcanlogin and r.rolname !~ '^pg_'
   where r.oid not in (select oid from api) and not exists (
     select from pg_roles l
     where l.rolcanlogin and not l.rolsuper and not l.rolbypassrls and pg_has_role(l.oid, r.oid, 'member'))
   union
-  select r.oid from asked join pg_roles r on asked.kind = 'supabase'
+  select r.oid from scope join pg_roles r on scope.kind = 'supabase'
     and r.rolname ~ '^(supabase_|postgres$|dashboard_user$|service_role$|pgbouncer$|authenticator$)'
 ),
 
@@ -523,7 +523,7 @@ role_path as materialized (
 ),
 
 -- The API's roles and the roles that they can become, with a shortest path to each.
-self as materialized (
+assumable_role as materialized (
   select r.oid, r.rolname, p.path, cardinality(p.path) = 1 as is_api,
     r.rolsuper or r.rolbypassrls or r.rolname ~ '^pg_' as is_above,
     (select string_agg(quote_ident(s.rolname), ' -> ' order by w.step)
@@ -535,7 +535,7 @@ self as materialized (
 -- Roles whose privileges the API has: its own roles, those that they can become, and PUBLIC (0). Roles that bypass row
 -- security are skipped here, since the role itself is a finding.
 grantee as materialized (
-  select oid, quote_ident(rolname) as name from self where is_api or not is_above
+  select oid, quote_ident(rolname) as name from assumable_role where is_api or not is_above
   union all
   select 0, 'public'
 ),
@@ -627,22 +627,22 @@ right_on as materialized (
 ),
 
 -- Relations on which the API has a privilege, in any schema.
-mine as materialized (
+api_relation as materialized (
   select c.oid, c.relkind, c.relnamespace
   from pg_class c
   where c.relkind in ('r', 'p', 'f', 'v', 'm') and c.relpersistence <> 't'
     and (c.oid in (select objid from granted where classid = 'pg_class'::regclass and not is_foreign)
-      or c.oid >= 16384 and c.relowner in (select oid from self)
+      or c.oid >= 16384 and c.relowner in (select oid from assumable_role)
       or c.oid in (select polrelid from policies) and c.relnamespace in (select oid from platform)
         and c.oid in (select objid from granted where classid = 'pg_class'::regclass)
-      or c.oid in (select oid from known))
+      or c.oid in (select oid from declared_table))
 ),
 
 -- Schemas on which the API has USAGE.
 usable as materialized (
   select n.oid
   from pg_namespace n
-  where n.nspowner in (select oid from self)
+  where n.nspowner in (select oid from assumable_role)
     or n.oid in (select objid from grants where kind = 'schema' and privilege = 'USAGE')
 ),
 
@@ -784,16 +784,16 @@ shadow as materialized (
 literal as materialized (
   select
     (select string_agg(regexp_replace(name, '\W', '\\\&', 'g'), '|') from identity_setting) as settings,
-    coalesce((select string_agg(regexp_replace(c, '\W', '\\\&', 'g'), '|') from unnest(asked.claims) c),
+    coalesce((select string_agg(regexp_replace(c, '\W', '\\\&', 'g'), '|') from unnest(scope.claims) c),
       'sub') as claims,
-    case when asked.claims is null then '{(?:claim|k)}' else '{claim}' end as claim,
+    case when scope.claims is null then '{(?:claim|k)}' else '{claim}' end as claim,
     (select string_agg(regexp_replace(name, '\W', '\\\&', 'g'), '|') from (
       select rolname::text as name from api union select 'authenticated' union select 'anon') r) as roles,
     (select string_agg('|' || regexp_replace(lower(format_type(t.oid, null)), '\W', '\\\&', 'g'), '') from pg_type t
      where t.typtype = 'd' and t.oid >= 16384 and t.typtypmod = -1
        and t.typbasetype = any ('{text,varchar,uuid,bigint,integer,numeric}'::regtype[])) as domains,
     '(?:::"?(?:character varying|timestamp with(?:out)? time zone|[\w.]+)"?(?:\(\d+\))?(?:\[\])?)?' as cast_to
-  from asked
+  from scope
 ),
 
 -- The texts that are read: of policies, views, defaults and functions.
@@ -808,7 +808,7 @@ source as materialized (
   union all
   select 'default', d.oid, null, d.adrelid, pg_get_expr(d.adbin, d.adrelid)
   from pg_attrdef d
-  where d.adrelid in (select polrelid from policies) or d.adrelid in (select oid from mine)
+  where d.adrelid in (select polrelid from policies) or d.adrelid in (select oid from api_relation)
   union all
   select 'view', c.oid, null, c.oid, rtrim(pg_get_viewdef(c.oid), ';') from pg_class c where c.relkind = 'v'
     and c.oid >= 16384 and c.relnamespace not in (select oid from platform)
@@ -919,7 +919,7 @@ named as materialized (
     union
     select word, format('(?:%s\.)?%s', nspname, proname) from native_identity
     union
-    select 'me', '(?:app\.)?current_user_id' from asked
+    select 'me', '(?:app\.)?current_user_id' from scope
       where is_tasks -- if it returns another user, that is one finding: identity_function
   ) f
 ),
@@ -975,7 +975,7 @@ captured as materialized (
         '|(?<![\w$.])%1$s\s*=\s*[\w$]+\.%1$s(?![\w$.(])', x.name) as is_true
   from body b
   cross join unnest(b.proargnames, b.proargmodes) as a (name, mode)
-  join said s on s.function = b.oid and s.classid = 'pg_class'::regclass
+  join body_reference s on s.function = b.oid and s.classid = 'pg_class'::regclass
   join pg_attribute t on t.attrelid = s.objid and t.attname = a.name and not t.attisdropped
   cross join lateral (
     select regexp_replace(a.name, '\W', '\\\&', 'g') as name where b.lanname = 'sql' and t.attnum > 0 offset 0
@@ -985,7 +985,7 @@ captured as materialized (
 ),
 
 -- The text of each function with {me} in place of the user id, and of variables that only contain the user id.
-code_named as materialized (
+function_text as materialized (
   select b.oid, b.nspname, b.proname, b.prorettype, v.text, u.place,
     v.text ~ '\y(?:execute|ts_stat|\w+_to_xml\w*|crosstab\w*|dblink\w*)\y' as is_dynamic,
     -- The body compares with a parameter, so the caller chooses the user. This is secure only if the function returns a
@@ -1008,7 +1008,7 @@ code_named as materialized (
       -- of a view: it returned the old row to the user, but no policy has compared the new one. The ids of tasks, which
       -- begin at 1 for each user, do not identify a row.
       when b.oid in (select tgfoid from pg_trigger where tgtype & 64 <> 0)
-        then regexp_replace(x.text, case when x.text ~ '\yapp\.tasks\y' and (select is_tasks from asked)
+        then regexp_replace(x.text, case when x.text ~ '\yapp\.tasks\y' and (select is_tasks from scope)
           then '\yold\.user_id(?![\w$])' else '\yold\.[\w$]+' end, '{me}', 'g')
       else regexp_replace(x.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g')
       end, '\(([\w$.{}]+), ?([\w$.{}]+)\) ?= ?\(([\w$.{}]+), ?([\w$.{}]+)\)', '(\1 = \3 and \2 = \4)', 'g') as text
@@ -1018,7 +1018,7 @@ code_named as materialized (
         '\yraise\y(?=(?:(?!\y(?:begin|exception when)\y|\yend ?;).)*\yexception when\y(?:(?!\ythen\y).)*'
           '\y(?:others|raise_exception|insufficient_privilege|sqlstate)\y'
           '(?:(?!\y(?:raise|return|begin)\y|\yend ?;).)*\yend ?;.*\y(?:from|into|update|execute)\y)'
-          || case when (select is_strict from asked) then '|(?<=\yif (?:(?!\y(?:then|end if)\y).)*\y'
+          || case when (select is_strict from scope) then '|(?<=\yif (?:(?!\y(?:then|end if)\y).)*\y'
           'current_setting ?\( ?{k}(?:(?!\yend if\y).)*)\yraise\y' else '' end,
         'null', 'g') end as text) x
   ) e
@@ -1069,7 +1069,7 @@ statement_text (oid, is_about_any, step, text, filter, query, query_filter) as (
       '(?<![\w.$])(?:[\w$]+\.)?[\w$]+(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?(?:[\w$]+\.)?[\w$]+(?: ?:: ?\w+)?(?![\w$.(])'
         '|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}', '{own}', 'g') end,
     '\ydistinct from\y', '<>', 'g'), '\yor\y', ';', 'g'), null::text collate "C", null::text collate "C"
-  from code_named f
+  from function_text f
   cross join lateral unnest(string_to_array(f.text, ';')) as c (text)
   cross join lateral (
     -- CASE becomes a parenthesized expression with `or`
@@ -1096,7 +1096,7 @@ statement_text (oid, is_about_any, step, text, filter, query, query_filter) as (
   cross join lateral unnest(
     regexp_split_to_array(n.text, ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)')) as s (text)
   where s.text ~ '\y(?:from|into|update|table|truncate|copy)\y'
-    and f.oid in (select function from said where classid = 'pg_class'::regclass)
+    and f.oid in (select function from body_reference where classid = 'pg_class'::regclass)
   union all
   select oid, is_about_any, step + 1,
     case p.kind when 'plain'
@@ -1230,7 +1230,7 @@ word as materialized (
 
 -- Bodies that are stored as text are searched for names of functions and relations. Each word counts that is such a
 -- name, in its schema or in the search_path of the body.
-said as materialized (
+body_reference as materialized (
   select w.oid as function, 'pg_proc'::regclass::oid as classid, p.oid as objid
   from word w
   join pg_proc p on p.proname = w.name and p.oid >= 16384 and p.oid <> w.oid
@@ -1246,12 +1246,12 @@ said as materialized (
 
 -- Tables that a function reads or writes, and whether each statement that uses the table compares the owner column with
 -- the user.
-touches as materialized (
-  select a.function, a.objid as relid, bool_and(h.is_held) as is_held,
-    bool_and(h.is_held and not s.is_about_any) as is_held_to_caller,
+table_use as materialized (
+  select a.function, a.objid as relid, bool_and(h.is_filtered) as is_filtered,
+    bool_and(h.is_filtered and not s.is_about_any) as is_filtered_by_caller,
     bool_or(coalesce(c.relname = any (s.written), false)) as is_written,
-    bool_and(h.is_held or h.is_target and s.text !~ '\yon conflict\y') as is_added
-  from said a
+    bool_and(h.is_filtered or h.is_target and s.text !~ '\yon conflict\y') as is_added
+  from body_reference a
   join (select oid, lower(relname) as relname from pg_class) c on a.classid = 'pg_class'::regclass and c.oid = a.objid
   join statement s on s.oid = a.function and c.relname = any (s.tables)
   cross join lateral (
@@ -1262,18 +1262,18 @@ touches as materialized (
       -- `from users u, tasks t where u.id = {me}` does not restrict the rows of tasks
       else s.is_own and not (s.is_qualified and s.aliases[array_position(s.tables, c.relname)] <> all (s.linked))
         -- the same table twice requires two comparisons
-        and cardinality(array_positions(s.read, c.relname)) <= greatest(1, s.comparisons) end as is_held
+        and cardinality(array_positions(s.read, c.relname)) <= greatest(1, s.comparisons) end as is_filtered
   ) h
   group by a.function, a.objid
 ),
 
 -- Functions that policies may call: functions that look up rows of the user, with all statements restricted to the
 -- user. A function that ignores its arguments (`idle`) returns the same for each row.
-asking_function as materialized (
+lookup_function as materialized (
   select f.oid, lower(f.nspname) as schema, lower(f.proname) as name,
     case when f.prorettype <> 'boolean'::regtype then 'derived' when u.is_used then 'asking' else 'idle' end as word,
     coalesce(f.place, 0) as place
-  from code_named f
+  from function_text f
   cross join lateral (
     select f.place is not null or p.pronargs = 0 or f.text ~ '\$\d' or bool_or(
       (f.oid, lower(a.name)) in (select oid, name from word where schema is null)
@@ -1286,21 +1286,21 @@ asking_function as materialized (
   where not f.is_dynamic and f.prorettype <> 'trigger'::regtype
     and f.oid not in (select oid from passing_function where not is_looked_up)
     and f.oid not in (select function from captured where is_true)
-    and (f.oid in (select function from touches where not is_written group by function having bool_and(is_held)))
+    and (f.oid in (select function from table_use where not is_written group by function having bool_and(is_filtered)))
       is true
   union all
   -- functions that compare their argument with the user: is_mine(user_id)
   select f.oid, lower(f.nspname), lower(f.proname), 'same', 1
-  from code_named f
+  from function_text f
   join pg_proc p on p.oid = f.oid and p.pronargs = 1 and not p.prosecdef and f.prorettype = 'boolean'::regtype
   where f.text ~ format('^(?:select|return|(?:declare [^;]+; )?begin(?: if {me} is null then return (?:{no}|{null}); '
     'end if;)? return) \(?(?:\$1|%s)(?:::\w+)? = {me}\)?;?(?: end;?)?$',
     coalesce(nullif(regexp_replace(lower(p.proargnames[1]), '\W', '\\\&', 'g'), ''), '\$1'))
   union all
   select f.oid, lower(f.nspname), lower(f.proname), 'asked', 0
-  from asked
-  join code_named f on not asked.is_strict and f.prorettype = 'boolean'::regtype and f.text ~ '{(?:me|claims|token)}'
-  where f.oid not in (select function from touches where is_held or is_written)
+  from scope
+  join function_text f on not scope.is_strict and f.prorettype = 'boolean'::regtype and f.text ~ '{(?:me|claims|token)}'
+  where f.oid not in (select function from table_use where is_filtered or is_written)
     and f.oid not in (select function from captured where is_true)
 ),
 
@@ -1345,7 +1345,7 @@ rule_text (step, needs, pattern, word) as materialized (
       'COL', '(?:row\.)?([\w$]+)'), 'INNER', '(?:(?!row\.)[\w$]+\.)([\w$]+)'), 'FLAG',
       '(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)(?![\w$.(])'),
     r.word
-  from asked
+  from scope
   cross join named n
   cross join literal l
   cross join (
@@ -1358,7 +1358,7 @@ rule_text (step, needs, pattern, word) as materialized (
     ('(?<![\w.])(?:' || n.me || ')\(\)', '{me}', case n.me when '$' then '{{' else '()' end),
     ('(?<![\w.])(?:' || n.claims || ')\(\)', '{claims}', case n.claims when '$' then '{{' else '()' end),
     ('(?<![\w.])(?:' || n.token || ')\(\)', '{token}', case n.token when '$' then '{{' else '()' end),
-    ('current_setting\({' || case when asked.is_strict then 'other' else '(?:other|k)' end || '}(?:, {\w+})?\)',
+    ('current_setting\({' || case when scope.is_strict then 'other' else '(?:other|k)' end || '}(?:, {\w+})?\)',
       '{token}', 'current_setting('),
     ('(?<![\w.])(?:' || n.written || ')\(\)', '{forged}', case n.written when '$' then '{{' else '()' end),
     ('{derived AT[^()]*\)', '{derived}', '{derived '),
@@ -1366,10 +1366,10 @@ rule_text (step, needs, pattern, word) as materialized (
     ('{asking AT[^()]*\)', '{member}', '{asking '),
     -- whether session_user is the owner of the database: never in the tasks API, but others may log in as the owner and
     -- set the role
-    ('pg_has_role\(session_user, {dba}, {k}\)', case when asked.is_tasks then '{no}' else '{other}' end, '{dba}'),
+    ('pg_has_role\(session_user, {dba}, {k}\)', case when scope.is_tasks then '{no}' else '{other}' end, '{dba}'),
     ('\ycurrent_user\y|\ysession_user\y', case when l.settings is null then '{me}' else '{other}' end, '_user'),
     -- a list of users, unless the setting contains one user id, which might look like a list
-    ('string_to_array\({me}, {k}\)', case when asked.is_strict then '{other}' else '{mine}' end, 'string_to_array('),
+    ('string_to_array\({me}, {k}\)', case when scope.is_strict then '{other}' else '{mine}' end, 'string_to_array('),
     ('{asked AT[^()]*\)', '{asked}', '{asked '),
     ('nullif\({(me|claims|token)}, {blank}\)', '{\1}', 'nullif('),
     ('coalesce\({token}, {blank}\)', '{token}', 'coalesce('),
@@ -1519,7 +1519,7 @@ condition as materialized (
 -- Each text is split into its calls, and the names are compared, since a regular expression of 1,000 names takes
 -- PostgreSQL seconds. app.is_member(row.team, {me}) becomes {asking 2}(row.team, {me}) if the function looks up rows of
 -- its second argument.
-called as materialized (
+call as materialized (
   select t.text, c.n, f.functions, concat(c.part, coalesce(
       case when c.call[3] is null then f.marker else f.bare_marker end, concat(c.call[1] || '.', c.call[2] || '(')
     )) as part
@@ -1533,22 +1533,22 @@ called as materialized (
       max(format('{%s %s}(', word, place)) filter (where oid not in (select oid from passing_function)) as marker,
       max(format('{%s %s}(', word, case when oid in (select oid from by_default) then 0 else place end))
         filter (where oid not in (select oid from passing_function)) as bare_marker
-    from asking_function
+    from lookup_function
     group by grouping sets ((schema, name), (name))
   ) f on f.name = c.call[2] and f.schema is not distinct from c.call[1]
 ),
 
 -- The functions that look up rows of the user, and the conditions that call them.
-asks as materialized (
-  select text, unnest(functions) as function from called where functions && array(select oid from asking_function)
+lookup_call as materialized (
+  select text, unnest(functions) as function from call where functions && array(select oid from lookup_function)
 ),
 
 expression as materialized (
   select c.kind, c.oid, c.clause, c.relid, c.text, coalesce(p.text, c.text) as reducible
   from condition c
   left join (
-    select text as original, string_agg(part, '' order by n) as text from called
-    where text in (select text from asks) group by text
+    select text as original, string_agg(part, '' order by n) as text from call
+    where text in (select text from lookup_call) group by text
   ) p on p.original = c.text
 ),
 
@@ -1620,7 +1620,7 @@ verdict as materialized (
 reached_policy as materialized (
   select p.oid, p.polrelid, v.clause, c.cmd, p.polcmd, p.polname, p.polpermissive, v.word, v.attnum, v.seen, v.had,
     v.text,
-    0 = any (p.polroles) or (select oids from apis) && p.polroles as is_for_api
+    0 = any (p.polroles) or (select oids from api_names) && p.polroles as is_for_api
   from policies p
   join verdict v on v.kind = 'policy' and v.oid = p.oid
   cross join unnest(case v.clause when 'using' then '{r,w,d}' else '{a,w}' end::text[]) as c (cmd)
@@ -1642,7 +1642,7 @@ reached_policy as materialized (
 -- schemas of these relations.
 view_reads as (
   select oid as view, null::oid as reader, oid
-  from mine
+  from api_relation
   where relkind = 'v' and relnamespace in (select oid from usable)
   union
   select v.view, v.oid, m.relid[1]::oid
@@ -1668,7 +1668,7 @@ callable as materialized (
   left join authored m on m.classid = 'pg_proc'::regclass and m.objid = p.oid
   where (p.oid >= 16384 or p.prosecdef or p.proconfig is not null)
     and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-    and (p.proowner in (select oid from self) or p.proacl is null
+    and (p.proowner in (select oid from assumable_role) or p.proacl is null
       or p.oid in (select objid from grants where kind = 'function'))
 ),
 
@@ -1678,7 +1678,7 @@ edge as materialized (
   -- an object and the objects that it depends on
   select d.classid, d.objid, d.refclassid as toclass, d.refobjid as toid, 0::oid as reader,
     d.refclassid = 'pg_class'::regclass as is_table,
-    d.refclassid = 'pg_class'::regclass and d.refobjid not in (select oid from mine) as by_right
+    d.refclassid = 'pg_class'::regclass and d.refobjid not in (select oid from api_relation) as by_right
   from pg_depend d
   where d.refobjid >= 16384
     and (d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass,
@@ -1713,13 +1713,13 @@ edge as materialized (
   union all
   -- relations of views, names in bodies, and casts of types
   select 'pg_class'::regclass, v.reader, 'pg_class'::regclass, v.oid, coalesce(o.oid, 0), true,
-    o.oid is null and v.oid not in (select oid from mine)
+    o.oid is null and v.oid not in (select oid from api_relation)
   from view_reads v left join view_as_owner o on o.oid = v.reader
   where v.reader is not null
   union all
   select 'pg_proc'::regclass, s.function, s.classid, s.objid, 0, s.classid = 'pg_class'::regclass,
-    s.classid = 'pg_class'::regclass and s.objid not in (select oid from mine)
-  from said s
+    s.classid = 'pg_class'::regclass and s.objid not in (select oid from api_relation)
+  from body_reference s
   union all
   select 'pg_type'::regclass, t.oid, 'pg_cast'::regclass, k.oid, 0, false, false
   from pg_cast k join pg_type t on t.oid in (k.castsource, k.casttarget)
@@ -1729,12 +1729,12 @@ edge as materialized (
 -- All objects that can be executed or read. `automatic`: it runs automatically with a command on a table; `hook` is the
 -- trigger, default, policy, index or column type that calls it. Otherwise the API has to call it. `within` is the
 -- SECURITY DEFINER function that calls it, `reader` the view whose owner's rights apply.
-piece (classid, objid, automatic, hookclass, hook, within, reader) as (
+reachable (classid, objid, automatic, hookclass, hook, within, reader) as (
   select r.classid, r.objid, r.automatic, 0::oid, 0::oid, r.within, 0::oid
   from (
     select 'pg_class'::regclass::oid as classid, oid as objid, true as automatic, 0::oid as within
-    from mine
-    where relnamespace in (select oid from usable) or oid in (select oid from known)
+    from api_relation
+    where relnamespace in (select oid from usable) or oid in (select oid from declared_table)
     union
     select 'pg_proc'::regclass, p.oid, false, case when p.prosecdef then p.oid else 0 end
     from callable p
@@ -1757,7 +1757,7 @@ piece (classid, objid, automatic, hookclass, hook, within, reader) as (
     case when not p.automatic or e.is_table then 0 when p.hook = 0 then e.toclass else p.hookclass end,
     case when not p.automatic or e.is_table then 0 when p.hook = 0 then e.toid else p.hook end,
     coalesce(f.oid, p.within), e.reader
-  from piece p
+  from reachable p
   join edge e on e.classid = p.classid and e.objid = p.objid and (not e.by_right or p.within <> 0)
   left join pg_proc f on e.toclass = 'pg_proc'::regclass and f.oid = e.toid and f.prosecdef
   -- Relations that are read with another role's rights are not followed further, except to the functions in views.
@@ -1778,19 +1778,19 @@ reached as materialized (
     c.oid::regclass::text as name, k.oid is not null as is_known,
     c.relnamespace in (select oid from platform) as is_platform
   from pg_class c
-  left join known k on k.oid = c.oid
+  left join declared_table k on k.oid = c.oid
   where c.relkind in ('r', 'p', 'f', 'v', 'm')
-    and c.oid in (select objid from piece where classid = 'pg_class'::regclass and within = 0 and reader = 0)
-    and c.oid in (select oid from mine)
+    and c.oid in (select objid from reachable where classid = 'pg_class'::regclass and within = 0 and reader = 0)
+    and c.oid in (select oid from api_relation)
 ),
 
-touched as (
+used_table as (
   select r.oid, r.oid as root from reached r
   union
-  select i.inhrelid, t.root from touched t join pg_inherits i on i.inhparent = t.oid
+  select i.inhrelid, t.root from used_table t join pg_inherits i on i.inhparent = t.oid
 ),
 
--- The functions among the pieces, and their bodies.
+-- The functions among the reachable objects, and their bodies.
 code as materialized (
   select p.oid, p.prosecdef, p.proowner, pg_get_userbyid(p.proowner) as owner_name, p.proacl is null as is_public,
     p.proconfig, p.prokind, p.prorettype = 'trigger'::regtype as is_trigger, l.lanname, l.lanpltrusted,
@@ -1798,15 +1798,15 @@ code as materialized (
     coalesce(b.code, p.prosrc, '') as body, b.is_parsed,
     exists (select from unnest(p.proconfig) c where c like 'search\_path=%') as has_path,
     m.objid is not null as is_authored,
-    asked.is_tasks and p.pronamespace = to_regnamespace('app') and p.proname in ('current_user_id', 'next_task_id',
+    scope.is_tasks and p.pronamespace = to_regnamespace('app') and p.proname in ('current_user_id', 'next_task_id',
       'trimmed', 'local_time', 'tags', 'are_tags', 'schema_version', 'insert_task', 'create_task_once',
       'refuse_recount', 'stamp_task', 'touch_task') as is_migrated
-  from asked
+  from scope
   cross join pg_proc p
   join pg_language l on l.oid = p.prolang
   left join body b on b.oid = p.oid
   left join authored m on m.classid = 'pg_proc'::regclass and m.objid = p.oid
-  where p.oid = any (array(select objid from piece where classid = 'pg_proc'::regclass))
+  where p.oid = any (array(select objid from reachable where classid = 'pg_proc'::regclass))
 ),
 
 -- How automatic functions are called: the table, the hook, and SQL that removes it.
@@ -1834,7 +1834,7 @@ hook (hookclass, hook, table_oid, what, unhook) as materialized (
   select 'pg_class'::regclass, i.indexrelid, i.indrelid, format('index %s', i.indexrelid::regclass),
     format('drop index if exists %s;', i.indexrelid::regclass)
   from pg_index i
-  where i.indexrelid in (select p.hook from piece p where p.hookclass = 'pg_class'::regclass)
+  where i.indexrelid in (select p.hook from reachable p where p.hookclass = 'pg_class'::regclass)
   union all
   select 'pg_statistic_ext'::regclass, s.oid, s.stxrelid, format('statistics %I', s.stxname),
     format('drop statistics if exists %s.%I;', s.stxnamespace::regnamespace, s.stxname)
@@ -1848,14 +1848,14 @@ hook (hookclass, hook, table_oid, what, unhook) as materialized (
     (select string_agg(format('alter domain %s drop constraint if exists %I;', k.contypid::regtype, k.conname), ' ')
       from pg_constraint k where k.contypid = a.atttypid)
   from pg_attribute a
-  where a.atttypid >= 16384 and a.attrelid in (select oid from touched)
+  where a.atttypid >= 16384 and a.attrelid in (select oid from used_table)
 ),
 
 hooked as materialized (
   select distinct p.classid, p.objid, p.within, p.hookclass, p.hook, coalesce(h.table_oid, 0) as table_oid,
     coalesce(h.what, lower(pg_describe_object(p.hookclass, p.hook, 0))) as what,
     h.table_oid::regclass::text as table_name, h.unhook
-  from piece p
+  from reachable p
   left join hook h on h.hookclass = p.hookclass and h.hook = p.hook
   where p.automatic and p.hook <> 0
     and p.classid in ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass,
@@ -1875,20 +1875,20 @@ hooked_function as materialized (
 -- Owner columns: those that policies compare with the user. Below: tables whose primary key is the user id.
 user_column as materialized (
   select distinct v.attname
-  from asked join verdict v on v.kind = 'policy' and v.attname not in ('id', 'uuid') and not asked.is_tasks
+  from scope join verdict v on v.kind = 'policy' and v.attname not in ('id', 'uuid') and not scope.is_tasks
   where v.relid not in (select objid from platform_object)
   union
   select w.name::name from (values ('user_id'), ('owner_id'), ('userId'), ('ownerId')) w (name)
 ),
 
 user_table as materialized (
-  select oid, owner_column from known where owner_column in ('id')
+  select oid, owner_column from declared_table where owner_column in ('id')
   union
-  select c.oid, 'id' from asked join pg_class c on asked.kind = 'supabase' and c.relname = 'users'
+  select c.oid, 'id' from scope join pg_class c on scope.kind = 'supabase' and c.relname = 'users'
     and c.relnamespace in (select oid from pg_namespace where nspname = 'auth')
   union
   select v.relid, v.attname
-  from asked join verdict v on v.kind = 'policy' and v.attnum is not null and not asked.is_tasks
+  from scope join verdict v on v.kind = 'policy' and v.attnum is not null and not scope.is_tasks
   join pg_index x on x.indrelid = v.relid and x.indisprimary and x.indnkeyatts = 1 and x.indkey[0] = v.attnum
 ),
 
@@ -1897,19 +1897,19 @@ user_table as materialized (
 owner_of as materialized (
   select t.oid as table_oid, t.root, a.attnum, a.attname, a.attnotnull, a.atttypid, a.attcollation,
     k.oid is not null as is_known, o.is_named
-  from touched t
-  left join known k on k.oid = t.root
+  from used_table t
+  left join declared_table k on k.oid = t.root
   join (
-    select distinct on (w.root) w.root, w.attname, w.rank <= 2 or w.rank = 3 and asked.is_tasks as is_named
-    from asked
+    select distinct on (w.root) w.root, w.attname, w.rank <= 2 or w.rank = 3 and scope.is_tasks as is_named
+    from scope
     cross join lateral (
-      select k.oid as root, 1 as rank, u.attname from known k join pg_attribute u on u.attrelid = k.oid
+      select k.oid as root, 1 as rank, u.attname from declared_table k join pg_attribute u on u.attrelid = k.oid
         and u.attname = k.owner_column and not u.attisdropped
       union all
       select u.attrelid, 2, u.attname from pg_attribute u
       where u.attname in (select o.attname from owner_name o where o.relname = '') and not u.attisdropped
       union all
-      select f.conrelid, case when asked.is_tasks then 3 else 5 end, u.attname
+      select f.conrelid, case when scope.is_tasks then 3 else 5 end, u.attname
       from pg_constraint f
       join user_table ku on ku.oid = f.confrelid
       join pg_attribute u on u.attrelid = f.conrelid and u.attnum = f.conkey[1]
@@ -1917,7 +1917,7 @@ owner_of as materialized (
       union all
       select v.relid, 4, v.attname from verdict v where v.kind = 'policy' and v.attnum is not null
       union all
-      select v.relid, case when asked.is_tasks then 3 else 6 end, u.attname
+      select v.relid, case when scope.is_tasks then 3 else 6 end, u.attname
       from verdict v join pg_attrdef d on d.oid = v.oid join pg_attribute u on u.attrelid = d.adrelid
         and u.attnum = d.adnum
       where v.kind = 'default' and v.word = '{me}'
@@ -1931,7 +1931,7 @@ owner_of as materialized (
 ),
 
 -- Relations of the API, with their owner columns.
-owned as materialized (
+relation_owner_column as materialized (
   select r.*, o.attnum, o.attname, o.attnotnull, o.atttypid, o.attcollation
   from reached r
   full join owner_of o on o.table_oid = r.oid and o.root = r.oid
@@ -1939,12 +1939,12 @@ owned as materialized (
 ),
 
 -- The same relations, with their partitions and children.
-touched_owned as materialized (
+used_table_owner as materialized (
   select t.*, o.attnum, o.attname
   from (
     select u.oid, u.root, c.relname, c.relkind, c.oid::regclass::text as name,
       c.relnamespace in (select oid from platform) as is_platform
-    from (select oid, min(root) as root from touched group by oid) u
+    from (select oid, min(root) as root from used_table group by oid) u
     join pg_class c on c.oid = u.oid
   ) t
   full join owner_of o on o.table_oid = t.oid and o.root = t.root
@@ -1958,12 +1958,12 @@ clause as materialized (
       or p.word in ('{member}', '{rank}', '{list has}', '{list ranked}', '{mix}', '{parent}', '{flag}', '{asked}')
         and not m.is_open and not s.is_unbound
         and (p.seen !~ 'parent' or m.is_guarded and m.is_whole)
-          and (p.seen !~ 'flag' or p.cmd = 'r' and not asked.is_strict)
+          and (p.seen !~ 'flag' or p.cmd = 'r' and not scope.is_strict)
       -- a table without an owner column has no rows of users, so any user may insert one
-      or p.cmd = 'a' and not asked.is_strict and o.attnum is null as is_held
+      or p.cmd = 'a' and not scope.is_strict and o.attnum is null as is_filtered
   from reached_policy p
   full join owner_of o on o.table_oid = p.polrelid and o.root = p.polrelid
-  cross join asked
+  cross join scope
   cross join lateral (
     select p.clause <> 'using' and exists (
       select from granted g
@@ -2000,7 +2000,7 @@ clause as materialized (
       -- a table that other users may write, or the ids of tasks, which begin at 1 for each user
       coalesce(bool_or(not t.relrowsecurity and t.oid in (select oid from effective
         where privilege in ('INSERT', 'UPDATE'))
-        or t.oid in (select oid from known where relname = 'tasks') and d.refobjsubid = 1
+        or t.oid in (select oid from declared_table where relname = 'tasks') and d.refobjsubid = 1
           and p.text !~ ('row\.user_id|user_id in \(|\.user_id\)? = \(?row\.'
             '|row\.[\w$]+\)? = \(?[\w$]+\.user_id')), false) as is_open
     from pg_depend d
@@ -2012,7 +2012,7 @@ clause as materialized (
 ),
 
 restrictive as materialized (
-  select polrelid, clause, cmd, word, text, is_held from clause where not polpermissive and is_for_api
+  select polrelid, clause, cmd, word, text, is_filtered from clause where not polpermissive and is_for_api
 ),
 
 command (privilege, cmd) as materialized (values ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')),
@@ -2033,9 +2033,9 @@ effective as materialized (
 -- Columns with text of users.
 written_column as materialized (
   select distinct a.attname
-  from asked
+  from scope
   join pg_attribute a on a.attnum > 0 and a.atttypid = 'text'::regtype
-  where case when asked.is_tasks then a.attrelid in (select oid from known)
+  where case when scope.is_tasks then a.attrelid in (select oid from declared_table)
     else a.attrelid in (select table_oid from owner_of)
       and a.attname not in ('id', 'name', 'title', 'description', 'code', 'label', 'slug', 'type', 'status', 'key',
       'value', 'content', 'url', 'image', 'currency', 'metadata', 'color', 'icon') end
@@ -2051,13 +2051,13 @@ filled as materialized (
       p.prosrc ~* '\ydeclare\y|\yloop\y' as has_variables
     from (
       select t.function, t.relid, s.text, s.tables, s.written
-      from (select * from touches where is_written) t full join statement s on s.oid = t.function
+      from (select * from table_use where is_written) t full join statement s on s.oid = t.function
       where coalesce(t.function, 0) <> 0 and coalesce(s.oid, 0) <> 0 offset 0
     ) t
     join pg_class c on c.oid = t.relid and c.relkind in ('r', 'p')
     join pg_proc p on p.oid = t.function
     where lower(c.relname) = any (t.written) and t.text !~ '\y(?:delete from|truncate)\y'
-      and t.function in (select objid from piece where classid = 'pg_proc'::regclass and within <> 0)
+      and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
       and t.relid in (select oid from effective where privilege = 'SELECT' and is_for_users)
       and t.relid not in (select table_oid from owner_of)
       and case when p.prorettype = 'trigger'::regtype then t.function in (
@@ -2082,9 +2082,9 @@ lookup as materialized (
   from reached r
   where r.relkind in ('r', 'p') and not r.is_known
     and r.oid not in (select e.oid from effective e where e.privilege <> 'SELECT'
-      and (e.is_for_users or (select is_strict from asked)))
+      and (e.is_for_users or (select is_strict from scope)))
     and r.oid not in (select table_oid from owner_of)
-    and (r.oid not in (select relid from filled) or r.relrowsecurity and not (select is_strict from asked))
+    and (r.oid not in (select relid from filled) or r.relrowsecurity and not (select is_strict from scope))
     and (r.oid in (select oid from right_on)) is true
     and not exists (select from pg_inherits i where r.oid in (i.inhparent, i.inhrelid))
     and r.oid not in (
@@ -2092,13 +2092,13 @@ lookup as materialized (
       union all
       select p.polrelid from reached_policy p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
       where d.refclassid = 'pg_class'::regclass and d.refobjid <> p.polrelid
-        and (p.word <> '{rank}' or (select is_strict from asked))
+        and (p.word <> '{rank}' or (select is_strict from scope))
         or d.refclassid = 'pg_proc'::regclass and d.refobjid in (select function from captured where is_true)
       union all
       -- an unknown comparison of a column with the user, and no policy for all rows
       select p.polrelid from clause p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
-      where p.polpermissive and p.cmd = 'r' and not p.is_held
-        and (p.seen ~ '\yme\y' or p.text in (select text from asks))
+      where p.polpermissive and p.cmd = 'r' and not p.is_filtered
+        and (p.seen ~ '\yme\y' or p.text in (select text from lookup_call))
         and d.refclassid = 'pg_class'::regclass and d.refobjid = p.polrelid and d.refobjsubid > 0
         and p.polrelid not in (select polrelid from reached_policy where cmd = 'r' and polpermissive and word = '{yes}')
     )
@@ -2111,14 +2111,14 @@ lookup as materialized (
         from pg_attribute a
         where a.attnum > 0 and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w)
           -- the key of a list of values that no code writes
-          and (a.attrelid in (select relid from touches where is_written) or not exists (
+          and (a.attrelid in (select relid from table_use where is_written) or not exists (
             select from pg_index x where x.indrelid = a.attrelid and x.indisprimary and x.indnkeyatts = 1
               and x.indkey[0] = a.attnum))
         group by a.attrelid
-        having count(*) > 1 or (select is_strict from asked)
+        having count(*) > 1 or (select is_strict from scope)
       )
       -- a table that only administrators write to
-      or not (select is_strict from asked) and r.oid not in (select relid from touches where is_written)
+      or not (select is_strict from scope) and r.oid not in (select relid from table_use where is_written)
         and r.oid in (select p.polrelid from reached_policy p where p.cmd = 'a' and p.word in ('{rank}', '{staff}')))
   union
   -- tables of migration tools, if the application owns them
@@ -2139,7 +2139,7 @@ lookup as materialized (
 --   => hole view app.titles: this view runs with the rights of its owner, which may read all rows of app.tasks
 
 -- Roles that need no privilege: they bypass row security, or can grant themselves every privilege.
-strong as materialized (
+unrestricted_role as materialized (
   select r.oid
   from pg_roles r
   where r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolreplication
@@ -2154,7 +2154,7 @@ strong as materialized (
 personal as materialized (
   select c.oid
   from pg_class c
-  cross join asked
+  cross join scope
   where c.relkind in ('r', 'p', 'f', 'm') and c.oid >= 16384 and c.oid not in (select oid from lookup)
     and (c.relkind in ('f', 'm') or c.oid in (select table_oid from owner_of)
       -- except a list of names: a table with one column, the primary key, and no policy
@@ -2166,7 +2166,7 @@ personal as materialized (
           a.attname in (select u.attname from user_column u)
           or a.attname ~* '(^|_)(user|owner|member|author|account|customer|tenant|profile|person|email|password'
             '|secret|token)(_?id|s)?$|_by$'
-          or asked.is_tasks and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w))
+          or scope.is_tasks and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w))
       )
       or exists (select from pg_constraint f where f.conrelid = c.oid and f.contype = 'f'
         and f.confrelid in (select oid from user_table)))
@@ -2186,15 +2186,15 @@ open_table as materialized (
 ),
 
 -- The relations that are read with another role's rights, and whether these give more rows than the caller's policies.
-borrowed as materialized (
+other_rights_read as materialized (
   select b.within, b.reader, b.owner, c.oid, c.relkind,
     format('%s.%I', c.relnamespace::regnamespace, c.relname) as name,
-    c.oid in (select oid from mine) as is_mine, c.relnamespace in (select oid from usable) as is_usable,
+    c.oid in (select oid from api_relation) as is_api_relation, c.relnamespace in (select oid from usable) as is_usable,
     (c.oid < 16384 or c.oid in (select oid from personal))
     and c.oid not in (select oid from open_table)
     and case
       when c.oid < 16384 then not has_table_privilege(api.oid, c.oid, 'select') and b.reader >= 16384
-      when b.owner in (select oid from strong) then true
+      when b.owner in (select oid from unrestricted_role) then true
       when not c.relrowsecurity or c.relkind in ('f', 'm') then pg_has_role(b.owner, c.relowner, 'usage')
         or has_any_column_privilege(b.owner, c.oid, 'select, insert, update')
           or has_table_privilege(b.owner, c.oid, 'delete')
@@ -2206,10 +2206,10 @@ borrowed as materialized (
               and v.word <> '{no}'
               and exists (select from unnest(p.polroles) as g where g = 0 or pg_has_role(b.owner, g, 'usage'))
           )
-    end as is_past
+    end as bypasses_policies
   from (
     select distinct p.within, p.reader, coalesce(v.relowner, f.proowner) as owner, p.objid
-    from piece p
+    from reachable p
     left join pg_class v on v.oid = nullif(p.reader, 0)
     left join pg_proc f on f.oid = p.within
     where p.classid = 'pg_class'::regclass and (p.within <> 0 or p.reader <> 0)
@@ -2220,66 +2220,68 @@ borrowed as materialized (
 
 -- Other effects of a body, besides reading and writing tables. Bodies that contain one of the words are searched for
 -- the pattern. A statement begins after ; or a keyword.
-deed as materialized (
+side_effect as materialized (
   select c.oid, w.kind, w.what
   from (select oid, lanname, body, lower(body) as text from code) c
   cross join literal l
   cross join lateral (values
-    ('names', 'sets the user, the role or row_security, so later statements can run as another user', '{%set%}',
+    ('identity_change', 'sets the user, the role or row_security, so later statements can run as another user',
+      '{%set%}',
       format('set_config\s*\(\s*(''(%1$s|%2$s)''(?!\s*,\s*''''\s*,)|[^''\s])|(^|;|\y(begin|then|else'
         '|loop)\y)\s*set\s+((local|session)\s+)?(%1$s|%2$s|session\s+authorization)\y',
         coalesce(l.settings, '$'), 'role|session_authorization|row_security|session_replication_role')),
-    ('keeps', 'leaves state in the session, which a connection pool gives to the next user: a temporary table, or a '
-      'setting that remains after the transaction', '{%temp%,%set_config%}',
+    ('session_state', 'leaves state in the session, which a connection pool gives to the next user: a temporary table, '
+      'or a setting that remains after the transaction', '{%temp%,%set_config%}',
       '\ycreate\s+(local\s+|global\s+)?temp(orary)?\s+(table|view|sequence)\y(?!.*\yon\s+commit\s+drop\y)'
       '|\yinto\s+temp(orary)?\y|set_config\s*\([^()]*(\([^()]*\)[^()]*)*,\s*(false|''f(alse)?'')\s*\)'),
-    ('stores', 'creates large objects, which the role of all users owns, so each user can read all of them',
+    ('large_object', 'creates large objects, which the role of all users owns, so each user can read all of them',
       '{%lo_%}',
       '\y(lo_creat\w*|lo_from_bytea|lo_import)\y'),
-    ('locks', 'takes an advisory lock with a key of the user, which every role can read in pg_locks, so it reveals '
-      'that the user is active', '{%advisory%}',
+    ('advisory_lock', 'takes an advisory lock with a key of the user, which every role can read in pg_locks, so it '
+      'reveals that the user is active', '{%advisory%}',
       '\ypg_(try_)?advisory_\w*lock\w*\s*\(.*(current_setting|\y(new|old)\.|user|owner|tenant)'),
-    ('tells', 'sends a notification to every session that listens, which reveals changes of other users', '{%notif%}',
+    ('notification', 'sends a notification to every session that listens, which reveals changes of other users',
+      '{%notif%}',
       '\y(pg_)?notify\y|^triggered_change_notification$'),
-    ('carries', 'copies rows to large objects, files, programs or other servers, where no policy applies',
+    ('export', 'copies rows to large objects, files, programs or other servers, where no policy applies',
       '{%lo_%,%lowrite%,%dblink%,%_file%,%copy%,%emit%}',
       '\y(lo_\w+|loread|lowrite|dblink\w*|pg_(read|write)\w*_file\w*|pg_file_write|copy|pg_logical_emit_message)\y'),
     -- This includes functions that run a query, or read all rows of a table, that an argument names.
-    ('is dynamic', 'runs dynamic SQL',
+    ('dynamic_sql', 'runs dynamic SQL',
       '{%execute%,%_to_xml%,%ts_stat%,%ts_rewrite%,%crosstab%,%connectby%,%xpath_table%}',
       '\y(execute|((query|table|cursor|schema|database)_to_xml\w*|ts_stat|crosstab\w*|connectby|xpath_table)\s*\()'
       '|\yts_rewrite\s*\(([^(),]|\([^()]*\))*,([^(),]|\([^()]*\))*\)')
   ) as w (kind, what, words, pattern)
   where c.text like any (w.words::text[]) and c.body ~* w.pattern
-    or w.kind = 'is dynamic' and c.lanname not in ('sql', 'plpgsql', 'internal', 'c')
+    or w.kind = 'dynamic_sql' and c.lanname not in ('sql', 'plpgsql', 'internal', 'c')
 ),
 
 -- Whether every statement that bypasses the policies of a table compares its owner column with the user. Unreadable
 -- bodies count as no.
-reach_past as materialized (
-  select b.within, string_agg(distinct b.name, ', ') filter (where not f.is_held) as names,
-    string_agg(distinct b.name, ', ') filter (where f.is_held) as held_names,
-    bool_or(b.is_mine) as is_mine, bool_or(b.is_usable) as is_usable
-  from borrowed b
-  cross join asked
+definer_reads as materialized (
+  select b.within, string_agg(distinct b.name, ', ') filter (where not f.is_filtered) as names,
+    string_agg(distinct b.name, ', ') filter (where f.is_filtered) as filtered_names,
+    bool_or(b.is_api_relation) as is_api_relation, bool_or(b.is_usable) as is_usable
+  from other_rights_read b
+  cross join scope
   left join (
-    select p.within, t.relid, bool_and(t.is_held_to_caller) as is_held, bool_and(t.is_added) as is_added
-    from (select distinct within, objid from piece where within <> 0 and classid = 'pg_proc'::regclass) p
-    full join touches t on t.function = p.objid
+    select p.within, t.relid, bool_and(t.is_filtered_by_caller) as is_filtered, bool_and(t.is_added) as is_added
+    from (select distinct within, objid from reachable where within <> 0 and classid = 'pg_proc'::regclass) p
+    full join table_use t on t.function = p.objid
     where coalesce(p.objid, 0) <> 0 and coalesce(t.function, 0) <> 0
     group by p.within, t.relid
   ) h on h.within = b.within and h.relid = b.oid
   cross join lateral (
     select case when b.oid < 16384 or b.relkind in ('m', 'f') then false
       -- A new row is not another user's if no policy trusts its table, and this contains users or no owner column.
-      when h.is_added and not asked.is_strict and b.oid not in (select relid from trusted_column)
+      when h.is_added and not scope.is_strict and b.oid not in (select relid from trusted_column)
         and (b.oid not in (select table_oid from owner_of) or b.oid in (select oid from user_table)) then true
-      else coalesce(h.is_held, false) end as is_held
+      else coalesce(h.is_filtered, false) end as is_filtered
   ) f
-  where b.within <> 0 and b.is_past
+  where b.within <> 0 and b.bypasses_policies
     -- a name that no statement reads from is that of a column or a variable
     and (h.relid is not null or b.relkind not in ('r', 'p')
-      or not exists (select from code_named f where f.oid = b.within))
+      or not exists (select from function_text f where f.oid = b.within))
   group by b.within
 ),
 
@@ -2287,7 +2289,7 @@ reach_past as materialized (
 -- not stop a user without a row.
 guarded as materialized (
   select f.oid, bool_or(g.is_safe) as is_safe, bool_or(not g.is_safe) as is_open
-  from code_named f
+  from function_text f
   cross join lateral (
     select m.part[1] as test, m.part[2] in ('raise', 'return') as is_refusal
     from regexp_matches(case when f.text ~ ' then ' then f.text end,
@@ -2320,28 +2322,30 @@ guarded as materialized (
 
 -- SECURITY DEFINER functions whose owner has more rights than the API.
 definer as materialized (
-  select c.oid, c.name, c.owner_name, c.has_path, c.is_migrated, c.is_trigger, b.names, b.held_names, n.is_near,
+  select c.oid, c.name, c.owner_name, c.has_path, c.is_migrated, c.is_trigger, b.names, b.filtered_names, n.is_exposed,
     i.is_instead, g.is_safe, g.is_open, c.oid in (select oid from callable) as is_callable, d.is_dynamic
   from code c
   left join guarded g on g.oid = c.oid
-  full join reach_past b on b.within = c.oid
+  full join definer_reads b on b.within = c.oid
   cross join lateral (select c.oid in (select tgfoid from pg_trigger where tgtype & 64 <> 0) as is_instead) i
-  cross join lateral (select coalesce(b.is_mine or b.is_usable and not c.has_path, false) or i.is_instead as is_near) n
-  cross join lateral (select exists (select from deed d where d.oid = c.oid
-    and d.kind in ('is dynamic', 'carries')) as is_dynamic) d
-  where coalesce(c.prosecdef, false) and c.proowner not in (select oid from self)
+  cross join lateral (
+    select coalesce(b.is_api_relation or b.is_usable and not c.has_path, false) or i.is_instead as is_exposed
+  ) n
+  cross join lateral (select exists (select from side_effect d where d.oid = c.oid
+    and d.kind in ('dynamic_sql', 'export')) as is_dynamic) d
+  where coalesce(c.prosecdef, false) and c.proowner not in (select oid from assumable_role)
     and c.oid not in (select oid from passing_function)
-    and (b.names is not null or b.held_names is not null or d.is_dynamic and exists (
+    and (b.names is not null or b.filtered_names is not null or d.is_dynamic and exists (
       select from personal y join pg_class t on t.oid = y.oid
       where (pg_has_role(c.proowner, t.relowner, 'usage')
         or has_any_column_privilege(c.proowner, t.oid, 'select, insert, update'))
-        and not (t.relrowsecurity and t.relforcerowsecurity and c.proowner not in (select oid from strong)
+        and not (t.relrowsecurity and t.relforcerowsecurity and c.proowner not in (select oid from unrestricted_role)
           and not exists (
           select from policies p where p.polrelid = t.oid
             and exists (select from unnest(p.polroles) as g where g = 0 or pg_has_role(c.proowner, g, 'usage')))))
       or c.lanname in ('c', 'internal') and not c.is_authored)
-    and (not c.is_authored or n.is_near)
-    and (not c.is_trigger or n.is_near or exists (select from deed d where d.oid = c.oid))
+    and (not c.is_authored or n.is_exposed)
+    and (not c.is_trigger or n.is_exposed or exists (select from side_effect d where d.oid = c.oid))
 ),
 
 -- 11. Checks: roles ---------------------------------------------------------------------------------------------------
@@ -2351,10 +2355,10 @@ definer as materialized (
 --   => hole role_attribute tasks_api: the API role has the attribute BYPASSRLS
 
 -- The new owner of an object in a remedy: the owner of the schema, or else another trusted role.
-heir as materialized (
+new_owner as materialized (
   select quote_ident(coalesce((
     select t.rolname from pg_roles t
-    where t.oid in (select oid from trusted) and t.rolname !~ '^pg_' and t.oid not in (select oid from self)
+    where t.oid in (select oid from trusted) and t.rolname !~ '^pg_' and t.oid not in (select oid from assumable_role)
     order by t.oid in (select nspowner from home) desc, t.oid limit 1
   ), 'postgres')) as name
 ),
@@ -2364,7 +2368,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   select 'missing', case m.setting when 'audit.setting' then 'warning' else 'hole' end, m.object,
     format('%s %s: the migrations were not applied, or %s is wrong', m.object, m.wrong, m.setting),
     format('-- make migrate, or set %s', m.setting)
-  from asked
+  from scope
   cross join lateral (
     select format('role %I', rolname), 'does not exist', 'audit.role' from wanted_role
       where rolname not in (select rolname from pg_roles)
@@ -2372,38 +2376,38 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     select 'no role', 'has a privilege on a table with row security', 'audit.role'
       where not exists (select from wanted_role)
     union all
-    select format('schema %I', s.name), 'does not exist', 'audit.schema' from unnest(asked.schemas) s (name)
+    select format('schema %I', s.name), 'does not exist', 'audit.schema' from unnest(scope.schemas) s (name)
       where s.name not in (select nspname from pg_namespace)
     union all
-    select 'table ' || concat_ws('.', coalesce(nspname, case when asked.is_tasks then 'app' end), relname),
+    select 'table ' || concat_ws('.', coalesce(nspname, case when scope.is_tasks then 'app' end), relname),
       'does not exist', 'audit.owners'
-    from owner_name where relname <> '' and relname not in (select relname from known)
+    from owner_name where relname <> '' and relname not in (select relname from declared_table)
     union all
     select 'function app.current_user_id()', 'does not exist', 'audit.preset'
-      where asked.is_tasks and asked.tasks_function is null
+      where scope.is_tasks and scope.tasks_function is null
     union all
-    select 'audit.preset ' || asked.preset, 'does not exist', 'audit.preset'
-      where asked.preset not in ('', 'tasks', 'supabase', 'postgrest', 'postgraphile')
+    select 'audit.preset ' || scope.preset, 'does not exist', 'audit.preset'
+      where scope.preset not in ('', 'tasks', 'supabase', 'postgrest', 'postgraphile')
     union all
     select s.name, 'is read by no policy', 'audit.setting' from given cross join unnest(given.settings) s (name)
-      where s.name not in (select name from setting_read) and not asked.is_tasks
+      where s.name not in (select name from setting_read) and not scope.is_tasks
   ) m (object, wrong, setting)
   union all
-  select 'assumed', 'note', apis.names,
-    format('assumed: the role of the API is %s%s; %s; its schemas are %s%s%s', apis.names,
+  select 'assumed', 'note', api_names.names,
+    format('assumed: the role of the API is %s%s; %s; its schemas are %s%s%s', api_names.names,
       (select ', the owner of the tables, since no other role has a privilege on them' from owner_found limit 1),
       coalesce('the user id is in ' || (select string_agg(name, ', ' order by name) from identity_setting),
         case when exists (select from policies where concat_ws(' ', using_text, check_text) ~ '(CURRENT|SESSION)_USER')
           then 'each user is a role of the database' else 'no policy reads a setting' end),
       coalesce((select string_agg(quote_ident(nspname), ', ' order by nspname) from home), 'none'),
-      case when asked.kind <> '' then format(' (preset %s)', asked.kind) end,
+      case when scope.kind <> '' then format(' (preset %s)', scope.kind) end,
       (select '; not audited, since only logins that bypass row security can become them, or since they log in '
         'themselves and all their policies are true: ' || string_agg(quote_ident(rolname), ', ' order by rolname)
         from role_left)),
     '-- if that is wrong, set audit.role, audit.setting and audit.schema'
-  from asked
-  cross join apis
-  where not asked.is_strict and apis.n > 0
+  from scope
+  cross join api_names
+  where not scope.is_strict and api_names.n > 0
   union all
   select 'role_attribute', 'hole', s.way,
     format('the API role %s the attribute %s, so it %s',
@@ -2411,7 +2415,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       min(a.danger)),
     case when s.is_api then string_agg(format('alter role %I no%s;', s.rolname, lower(a.attribute)), ' ')
       else format('revoke %I from %I;', pg_get_userbyid(s.path[2]), pg_get_userbyid(s.path[1])) end
-  from self s
+  from assumable_role s
   join pg_roles r on r.oid = s.oid
   cross join lateral (values
     (r.rolsuper, 'SUPERUSER', 'bypasses all checks, row security included'),
@@ -2442,7 +2446,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       ) as is_hole,
       coalesce(d.danger, format('use the privileges of %I, and read the rows that its policies permit', s.rolname))
         as danger
-    from self s
+    from assumable_role s
     join pg_roles r on r.oid = s.oid
     left join predefined d on d.rolname = s.rolname
     where not s.is_api
@@ -2463,9 +2467,9 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     format('%s owns this %s, so it can change and grant it, and disable its row security', case when o.is_api
       then 'the API role' else format('a role that the API role can become (%s)', o.way) end, o.type),
     case when o.type in ('large object', 'database')
-        then format('alter %s %s owner to %s;', o.type, o.object, heir.name)
-      else format('reassign owned by %I to %s;', o.rolname, heir.name) || coalesce(o.regrant, '') end
-  from heir
+        then format('alter %s %s owner to %s;', o.type, o.object, new_owner.name)
+      else format('reassign owned by %I to %s;', o.rolname, new_owner.name) || coalesce(o.regrant, '') end
+  from new_owner
   cross join (
     -- the identity of a function contains pg_catalog.json in PostgreSQL 15, and json in 18
     select s.rolname, s.is_api, s.way, i.type, regexp_replace(i.identity, '(?<=[(,])pg_catalog\.', '', 'g') as object,
@@ -2473,7 +2477,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       case when s.is_api then coalesce(
         (select format(' grant %s%s on %s to %I;', k.others, (select string_agg(format(', %s (%s)', lower(e.key),
             e.value), '') from jsonb_each_text(k.instead) e), i.identity, s.rolname)
-          from decided k where i.type = 'table' and i.identity = format('app.%I', k.relname)),
+          from server_column k where i.type = 'table' and i.identity = format('app.%I', k.relname)),
         (select format(' grant execute on function %s to %I;', i.identity, s.rolname)
           from code c where i.type = 'function' and c.oid = d.objid and c.is_migrated and not c.is_trigger),
         (select format(' grant usage on schema %s to %I;', i.identity, s.rolname)
@@ -2482,7 +2486,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       row_number() over (partition by s.oid order by i.schema in (select nspname::text from home) desc nulls last,
         i.identity) as place
     from pg_shdepend d
-    join self s on s.oid = d.refobjid
+    join assumable_role s on s.oid = d.refobjid
     cross join lateral pg_identify_object(d.classid, d.objid, d.objsubid) i
     where d.refclassid = 'pg_authid'::regclass and d.deptype = 'o'
       and d.dbid in (0, (select oid from pg_database where datname = current_database()))
@@ -2501,14 +2505,14 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   union all
   -- Limits that are not set, and limits that are longer than those of the migrations.
   select case when s.is_longer then 'session' else 'role_limit' end,
-    case when asked.is_tasks then 'warning' else 'hint' end, api.name,
+    case when scope.is_tasks then 'warning' else 'hint' end, api.name,
     case when s.is_longer
       then format('%s is %s, longer than %s, so a request can wait after its client has given up', l.name, e.value,
         l.value)
       else format('the API role has no %s, so %s', l.name, l.danger) end,
     format('alter %s set %s = %L;', case when e.place ~ '^role (?!all$)' then e.place else 'role ' || api.name end,
       l.name, l.value)
-  from asked
+  from scope
   cross join api
   cross join (values
     ('statement_timeout', '5s', 5000,
@@ -2522,16 +2526,16 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     from role_setting s where s.name = l.name and s.rolname = api.rolname order by s.rank desc limit 1
   ) e on true
   cross join lateral (
-    select asked.is_tasks and e.part[1]::numeric * case e.part[2] when 'us' then 0.001 when 's' then 1000
+    select scope.is_tasks and e.part[1]::numeric * case e.part[2] when 'us' then 0.001 when 's' then 1000
       when 'min' then 60000 when 'h' then 3600000 when 'd' then 86400000 else 1 end > l.milliseconds as is_longer
   ) s
   where (s.is_longer or e.value is null or e.value ~ '^0*[a-z]*$')
-    and (asked.is_tasks or asked.kind = '' and l.name = 'statement_timeout')
+    and (scope.is_tasks or scope.kind = '' and l.name = 'statement_timeout')
   union all
-  select 'role_leftover', case when asked.is_tasks then 'warning' else 'hint' end, quote_ident(r.rolname),
+  select 'role_leftover', case when scope.is_tasks then 'warning' else 'hint' end, quote_ident(r.rolname),
     format('this login role %s, so its password gives access to every user''s rows', a.can),
     format('alter role %I %s; -- or nologin', r.rolname, a.remedy)
-  from asked
+  from scope
   cross join pg_roles r
   cross join lateral (values
     (r.rolsuper, 'is a superuser', 'nosuperuser'),
@@ -2542,10 +2546,10 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     (r.rolcreaterole and not r.rolsuper and current_setting('server_version_num')::integer < 160000,
       'may grant itself every role that is not a superuser (CREATEROLE, before PostgreSQL 16)', 'nocreaterole')
   ) as a (is_set, can, remedy)
-  where r.rolcanlogin and a.is_set and r.oid <> 10 and r.oid not in (select oid from self)
+  where r.rolcanlogin and a.is_set and r.oid <> 10 and r.oid not in (select oid from assumable_role)
     and r.oid not in (select datdba from pg_database where datname = current_database())
     and r.oid not in (select nspowner from home)
-    and (asked.is_tasks or r.rolname !~ '^(supabase_|postgres$|rds|cloudsql|azure|neon|doadmin|authenticator$)')
+    and (scope.is_tasks or r.rolname !~ '^(supabase_|postgres$|rds|cloudsql|azure|neon|doadmin|authenticator$)')
 ),
 
 -- 12. Checks: tables and views ----------------------------------------------------------------------------------------
@@ -2567,7 +2571,7 @@ filtered_view as materialized (
   cross join lateral (
     select string_agg('(?<![\w$.])' || replace(regexp_replace(regexp_replace(lower(b.name), '"([^"]*)"', 'q_\1', 'g'),
       '[^\w$.]', '_', 'g'), '$', '\$') || '(?![\w$.])', '|') as names
-    from borrowed b where b.reader = v.oid and b.is_past
+    from other_rights_read b where b.reader = v.oid and b.bypasses_policies
   ) b
   where v.kind = 'view' and v.word ~ '{(?:own|has|linked|ranked|member|list) ?[^{}]*}'
     and v.word !~ ' (?:intersect|except) '
@@ -2596,14 +2600,15 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
         || coalesce('; then check the code that uses the table with the rights of other roles: ' || (
           select string_agg(distinct case b.within when 0 then b.reader::regclass::text
             else b.within::regprocedure::text end, ', ')
-          from borrowed b where b.oid = r.oid and b.oid in (select oid from open_table)), '') end,
+          from other_rights_read b where b.oid = r.oid and b.oid in (select oid from open_table)), '') end,
     case when l.filled_by is not null
-      then format('revoke select on %s from public, %s; -- or add an owner column and a policy', r.name, apis.names)
-      else format('alter table %s enable row level security;', r.name) || case when asked.is_tasks
+      then format('revoke select on %s from public, %s; -- or add an owner column and a policy', r.name,
+        api_names.names)
+      else format('alter table %s enable row level security;', r.name) || case when scope.is_tasks
         then format(' alter table %s force row level security;', r.name)
         else ' -- and create a policy for the permitted users' end end
-  from asked
-  cross join apis
+  from scope
+  cross join api_names
   cross join reached r
   left join filled f on f.relid = r.oid
   cross join lateral (select r.oid in (select oid from lookup) as is_lookup,
@@ -2618,22 +2623,22 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     case when o.is_self then 'the API role owns the table, and row security is not forced, so no policy applies'
       else 'row security is not forced, so jobs and migrations that run as the owner bypass the policies' end,
     string_agg(format('alter table %s force row level security;', r.name), ' ' order by r.name)
-  from asked
-  join reached r on asked.kind <> 'supabase' and r.relkind in ('r', 'p') and r.relrowsecurity
+  from scope
+  join reached r on scope.kind <> 'supabase' and r.relkind in ('r', 'p') and r.relrowsecurity
     and not r.relforcerowsecurity and not r.is_platform
-  cross join lateral (select r.relowner in (select oid from self) as is_self) o
-  where r.oid not in (select oid from lookup) and r.oid not in (select oid from stored where suffix <> '')
-  group by o.is_self, case when asked.is_tasks or o.is_self then r.oid end
+  cross join lateral (select r.relowner in (select oid from assumable_role) as is_self) o
+  where r.oid not in (select oid from lookup) and r.oid not in (select oid from table_or_shard where suffix <> '')
+  group by o.is_self, case when scope.is_tasks or o.is_self then r.oid end
   union all
   select 'foreign_table', 'warning', c.oid::regclass::text,
     'this partition or child of a table of the API is a foreign table, and no policy applies to rows of another server',
     format('drop foreign table %s; -- after moving its rows', c.oid::regclass)
   from pg_class c
-  where c.relkind = 'f' and c.oid in (select oid from touched) and c.oid not in (select oid from reached)
+  where c.relkind = 'f' and c.oid in (select oid from used_table) and c.oid not in (select oid from reached)
   union all
   select w.check_name, 'hole', r.name, format('the API role can read this %s, and no policy can apply to it', w.kind),
-    format('revoke all on %s from %s, public;', r.name, apis.names)
-  from apis
+    format('revoke all on %s from %s, public;', r.name, api_names.names)
+  from api_names
   cross join (values
     ('foreign_table', 'f', 'foreign table'),
     ('materialized_view', 'm', 'materialized view, a copy of the rows that its owner saw')
@@ -2665,9 +2670,9 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   join (
     select v.view, v.reader, string_agg(distinct b.name, ', ') as names
     from view_reads v
-    join borrowed b on b.reader = v.reader and b.oid = v.oid and b.within = 0 and b.is_past
+    join other_rights_read b on b.reader = v.reader and b.oid = v.oid and b.within = 0 and b.bypasses_policies
     where b.reader not in (select objid from authored where classid = 'pg_class'::regclass)
-      or b.is_mine and b.reader not in (select objid from platform_object where classid = 'pg_class'::regclass)
+      or b.is_api_relation and b.reader not in (select objid from platform_object where classid = 'pg_class'::regclass)
     group by v.view, v.reader
   ) v on v.view = r.oid
   left join filtered_view f on f.oid = v.reader
@@ -2679,7 +2684,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     format('drop view %s;', r.name)
   from reached r
   join view_reads v on v.view = r.oid and v.reader not in (select oid from view_as_owner)
-  join mine m on m.oid = v.oid and m.relkind = 'm'
+  join api_relation m on m.oid = v.oid and m.relkind = 'm'
   union all
   select 'rule', case when a.is_empty then 'warning' else 'hole' end, format('%I on %s', w.rulename, r.name),
     case when a.is_empty then 'this rule discards commands, also those of a foreign key with ON DELETE CASCADE'
@@ -2700,19 +2705,19 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   from (
     select k.oid::regclass::text,
       'the API role may not write to this shard, or Citus cannot move the shard during writes, so requests fail'
-    from stored k
+    from table_or_shard k
     join pg_class c on k.suffix <> '' and c.oid = k.oid and c.relkind = 'r'
     cross join api
     where c.relforcerowsecurity or not has_table_privilege(api.oid, c.oid, 'insert')
     union all
     select 'event trigger app_prepare_shards',
       'it is missing or disabled, so writes to new shards fail, and statistics of new columns contain values of users'
-    where exists (select from stored where suffix <> '')
+    where exists (select from table_or_shard where suffix <> '')
       and not exists (select from pg_event_trigger where evtname = 'app_prepare_shards' and evtenabled in ('O', 'A'))
     union all
     select k.oid::regclass::text,
       'this table is distributed, but its earlier rows are still on the coordinator, where no statement reaches them'
-    from known k
+    from declared_table k
     where pg_relation_size(k.oid) > 0 and exists (select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
       where t.tgrelid = k.oid and p.proname = 'citus_truncate_trigger')
   ) s (object, finding)
@@ -2727,23 +2732,23 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
 -- The policy that it should be, or only DROP POLICY if another policy is equal.
 policy_remedy as materialized (
   select p.oid,
-    case when asked.is_tasks and r.attname is not null
+    case when scope.is_tasks and r.attname is not null
       and r.atttypid in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
         and r.attcollation not in (select oid from pg_collation where not collisdeterministic)
         and (not p.polpermissive or (p.polrelid, p.polcmd::text) not in (
           select polrelid, unnest(array[cmd, '*']) from clause
-          where polpermissive and is_identity and oid not in (select oid from clause where not is_held)
+          where polpermissive and is_identity and oid not in (select oid from clause where not is_filtered)
         ))
       then concat(format('alter policy %I on %s', p.polname, r.name),
         case when p.polcmd <> 'a' then format(' using (%I = app.current_user_id())', r.attname) end,
         case when p.polcmd in ('a', 'w', '*') then format(' with check (%I = app.current_user_id())', r.attname) end,
         ';')
       else format('drop policy if exists %I on %s;', p.polname, r.name)
-        || case when asked.is_tasks then '' else ' -- and create one that compares the owner column with the user' end
+        || case when scope.is_tasks then '' else ' -- and create one that compares the owner column with the user' end
     end as remedy
   from pg_policy p
-  join owned r on r.oid = p.polrelid
-  cross join asked
+  join relation_owner_column r on r.oid = p.polrelid
+  cross join scope
 ),
 
 -- The columns that a function in a policy reads, except those that it compares with the user.
@@ -2759,10 +2764,10 @@ asked_column as materialized (
       'g') m (part)) as names,
       array(select coalesce(m.part[1], m.part[2]) from regexp_matches(n.text,
         '(?<![\w$])([\w$]+) ?(?:::\w+ ?)?= ?{me}|{me} ?= ?(?:[\w$]+\.)?([\w$]+)(?![\w$(])', 'g') m (part)) as tied
-    from code_named n
-    where n.oid in (select function from asks) offset 0
+    from function_text n
+    where n.oid in (select function from lookup_call) offset 0
   ) f
-  join touches t on t.function = f.oid
+  join table_use t on t.function = f.oid
   join pg_attribute a on a.attrelid = t.relid and a.attnum > 0 and not a.attisdropped
   where array[lower(a.attname), 'q_' || lower(a.attname)] && f.names
     and not array[lower(a.attname), 'q_' || lower(a.attname)] && f.tied
@@ -2771,7 +2776,7 @@ asked_column as materialized (
 -- Columns of other tables that a policy compares, by itself or by a function.
 trusted_column as materialized (
   select j.oid as policy, d.refobjid as relid, d.refobjsubid as attnum, j.text
-  from (select distinct oid, polrelid, had, text, seen from clause where polpermissive and is_held
+  from (select distinct oid, polrelid, had, text, seen from clause where polpermissive and is_filtered
     and seen ~ 'member|rank|mix|list') j
   join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = j.oid and d.refclassid = 'pg_class'::regclass
     and d.refobjsubid > 0 and d.refobjid <> j.polrelid
@@ -2780,10 +2785,10 @@ trusted_column as materialized (
     and (j.seen !~ 'flag' or a.attname !~* '^(is_)?(public|published|shared|visible|listed)$')
   union
   select j.oid, t.relid, t.attnum, t.text
-  from asks q
+  from lookup_call q
   join clause j on j.text = q.text
   join asked_column t on t.function = q.function
-  where j.polpermissive and j.is_held
+  where j.polpermissive and j.is_filtered
 ),
 
 -- Trusted columns that the API may write, and the policy that checks the written row.
@@ -2812,13 +2817,13 @@ writable_column as materialized (
 ),
 
 -- Functions whose errors or notices reveal their arguments.
-telling as materialized (
+revealing_function as materialized (
   select c.oid, p.procost
   from code c
   join pg_proc p on p.oid = c.oid
-  where (c.lanname <> 'sql' or c.oid in (select oid from deed))
+  where (c.lanname <> 'sql' or c.oid in (select oid from side_effect))
     and (c.lanname <> 'plpgsql' or c.body ~* '\y(raise|perform|insert|update|execute)\y|/|::')
-    and c.oid not in (select oid from passing_function) and c.oid not in (select oid from asking_function)
+    and c.oid not in (select oid from passing_function) and c.oid not in (select oid from lookup_function)
     and c.prokind = 'f' and p.pronargs > 0
 ),
 
@@ -2829,19 +2834,19 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     coalesce(min(j.claim), string_agg(distinct j.name, ', ')),
     case when j.is_hole then format('%s the API role %s rows of other users: %s',
         case count(distinct j.oid) when 1 then 'this permissive policy lets' else 'these permissive policies let' end,
-        string_agg(distinct j.does, ', ') filter (where not j.is_held),
-        string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where not j.is_held))
+        string_agg(distinct j.does, ', ') filter (where not j.is_filtered),
+        string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where not j.is_filtered))
       when j.is_flag
         then 'a column of the row decides whether other users can read the row; verify that only its owner can set it'
       else format('a request with a certain claim or setting reaches every user''s rows, since these policies test it '
         'instead of a column: %s', string_agg(distinct j.name, ', ')) end,
     string_agg(distinct j.remedy, chr(10))
   from (
-    select j.oid, j.clause, j.is_held, format('%I on %s', j.polname, j.polrelid::regclass) as name,
+    select j.oid, j.clause, j.is_filtered, format('%I on %s', j.polname, j.polrelid::regclass) as name,
       j.polrelid as relid, t.said, case j.cmd when 'r' then 'read' else lower(u.privilege) end as does, m.remedy,
-      bool_or(not j.is_held) over w as is_hole, bool_or(j.seen ~ 'flag') over w as is_flag,
-      bool_and(j.is_held or t.said in ('true', 'nothing')) over w as is_true,
-      case when bool_and(j.is_held and j.seen !~ 'flag') over w then
+      bool_or(not j.is_filtered) over w as is_hole, bool_or(j.seen ~ 'flag') over w as is_flag,
+      bool_and(j.is_filtered or t.said in ('true', 'nothing')) over w as is_true,
+      case when bool_and(j.is_filtered and j.seen !~ 'flag') over w then
         'claim ' || min(coalesce(y.part[1], y.part[2])) over w end as claim
     from clause j
     join command u on u.cmd = j.cmd
@@ -2851,13 +2856,15 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       else coalesce(p.check_text, p.using_text) end, 'nothing') as said) t
     left join regexp_match(t.said, '(?:''([^'']+)''(?:::[\w\[\]]+)?(?:, true)?(?:\), ''''::text)?|([\w.]+)\()'
       '(?:\)? AS \w+)?\)+ = (?:ANY \(\(?ARRAY\[)?') y (part) on true
-    where j.polpermissive and (not j.is_held or j.seen ~ 'staff|flag')
-      and (j.polrelid in (select oid from known) or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
+    where j.polpermissive and (not j.is_filtered or j.seen ~ 'staff|flag')
+      and (j.polrelid in (select oid from declared_table)
+        or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
       and not (j.polrelid in (select oid from lookup) and (j.cmd = 'r' or j.polcmd = '*'))
       -- A restrictive policy that compares the user restricts the rows anyway.
       and not exists (
         select from restrictive g
-        where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and g.is_held and g.word <> '{staff}'
+        where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and g.is_filtered
+          and g.word <> '{staff}'
       )
     window w as (partition by j.oid)
   ) j
@@ -2867,19 +2874,19 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     format('the audit does not know the form of this function''s body; verify which rows it permits in these policies: '
       '%s', string_agg(distinct format('%I on %s', j.polname, j.polrelid::regclass), ', ')),
     '-- review it, then accept this finding'
-  from asks q
-  join asking_function f on f.oid = q.function and f.word = 'asked'
-  join clause j on j.text = q.text and j.polpermissive and j.is_held
+  from lookup_call q
+  join lookup_function f on f.oid = q.function and f.word = 'asked'
+  join clause j on j.text = q.text and j.polpermissive and j.is_filtered
   group by f.oid
   union all
   select 'policy', 'warning', f.oid::regprocedure::text, format('its argument %s has the same name as a column of %s, '
       'and the column takes precedence, so this name means the column; for the argument, write %s.%1$s', n.argument,
       string_agg(distinct n.relid::text, ', '), f.oid::regproc),
     format('revoke execute on routine %s from public, %s; -- or qualify the argument', f.oid::regprocedure,
-      min(apis.names))
+      min(api_names.names))
   from captured n
   join code f on f.oid = n.function and not f.is_authored
-  cross join apis
+  cross join api_names
   group by f.oid, n.argument
   union all
   -- A comparison of a column with itself is harmless if another one compares the row.
@@ -2901,7 +2908,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   join pg_attribute a on a.attrelid = p.polrelid and a.attname::text in (m.part[2], m.part[3]) and a.attnum > 0
   where p.polroles && array(select oid from grantee) and (p.polrelid in (select oid from reached)) is true
     and m.part[1] <> c.relname
-    and (m.part[2] <> m.part[3] or p.oid not in (select oid from clause where not is_held))
+    and (m.part[2] <> m.part[3] or p.oid not in (select oid from clause where not is_filtered))
   group by p.oid, p.polname, p.polrelid, c.text, c.name
   union all
   -- Compared columns that the API may write, without a policy that restricts the value: one insert or update makes the
@@ -2961,15 +2968,15 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     format('this policy passes rows of other users to %s, which is not leakproof, so an error can reveal their values',
       coalesce(string_agg(distinct f.oid::regprocedure::text, ', '), 'a cast of PostgreSQL')),
     min(m.remedy)
-  from asked
-  join clause j on j.is_held or not j.polpermissive
+  from scope
+  join clause j on j.is_filtered or not j.polpermissive
   join policy_remedy m on m.oid = j.oid
   left join (
     select d.objid as policy, f.oid, f.procost
-    from telling f
+    from revealing_function f
     join pg_depend d on d.refclassid = 'pg_proc'::regclass and d.refobjid = f.oid and d.classid = 'pg_policy'::regclass
   ) f on f.policy = j.oid
-  where f.oid is not null and (asked.is_tasks or f.procost < 1) or asked.is_strict
+  where f.oid is not null and (scope.is_tasks or f.procost < 1) or scope.is_strict
     and j.text ~ '\((?:row\.)?[a-z_]\w*\)(?:::text\))?::(?:integer|bigint|numeric|date|timestamp|json|double)'
   group by j.polname, j.polrelid
   union all
@@ -2982,12 +2989,12 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
         '%3$s (%4$I = app.current_user_id());', lower(u.privilege), r.name,
         case u.privilege when 'INSERT' then 'with check' else 'using' end, r.attname)
       end, ' ' order by u.privilege)
-  from asked
-  join right_on u on asked.is_tasks and u.privilege in (select privilege from command)
+  from scope
+  join right_on u on scope.is_tasks and u.privilege in (select privilege from command)
     and (u.oid, u.privilege) not in (
       select j.polrelid, c.privilege from clause j join command c on c.cmd = j.cmd where j.polpermissive)
-    and (u.oid in (select oid from owned where relkind in ('r', 'p') and relrowsecurity)) is true
-  cross join lateral (select name, attname from owned where oid = u.oid offset 0) r
+    and (u.oid in (select oid from relation_owner_column where relkind in ('r', 'p') and relrowsecurity)) is true
+  cross join lateral (select name, attname from relation_owner_column where oid = u.oid offset 0) r
   group by r.name
 ),
 
@@ -3004,7 +3011,7 @@ tied_column as materialized (
     select polrelid, word, array(select m.part[1]
       from regexp_matches(text, '(?<![\w$])([\w$]+)(?![\w$(])', 'g') m (part)) as names
     from clause
-    where is_held and cmd = 'a' offset 0
+    where is_filtered and cmd = 'a' offset 0
   ) j
   join pg_attribute a on a.attrelid = j.polrelid and a.attnum > 0
   where array[lower(a.attname), 'q_' || lower(a.attname)] && j.names and j.word <> '{own ' || lower(a.attname) || '}'
@@ -3028,20 +3035,20 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       ) end,
       format('alter table %s alter column %I %s;', r.name, r.attname,
         case when w.is_live then 'type text collate "C"' else 'set not null' end))
-  from asked
+  from scope
   cross join literal l
-  cross join owned r
+  cross join relation_owner_column r
   join pg_type t on t.oid = r.atttypid
   cross join lateral (select coalesce(nullif(t.typbasetype, 0), t.oid) as base) b
   cross join lateral (values
     (false, 'it may be null, and a row without an owner is visible to all users if a policy accepts null',
-      asked.is_tasks and r.relrowsecurity and (not r.attnotnull or exists (
+      scope.is_tasks and r.relrowsecurity and (not r.attnotnull or exists (
         select from pg_constraint n
         where n.conrelid = r.oid and n.contype = 'n' and n.conkey = array[r.attnum] and not n.convalidated -- 18
       ))),
     (true, format('its type %s or its collation treats some different user ids as equal',
         format_type(r.atttypid, null)),
-      r.attcollation in (select oid from pg_collation where not collisdeterministic) or case when asked.is_tasks
+      r.attcollation in (select oid from pg_collation where not collisdeterministic) or case when scope.is_tasks
         then b.base not in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
         else b.base = 'bpchar'::regtype or b.base = 'name'::regtype and l.settings is not null or t.typname = 'citext'
       end)
@@ -3053,20 +3060,20 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     format('its default is %s, not the user of the transaction, so only the policies reject another user''s id',
       pg_get_expr(d.adbin, d.adrelid)),
     format('alter table %s alter column %I set default app.current_user_id();', r.name, r.attname)
-  from asked
-  join owned r on asked.is_tasks and r.relkind in ('r', 'p')
+  from scope
+  join relation_owner_column r on scope.is_tasks and r.relkind in ('r', 'p')
   join pg_attrdef d on d.adrelid = r.oid and d.adnum = r.attnum
   where d.oid not in (select oid from verdict where kind = 'default' and word = '{me}')
   union all
   select 'shared_counter', 'hole', c.object,
     'all users share this counter, so the gaps between a user''s own numbers reveal how many rows others create',
     c.remedy
-  from asked
+  from scope
   join (
     select format('%s.%I', r.name, a.attname), concat(format('alter table %s ', r.name),
       case when a.attidentity <> '' then format('alter column %I drop identity, ', a.attname) end,
       format('alter column %I set default app.next_task_id();', a.attname))
-    from owned r
+    from relation_owner_column r
     join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
     left join pg_attrdef d on d.adrelid = r.oid and d.adnum = a.attnum
     where r.attnum is not null and r.relkind in ('r', 'p')
@@ -3079,14 +3086,14 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     from code c
     where c.body ~* '\y(nextval|setval)\y' and c.oid in (select h.objid from hooked h
       where h.hookclass = 'pg_attrdef'::regclass and h.what = 'the default of id')
-  ) c (object, remedy) on asked.is_tasks
+  ) c (object, remedy) on scope.is_tasks
   union all
   -- Statistics of columns, of columns of expression indexes, and extended ones.
   select 'statistics', 'hole', s.object,
     'ANALYZE keeps samples of the values of all users here, and EXPLAIN''s estimates reveal which values exist',
     s.remedy
-  from asked
-  join stored k on asked.is_tasks
+  from scope
+  join table_or_shard k on scope.is_tasks
   join reached r on r.oid = k.oid
   cross join lateral (
     select case when x.oid = r.oid then format('%s.%I', r.name, a.attname) else format('%s on %s', x.name, r.name) end,
@@ -3111,7 +3118,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   ) s (object, remedy)
   union all
   -- Unique keys whose error on a duplicate reveals another user's row.
-  select 'unique_key', case when asked.is_strict then 'hole' else 'warning' end,
+  select 'unique_key', case when scope.is_strict then 'hole' else 'warning' end,
     format('%I on %s', i.relname, t.name),
     format('this %s spans all users, since it does not compare %s for equality, so an error reveals that another user '
       'has such a row',
@@ -3120,15 +3127,15 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     case when k.conname is null then format('drop index %s;', i.oid::regclass)
       else format('alter table %s drop constraint %I;', t.name, k.conname) end
       || coalesce(' -- and create it again with ' || quote_ident(t.attname) || ' first', '')
-  from asked
-  cross join touched_owned t
+  from scope
+  cross join used_table_owner t
   join pg_index x on x.indrelid = t.oid and (x.indisunique or x.indisexclusion)
   join pg_class i on i.oid = x.indexrelid
   left join pg_constraint k on k.conindid = i.oid and k.conrelid = t.oid and k.contype in ('p', 'u', 'x')
   where t.relkind in ('r', 'p') and not t.is_platform
     -- Without INSERT or UPDATE, no error can be provoked.
     and (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true
-    and (asked.is_tasks or t.attnum is not null and (not x.indisprimary or x.indnkeyatts = 1))
+    and (scope.is_tasks or t.attnum is not null and (not x.indisprimary or x.indnkeyatts = 1))
     -- Only the parent of a partitioned index is reported.
     and not exists (select from pg_inherits h where h.inhrelid = i.oid)
     and not exists (
@@ -3151,22 +3158,22 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       join pg_attribute a on a.attrelid = t.oid and a.attnum = x.indkey[p.place]
       left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
       cross join lateral (select (t.root, a.attname) in (select attrelid, attname from settable) as is_settable) s
-      where case when t.oid in (select oid from known) and t.relname in (select relname from decided)
+      where case when t.oid in (select oid from declared_table) and t.relname in (select relname from server_column)
         then not s.is_settable and a.atttypid = 'uuid'::regtype
           and pg_get_expr(d.adbin, d.adrelid) ~ '^(?:\w+\.)?(?:gen_random_uuid|uuid_generate_v4|uuidv[47])\(\)$'
         else a.atttypid = 'uuid'::regtype
           or (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* 'nextval|random|uuid|nanoid')
-            and not (asked.is_strict and s.is_settable) end
+            and not (scope.is_strict and s.is_settable) end
     )
   union all
   -- Foreign keys that find another user's row.
-  select 'foreign_key', case when asked.is_strict and not r.is_random then 'hole' else 'warning' end,
+  select 'foreign_key', case when scope.is_strict and not r.is_random then 'hole' else 'warning' end,
     format('%I on %s', f.conname, t.name),
     format('this foreign key can reference the rows of all users in %s, so a user can test whether a row exists, or '
       'attach rows to it%s', rc.oid::regclass, x.effects),
     format('alter table %s drop constraint %I; -- and create it again with the owner column first', t.name, f.conname)
-  from asked
-  cross join touched_owned t
+  from scope
+  cross join used_table_owner t
   join pg_constraint f on f.conrelid = t.oid and f.contype = 'f' and f.conparentid = 0
   join pg_class rc on rc.oid = f.confrelid
   left join owner_of ro on ro.table_oid = f.confrelid and ro.root = f.confrelid
@@ -3194,8 +3201,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       where f.conkey[k.place] = t.attnum and f.confkey[k.place] = ro.attnum
     )
     -- users cannot guess random keys; policies check the owner column; users cannot choose a value without a privilege
-    and (asked.is_strict or not r.is_random)
-    and (asked.is_tasks or t.attnum is distinct from f.conkey[1])
+    and (scope.is_strict or not r.is_random)
+    and (scope.is_tasks or t.attnum is distinct from f.conkey[1])
     and exists (select from pg_attribute a where a.attrelid = t.oid and a.attnum = any (f.conkey)
       and (t.root, a.attname) in (select attrelid, attname from settable))
     -- The policy rejects a parent of another user before the foreign key is checked.
@@ -3214,7 +3221,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   -- In other databases, the same privileges of the same roles on several tables are one finding.
   select p.check_name, p.severity, string_agg(p.object, ', ' order by p.object), p.finding,
     string_agg(p.remedy, ' ' order by p.object)
-  from asked
+  from scope
   cross join lateral (
     select w.check_name,
       case when bool_and(g.privilege = 'REFERENCES' or r.oid in (select oid from lookup)) then 'hint' else 'hole' end
@@ -3229,10 +3236,10 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     left join reached r on g.classid = 'pg_class'::regclass and r.oid = g.objid
     where case w.check_name
         -- If row security is off and the API may delete, only row_security is reported.
-        when 'privilege' then asked.kind <> 'supabase' and not r.is_platform and g.grantee <> r.relowner
+        when 'privilege' then scope.kind <> 'supabase' and not r.is_platform and g.grantee <> r.relowner
           and (r.relrowsecurity or r.relkind not in ('r', 'p') or r.oid in (select oid from lookup)
             or r.oid not in (select oid from right_on where privilege = 'DELETE'))
-        when 'sequence' then asked.is_tasks and not g.is_foreign
+        when 'sequence' then scope.is_tasks and not g.is_foreign
           and g.objid in (select c.oid from pg_class c where c.relnamespace in (select oid from usable))
         when 'temp' then g.grantee <> 0
         when 'create' then g.grantee not in (select oid from owner_found)
@@ -3240,7 +3247,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     group by w.check_name, g.classid, g.objid
   ) p
   group by p.check_name, p.severity, p.finding,
-    case when asked.is_tasks or p.check_name <> 'privilege' then p.object end
+    case when scope.is_tasks or p.check_name <> 'privilege' then p.object end
   union all
   -- Privileges of roles that are not the API's.
   select d.check_name, min(d.severity), a.object,
@@ -3256,7 +3263,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
       select a.* from pg_attribute t cross join lateral aclexplode(t.attacl) a
       where t.attrelid = c.oid and t.attacl is not null
     ) x
-    where c.oid in (select oid from touched) and c.relkind in ('r', 'p', 'v')
+    where c.oid in (select oid from used_table) and c.relkind in ('r', 'p', 'v')
       and c.relnamespace not in (select oid from platform) and x.grantee <> c.relowner
     union all
     select quote_ident(n.nspname), x.grantee, x.privilege_type
@@ -3278,12 +3285,13 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     case when g.subid = 0 then format('%s.%I', g.object, k.owner_column) else g.object end,
     format('%s may %s this column: %s', g.who, g.privilege, w.danger),
     g.revoke || case when (g.subid = 0 or k.relname = 'users') and d.instead ? g.privilege
-      then format(' grant %s (%s) on %s to %s;', lower(g.privilege), d.instead ->> g.privilege, g.target, apis.name)
+      then format(' grant %s (%s) on %s to %s;', lower(g.privilege), d.instead ->> g.privilege, g.target,
+        api_names.name)
       else '' end
-  from asked
-  cross join apis
-  join granted g on asked.is_tasks and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
-  left join (known k join decided d on d.relname = k.relname) on k.oid = g.objid
+  from scope
+  cross join api_names
+  join granted g on scope.is_tasks and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
+  left join (declared_table k join server_column d on d.relname = k.relname) on k.oid = g.objid
   cross join lateral (values
     ('owner_column_grant', 'hint', 'only the policy prevents rows with another user''s id',
       g.subid = 0 and k.oid is not null
@@ -3298,8 +3306,8 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   select 'public_grant', 'warning', g.object,
     format('every role that can connect has %s here, through PUBLIC', string_agg(distinct g.privilege, ', ')),
     string_agg(distinct g.revoke, ' ')
-  from asked
-  join granted g on asked.is_tasks and g.grantee = 0 and not g.is_foreign
+  from scope
+  join granted g on scope.is_tasks and g.grantee = 0 and not g.is_foreign
   left join pg_class c on g.classid = 'pg_class'::regclass and c.oid = g.objid
   where c.relnamespace in (select oid from home) and c.relkind in ('r', 'p', 'f', 'm')
       and g.privilege not in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN') and c.oid not in (select oid from lookup)
@@ -3323,7 +3331,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     and (g.classid, g.objid) not in (select classid, objid from platform_object)
     and g.kind not in ('schema', 'database', 'language', 'foreign data wrapper', 'foreign server', 'tablespace',
       'large object', 'parameter', 'type')
-    and not (g.kind = 'function' and g.objid >= 16384 and (select kind from asked) = 'supabase')
+    and not (g.kind = 'function' and g.objid >= 16384 and (select kind from scope) = 'supabase')
   union all
   select 'system_privilege', 'warning', format('functions of Citus for %s', g.who),
     format('%s may call functions that sql/citus.sql revokes, since they run commands on other servers: %s', g.who,
@@ -3333,7 +3341,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   join pg_depend d on d.classid = g.classid and d.objid = g.objid and d.deptype = 'e'
   join pg_extension e on d.refclassid = 'pg_extension'::regclass and e.oid = d.refobjid and e.extname ~ '^citus'
   join pg_proc p on p.oid = g.objid
-  where g.kind = 'function' and exists (select from spread where object = 'app.act_as(text)')
+  where g.kind = 'function' and exists (select from citus_object where object = 'app.act_as(text)')
     and p.proname not in ('assign_distributed_transaction_id', 'relation_is_a_known_shard', 'read_intermediate_result')
   group by g.who
   union all
@@ -3353,12 +3361,12 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   where l.lanpltrusted and l.lanname in ('c', 'internal', 'plperlu', 'plpythonu', 'plpython2u', 'plpython3u', 'pltclu')
   union all
   select 'default_privilege',
-    case when not asked.is_tasks then 'hint' when d.defaclobjtype = 'r' then 'hole' else 'warning' end,
+    case when not scope.is_tasks then 'hint' when d.defaclobjtype = 'r' then 'hole' else 'warning' end,
     'default privileges of ' || w.whose,
     format('%s that %s creates are granted to %s at once, before row security is enabled', k.kinds, w.whose, e.name),
     format('alter default privileges for role %s revoke all on %s from %s;', w.whose, k.kinds, e.name)
-  from asked
-  join pg_default_acl d on asked.kind <> 'supabase'
+  from scope
+  join pg_default_acl d on scope.kind <> 'supabase'
   join (values ('r', 'tables'), ('S', 'sequences'), ('n', 'schemas'), ('L', 'large objects'), ('f', 'functions'),
     ('T', 'types')) as k (type, kinds) on k.type = d.defaclobjtype::text
   left join pg_namespace n on n.oid = d.defaclnamespace
@@ -3377,16 +3385,16 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
 --   => hole security_definer app.titles(): tasks_api may execute it (as every role may, by default)
 
 -- How the API calls a function: the first way, and the number of further ones.
-way_to as materialized (
+call_path as materialized (
   select c.oid,
-    case when x.oid is not null then concat(coalesce(nullif(apis.names, ''), 'the API'), ' may execute it',
+    case when x.oid is not null then concat(coalesce(nullif(api_names.names, ''), 'the API'), ' may execute it',
         case when c.is_public then ' (as every role may, by default)' end)
       when v.callers is not null then v.callers
       when h.place is not null then format('commands on %s call it (%s)', h.table_name, h.what)
       else 'an operator, a cast, a type or an aggregate calls it' end as way,
     h.place, h.table_name, h.more, h.unhook, h.hook
   from code c
-  cross join apis
+  cross join api_names
   left join callable x on x.oid = c.oid and x.pronamespace in (select oid from usable)
   left join hooked_function h on h.oid = c.oid
   left join (
@@ -3407,8 +3415,8 @@ guard_found as materialized (
       then '-- move this shard to another worker, which creates it again: tests/cluster/README.md'
       else '-- create it again as in its migration' end as remedy
   from guard g
-  join asked on asked.is_tasks
-  left join stored k on k.relname = g.relname and (k.suffix = '' or g.kind <> 'default')
+  join scope on scope.is_tasks
+  left join table_or_shard k on k.relname = g.relname and (k.suffix = '' or g.kind <> 'default')
   left join lateral (
     select regexp_replace(pg_get_triggerdef(t.oid), '^.*?(?=BEFORE|AFTER|INSTEAD)', '') as text, false as is_off
     from pg_trigger t where g.kind = 'trigger' and t.tgrelid = k.oid and t.tgname = g.name || k.suffix
@@ -3417,7 +3425,7 @@ guard_found as materialized (
       or not coalesce((to_jsonb(f) ->> 'conenforced')::boolean, true)
     from pg_constraint f where g.kind in ('check', 'foreign key') and f.conrelid = k.oid
       and (f.conname = any (array[g.name, g.name || k.suffix]) or f.contype = 'f' and g.kind = 'foreign key'
-        and f.confrelid in (select oid from stored where relname = 'users'))
+        and f.confrelid in (select oid from table_or_shard where relname = 'users'))
     union all
     select pg_get_expr(d.adbin, d.adrelid), false
     from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum where g.kind = 'default'
@@ -3434,18 +3442,18 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   -- Functions in policies that do not return only the user of this transaction.
   select 'identity_function', w.severity, c.name,
     format('the policies get the user from this function, but %s', w.wrong), format(w.remedy, c.name)
-  from asked
-  join code c on c.oid = asked.tasks_function and asked.is_tasks or c.oid in (select oid from passing_function)
+  from scope
+  join code c on c.oid = scope.tasks_function and scope.is_tasks or c.oid in (select oid from passing_function)
   join pg_proc p on p.oid = c.oid
   cross join lateral (values
-    (asked.is_tasks and c.oid not in (select oid from passing_function where word = 'me'), 'hole',
+    (scope.is_tasks and c.oid not in (select oid from passing_function where word = 'me'), 'hole',
       'it does more than return the setting app.user_id, so it can return a user other than the one that is set',
       'create or replace function %s returns text language sql stable parallel safe return '
         'nullif(current_setting(''app.user_id'', true), '''');'),
     (p.provolatile = 'i', 'hole',
       'it is marked immutable, so a prepared statement returns the rows of its first user to all users',
       'alter function %s stable;'),
-    (asked.is_tasks and (p.prosecdef or p.provolatile = 'v'), 'warning',
+    (scope.is_tasks and (p.prosecdef or p.provolatile = 'v'), 'warning',
       'it is volatile or SECURITY DEFINER, so one statement may read rows of two users',
       'alter function %s stable security invoker;')
   ) as w (is_wrong, severity, wrong, remedy)
@@ -3464,7 +3472,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     format('alter routine %s stable;', c.name)
   from code c
   join pg_proc p on p.oid = c.oid and p.provolatile = 'i'
-  join touches t on t.function = c.oid
+  join table_use t on t.function = c.oid
   join pg_class r on r.oid = t.relid and r.relrowsecurity and r.oid not in (select oid from lookup)
   where not c.is_authored and c.oid not in (select oid from passing_function)
     and c.oid not in (select oid from definer where names is not null)
@@ -3479,25 +3487,26 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
         else coalesce(h.unhook, (select remedy from policy_remedy where oid = h.hook),
           format('drop routine %s cascade;', c.name)) end
       when 'advisory_lock' then format('drop routine %s cascade; -- or lock a row of the user instead', c.name)
-      else concat(format('revoke execute on routine %s from public, %s;', c.name, apis.names),
+      else concat(format('revoke execute on routine %s from public, %s;', c.name, api_names.names),
         case w.check_name when 'session_state' then ' -- or use on commit drop, and set_config(..., true)' end)
     end
-  from asked
-  cross join apis
+  from scope
+  cross join api_names
   cross join code c
-  join deed d on d.oid = c.oid
+  join side_effect d on d.oid = c.oid
   left join hooked_function h on h.oid = c.oid
   cross join lateral (values
-    ('session_state', d.kind = 'keeps' and not c.is_authored,
-      asked.is_tasks or c.oid in (select e.oid from deed e where e.kind = 'names')),
-    ('advisory_lock', d.kind = 'locks' and not c.is_authored, asked.is_tasks),
-    ('identity_change', d.kind = 'names' and not c.is_authored and h.oid is null
+    ('session_state', d.kind = 'session_state' and not c.is_authored,
+      scope.is_tasks or c.oid in (select e.oid from side_effect e where e.kind = 'identity_change')),
+    ('advisory_lock', d.kind = 'advisory_lock' and not c.is_authored, scope.is_tasks),
+    ('identity_change', d.kind = 'identity_change' and not c.is_authored and h.oid is null
       and c.oid not in (select e.oid from definer e where e.names is not null or e.is_dynamic)
-      and c.oid not in (select e.oid from deed e where e.kind = 'keeps'), true),
-    ('large_object', d.kind = 'stores' and not c.is_authored and not c.prosecdef and h.oid is null, true),
+      and c.oid not in (select e.oid from side_effect e where e.kind = 'session_state'), true),
+    ('large_object', d.kind = 'large_object' and not c.is_authored and not c.prosecdef and h.oid is null, true),
     -- code that a type or an operator calls
-    ('trigger', d.kind in ('names', 'tells', 'carries') and h.oid is not null and (h.is_trigger or not c.is_authored)
-      and c.oid not in (select oid from passing_function), asked.is_strict or d.kind <> 'tells')
+    ('trigger', d.kind in ('identity_change', 'notification', 'export') and h.oid is not null
+      and (h.is_trigger or not c.is_authored) and c.oid not in (select oid from passing_function),
+      scope.is_strict or d.kind <> 'notification')
   ) as w (check_name, is_so, is_hole)
   where w.is_so and (h.oid is not null or c.oid in (select oid from callable))
   union all
@@ -3514,12 +3523,13 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       case when w.more > 0 then format('; the number of other ways to call it is %s', w.more) end),
     case when w.way like '%execute%' or w.place is null
       then concat(case when not d.is_migrated and w.unhook !~ '^--' then w.unhook || ' ' end,
-        format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name, apis.names))
+        format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name,
+          api_names.names))
       else coalesce(case when not d.is_migrated then w.unhook end,
         (select remedy from policy_remedy where oid = w.hook), format('alter routine %s security invoker;', d.name)) end
   from definer d
-  join way_to w on w.oid = d.oid
-  cross join apis
+  join call_path w on w.oid = d.oid
+  cross join api_names
   where not d.is_trigger and (d.names is not null or d.is_dynamic)
   union all
   select 'security_definer', 'warning', d.name,
@@ -3527,17 +3537,17 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     '-- review it, then accept this finding'
   from definer d
   where not d.is_trigger and d.names is null and not d.is_dynamic
-    and (not d.has_path or d.oid not in (select a.function from asks a join clause j on j.text = a.text))
+    and (not d.has_path or d.oid not in (select a.function from lookup_call a join clause j on j.text = a.text))
   union all
-  select 'trigger', case when d.is_dynamic or d.names is not null and d.is_near then 'hole' else 'warning' end,
+  select 'trigger', case when d.is_dynamic or d.names is not null and d.is_exposed then 'hole' else 'warning' end,
     concat(d.name, w.place),
     format('commands on the table call this function with the rights of its owner %I, so it bypasses the policies of '
-      '%s', d.owner_name, coalesce(d.names, d.held_names, 'the tables that its dynamic SQL uses'))
+      '%s', d.owner_name, coalesce(d.names, d.filtered_names, 'the tables that its dynamic SQL uses'))
       || case when w.more > 0 then format('; %s more triggers call it, too', w.more) else '' end,
     case when d.is_migrated then format('alter routine %s security invoker;', d.name) else w.unhook end
-  from asked
-  join definer d on asked.is_tasks or d.is_dynamic or d.is_instead
-  join way_to w on w.oid = d.oid
+  from scope
+  join definer d on scope.is_tasks or d.is_dynamic or d.is_instead
+  join call_path w on w.oid = d.oid
   where d.is_trigger and w.place is not null
   union all
   -- In other projects, such triggers maintain counters, logs and profiles.
@@ -3545,36 +3555,38 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     format('commands on %s call these functions with the rights of their owners, and they write to %s; review them',
       string_agg(distinct w.table_name, ', '), string_agg(distinct d.names, ', ')),
     '-- review them, then accept this finding'
-  from asked
-  join definer d on not asked.is_tasks and d.is_trigger and d.names is not null and not d.is_dynamic
+  from scope
+  join definer d on not scope.is_tasks and d.is_trigger and d.names is not null and not d.is_dynamic
     and not d.is_instead
-  join way_to w on w.oid = d.oid and w.place is not null
+  join call_path w on w.oid = d.oid and w.place is not null
   having count(*) > 0
   union all
   select 'trigger', 'warning', format('%s by %s on %s', c.name, h.what, h.table_name),
     'it writes to other tables or runs dynamic SQL, and a copy of the rows may have no owner column and no policy',
     h.unhook
-  from asked
-  join code c on asked.is_tasks
+  from scope
+  join code c on scope.is_tasks
   join hooked h on h.classid = 'pg_proc'::regclass and h.objid = c.oid and h.hookclass = 'pg_trigger'::regclass
   where not c.prosecdef and h.within = 0
     and c.body ~* '\y(insert\s+into|delete\s+from|merge\s+into|update\s+[a-z_."]+\s+set|execute)\y'
     -- except if the names of all tables that it writes are static, and the policies of these compare the owner column
-    and (exists (select from deed d where d.oid = c.oid and d.kind = 'is dynamic')
+    and (exists (select from side_effect d where d.oid = c.oid and d.kind = 'dynamic_sql')
       or exists (
-        select from touches t where t.function = c.oid and t.is_written and (t.relid not in (
-            select r.oid from owned r join clause j on j.polrelid = r.oid and j.is_identity where r.relforcerowsecurity)
+        select from table_use t where t.function = c.oid and t.is_written and (t.relid not in (
+            select r.oid
+            from relation_owner_column r join clause j on j.polrelid = r.oid and j.is_identity
+            where r.relforcerowsecurity)
           or t.relid in (select polrelid from clause where polpermissive and not is_identity and word <> '{no}')))
       or exists (
         select from regexp_matches(c.body, '\y(?:insert\s+into|(?:delete\s+from|merge\s+into)(?:\s+only)?'
           '|update(?:\s+only)?(?=\s+[a-z_."]+\s+set))\s+(?:[\w$]+\.)?([\w$]+|")', 'gi') m (part)
-        where lower(m.part[1]) not in (select lower(r.relname) from touches t join pg_class r on r.oid = t.relid
+        where lower(m.part[1]) not in (select lower(r.relname) from table_use t join pg_class r on r.oid = t.relid
           where t.function = c.oid and t.is_written)))
   union all
   select 'trigger_disabled', 'warning', format('%I on %s', t.tgname, r.name),
     'this trigger is disabled, so ids can be used twice, `version` is not incremented, or foreign keys are not checked',
     format('alter table %s enable trigger %I;', r.name, t.tgname)
-  from stored k
+  from table_or_shard k
   join reached r on r.oid = k.oid
   join pg_trigger t on t.tgrelid = k.oid
   where t.tgenabled in ('D', 'R') and t.tgparentid = 0
@@ -3597,17 +3609,17 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   union all
   -- Tables, their partitions, and objects that commands on them use, of a role that is not trusted.
   select case when t.is_root then 'owner' else 'untrusted_owner' end,
-    case when not t.is_root then 'hole' when asked.is_tasks then 'warning' else 'hint' end, t.object,
+    case when not t.is_root then 'hole' when scope.is_tasks then 'warning' else 'hint' end, t.object,
     format('this %s belongs to %I, a role that owns neither the database nor its schema, and that can %s', t.kind,
       pg_get_userbyid(t.owner), t.danger),
-    format('alter %s owner to %s;', t.target, heir.name)
-  from asked
-  cross join heir
+    format('alter %s owner to %s;', t.target, new_owner.name)
+  from scope
+  cross join new_owner
   cross join (
     select u.oid = u.root, c.oid::regclass::text, 'table ' || c.oid::regclass, c.relowner,
       case when u.oid = u.root then 'table' else 'partition or child of a table of the API' end,
       case when u.oid = u.root then 'disable its row security' else 'read and change every user''s rows in it' end
-    from touched u
+    from used_table u
     join pg_class c on c.oid = u.oid
     where u.oid <> u.root or c.relkind in ('r', 'p') and c.relnamespace not in (select oid from platform)
       and c.relowner <> (select n.nspowner from pg_namespace n where n.oid = c.relnamespace)
@@ -3622,7 +3634,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     cross join lateral pg_identify_object(h.classid, h.objid, 0) i
     left join code c on h.classid = 'pg_proc'::regclass and c.oid = h.objid
   ) t (is_root, object, target, owner, kind, danger)
-  where t.owner not in (select oid from trusted) and t.owner not in (select oid from self)
+  where t.owner not in (select oid from trusted) and t.owner not in (select oid from assumable_role)
   union all
   -- Names in bodies that are stored as text are looked up at each call.
   select 'untrusted_owner', 'hole', format('schema %I', w.nspname),
@@ -3631,7 +3643,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     format('revoke create on schema %I from public; -- and from %s', w.nspname, w.who)
   from hooked_function h
   join code c on c.oid = h.oid
-  join pg_proc p on p.oid = c.oid and p.pronargs > 0 and p.oid in (select objid from said)
+  join pg_proc p on p.oid = c.oid and p.pronargs > 0 and p.oid in (select objid from body_reference)
   join writable w on w.oid = p.pronamespace and w.oid not in (select oid from home)
   group by w.nspname, w.who
   union all
@@ -3658,7 +3670,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     and (p.oid < 16384 and p.xmin::text <> (
         select mode() within group (order by b.xmin::text) from pg_proc b where b.proleakproof and b.oid < 16384)
       or p.oid in (select oid from callable) and (n.oid in (select oid from usable)
-        or p.oid in (select objid from piece where classid = 'pg_proc'::regclass)))
+        or p.oid in (select objid from reachable where classid = 'pg_proc'::regclass)))
     and not (p.oid in (select objid from authored where classid = 'pg_proc'::regclass)
       and p.prolang = (select oid from pg_language where lanname = 'c') and p.proname !~ 'citext')
   union all
@@ -3788,7 +3800,7 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   join (
     select name, sound, danger, false as is_session from watched
     union all
-    select e.*, true from asked join session_setting e on asked.is_tasks
+    select e.*, true from scope join session_setting e on scope.is_tasks
   ) w on w.name = s.name and lower(s.value) !~ ('^(' || w.sound || ')$')
   where not w.is_session or (s.name, s.rank) in (select name, max(rank) from set_here group by name)
   union all
@@ -3796,9 +3808,9 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   select 'session', 'warning', format('database %I', current_database()),
     'lower() changes only ASCII in this database, so a search is case-sensitive for all other letters',
     '-- dump it, and restore it into: create database ... template template0 encoding ''UTF8'' locale ''C.UTF-8'''
-  from asked
+  from scope
   cross join (select case getdatabaseencoding() when 'UTF8' then 196 end as capital) a
-  where asked.is_tasks and lower(chr(a.capital)) <> chr(a.capital + 32)
+  where scope.is_tasks and lower(chr(a.capital)) <> chr(a.capital + 32)
   union all
   select 'search_path', 'hole', format('%s: schema %I of database %I', p.object, p.schema, current_database()),
     format('the search_path %s %s', p.value, p.wrong),
@@ -3808,26 +3820,26 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   where p.wrong is not null
     and p.rolname in (select e.rolname from path_danger e where e.is_effective and e.wrong is not null)
   union all
-  select 'search_path', 'hole', case when asked.is_tasks or count(distinct p.object) = 1 then min(p.object)
+  select 'search_path', 'hole', case when scope.is_tasks or count(distinct p.object) = 1 then min(p.object)
     else format('%s, and of %s more functions', min(p.object), count(distinct p.object) - 1) end,
     format('the search_path %s %s', p.value, min(p.wrong)), string_agg(distinct p.remedy, ' ')
-  from asked
+  from scope
   join path_danger p on p.rolname is null and p.wrong is not null
-  group by asked.is_tasks, case when asked.is_tasks then p.object end, p.value
+  group by scope.is_tasks, case when scope.is_tasks then p.object end, p.value
   union all
   -- PostgreSQL searches pg_temp first for types and tables, unless the search_path contains it. If a temporary domain
   -- has the name text, a cast to text runs the domain's check.
-  select 'search_path', case when asked.is_tasks then 'warning' else 'hint' end,
+  select 'search_path', case when scope.is_tasks then 'warning' else 'hint' end,
     min(c.name) || case when count(*) > 1 then format(', and %s more functions', count(*) - 1) else '' end,
     'its search_path does not end with pg_temp, so a temporary type or table of the caller can replace one that this '
       'SECURITY DEFINER function names, and code of the caller runs with the rights of its owner',
     string_agg(format('alter routine %s set search_path = %s, pg_temp;', c.name,
       coalesce((select nullif(substr(e, 13), '""') from unnest(c.proconfig) e where e like 'search\_path=%'),
         'pg_catalog')), ' ' order by c.name) || ' -- or revoke temporary on the database from public'
-  from asked
+  from scope
   cross join code c
   where c.prosecdef and not c.is_authored and not c.is_parsed and c.lanname in ('sql', 'plpgsql')
-    and c.proowner not in (select oid from self)
+    and c.proowner not in (select oid from assumable_role)
     and exists (select from api where has_database_privilege(api.oid, current_database(), 'temporary'))
     and not exists (select from unnest(c.proconfig) e where e ~ '^search_path=.*\ypg_temp"?$')
     and (c.body ~* ('\ydeclare\y|:: ?"?(?!pg_catalog\.|(?:big|small)?int|bool|numeric|decimal|real|float|double|char'
@@ -3835,13 +3847,13 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
       or exists (
         select from word w join pg_class r on r.relname = w.name and r.relnamespace = any (w.path)
         where w.oid = c.oid and w.schema is null and not w.is_call and r.relkind in ('r', 'p', 'f', 'v', 'm')))
-  group by asked.is_tasks, case when asked.is_tasks then c.oid end
+  group by scope.is_tasks, case when scope.is_tasks then c.oid end
   union all
-  select 'search_path', case when asked.is_tasks then 'hole' else 'hint' end,
+  select 'search_path', case when scope.is_tasks then 'hole' else 'hint' end,
     format('%s on %s', s.oid::regprocedure, s.path),
     format('with %s, the API may call this function instead of one of PostgreSQL with the same name', s.path),
-    format('drop function %s; -- or: alter role %s set search_path = pg_catalog', s.oid::regprocedure, apis.name)
-  from asked cross join shadow s cross join apis
+    format('drop function %s; -- or: alter role %s set search_path = pg_catalog', s.oid::regprocedure, api_names.name)
+  from scope cross join shadow s cross join api_names
   union all
   select 'search_path', 'hole', format('%I.%I in the search_path of this session', n.nspname, p.proname),
     'a role that is not trusted created it with the name of an object of PostgreSQL, so the audit may be wrong',
@@ -3867,21 +3879,21 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
 --   => hole publication everything: this publication sends the rows of all users in app.tasks to every subscriber
 
 found_server (check_name, severity, object, finding, remedy) as materialized (
-  select 'publication', case when asked.is_tasks then 'hole' else 'warning' end, quote_ident(p.pubname),
+  select 'publication', case when scope.is_tasks then 'hole' else 'warning' end, quote_ident(p.pubname),
     format('this publication sends the rows of all users in %s to every subscriber, where no policy applies',
       case when p.puballtables then 'every table' else t.names end),
     format('drop publication %I;', p.pubname)
-  from asked
+  from scope
   cross join pg_publication p
   cross join lateral (
     select string_agg(distinct r.name, ', ') as names
-    from touched u
+    from used_table u
     join reached r on r.oid = u.root
     where r.oid not in (select oid from lookup)
       and (u.oid in (select x.prrelid from pg_publication_rel x where x.prpubid = p.oid)
       or r.relnamespace in (select x.pnnspid from pg_publication_namespace x where x.pnpubid = p.oid))
   ) t
-  where (p.puballtables or t.names is not null) and not (asked.kind = 'supabase' and p.pubname ~ '^supabase_')
+  where (p.puballtables or t.names is not null) and not (scope.kind = 'supabase' and p.pubname ~ '^supabase_')
   union all
   select 'replication_slot', 'warning', quote_ident(s.slot_name),
     'this logical replication slot retains the changes of all users, and every role with REPLICATION can read them',
@@ -3899,7 +3911,7 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
   cross join lateral (
     select count(x.srrelid) as tables, string_agg(distinct r.name, ', ') as names
     from pg_subscription_rel x
-    left join touched u on u.oid = x.srrelid
+    left join used_table u on u.oid = x.srrelid
     left join reached r on r.oid = u.root
     where x.srsubid = s.oid
   ) t
@@ -3911,8 +3923,8 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
     format('%s is set, perhaps in the configuration files, which this role may not read, so a request that does not '
       'set the user may act as this one', s.name),
     format('select name, setting, sourcefile from pg_file_settings where name = %L; -- as a superuser', s.name)
-  from asked
-  join identity_setting s on asked.is_tasks
+  from scope
+  join identity_setting s on scope.is_tasks
   where current_setting(s.name, true) <> ''
     and not (has_table_privilege('pg_file_settings', 'select')
       and has_function_privilege('pg_show_all_file_settings()', 'execute'))
@@ -3951,9 +3963,9 @@ acceptance_table as materialized (
       ) a
       where a.privilege_type <> 'SELECT' and a.grantee not in (select oid from trusted)
     ) as is_trusted
-  from asked
-  join pg_namespace n on n.nspname = split_part(asked.accepted, '.', -2)
-  join pg_class c on c.relnamespace = n.oid and c.relname = split_part(asked.accepted, '.', -1) and c.relkind = 'r'
+  from scope
+  join pg_namespace n on n.nspname = split_part(scope.accepted, '.', -2)
+  join pg_class c on c.relnamespace = n.oid and c.relname = split_part(scope.accepted, '.', -1) and c.relkind = 'r'
 ),
 
 acceptance as materialized (
@@ -3989,7 +4001,7 @@ shown as materialized (
       then format(' -- accepted by %s on %s: %s', a.accepted_by, a.accepted_on, a.reason) end) as finding, f.remedy
   from found f
   left join acceptance a on a.check_name = f.check_name and a.object = f.object
-  where (f.check_name, f.object) not in (select check_name, object from spread)
+  where (f.check_name, f.object) not in (select check_name, object from citus_object)
   union all
   select 'hole', 'accepted', format('%I.%I', nspname, relname),
     'a role that is not trusted owns or may write to the table of accepted findings, so no finding is accepted',
@@ -4003,11 +4015,11 @@ failure as materialized (
   select format('%s holes, %s warnings: %s', count(*) filter (where severity = 'hole'),
     count(*) filter (where severity = 'warning'),
     string_agg(format('%s %s', check_name, object), '; ' order by severity, check_name, object)
-      filter (where severity in ('hole', asked.fail_on))) as text
-  from shown cross join asked
+      filter (where severity in ('hole', scope.fail_on))) as text
+  from shown cross join scope
   where severity in ('hole', 'warning')
-  group by asked.fail_on
-  having asked.fail_on in ('hole', 'warning') and count(*) filter (where severity in ('hole', asked.fail_on)) > 0
+  group by scope.fail_on
+  having scope.fail_on in ('hole', 'warning') and count(*) filter (where severity in ('hole', scope.fail_on)) > 0
 )
 
 select s.severity, s.check_name, s.object, s.finding,
