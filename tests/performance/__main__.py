@@ -85,7 +85,8 @@ def many(server: Server) -> dict[str, Any]:
 def crowds(server: Server) -> dict[str, Any]:
     """8: more connections than can be served at once."""
     results = concurrency.crowds(server, 8 if QUICK else 20)
-    header = ("connections", "x of 100", "whole run", "req/s", "p50", "p95", "p99", "refused", "broken", "MB")
+    multiples = ("x of 100", "whole run", "CPU, x of 100")
+    header = ("connections", *multiples, "req/s", "p50", "p95", "p99", "refused", "broken", "MB")
     rows = [(name, *measured.values()) for name, measured in results.items()]
     table("Crowds that send one request after the other: latency in ms", header, rows)
     return results

@@ -4,6 +4,7 @@ import os
 import random
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from statistics import mean
 from typing import Any
 
 from conftest import Server
@@ -44,10 +45,10 @@ def measure(conninfo: str, seconds: float, users_seconds: float) -> dict[str, An
 
 
 def crowds(server: Server, seconds: float) -> dict[str, dict[str, float]]:
-    """Return the figures of each number of connections, with rates as multiples of that of FEW connections.
+    """Return the figures of each number of connections, and multiples of those of FEW connections.
 
-    FEW are measured before and after each. `steady` is the multiple after WARM_UP of wrk.py, `whole` that of
-    the whole run.
+    FEW are measured before and after each. `steady` is the multiple of the rate after WARM_UP of wrk.py,
+    `whole` that of the rate of the whole run, `cpu` that of the CPU time of the process per good answer.
     """
     conninfo = database.create(server, "crowd", USERS)
     serving = {"api": services.api(conninfo), "floor": services.other("performance.floor:app")}
@@ -57,14 +58,25 @@ def crowds(server: Server, seconds: float) -> dict[str, dict[str, float]]:
     results = {}
     for name, starting in serving.items():
         with starting as service:
-            few = [wrk.run(service.url, stream, connections=FEW, seconds=seconds)]
+            before = _crowd(service, stream, FEW, seconds)
             for connections in CROWDS:
-                load = wrk.run(service.url, stream, connections=connections, seconds=seconds)
+                load, cpu = _crowd(service, stream, connections, seconds)
                 figures = _figures(service, load)
-                few.append(wrk.run(service.url, stream, connections=FEW, seconds=seconds))
-                steady, whole = load.relative_to(*few[-2:])
-                results[f"{name}, {connections}"] = {"steady": steady, "whole": whole, **figures}
+                after = _crowd(service, stream, FEW, seconds)
+                steady, whole = load.relative_to(before[0], after[0])
+                multiples = {"steady": steady, "whole": whole, "cpu": cpu / mean((before[1], after[1]))}
+                results[f"{name}, {connections}"] = {**multiples, **figures}
+                before = after
     return results
+
+
+def _crowd(
+    service: services.Service, stream: list[bytes], connections: int, seconds: float
+) -> tuple[wrk.Load, float]:
+    """Return the load, and the microseconds of CPU time of the process per good answer."""
+    before = service.cpu
+    load = wrk.run(service.url, stream, connections=connections, seconds=seconds)
+    return load, (service.cpu - before) / (load.requests - load.refused)
 
 
 def _load(
