@@ -156,10 +156,12 @@ def run(
             return made[-1]
 
         async with await asyncio.get_running_loop().create_server(make, sock=listening()) as server:
-            await work(Server(server.sockets[0].getsockname(), service, made))
-            for each in made:
-                each.transport.abort()
-            await asyncio.sleep(0)
+            try:
+                await work(Server(server.sockets[0].getsockname(), service, made))
+            finally:  # also after a failed assertion: a request that is still open would block the exit
+                for each in made:
+                    each.transport.abort()
+                await asyncio.sleep(0)
 
     uvloop.run(serve())  # the event loop in production; test_limits.py uses asyncio's
 
