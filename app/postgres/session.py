@@ -37,11 +37,12 @@ HAS_TRANSACTION_TIMEOUT = 170000  # server_version of the first release with it
 # statement_timeout, so their values at the start of the session are checked. For app.user_id, set_config()
 # with null restores and returns that value. For time limits it is in reset_val, in milliseconds.
 WRONG = """
-select s.name, s.setting as value,
+with wrong (name, value, source, here) as (
+select s.name, s.setting,
   case when s.source = 'session' and exists (
     select from pg_catalog.pg_event_trigger where evtevent = 'login' and evtenabled <> 'D'
-  ) then 'login trigger' else s.source end as source,
-  true as here
+  ) then 'login trigger' else s.source end,
+  true
 from (
   values
     ('client_encoding', %(user_id)s::text = 'j' || pg_catalog.chr(246) || 'rg ' || pg_catalog.chr(128512)),
@@ -101,6 +102,8 @@ where not case name
   when 'app.user_id' then value = ''
   else name <> all (pg_catalog.string_to_array('LIMITS', ' ')) or value !~ '^ *0*[1-9][0-9]{0,2} *(ms)? *$'
 end
+)
+select name, value, source, here, pg_catalog.quote_ident(pg_catalog.current_database()) from wrong
 """.replace("LIMITS", LIMITS)
 
 # By pg_settings.source: where the setting was made, and what to run.
@@ -121,7 +124,7 @@ SOURCES = {
     ),
     "database user": ("for the role in this database", MIGRATE),
     "user": ("for the role", MIGRATE),
-    "database": ("for the database", "{first}alter database NAME reset {name}"),
+    "database": ("for the database", "{first}alter database {database} reset {name}"),
     "global": ("for all roles", "{first}alter role all reset {name}"),
     "configuration file": (
         "in a configuration file",
@@ -191,12 +194,12 @@ def _lift_limits(server_version: int) -> str:
 def describe(wrong: list[Row]) -> str:
     """Return, for each wrong setting, its value, where it was set, and what to run."""
     ranked = sorted(wrong, key=lambda row: (row[3], row[2] != "start"))  # of equal names, the last one counts
-    settings = {name: (value, source) for name, value, source, _ in ranked}
+    settings = {name: (value, source, database) for name, value, source, _, database in ranked}
     wanted = "A session of tasks_api has a wrong setting"
     return ". ".join([wanted, *(_describe(name, *setting) for name, setting in sorted(settings.items()))])
 
 
-def _describe(name: str, value: str, source: str) -> str:
+def _describe(name: str, value: str, source: str, database: str) -> str:
     if name == "server_encoding":
         return (
             f"The encoding of the database is {value}: create one with encoding 'UTF8', and restore into it"
@@ -207,5 +210,5 @@ def _describe(name: str, value: str, source: str) -> str:
         remedy = MIGRATE
     if remedy == MIGRATE:
         remedy += ", then have poolers reconnect"
-    remedy = remedy.format(name=name, first=FIRST.get(name, ""))
+    remedy = remedy.format(name=name, first=FIRST.get(name, ""), database=database)
     return f"{name} is {value or 'empty'}, set {place}: {remedy}"

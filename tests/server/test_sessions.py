@@ -120,7 +120,7 @@ UNSOUND = {
         [
             "read_only is on",
             "set for the database",
-            "alter database NAME reset default_transaction_read_only",
+            "alter database {} reset default_transaction_read_only",
         ],
     ),
     "replica role": (
@@ -129,7 +129,7 @@ UNSOUND = {
     ),
     "replica database": (
         "alter database {} set session_replication_role = replica",
-        ["session_replication_role is replica", "alter database NAME reset session_replication_role"],
+        ["session_replication_role is replica", "alter database {} reset session_replication_role"],
     ),
     "no row security": (
         "alter role tasks_api in database {} set row_security = off",
@@ -167,7 +167,7 @@ def test_a_setting_that_a_client_cannot_override_is_refused_and_named(
     configure(DATABASE_URL=server.conninfo(broken, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
     refused = refusal()
     for words in said:
-        assert words in refused
+        assert words.format(broken) in refused
 
 
 # These settings also affect the sessions of the superuser who runs the remedy.
@@ -194,7 +194,7 @@ def test_the_sql_of_a_refusal_runs_in_the_same_database_and_suffices(
             superuser.execute(sql.SQL(REMEDIED[unsound]).format(sql.Identifier(broken)))
             _, remedy = refusal().rsplit(": ", 1)
             with server.connect(broken) as owner:
-                for statement in remedy.replace("NAME", broken).split("; "):
+                for statement in remedy.split("; "):
                     owner.execute(statement.encode())
         finally:
             with psycopg.connect(right, autocommit=True) as owner:
@@ -374,7 +374,8 @@ def test_a_process_is_not_ready_while_new_sessions_have_wrong_settings(
                 breakable.disconnect()
             assert httpx.get(f"{breakable.api.url}/ready", timeout=60).status_code == 503
             # The reason may first name a session of an earlier test, which is replaced soon.
-            eventually(lambda: all(words in breakable.reason() for words in said))
+            named = [words.format(breakable.database) for words in said]
+            eventually(lambda: all(words in breakable.reason() for words in named))
         finally:
             superuser.execute(
                 sql.SQL("alter role tasks_api in database {} reset all").format(
