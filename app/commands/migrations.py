@@ -109,16 +109,16 @@ from (
 ) as o (name, owner)
 where o.owner <> all (%(trusted)s::oid[])
 """
-# With default privileges, as on Supabase, other roles can write to yoyo's tables, and create
-# triggers on them.
-WRITERS = """
-select format('revoke insert, update, delete, truncate, references, trigger on %%s from %%s cascade;',
+# With default privileges, as on Supabase, other roles can write to yoyo's tables, create triggers on
+# them, and read the names of the machines and users that deploy.
+GRANTED = """
+select format('revoke all on %%s from %%s cascade;',
   t.oid::regclass,
   string_agg(distinct case a.grantee when 0 then 'public' else a.grantee::regrole::text end, ', '))
 from pg_class as t
 cross join aclexplode(t.relacl) as a
 where t.relnamespace = to_regnamespace(%(home)s) and t.relname = any (%(tables)s)
-  and a.grantee <> t.relowner and a.privilege_type not in ('SELECT', 'MAINTAIN')
+  and a.grantee <> t.relowner
   and pg_has_role(t.relowner, 'usage')
 group by t.oid
 """
@@ -143,6 +143,38 @@ from pg_settings
 where name = 'default_transaction_read_only'
 """
 
+# The owners of what the migrations created, if this role does not have their rights, and this role.
+OTHER_OWNERS = """
+select string_agg(distinct o.owner::regrole::text, ', '), current_user
+from (
+  select nspowner from pg_namespace where nspname in ('app', 'audit')
+  union all
+  select relowner from pg_class
+  where relnamespace = to_regnamespace('app') and relkind in ('r', 'p')
+    or relnamespace = to_regnamespace(%(home)s) and relname = any (%(tables)s)
+) as o (owner)
+where not pg_has_role(o.owner, 'usage')
+having count(*) > 0
+"""
+# The statements that give this role what it lacks to create the records, the schemas and tasks_api.
+MISSING = """
+select string_agg(statement, '; ')
+from (
+  select format('grant create on schema %%s to %%I', %(home)s::text, current_user)
+  where not has_schema_privilege(to_regnamespace(%(home)s), 'create') and not exists (
+    select from pg_class where relnamespace = to_regnamespace(%(home)s) and relname = any (%(tables)s)
+  )
+  union all
+  select format('grant create on database %%I to %%I', current_database(), current_user)
+  where not has_database_privilege(current_database(), 'create')
+  union all
+  select format('alter role %%I createrole', current_user)
+  where to_regnamespace('app') is null
+    and not exists (select from pg_roles where rolname = current_user and (rolsuper or rolcreaterole))
+) as missing (statement)
+having count(*) > 0
+"""
+
 SHADOWED = (
     "schema {0}: this command would use {1}, which could run code with the rights of the role that it "
     "connects as; drop or rename these objects, or change their owner; or create a schema for the records of "
@@ -157,6 +189,11 @@ UNRECORDED = (
     ", and no record says that a migration created it; if it is empty, drop it; if it is from a dump, restore"
     " the tables _yoyo_migration, _yoyo_log and _yoyo_version, too"
 )
+NOT_OWNED = (
+    "; objects of the migrations belong to role {owners}: connect as that role; or, after a restore, restore "
+    "again as {user}: pg_restore --no-owner --role={user}"
+)
+NOT_GRANTED = "; as a superuser, in this database, run: {}"
 POOLER = (
     "MIGRATION_DATABASE_URL: connects to a pooler, which would keep the lock of this session; "
     "set it to the host of PostgreSQL itself (on Neon the one without -pooler)"
@@ -207,7 +244,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
         """Create yoyo's tables, and withhold them from other roles. Refuse code of other roles."""
         self._refuse_code_of_others()
         self.ensure_internal_schema_updated()
-        for (statement,) in self.connection.execute(WRITERS, self.names).fetchall():
+        for (statement,) in self.connection.execute(GRANTED, self.names).fetchall():
             self.connection.execute(statement.encode())
             print(f"repaired: {statement}")
         self._refuse_code_of_others()
@@ -325,7 +362,7 @@ def _locked(conninfo: str) -> Iterator[tuple[Backend, MigrationList]]:
 
 
 def _explained(error: psycopg.Error, conninfo: str) -> str:
-    """Return PostgreSQL's error in one line, with a remedy for a read-only session and an existing schema."""
+    """Return PostgreSQL's error in one line, with a remedy if one is known."""
     message = first_message(error)
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         with suppress(psycopg.Error), psycopg.connect(conninfo) as connection:
@@ -333,7 +370,22 @@ def _explained(error: psycopg.Error, conninfo: str) -> str:
                 message += f", since {reason}"
     if isinstance(error, psycopg.errors.DuplicateSchema):
         message += UNRECORDED
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        with suppress(psycopg.Error), psycopg.connect(conninfo, client_encoding="utf8") as connection:
+            message += _remedy(connection)
     return message
+
+
+def _remedy(connection: psycopg.Connection[Any]) -> str:
+    """Return what to do if this role lacks a privilege that migrations need, else an empty string."""
+    (trusted,) = connection.execute(TRUSTED).fetchone() or ([],)
+    names = {"home": _home(connection, trusted), "tables": YOYO}
+    connection.execute("set search_path = pg_catalog")
+    for owners, user in connection.execute(OTHER_OWNERS, names):
+        return NOT_OWNED.format(owners=owners, user=user)
+    for (statements,) in connection.execute(MISSING, names):
+        return NOT_GRANTED.format(statements)
+    return ""
 
 
 def first_message(error: psycopg.Error) -> str:

@@ -254,7 +254,42 @@ def test_migrating_as_a_role_without_privileges_fails_with_one_line(server: Serv
                 migrations.migrate(server.conninfo(empty, "powerless"))
         finally:
             superuser.execute("drop role powerless")
-    assert str(refusal.value) == "MIGRATION_DATABASE_URL: permission denied for schema public"
+    assert str(refusal.value) == (
+        "MIGRATION_DATABASE_URL: permission denied for schema public; as a superuser, in this database, run: "
+        f'grant create on schema "public" to powerless; grant create on database {empty} to powerless; '
+        "alter role powerless createrole"
+    )
+
+
+@pytest.mark.parametrize("withheld", ["create on schema public", "create on database deployed", "createrole"])
+def test_the_sql_of_a_refusal_lets_the_owner_migrate(server: Server, owner: str, withheld: str) -> None:
+    with server.connect("deployed") as superuser:
+        superuser.execute("alter schema public owner to postgres; grant create on schema public to deployer")
+        superuser.execute(
+            "alter database deployed owner to postgres; grant create on database deployed to deployer"
+        )
+        revoke = (
+            "alter role deployer nocreaterole"
+            if withheld == "createrole"
+            else f"revoke {withheld} from deployer"
+        )
+        superuser.execute(revoke.encode())
+        with pytest.raises(SystemExit, match=r"permission denied .* in this database, run: ") as refusal:
+            migrations.migrate(owner)
+        remedy = str(refusal.value).partition("run: ")[2].removesuffix(". The migration was rolled back.")
+        superuser.execute(remedy.encode())
+    migrations.migrate(owner)
+
+
+def test_migrate_says_what_to_do_after_a_restore_as_another_owner(server: Server, owner: str) -> None:
+    migrations.migrate(owner)
+    records = "alter table _yoyo_migration owner to postgres; alter table _yoyo_log owner to postgres"
+    with server.connect("deployed") as superuser:
+        superuser.execute(f"{records}; alter table _yoyo_version owner to postgres".encode())
+    remedy = "belong to role postgres: connect as that role; or, after .* --role=deployer$"
+    for command in (migrations.migrate, migrations.rollback, migrations.show):
+        with pytest.raises(SystemExit, match=remedy):
+            command(owner)
 
 
 READ_ONLY = "default_transaction_read_only"
@@ -439,6 +474,20 @@ def test_migrate_runs_no_trigger_of_a_role_with_privileges_on_new_tables(
             superuser.execute(trigger.format("_yoyo_migration").encode())
     with pytest.raises(SystemExit, match=f"trigger planted on public._yoyo_log of role {role}, which could"):
         migrations.migrate(server.conninfo(empty))
+
+
+def test_other_roles_cannot_read_who_has_migrated_from_where(
+    server: Server, empty: str, other_role: Callable[[list[str]], str]
+) -> None:
+    role = other_role([])
+    reads = "select has_table_privilege(%s, '_yoyo_log', 'select')"
+    with server.connect(empty) as superuser:
+        superuser.execute(f"alter default privileges grant all on tables to {role}".encode())
+        migrations.show(server.conninfo(empty))
+        assert superuser.execute(reads, (role,)).fetchone() == (False,)
+        superuser.execute(f"grant select on _yoyo_log to {role}, public".encode())
+        migrations.show(server.conninfo(empty))
+        assert superuser.execute(reads, (role,)).fetchone() == (False,)
 
 
 def test_migrate_calls_no_function_of_another_role_that_owns_schema_app(
