@@ -9,6 +9,7 @@ pg_catalog.to_json(anyelement). Operators are not qualified: pg_catalog has an e
 app/postgres/safety.py checks that the search_path of the role is pg_catalog alone.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple, get_args
 
 from app.api.pages import Page
@@ -92,48 +93,61 @@ from (select {TASK} from app.tasks where user_id = %(user_id)s and id = %(id)s) 
 """
 
 
-def _change(changes: str) -> str:
-    """Return the statement that makes these changes.
+class Change(NamedTuple):
+    """The statements of a change to a task: one for any version, one for the versions in If-Match.
 
-    If the result has no row, there is no such task. A row of nulls means that the task does not have a
-    version in If-Match. The lock (for key share) makes PostgreSQL read the newest version of the row: the
-    snapshot would still show a task that a concurrent request has deleted.
+    If the result of either has no row, there is no such task. A row of nulls means that the task does not
+    have a version in If-Match. A change of any version takes PostgreSQL a tenth less CPU.
     """
-    return f"""
+
+    any_version: str
+    if_match: str
+
+
+def _change(command: str, returning: str, result: str) -> Change:
+    def changed(condition: str) -> str:
+        return f"""
 with changed as (
-  update app.tasks
-  set {changes}
-  where user_id = %(user_id)s and id = %(id)s
-    and (%(etags)s::text is null or '"' || version::text || '"'
-      = any(pg_catalog.string_to_array(%(etags)s, pg_catalog.chr(10))))
-  returning {TASK}
+  {command}
+  where user_id = %(user_id)s and id = %(id)s {condition}
+  returning {returning}
 )
-select pg_catalog.to_json(changed), version from changed
+select {result} from changed
+"""
+
+    # The lock (for key share) makes PostgreSQL read the newest version of the row: the snapshot would still
+    # show a task that a concurrent request has deleted.
+    unchanged = """
 union all
 select null, null
 from (select 1 from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
-where %(etags)s::text is not null and not exists (select 1 from changed)
+where not exists (select 1 from changed)
 """
+    has_version = """
+    and '"' || version::text || '"' = any(pg_catalog.string_to_array(%(etags)s, pg_catalog.chr(10)))
+"""
+    return Change(changed(""), changed(has_version) + unchanged)
 
 
+def _update(changes: str) -> Change:
+    return _change(f"update app.tasks set {changes}", TASK, "pg_catalog.to_json(changed), version")
+
+
+TOGGLE_TASK = _update("completed = not completed")
+CHANGE_COLUMN = {name: _update(f"{name} = {column.sent}") for name, column in COLUMNS.items()}
 # A member that is absent (`?`) keeps its value. A member that is null becomes null.
-CHANGE_TASK = _change(_each(f"{{name}} = case when {SENT} ? '{{name}}' then {{sent}} else {{name}} end"))
-TOGGLE_TASK = _change("completed = not completed")
+CHANGE_TASK = _update(_each(f"{{name}} = case when {SENT} ? '{{name}}' then {{sent}} else {{name}} end"))
+DELETE_TASK = _change("delete from app.tasks", "id, version", "id, version")
 
-DELETE_TASK = """
-with deleted as (
-  delete from app.tasks
-  where user_id = %(user_id)s and id = %(id)s
-    and (%(etags)s::text is null or '"' || version::text || '"'
-      = any(pg_catalog.string_to_array(%(etags)s, pg_catalog.chr(10))))
-  returning id, version
-)
-select id, version from deleted
-union all
-select null, null
-from (select 1 from app.tasks where user_id = %(user_id)s and id = %(id)s for key share) as other
-where %(etags)s::text is not null and not exists (select 1 from deleted)
-"""
+
+def change(columns: Collection[str]) -> Change:
+    """Return the change of some columns.
+
+    For one column, PostgreSQL takes a tenth less CPU than for CHANGE_TASK. For several there is only
+    CHANGE_TASK, since each combination would be another prepared statement.
+    """
+    return CHANGE_COLUMN[next(iter(columns))] if len(columns) == 1 else CHANGE_TASK
+
 
 LIST_TASKS = f"""
 select pg_catalog.to_json(task)

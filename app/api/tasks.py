@@ -103,7 +103,9 @@ async def update_task(
     if_match: IfMatch = None,
 ) -> Response:
     """Change the members that are present. `null` clears description, due_date, category and tags."""
-    return await _change(session, task_id, if_match, statements.CHANGE_TASK, sent=to_json(changes).decode())
+    return await _update(
+        session, task_id, if_match, statements.change(changes), sent=to_json(changes).decode()
+    )
 
 
 @router.patch("/tasks/{task_id}/complete", response_model=Task, responses=CHANGED)
@@ -115,16 +117,16 @@ async def complete_task(
 ) -> Response:
     """Set `completed`. Without a body or with an empty object, toggle it."""
     if not completion:
-        return await _change(session, task_id, if_match, statements.TOGGLE_TASK)
-    return await _change(
-        session, task_id, if_match, statements.CHANGE_TASK, sent=to_json(completion).decode()
+        return await _update(session, task_id, if_match, statements.TOGGLE_TASK)
+    return await _update(
+        session, task_id, if_match, statements.change(completion), sent=to_json(completion).decode()
     )
 
 
 @router.delete("/tasks/{task_id}", status_code=204, responses=DELETED)
 async def delete_task(session: UserSession, task_id: TaskId, if_match: IfMatch = None) -> Response:
     """Delete a task. Its id is not used again."""
-    require_task(await session.write(statements.DELETE_TASK, id=task_id, etags=wanted_etags(if_match)))
+    await _change(session, task_id, if_match, statements.DELETE_TASK)
     return json_response("", {}, 204)
 
 
@@ -135,12 +137,20 @@ async def get_stats(session: UserSession) -> Response:
     return json_response(stats, {})
 
 
-async def _change(
-    session: UserSession, task_id: int, if_match: IfMatch, statement: str, **changes: Value
+async def _update(
+    session: UserSession, task_id: int, if_match: IfMatch, change: statements.Change, **sent: Value
 ) -> Response:
-    etags = wanted_etags(if_match)
-    body, version = require_task(await session.write(statement, id=task_id, etags=etags, **changes))
+    body, version = await _change(session, task_id, if_match, change, **sent)
     return json_response(body, {b"etag": etag(version)})
+
+
+async def _change(
+    session: UserSession, task_id: int, if_match: IfMatch, change: statements.Change, **sent: Value
+) -> Row:
+    etags = wanted_etags(if_match)
+    if etags is None:
+        return require_task(await session.write(change.any_version, id=task_id, **sent))
+    return require_task(await session.write(change.if_match, id=task_id, etags=etags, **sent))
 
 
 def path_of(session: Session, request: Request) -> str:

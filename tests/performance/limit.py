@@ -8,7 +8,7 @@ from conftest import Server
 from embedded.programs import find_programs
 
 from app.api.pages import Page
-from app.api.statements import CHANGE_TASK, CREATE_TASK, DELETE_TASK, GET_TASK, TOGGLE_TASK, list_page
+from app.api.statements import CHANGE_COLUMN, CREATE_TASK, DELETE_TASK, GET_TASK, TOGGLE_TASK, list_page
 from app.postgres.database import ACT_AS, READ_AS
 from performance.database import TASKS
 from performance.services import POOL
@@ -18,9 +18,9 @@ STATEMENTS = {
     "list": (READ_AS, list_page(Page())[0]),
     "get": (READ_AS, GET_TASK),
     "create": (ACT_AS, CREATE_TASK),
-    "update": (ACT_AS, CHANGE_TASK),
-    "complete": (ACT_AS, TOGGLE_TASK),
-    "delete": (ACT_AS, DELETE_TASK),
+    "update": (ACT_AS, CHANGE_COLUMN["title"].any_version),
+    "complete": (ACT_AS, TOGGLE_TASK.any_version),
+    "delete": (ACT_AS, DELETE_TASK.any_version),
 }
 
 # What varies stays a parameter of the prepared statement; the rest is written out. The second half of
