@@ -1063,14 +1063,14 @@ function_text as materialized (
 -- Sub-selects are {rows} if they are restricted to the user, otherwise {all}. Each step removes one level of
 -- parentheses, or the first sub-select: it becomes the output `query`, so a CTE is judged before its uses. A sub-select
 -- that uses a column of the outer query is judged as a part of it.
-statement_text (oid, is_about_any, step, text, filter, query, query_filter) as (
-  select f.oid, f.is_about_any, 0, s.text,
+statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) as (
+  select f.oid, c.n, f.is_about_any, 0, s.text,
     regexp_replace(regexp_replace(case when strpos(s.text, '{me}') = 0 then s.text else regexp_replace(s.text,
       '(?<![\w.$])(?:[\w$]+\.)?[\w$]+(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?(?:[\w$]+\.)?[\w$]+(?: ?:: ?\w+)?(?![\w$.(])'
         '|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}', '{own}', 'g') end,
     '\ydistinct from\y', '<>', 'g'), '\yor\y', ';', 'g'), null::text collate "C", null::text collate "C"
   from function_text f
-  cross join lateral unnest(string_to_array(f.text, ';')) as c (text)
+  cross join lateral unnest(string_to_array(f.text, ';')) with ordinality as c (text, n)
   cross join lateral (
     -- CASE becomes a parenthesized expression with `or`
     select case when strpos(c.text, 'case') = 0 then c.text
@@ -1082,10 +1082,18 @@ statement_text (oid, is_about_any, step, text, filter, query, query_filter) as (
   ) k
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(
-      -- rows that `not matched by source` selects do not match the condition in ON
-      case when strpos(k.text, 'merge into') = 0 then k.text else regexp_replace(regexp_replace(k.text,
-        '(\ymatched\y(?:(?!\y(?:then|when)\y).)*)\ythen\y', '\1do', 'g'),
-        '(\ymerge into [\w$.]+)(.*)\ywhen not matched by source\y(?: and)?', '\1\2;\1 where', 'g') end,
+      -- each WHEN of MERGE as a statement; the rows of `not matched by source` do not match the condition in ON
+      case when strpos(k.text, 'merge into') = 0 then k.text else (
+        select string_agg(case when b.text ~ '^not matched by source'
+              then m.part[2] || regexp_replace(b.text, '^not matched by source(?: and)?', ' where')
+            when b.text ~ '^not matched' then concat('insert', substr(m.part[2], 6),
+              regexp_replace(b.text, '.*?insert', ''), '; select from ', m.part[4])
+            else concat_ws(' ', m.part[1], m.part[2], m.part[3], 'using', m.part[4], b.text) end, ';')
+        from regexp_match(k.text,
+          '^(.*?)(merge into (?:only )?[\w$.]+)(.*?) using (.*?)(?=when (?:not )?matched\y)') m (part)
+        cross join regexp_split_to_table(regexp_replace(k.text, '(\ymatched\y(?:(?!\y(?:then|when)\y).)*)\ythen\y',
+          '\1do', 'g'), '\ywhen (?=(?:not )?matched\y)') with ordinality b (text, n)
+        where b.n > 1) end,
       '\((?<!(?:[\w$]|\yin )\()([\w$.]+)\)(?= ?(?:=|::))|\((?<== \()([\w$.]+)\)', '\1\2', 'g'),
       '\yusing(?= ?\((?! ?(?:select|with|values)\y))', 'natural', 'g'),
       -- the filter of one aggregate beside an aggregate without one
@@ -1098,7 +1106,7 @@ statement_text (oid, is_about_any, step, text, filter, query, query_filter) as (
   where s.text ~ '\y(?:from|into|update|table|truncate|copy)\y'
     and f.oid in (select function from body_reference where classid = 'pg_class'::regclass)
   union all
-  select oid, is_about_any, step + 1,
+  select oid, n, is_about_any, step + 1,
     case p.kind when 'plain'
         then regexp_replace(t.text, '\((?! ?(?:select|with|insert|update|delete|merge)\y)([^()]*)\)', ' \1 ', 'g')
       when 'query' then concat(left(t.text, t.start - 1), case when v.is_part then t.query else '{query}' end,
@@ -1140,8 +1148,10 @@ statement_text (oid, is_about_any, step, text, filter, query, query_filter) as (
   ) t
   -- Clauses that do not restrict rows are removed, and ON of an outer join.
   cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(case when p.cte is null then p.query
-      else regexp_replace(p.query, '(\y(?:from|join) )' || p.cte || '(?![\w$.(])', '\1{rows}', 'g') end,
+    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(case when p.cte is null
+      then p.query else regexp_replace(p.query, '(\y(?:from|join) )' || p.cte || '(?![\w$.(])', '\1{rows}', 'g') end,
+      -- what precedes RIGHT JOIN does not restrict the rows of its other table
+      '\yfrom\y(?:(?!\y(?:from|where)\y).)*\y(?:right|full) (?:outer )?join\y', 'from x left join', 'g'),
       '\y(where|having|union|except|intersect|returning|select|(?:left|right|full) (?:outer )?join)\y', E'\n\\1', 'g'),
       '\n(?:left|right|full) [^\n]*', '', 'g'),
       '\y(select(?: distinct on)?|perform|returning|set|values|(?:group|order) by|limit|offset|from|where|having|on'
@@ -1172,7 +1182,8 @@ statement_text (oid, is_about_any, step, text, filter, query, query_filter) as (
 
 -- `is_qualified`: only one table is restricted, so the others must be joined. `linked`: the tables in join conditions.
 statement as materialized (
-  select s.oid, q.text, o.is_own, o.is_own or q.text ~ '(?<!= ?){me}(?! ?=)' and q.text !~ 'coalesce' as is_given,
+  select s.oid, s.n, q.text, o.is_own,
+    o.is_own or q.text ~ '(?<!= ?){me}(?! ?=)' and q.text !~ 'coalesce.*{me}' as is_given,
     -- The caller does not choose the user if the statement also requires that the argument is the current user.
     s.is_about_any and (q.text !~ '{me} = {me}' or q.text ~ '\yor\y') as is_about_any,
     q.text !~ '\ynatural\y' and (q.text ~ '[\w$]\.[\w$]+ = {me}|{me} = [\w$]+\.'
@@ -1201,7 +1212,7 @@ statement as materialized (
       array_agg(m.part[2]) filter (where m.part[1] = 'into' and q.text ~ '\yinsert into\y') as added,
       array_agg(m.part[2]) filter (where m.part[1] is distinct from 'into') as read
     from regexp_matches(q.text,
-      '(?:\y(delete from|from|join|into|update|using|truncate|table|copy)|,) (?:only |table )?(?:(?:q_)?[\w$]+\.)?'
+      '(?:\y(delete from|from|join|into|update|using|truncate|table|copy) |, ?)(?:only |table )?(?:(?:q_)?[\w$]+\.)?'
       '(?:q_)?([\w$]+)(?![\w$.(])(?: (?:as )?(?!(?:as|on|using|where|set|join|left|right|inner|cross|full|natural|order'
       '|group|limit|for|returning|and|values|default|from|into|update|delete|select|when)\y)([\w$]+))?', 'g') m (part)
   ) t
@@ -1231,40 +1242,120 @@ word as materialized (
 -- Bodies that are stored as text are searched for names of functions and relations. Each word counts that is such a
 -- name, in its schema or in the search_path of the body.
 body_reference as materialized (
-  select w.oid as function, 'pg_proc'::regclass::oid as classid, p.oid as objid
+  select w.oid as function, 'pg_proc'::regclass::oid as classid, p.oid as objid, null as relname
   from word w
-  join pg_proc p on p.proname = w.name and p.oid >= 16384 and p.oid <> w.oid
+  join pg_proc p on lower(p.proname) = w.name and p.oid >= 16384 and p.oid <> w.oid
   join pg_namespace n on n.oid = p.pronamespace
-  where w.is_call and (n.nspname = w.schema or w.schema is null and n.oid = any (w.path))
+  where w.is_call and (lower(n.nspname) = w.schema or w.schema is null and n.oid = any (w.path))
   union
-  select w.oid, 'pg_class'::regclass, c.oid
+  select w.oid, 'pg_class'::regclass, c.oid, regexp_replace(regexp_replace(w.name, '^q_', ''), '[^\w$]', '_', 'g')
   from word w
   join pg_class c on lower(c.relname) = w.name and c.relkind in ('r', 'p', 'f', 'v', 'm')
   join pg_namespace n on n.oid = c.relnamespace
-  where n.nspname = w.schema or w.schema is null and n.oid = any (w.path) and c.oid >= 16384
+  where lower(n.nspname) = w.schema or w.schema is null and n.oid = any (w.path) and c.oid >= 16384
 ),
 
--- Tables that a function reads or writes, and whether each statement that uses the table compares the owner column with
--- the user.
-table_use as materialized (
-  select a.function, a.objid as relid, bool_and(h.is_filtered) as is_filtered,
-    bool_and(h.is_filtered and not s.is_about_any) as is_filtered_by_caller,
-    bool_or(coalesce(c.relname = any (s.written), false)) as is_written,
-    bool_and(h.is_filtered or h.is_target and s.text !~ '\yon conflict\y') as is_added
+-- Columns with numbers or labels of a user, which other users have, too: of tables whose keys all begin with the owner
+-- column, or that reference such a table with it. Columns that policies use are shared on purpose.
+owner_guess as materialized (
+  select s.relid, coalesce(m.part[1], m.part[2]) as attname
+  from source s
+  join user_text t on t.raw = s.raw and t.is_last
+  cross join regexp_matches(t.text, '(?<![\w.$])([\w$]+)(?:::\w+)? = {me}|{me} = ([\w$]+)', 'g') m (part)
+  where s.kind = 'policy'
+  union
+  select attrelid, lower(attname) from pg_attribute
+  where attrelid >= 16384 and lower(attname) in ('user_id', 'userid', 'owner_id', 'ownerid') and attnum > 0
+),
+
+own_value as materialized (
+  select c.oid as relid, lower(c.relname) as relname, lower(a.attname) as attname, lower(o.attname) as owner
+  from pg_attribute o
+  join owner_guess g on g.relid = o.attrelid and g.attname = lower(o.attname)
+  join pg_class c on c.oid = o.attrelid and c.relkind in ('r', 'p')
+  join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and a.attnum <> o.attnum
+    and a.atttypid = any ('{text,varchar,integer,bigint,smallint}'::regtype[])
+  left join (
+    select indrelid, bool_and(indnkeyatts > 1) as is_wide, array_agg(indkey[0]) as firsts
+    from pg_index where indisunique group by indrelid
+  ) x on x.indrelid = c.oid
+  where case when x.indrelid is not null then x.is_wide and o.attnum = all (x.firsts) else exists (select
+      from pg_constraint f where f.conrelid = c.oid and f.contype = 'f' and f.conkey @> array[o.attnum, a.attnum]) end
+    and not exists (select from pg_constraint f where f.conrelid = c.oid and f.contype = 'f'
+      and f.conkey = array[a.attnum])
+    and (c.oid in (select oid from declared_table where relname = 'tasks') and a.attname = 'id'
+      or not exists (select from pg_depend d where d.classid = 'pg_policy'::regclass
+        and d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.refobjsubid = a.attnum))
+),
+
+-- The statements of functions that use a table, and whether each compares the owner column with the user. A table whose
+-- name follows a word such as FROM, but that no statement is known to use, counts as used without a comparison.
+table_statement as materialized (
+  select a.function, a.objid as relid, s.n, s.text, coalesce(h.is_filtered, false) as is_filtered,
+    coalesce(h.is_filtered and not s.is_about_any, false) as is_filtered_by_caller,
+    coalesce(a.relname = any (s.written), false) as is_written,
+    coalesce(h.is_filtered or h.is_target and strpos(s.text, 'on conflict') = 0, false) as is_added, l.is_loose
   from body_reference a
-  join (select oid, lower(relname) as relname from pg_class) c on a.classid = 'pg_class'::regclass and c.oid = a.objid
-  join statement s on s.oid = a.function and c.relname = any (s.tables)
+  left join statement s on s.oid = a.function and a.relname = any (s.tables)
   cross join lateral (
-    select c.relname = any (s.added) and (c.relname = any (s.read)) is not true as is_target
+    select a.relname = any (s.added) and (a.relname = any (s.read)) is not true as is_target
   ) w
+  -- ON CONFLICT DO UPDATE changes a row of another user, unless the key contains the column that gets the user.
   cross join lateral (
-    select w.is_target, case when w.is_target then s.is_given
+    select strpos(s.text, 'on conflict') = 0 or s.text !~ '\ydo update\y'
+      or s.text ~ '\ydo update\y.*\ywhere\y.*(?:{me}|\yexcluded\.)' or exists (
+        select
+        from regexp_match(s.text, '\yinto [\w$.]+ (?:as [\w$]+ )?([\w$, ]*?) ?(?:values|select) (.*?) ?(?:\yfrom\y.*)?'
+          '\yon conflict (.*?) ?(?:where .*)?do update') m (part)
+        cross join rows from (
+          regexp_split_to_table(case when m.part[1] <> '' then m.part[1] else (
+            select string_agg(lower(t.attname), ',' order by t.attnum) from pg_attribute t
+            where t.attrelid = a.objid and t.attnum > 0 and not t.attisdropped) end, ' ?, ?'),
+          regexp_split_to_table(m.part[2], ' ?, ?')
+        ) i (name, item)
+        where (i.item ~ '^{me}' or s.is_own and (a.objid, i.name) in (select relid, attname from owner_guess))
+          and (i.name = any (regexp_split_to_array(m.part[3], '[^\w$]+')) or exists (
+          select from pg_constraint f join pg_attribute t on t.attrelid = f.conrelid and t.attnum = any (f.conkey)
+          where f.conrelid = a.objid and m.part[3] like 'on constraint ' || f.conname and lower(t.attname) = i.name))
+      ) as is_own
+  ) k
+  -- The rows are found by such a value, and the owner column is not compared.
+  cross join lateral (
+    select case when not w.is_target and (cardinality(s.tables) > 1 or s.comparisons = 0)
+      and a.objid in (select relid from own_value) then (
+      select coalesce(bool_or((a.objid, e.name) in (select relid, attname from own_value)
+          or (s.tables[array_position(s.aliases, e.other_alias)], e.other) in (select relname, attname from own_value))
+        and not bool_or(e.other = '{me}' or (a.objid, e.name) in (select relid, owner from own_value)), false)
+      from regexp_matches(s.text, '(?<![\w.$])(?:([\w$]+)\.)?([\w$]+)(?: ?:: ?\w+)? (?:=|in|is not distinct from) '
+        '(?:any )?(?:([\w$]+)\.)?([\w$]+|{\w+})(?![\w(])', 'g') m (part)
+      cross join lateral (values (m.part[1], m.part[2], m.part[3], m.part[4]),
+        (m.part[3], m.part[4], m.part[1], m.part[2])) as e (alias, name, other_alias, other)
+      where e.alias = s.aliases[array_position(s.tables, a.relname)] or e.alias is null and cardinality(s.tables) = 1
+    ) else false end as is_loose
+  ) l
+  cross join lateral (
+    select w.is_target, case when w.is_target then s.is_given and k.is_own
       -- `from users u, tasks t where u.id = {me}` does not restrict the rows of tasks
-      else s.is_own and not (s.is_qualified and s.aliases[array_position(s.tables, c.relname)] <> all (s.linked))
+      else s.is_own and not l.is_loose
+        and not (s.is_qualified and s.aliases[array_position(s.tables, a.relname)] <> all (s.linked))
         -- the same table twice requires two comparisons
-        and cardinality(array_positions(s.read, c.relname)) <= greatest(1, s.comparisons) end as is_filtered
+        and cardinality(array_positions(s.read, a.relname)) <= greatest(1, s.comparisons) end as is_filtered
   ) h
-  group by a.function, a.objid
+  where a.classid = 'pg_class'::regclass and case when s.oid is null then exists (
+      select
+      from body b join pg_class c on c.oid = a.objid
+      where b.oid = a.function and b.oid not in (select oid from function_text where is_dynamic) and b.code ~* format(
+        '(?:(?<!distinct )\m(?:from|join|into|update|table|truncate|copy)[\s(]+(?:only[\s(]+)?|\musing\s+)'
+        '(?:[\w$"]+\s*\.\s*)?"?%s"?(?![\w$.(%%])', regexp_replace(c.relname, '\W', '\\\&', 'g')))
+    else true end
+),
+
+table_use as materialized (
+  select function, relid, bool_and(is_filtered) as is_filtered,
+    bool_and(is_filtered_by_caller) as is_filtered_by_caller, bool_or(is_written) as is_written,
+    bool_and(is_added) as is_added
+  from table_statement
+  group by function, relid
 ),
 
 -- Functions that policies may call: functions that look up rows of the user, with all statements restricted to the
@@ -1645,6 +1736,10 @@ view_reads as (
   from api_relation
   where relkind = 'v' and relnamespace in (select oid from usable)
   union
+  select r.objid, null, r.objid
+  from body_reference r
+  join pg_class c on r.classid = 'pg_class'::regclass and c.oid = r.objid and c.relkind = 'v' and c.oid >= 16384
+  union
   select v.view, v.oid, m.relid[1]::oid
   from view_reads v
   join pg_class c on c.oid = v.oid and c.relkind = 'v'
@@ -1979,7 +2074,14 @@ clause as materialized (
       p.text ~ ('\((?:row\.)?[\w$]+ (?:->|#>|@> (?:(?:to_)?jsonb|array)|&& array|\? [^{])'
         '|\)(?:::uuid|::bigint)? = any \(\(?(?:row\.)?[\w$]+\)'
         '|(?:unnest|array_position|_text)\(\(?(?:row\.)?[\w$]+[ ,)]')
-        and o.attnum is not null and w.is_set as is_unbound
+        and o.attnum is not null and w.is_set
+      -- a row of two users: each may write it with the other as its author
+      or case when p.word = '{mix}' and p.clause <> 'using' and p.seen ~ '^(?:me| )*mix$' and p.had[2] <> p.had[1]
+        then not exists (
+          select from pg_attribute a
+          where a.attrelid = p.polrelid and lower(a.attname) = any (p.had) and a.attnum > 0 and not exists (
+            select from granted g where g.objid = a.attrelid and g.subid in (0, a.attnum)
+              and g.privilege = case p.cmd when 'a' then 'INSERT' else 'UPDATE' end)) else false end as is_unbound
   ) s
   -- A comparison with rows of another table that the caller may read counts only if the policies of that table restrict
   -- rows.
@@ -2186,9 +2288,11 @@ open_table as materialized (
 ),
 
 -- The relations that are read with another role's rights, and whether these give more rows than the caller's policies.
+-- `named`: the relation itself, or the view by which a function reads it.
 other_rights_read as materialized (
-  select b.within, b.reader, b.owner, c.oid, c.relkind,
-    format('%s.%I', c.relnamespace::regnamespace, c.relname) as name,
+  select b.within, b.reader, b.owner, c.oid, c.relkind, b.named,
+    format('%s.%I', c.relnamespace::regnamespace, c.relname) || case when b.named <> c.oid
+      then ' by the view ' || b.named::regclass else '' end as name,
     c.oid in (select oid from api_relation) as is_api_relation, c.relnamespace in (select oid from usable) as is_usable,
     (c.oid < 16384 or c.oid in (select oid from personal))
     and c.oid not in (select oid from open_table)
@@ -2208,11 +2312,19 @@ other_rights_read as materialized (
           )
     end as bypasses_policies
   from (
-    select distinct p.within, p.reader, coalesce(v.relowner, f.proowner) as owner, p.objid
+    select p.within, p.reader, coalesce(v.relowner, f.proowner) as owner, p.objid, p.objid as named
     from reachable p
     left join pg_class v on v.oid = nullif(p.reader, 0)
     left join pg_proc f on f.oid = p.within
     where p.classid = 'pg_class'::regclass and (p.within <> 0 or p.reader <> 0)
+    union
+    -- A view without the rights of its owner reads with those of the function.
+    select p.within, coalesce(o.oid, 0), coalesce(o.relowner, f.proowner), v.oid, v.view
+    from reachable p
+    join view_reads v on v.view = p.objid and v.oid >= 16384 and v.reader not in (select oid from filtered_view)
+    join pg_proc f on f.oid = p.within
+    left join view_as_owner o on o.oid = v.reader
+    where p.classid = 'pg_class'::regclass and v.view not in (select oid from filtered_view)
   ) b
   cross join (select oid from api order by oid limit 1) api
   join pg_class c on c.oid = b.objid and c.relkind in ('r', 'p', 'f', 'm', 'v')
@@ -2231,9 +2343,10 @@ side_effect as materialized (
         '|loop)\y)\s*set\s+((local|session)\s+)?(%1$s|%2$s|session\s+authorization)\y',
         coalesce(l.settings, '$'), 'role|session_authorization|row_security|session_replication_role')),
     ('session_state', 'leaves state in the session, which a connection pool gives to the next user: a temporary table, '
-      'or a setting that remains after the transaction', '{%temp%,%set_config%}',
+      'or a cursor or setting that remains after the transaction', '{%temp%,%set_config%,%hold%}',
       '\ycreate\s+(local\s+|global\s+)?temp(orary)?\s+(table|view|sequence)\y(?!.*\yon\s+commit\s+drop\y)'
-      '|\yinto\s+temp(orary)?\y|set_config\s*\([^()]*(\([^()]*\)[^()]*)*,\s*(false|''f(alse)?'')\s*\)'),
+      '|\yinto\s+temp(orary)?\y|\ycursor\s+with\s+hold\y'
+      '|set_config\s*\([^()]*(\([^()]*\)[^()]*)*,\s*(false|''f(alse)?'')\s*\)'),
     ('large_object', 'creates large objects, which the role of all users owns, so each user can read all of them',
       '{%lo_%}',
       '\y(lo_creat\w*|lo_from_bytea|lo_import)\y'),
@@ -2261,7 +2374,8 @@ side_effect as materialized (
 definer_reads as materialized (
   select b.within, string_agg(distinct b.name, ', ') filter (where not f.is_filtered) as names,
     string_agg(distinct b.name, ', ') filter (where f.is_filtered) as filtered_names,
-    bool_or(b.is_api_relation) as is_api_relation, bool_or(b.is_usable) as is_usable
+    bool_or(b.is_api_relation) as is_api_relation, bool_or(b.is_usable) as is_usable,
+    bool_and(s.is_guarded) as is_guarded, string_agg(distinct s.gap, '; ') as gap
   from other_rights_read b
   cross join scope
   left join (
@@ -2270,7 +2384,8 @@ definer_reads as materialized (
     full join table_use t on t.function = p.objid
     where coalesce(p.objid, 0) <> 0 and coalesce(t.function, 0) <> 0
     group by p.within, t.relid
-  ) h on h.within = b.within and h.relid = b.oid
+  ) h on h.within = b.within and h.relid = b.named
+  left join guarded_statement s on s.function = b.within and s.relid = b.named
   cross join lateral (
     select case when b.oid < 16384 or b.relkind in ('m', 'f') then false
       -- A new row is not another user's if no policy trusts its table, and this contains users or no owner column.
@@ -2285,45 +2400,151 @@ definer_reads as materialized (
   group by b.within
 ),
 
--- Guards such as `if not ... then raise`. A test that can be null, such as `role <> 'admin'` or `not is_admin()`, does
--- not stop a user without a row.
-guarded as materialized (
-  select f.oid, bool_or(g.is_safe) as is_safe, bool_or(not g.is_safe) as is_open
+-- The parts of functions between semicolons, if a statement does not compare the user: the words of each part, and the
+-- variables that it sets.
+function_part as materialized (
+  select f.oid, c.n, c.text, lag(c.text, 1, '') over (partition by f.oid order by c.n) as previous,
+    array(select m.part[1] from regexp_matches(c.text, w.pattern, 'g') m (part)) as words,
+    array(
+      select regexp_split_to_table(coalesce(m.part[1], m.part[2], m.part[3]), ' ?, ?')
+      from regexp_matches(c.text, '(?<!(?:insert|merge) )\yinto (?:strict )?([\w$]+(?: ?, ?[\w$]+)*)'
+        '|\y(?:for|foreach) ([\w$]+) (?:in|slice|array)\y|([\w$]+)(?: [\w.]+)? ?(?::=|\ydefault\y)', 'g') m (part)
+    ) as variables, w.pattern
   from function_text f
-  cross join lateral (
-    select m.part[1] as test, m.part[2] in ('raise', 'return') as is_refusal
-    from regexp_matches(case when f.text ~ ' then ' then f.text end,
-      '\yif ((?:(?!\ythen\y).)*?) then (?!(?:end|null)\y)(\w+)\M', 'g') m (part)
+  cross join (values ('(?<![\w.$])({(?:me|claims|token)}|\$?\w+(?:\[{k}\])?)(?![\w(])')) w (pattern)
+  cross join lateral unnest(string_to_array(replace(f.text, f.proname || '.', ''), ';')) with ordinality as c (text, n)
+  where f.text ~ ' then |\ycrypt ?\(|token|secret'
+    and f.oid in (select function from table_statement where not is_filtered_by_caller)
+),
+
+-- Tests such as `if not ... then raise`. A test that can be null, such as `role <> 'admin'` or `not is_admin()`, does
+-- not stop a user without a row. `words`: also those of the statement that `found` is about, if it compares the user.
+test as materialized (
+  select t.oid, t.n, t.word, f.is_call, k.relname,
+    array(select w.part[1] from regexp_matches(t.subject, t.pattern, 'g') w (part)) as words,
+    t.word not in ('raise', 'return') or f.is_safe
+      or t.condition ~ '^not ?\(? ?exists|is distinct from|is not {yes}|coalesce|not found'
+      or exists (
+        select from regexp_matches(t.condition, '([\w$]+)(?:\.[\w$]+)? is null', 'g') m (part)
+        join function_part a on a.oid = t.oid and a.n <= t.n and m.part[1] = any (a.variables)
+          and a.text ~ '= ?{me}|{me} ?=') as is_safe,
+    t.condition ~ '{me}|\yselect\y|\(|<>|!=|\ynot\y' as is_open
+  from (
+    select p.oid, p.n, m.part[1] as condition, m.part[2] as word, p.pattern,
+      case when m.part[1] ~ '\yfound\y' and p.previous ~ '= ?{me}|{me} ?=' then p.previous else m.part[1] end as subject
+    from function_part p
+    cross join regexp_matches(case when p.text ~ ' then ' then p.text end,
+      '\yif ((?:(?!\ythen\y).)*?) then (?!(?:end|null)\y)(\w+(?: query| next)?)\M', 'g') m (part)
     union all
-    -- functions that compare a password with crypt(): the caller must know it
-    select 'exists {me}', false from regexp_matches(f.text, '= ?(?:[\w$]+\.)?crypt ?\(')
-    union all
-    -- functions that look a row up by a token, which the caller must know, and write nothing for another user
-    select 'exists {me}', false from regexp_matches(case when f.text ~ 'token|secret' then f.text end,
-      '\yselect (?:(?!;|\yupdate\y|\ydelete\y).)* where (?:[^;]* and )?\(*(?:[\w$]+\.)?(?:\w+_)?'
-        '(?:token|secret)(?:_hash)? ?= ?(?!{me})[\w$.{]')
-    where f.text ~ '{me}' or f.text !~ '\y(?:insert into|update|delete from)\y'
-    union all
-    -- functions that select a row of the user, and end if there is none
-    select 'exists {me}', false from regexp_matches(case when f.text ~ '{me}' then f.text end,
-      '\yselect (?:[^;]* )?into (?:strict )?([\w$]+)\M[^;]*(?:= ?{me}|{me} ?=)[^;]*; ?if \(?\1(?:\.[\w$]+)? is null\)? '
-        'then (?:raise|return)')
+    -- The caller must know a password that crypt() checks, or a token or a random number of an invitation. By a
+    -- token, a function writes nothing for another user, but may delete it.
+    select p.oid, p.n, 'exists', 'lookup', p.pattern, '{me}'
+    from function_part p
+    join function_text f on f.oid = p.oid
+    where p.text ~ '= ?(?:[\w$]+\.)?crypt ?\('
+      or p.text ~ ('\y(?:select|delete from) (?:(?!\y(?:update|delete)\y).)* where (?:.* and )?\(*(?:[\w$]+\.)?'
+          '(?:\w+_)?(?:token|secret)(?:_hash)? ?= ?(?!{me})[\w$.{]')
+        and (f.text ~ '{me}' or regexp_count(f.text, '\y(?:insert into|update|delete from)\y')
+          = regexp_count(p.text, '\ydelete from\y'))
+      or p.text ~ '\yselect .* from (?:[\w$]+\.)?\w*invit\w*(?: (?:as )?\w+)? where \(*(?:[\w$]+\.)?id ?= ?[\w$]'
+        and f.oid in (select oid from pg_proc where 'uuid'::regtype = any (proargtypes))
   ) t
   cross join lateral (
-    select not t.is_refusal or t.test ~ '^not ?\(? ?exists|is distinct from|is not {yes}|coalesce|not found' or exists (
-        select from body h where t.test ~ ('^not (?:[\w$]+\.)?' || lower(h.proname) || ' ?\(')
-          and h.code ~* '\yexists\y|\ycoalesce\y|\ycount\y'
-      ) as is_safe
-  ) g
-  where case when t.is_refusal then t.test ~ '{me}|\yselect\y|\(|<>|!=|\ynot\y' and t.test !~ '^\(?{me} is null\)?$'
-    else t.test ~ '^\(?exists\y.*{me}' end
-  group by f.oid
+    select count(*) > 0 as is_call,
+      coalesce(bool_or(t.condition like 'not %' and h.code ~* '\yexists\y|\ycoalesce\y|\ycount\y'), false) as is_safe
+    from regexp_matches(t.condition, '([\w$]+) ?\(', 'g') m (part)
+    join body h on lower(h.proname) = m.part[1]
+  ) f
+  -- any row of the user in a table that may have several
+  left join lateral (
+    select min(c.relname) as relname
+    from regexp_match(t.subject, '\yfrom (?:only )?(?:[\w$]+\.)?([\w$]+)(?: (?:as )?[\w$]+)? where \(*'
+      '(?:[\w$]+\.)?([\w$]+) ?= ?{me}\)* ?(?:limit {k} ?)?\)*$') m (part)
+    join body_reference r on r.function = t.oid and r.classid = 'pg_class'::regclass
+    join pg_class c on c.oid = r.objid and lower(c.relname) = m.part[1]
+    join pg_attribute a on a.attrelid = c.oid and a.attname = m.part[2]
+    join pg_index x on x.indrelid = c.oid and x.indisunique and a.attnum = any (x.indkey::int2[])
+    having min(x.indnkeyatts) > 1
+  ) k on true
+  where case when t.word in ('raise', 'return') then t.condition !~ '^\(?{me} is null\)?$'
+    else t.condition ~ '^\(?(?:exists|found)\y' end
+),
+
+-- The words from which a test and the condition of a statement come, through variables.
+origin (oid, n, is_test, word) as (
+  select t.oid, t.n, true, w.word from test t cross join unnest(t.words) w (word)
+  union
+  select t.function, t.n, false, w.part[1]
+  from table_statement t
+  join function_part p on p.oid = t.function and p.n = t.n
+  cross join regexp_matches(substring(t.text from '\y(?:where|on(?! conflict))\y.*'), p.pattern, 'g') w (part)
+  where not t.is_filtered_by_caller
+  union
+  select o.oid, o.n, o.is_test, w.word
+  from origin o
+  join function_part p on p.oid = o.oid and p.n <= o.n and o.word = any (p.variables)
+  cross join unnest(p.words) w (word)
+),
+
+traced as materialized (
+  select o.oid, o.n, o.is_test, bool_or(o.word in ('{me}', '{claims}', '{token}')) as is_user,
+    coalesce(array_agg(distinct o.word) filter (where split_part(o.word, '[', 1) = any (a.names)), '{}') as arguments
+  from origin o
+  join (
+    select b.oid, array(select '$' || i from generate_series(1, b.pronargs) i) || array(select lower(a.name)
+      from unnest(b.proargnames, b.proargmodes) a (name, mode) where coalesce(a.mode, 'i') in ('i', 'b', 'v')) as names
+    from body b
+  ) a on a.oid = o.oid
+  group by o.oid, o.n, o.is_test
+),
+
+-- Tests of the user. Others test only what the caller passes.
+user_test as materialized (
+  select t.oid, t.n, t.word, t.is_safe, t.relname, coalesce(r.arguments, '{}') as arguments
+  from test t
+  left join traced r on r.oid = t.oid and r.n = t.n and r.is_test
+  where (t.is_call or r.is_user) and (t.is_safe or t.is_open)
+),
+
+guarded as materialized (
+  select oid, bool_or(is_safe) as is_safe, bool_or(not is_safe) as is_open from user_test group by oid
+),
+
+-- Whether such a test stops each statement that does not compare the user: it precedes the statement, or its error
+-- undoes it, and it is about the same row.
+guarded_statement as materialized (
+  select s.function, s.relid, bool_and(s.is_guarded) as is_guarded,
+    string_agg(distinct s.gap, '; ') filter (where not s.is_guarded) as gap
+  from (
+    select t.function, t.relid, t.n, bool_or(m.is_early and m.wrong is null) as is_guarded,
+      coalesce(min(m.wrong), 'the test of the user comes after this statement') as gap
+    from table_statement t
+    join user_test g on g.oid = t.function and g.is_safe
+    left join function_part p on p.oid = t.function and p.n = t.n
+    left join traced r on r.oid = t.function and r.n = t.n and not r.is_test
+    cross join lateral (
+      select coalesce(g.n <= p.n, true) or g.word = 'raise'
+          or not (t.is_written or p.text ~ '\yreturn (?:query|next)\y') as is_early,
+        case
+          when g.arguments && r.arguments and t.is_loose then 'the value that it compares is unique only within a user'
+          when r.arguments <> '{}' and (g.relname is not null and g.arguments = '{}' or g.arguments <> '{}'
+            and not g.arguments && r.arguments)
+            then regexp_replace(format('the test of the user is about %s, but this statement uses %s',
+              coalesce(nullif(array_to_string(g.arguments, ', '), ''), 'any row in ' || g.relname),
+              array_to_string(r.arguments, ', ')), '(\w+)\[{k}\]', 'one element of \1', 'g')
+        end as wrong
+    ) m
+    where not t.is_filtered_by_caller
+    group by t.function, t.relid, t.n
+  ) s
+  group by s.function, s.relid
 ),
 
 -- SECURITY DEFINER functions whose owner has more rights than the API.
 definer as materialized (
   select c.oid, c.name, c.owner_name, c.has_path, c.is_migrated, c.is_trigger, b.names, b.filtered_names, n.is_exposed,
-    i.is_instead, g.is_safe, g.is_open, c.oid in (select oid from callable) as is_callable, d.is_dynamic
+    i.is_instead, g.is_safe and b.is_guarded is not false as is_safe, g.is_open, b.gap,
+    c.oid in (select oid from callable) as is_callable, d.is_dynamic
   from code c
   left join guarded g on g.oid = c.oid
   full join definer_reads b on b.within = c.oid
@@ -2569,9 +2790,9 @@ filtered_view as materialized (
   join pg_class c on c.oid = v.oid
   cross join lateral (select coalesce(lower(c.reloptions::text), '') as options) o
   cross join lateral (
-    select string_agg('(?<![\w$.])' || replace(regexp_replace(regexp_replace(lower(b.name), '"([^"]*)"', 'q_\1', 'g'),
-      '[^\w$.]', '_', 'g'), '$', '\$') || '(?![\w$.])', '|') as names
-    from other_rights_read b where b.reader = v.oid and b.bypasses_policies
+    select string_agg('(?<![\w$.])' || replace(regexp_replace(regexp_replace(lower(b.oid::regclass::text),
+      '"([^"]*)"', 'q_\1', 'g'), '[^\w$.]', '_', 'g'), '$', '\$') || '(?![\w$.])', '|') as names
+    from view_reads r join pg_class b on b.oid = r.oid where r.reader = v.oid and r.oid in (select oid from personal)
   ) b
   where v.kind = 'view' and v.word ~ '{(?:own|has|linked|ranked|member|list) ?[^{}]*}'
     and v.word !~ ' (?:intersect|except) '
@@ -3518,7 +3739,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       coalesce('reaches ' || d.names || ' in a statement that does not compare the owner column with the user',
         'runs dynamic SQL'),
       case when d.is_open then '; the test before this statement has no effect if its result is null'
-        when d.is_safe then '; a test precedes this statement: review which users pass the test' end,
+        when d.is_safe then '; a test of the user stops others: review which users pass the test'
+        else '; ' || d.gap end,
       case when not d.has_path then '; it has no setting of search_path, so it uses that of its caller' end,
       case when w.more > 0 then format('; the number of other ways to call it is %s', w.more) end),
     case when w.way like '%execute%' or w.place is null
@@ -3829,15 +4051,26 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   union all
   -- PostgreSQL searches pg_temp first for types and tables, unless the search_path contains it. If a temporary domain
   -- has the name text, a cast to text runs the domain's check.
-  select 'search_path', case when scope.is_tasks then 'warning' else 'hint' end,
+  select 'search_path', case when bool_or(b.is_read) then 'hole' when scope.is_tasks then 'warning' else 'hint' end,
     min(c.name) || case when count(*) > 1 then format(', and %s more functions', count(*) - 1) else '' end,
     'its search_path does not end with pg_temp, so a temporary type or table of the caller can replace one that this '
-      'SECURITY DEFINER function names, and code of the caller runs with the rights of its owner',
+      'SECURITY DEFINER function names, and ' || case when bool_or(b.is_read)
+      then 'a condition that reads this table is true for each user'
+      else 'code of the caller runs with the rights of its owner' end,
     string_agg(format('alter routine %s set search_path = %s, pg_temp;', c.name,
       coalesce((select nullif(substr(e, 13), '""') from unnest(c.proconfig) e where e like 'search\_path=%'),
         'pg_catalog')), ' ' order by c.name) || ' -- or revoke temporary on the database from public'
   from scope
   cross join code c
+  -- a test, or a part of a statement, that looks the user up in a table without its schema
+  cross join lateral (
+    select scope.is_strict and c.oid in (select oid from definer) and exists (
+      select from function_text f cross join unnest(string_to_array(f.text, ';')) p (text)
+      where f.oid = c.oid and f.text !~ '\ywith\y'
+        and p.text ~ '\y(?:from|join) (?:only )?(?!{)[\w$]+(?![\w$.{(]| ?\().*{me}'
+        and (p.text ~ '\y(?:if|perform|into)\y' and f.text ~ ' then (?:raise|return)\y'
+          or regexp_count(p.text, '\y(?:from|join|update|into) ') > 1)) as is_read
+  ) b
   where c.prosecdef and not c.is_authored and not c.is_parsed and c.lanname in ('sql', 'plpgsql')
     and c.proowner not in (select oid from assumable_role)
     and exists (select from api where has_database_privilege(api.oid, current_database(), 'temporary'))
@@ -3846,7 +4079,8 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
         '|time)\w+"?(?![\w".])')
       or exists (
         select from word w join pg_class r on r.relname = w.name and r.relnamespace = any (w.path)
-        where w.oid = c.oid and w.schema is null and not w.is_call and r.relkind in ('r', 'p', 'f', 'v', 'm')))
+        where w.oid = c.oid and w.schema is null and not w.is_call and r.relkind in ('r', 'p', 'f', 'v', 'm'))
+      or b.is_read)
   group by scope.is_tasks, case when scope.is_tasks then c.oid end
   union all
   select 'search_path', case when scope.is_tasks then 'hole' else 'hint' end,

@@ -421,3 +421,220 @@ select 'secret' in (select title from app.dump_tasks());
 create function app.dump_titles() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ with everything as (table app.tasks) select title from everything $$;
 -- exploit
 select 'secret' in (select app.dump_titles());
+
+-- test after the change, which only ends the function: hole security_definer app.rename_list(integer, text)
+create table app.lists (id int primary key, user_id text collate "C" not null, name text);
+call attack.protect('app.lists', 'select');
+insert into app.lists values (1, 'alice', 'mine');
+create function app.rename_list(list int, new_name text) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare l app.lists;
+begin
+  update app.lists set name = new_name where id = list returning * into l;
+  if l.user_id is distinct from app.current_user_id() then return null; end if;
+  return l.name;
+end $$;
+-- exploit
+do $$ begin perform app.rename_list(1, 'taken'); end $$;
+set local app.user_id = 'alice';
+select name = 'taken' from app.lists;
+
+-- test of the first of many: hole security_definer app.delete_clips(integer[])
+create table app.clips (id int primary key, user_id text collate "C" not null);
+call attack.protect('app.clips', 'select');
+insert into app.clips values (1, 'alice'), (2, 'mallory');
+create function app.delete_clips(variadic ids int[]) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform from app.clips c where c.id = ids[1] and c.user_id = app.current_user_id();
+  if not found then raise no_data_found; end if;
+  delete from app.clips c where c.id = any (ids);
+end $$;
+-- exploit
+do $$ begin perform app.delete_clips(2, 1); end $$;
+set local app.user_id = 'alice';
+select not exists (select from app.clips);
+
+-- test of one team, statement for another: hole security_definer app.read_memo(integer, integer)
+create table app.crews_of (crew int, user_id text collate "C" not null, primary key (crew, user_id));
+call attack.protect('app.crews_of', 'select');
+create table app.memos (id int primary key, crew int not null, body text);
+alter table app.memos enable row level security;
+insert into app.crews_of values (1, 'mallory');
+insert into app.memos values (5, 2, 'secret');
+create function app.read_memo(of_crew int, memo int) returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare crew_found int;
+begin
+  select c.crew into crew_found from app.crews_of c where c.crew = of_crew and c.user_id = app.current_user_id();
+  if crew_found is null then raise insufficient_privilege; end if;
+  return (select m.body from app.memos m where m.id = memo);
+end $$;
+-- exploit
+select app.read_memo(1, 5) = 'secret';
+
+-- test of what the caller claims: hole security_definer app.read_invitation(text)
+create table app.invitations (email text primary key, body text);
+alter table app.invitations enable row level security;
+insert into app.invitations values ('alice@example.com', 'secret');
+create function app.read_invitation(address text) returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from app.invitations i where lower(i.email) = lower(address)) then return null; end if;
+  return (select i.body from app.invitations i where lower(i.email) = lower(address));
+end $$;
+-- exploit
+select app.read_invitation('alice@example.com') = 'secret';
+
+-- FOUND of another statement: hole security_definer app.read_vault(integer)
+create table app.keepers (vault int, user_id text collate "C" not null, primary key (vault, user_id));
+create table app.vaults (vault int primary key, body text);
+create table app.vault_log (vault int, user_id text);
+alter table app.keepers enable row level security;
+alter table app.vaults enable row level security;
+alter table app.vault_log enable row level security;
+insert into app.vaults values (1, 'secret');
+create function app.read_vault(of_vault int) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform from app.keepers k where k.vault = of_vault and k.user_id = app.current_user_id();
+  insert into app.vault_log values (of_vault, app.current_user_id());
+  if not found then raise insufficient_privilege; end if;
+  return (select v.body from app.vaults v where v.vault = of_vault);
+end $$;
+-- exploit
+select app.read_vault(1) = 'secret';
+
+-- a comma without a blank: hole security_definer app.peek_tight()
+create function app.peek_tight() returns setof text language sql stable security definer set search_path = '' as 'select t.title from app.users u,app.tasks t where u.id = app.current_user_id()';
+-- exploit
+select 'secret' in (select app.peek_tight());
+
+-- quoted names: hole security_definer app.peek_quoted()
+create schema "Back Office";
+create table "Back Office"."Order-Items" (user_id text not null, body text);
+alter table "Back Office"."Order-Items" enable row level security;
+insert into "Back Office"."Order-Items" values ('alice', 'secret');
+create function app.peek_quoted() returns setof text language sql stable security definer set search_path = '' as 'select body from "Back Office"."Order-Items"';
+-- exploit
+select 'secret' in (select app.peek_quoted());
+
+-- a string that the audit reads wrongly: hole security_definer app.peek_escaped()
+create function app.peek_escaped() returns setof text language plpgsql stable security definer set search_path = '' as $$ begin raise log E'it\'s'; return query select title from app.tasks; raise log 'read'; end $$;
+-- exploit
+select 'secret' in (select app.peek_escaped());
+
+-- test of the task by its number, which others have, too: hole security_definer app.rename_by_id(bigint, text)
+create function app.rename_by_id(task bigint, new_title text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform from app.tasks where user_id = app.current_user_id() and id = task;
+  if not found then raise no_data_found; end if;
+  update app.tasks set title = new_title where id = task;
+end $$;
+-- exploit
+insert into app.users (id) values ('mallory') on conflict do nothing;
+reset role;
+insert into app.tasks (id, user_id, title) values (77, 'mallory', 'mine');
+do $$ begin perform app.rename_by_id(77, 'taken'); end $$;
+select exists (select from app.tasks where user_id = 'alice' and title = 'taken');
+
+-- test of any team: hole security_definer app.memos_of(integer)
+create table app.bands_of (band int, user_id text collate "C" not null, primary key (band, user_id));
+create table app.band_memos (band int not null, body text);
+alter table app.bands_of enable row level security;
+alter table app.band_memos enable row level security;
+insert into app.bands_of values (1, 'mallory');
+insert into app.band_memos values (2, 'secret');
+create function app.memos_of(of_band int) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from app.bands_of b where b.user_id = app.current_user_id()) then raise insufficient_privilege; end if;
+  return query select m.body from app.band_memos m where m.band = of_band;
+end $$;
+-- exploit
+select 'secret' in (select app.memos_of(2));
+
+-- joined by the number of a task: hole security_definer app.remarks_of_mine()
+create table app.remarks_on (user_id text collate "C" not null, task_id bigint not null, body text, foreign key (user_id, task_id) references app.tasks (user_id, id) on delete cascade);
+call attack.protect('app.remarks_on', 'select');
+insert into app.remarks_on values ('alice', 77, 'secret');
+create function app.remarks_of_mine() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+select r.body from app.tasks t left join app.remarks_on r on r.task_id = t.id where t.user_id = app.current_user_id() $$;
+-- exploit
+reset role;
+insert into app.tasks (id, user_id, title) values (77, 'mallory', 'mine');
+select 'secret' in (select app.remarks_of_mine());
+
+-- joined by a label: hole security_definer app.labelled()
+create table app.labels_of (user_id text collate "C" not null, label text not null, primary key (user_id, label));
+create table app.links_of (user_id text collate "C" not null, url text not null, label text, primary key (user_id, url));
+call attack.protect('app.labels_of', 'select, insert (user_id, label)');
+call attack.protect('app.links_of', 'select');
+insert into app.links_of values ('alice', 'secret', 'work');
+create function app.labelled() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+select l.url from app.labels_of t join app.links_of l on l.label = t.label where t.user_id = app.current_user_id() $$;
+-- exploit
+insert into app.labels_of values ('mallory', 'work');
+select 'secret' in (select app.labelled());
+
+-- a view with the caller's rights, in a definer: hole security_definer app.titles_by_view()
+create view app.tasks_flat with (security_invoker) as select id, title from app.tasks;
+grant select on app.tasks_flat to tasks_api;
+create function app.titles_by_view() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as 'select title from app.tasks_flat';
+-- exploit
+select 'secret' in (select app.titles_by_view());
+
+-- a view out of reach, in a definer: hole security_definer app.titles_by_hidden_view()
+create schema if not exists cellar;
+create view cellar.tasks_flat as select user_id, title from app.tasks;
+create function app.titles_by_hidden_view() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp begin atomic select title from cellar.tasks_flat; end;
+-- exploit
+select 'secret' in (select app.titles_by_hidden_view());
+
+-- an upsert by a key without the owner: hole security_definer app.set_option(text, text)
+create table app.options (key text primary key, user_id text collate "C" not null, value text);
+call attack.protect('app.options', 'select');
+insert into app.options values ('theme', 'alice', 'dark');
+create function app.set_option(k text, v text) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+insert into app.options (key, user_id, value) values (k, app.current_user_id(), v) on conflict (key) do update set value = excluded.value $$;
+-- exploit
+do $$ begin perform app.set_option('theme', 'pink'); end $$;
+set local app.user_id = 'alice';
+select value = 'pink' from app.options;
+
+-- MERGE with a branch that does not compare the user: hole security_definer app.merge_option(text, text)
+create table app.choices (user_id text collate "C" not null, key text not null, value text, primary key (user_id, key));
+call attack.protect('app.choices', 'select');
+insert into app.choices values ('alice', 'theme', 'dark');
+create function app.merge_option(k text, v text) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+merge into app.choices c using (values (k, v)) as n (k, v) on c.key = n.k
+when matched and c.user_id = app.current_user_id() then update set value = n.v when matched then delete $$;
+-- exploit
+do $$ begin perform app.merge_option('theme', 'pink'); end $$;
+set local app.user_id = 'alice';
+select not exists (select from app.choices);
+
+-- MERGE that inserts for another user: hole security_definer app.merge_for(text, text)
+create table app.picks (user_id text collate "C" not null, key text not null, primary key (user_id, key));
+call attack.protect('app.picks', 'select');
+create function app.merge_for(k text, who text) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+merge into app.picks p using (values (k)) as n (k) on p.key = n.k and p.user_id = app.current_user_id()
+when matched then delete when not matched then insert (user_id, key) values (who, n.k) $$;
+-- exploit
+do $$ begin perform app.merge_for('theme', 'alice'); end $$;
+set local app.user_id = 'alice';
+select exists (select from app.picks);
+
+-- filter before a right join: hole security_definer app.right_joined()
+create function app.right_joined() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+select t.title from app.users u join app.users v on v.id = u.id and u.id = app.current_user_id() right join app.tasks t on t.user_id = u.id $$;
+-- exploit
+select 'secret' in (select app.right_joined());
+
+-- a temporary table in place of the one that is tested: hole search_path app.everything()
+create table app.rulers (user_id text collate "C" primary key);
+alter table app.rulers enable row level security;
+create function app.everything() returns setof text language plpgsql stable security definer set search_path = app as $$
+begin
+  if not exists (select from rulers r where r.user_id = app.current_user_id()) then raise insufficient_privilege; end if;
+  return query select t.title from app.tasks t;
+end $$;
+-- exploit
+create temporary table rulers (user_id text);
+insert into rulers values ('mallory');
+grant select on rulers to public;
+select 'secret' in (select app.everything());

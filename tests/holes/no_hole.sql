@@ -302,7 +302,9 @@ call attack.protect('app.owned_alone', 'select', 'app.is_own(user_id)');
 create function app.rename_me(n text) returns void language plpgsql security definer set search_path = pg_catalog as $$ declare me text; begin me := nullif(current_setting('app.user_id', true), ''); update app.tasks set title = n where user_id = me; end $$;
 
 -- a definer that acts only if a row of the user's is there
-create function app.close_task(wanted bigint) returns void language plpgsql security definer set search_path = pg_catalog as $$ begin if exists (select from app.tasks t where t.user_id = app.current_user_id() and t.id = wanted) then delete from app.tasks where id = wanted; end if; end $$;
+create table app.errands (id bigint primary key, user_id text collate "C" not null);
+call attack.protect('app.errands', 'select');
+create function app.close_errand(wanted bigint) returns void language plpgsql security definer set search_path = pg_catalog as $$ begin if exists (select from app.errands t where t.user_id = app.current_user_id() and t.id = wanted) then delete from app.errands where id = wanted; end if; end $$;
 
 -- a definer that reads the user in a CTE or a sub-select
 create function app.recent() returns setof text language sql stable security definer set search_path = pg_catalog as 'with me as (select app.current_user_id() as id) select t.title from app.tasks t, me where t.user_id = me.id';
@@ -481,3 +483,95 @@ call attack.protect('app.folders');
 create function app.below(folder bigint) returns setof bigint language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 with recursive tree as (select f.user_id, f.id from app.folders f where f.id = folder and f.user_id = app.current_user_id()
 union all select f.user_id, f.id from app.folders f join tree t on t.user_id = f.user_id and t.id = f.parent) select id from tree $$;
+
+-- a definer that reads or changes a row, and then tests its owner
+create table app.bins (id int primary key, user_id text collate "C" not null, name text);
+call attack.protect('app.bins', 'select');
+create function app.read_bin(bin int) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare b app.bins;
+begin
+  select * into b from app.bins where id = bin;
+  if b.user_id is distinct from app.current_user_id() then return null; end if;
+  update app.bins set name = b.name || '.' where id = b.id;
+  return b.name;
+end $$;
+create function app.rename_bin(bin int, new_name text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare b app.bins;
+begin
+  update app.bins set name = new_name where id = bin returning * into b;
+  if b.user_id is distinct from app.current_user_id() then raise insufficient_privilege; end if;
+end $$;
+create function app.delete_bins(ids int[]) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare one int;
+begin
+  foreach one in array ids loop
+    perform from app.bins b where b.id = one and b.user_id = app.current_user_id();
+    if not found then raise no_data_found; end if;
+  end loop;
+  delete from app.bins b where b.id = any (ids);
+end $$;
+
+-- a definer that tests the team of the row
+create table app.guilds_of (guild int, user_id text collate "C" not null, primary key (guild, user_id));
+call attack.protect('app.guilds_of', 'select');
+create table app.plans (id int primary key, guild int not null, body text);
+alter table app.plans enable row level security;
+create function app.read_plan(plan int) returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare p app.plans; of_guild int;
+begin
+  select * into p from app.plans where id = plan;
+  of_guild := p.guild;
+  if not exists (select from app.guilds_of g where g.guild = of_guild and g.user_id = app.current_user_id()) then raise no_data_found; end if;
+  return (select body from app.plans where id = plan);
+end $$;
+
+-- a definer that tests a role which may be null
+create function app.count_plans() returns bigint language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare my_guild int;
+begin
+  select g.guild into my_guild from app.guilds_of g where g.user_id = app.current_user_id();
+  if my_guild is null or my_guild <> 1 then raise insufficient_privilege; end if;
+  return (select count(*) from app.plans);
+end $$;
+
+-- a definer that inserts or updates a row of the user
+create table app.knobs (user_id text collate "C" not null, key text not null, value jsonb, primary key (user_id, key));
+call attack.protect('app.knobs', 'select');
+create function app.turn(k text, v jsonb) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+insert into app.knobs as n (key, user_id, value) values (k, app.current_user_id(), coalesce(v, '{}')) on conflict (user_id, key) do update set value = excluded.value $$;
+create function app.turn2(k text, v jsonb) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+insert into app.knobs values (app.current_user_id(), k, v) on conflict on constraint knobs_pkey do update set value = excluded.value $$;
+create function app.turn3(k text, v jsonb) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+merge into app.knobs n using (values (k, v)) as x (k, v) on n.key = x.k and n.user_id = app.current_user_id()
+when matched and x.v is null then delete when matched then update set value = x.v
+when not matched then insert (user_id, key, value) values (app.current_user_id(), x.k, x.v) $$;
+
+-- a definer that reads a view, and filters it, or the view filters
+create view app.plain_tasks with (security_invoker) as select user_id, title from app.tasks;
+create view app.own_tasks2 with (security_invoker) as select title from app.tasks where user_id = app.current_user_id();
+create function app.titles_by_view() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select title from app.plain_tasks where user_id = app.current_user_id() $$;
+create function app.titles_by_view2() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select title from app.own_tasks2 $$;
+
+-- a definer that joins by the owner and a number
+create table app.hints (user_id text collate "C" not null, task_id bigint not null, hint text, foreign key (user_id, task_id) references app.tasks (user_id, id) on delete cascade);
+call attack.protect('app.hints', 'select');
+create function app.hints_of_tasks() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+select h.hint from app.tasks t left join app.hints h on h.task_id = t.id and h.user_id = t.user_id where t.user_id = app.current_user_id() $$;
+
+-- a right join whose rows are filtered
+create function app.right_titles() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+select t.title from app.users u right join app.tasks t on t.user_id = u.id where t.user_id = app.current_user_id() $$;
+
+-- an administrator acts on any task
+create table app.chiefs_of (user_id text collate "C" primary key);
+alter table app.chiefs_of enable row level security;
+create function app.rename_any(task bigint, new_title text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform from app.chiefs_of c where c.user_id = app.current_user_id();
+  if not found then raise insufficient_privilege; end if;
+  update app.tasks set title = new_title where id = task;
+end $$;
+
+-- messages that only the sender writes
+create table app.notes_to (id uuid primary key default gen_random_uuid(), sender text not null default app.current_user_id(), recipient text not null, body text);
+call attack.protect('app.notes_to', 'select, insert (recipient, body), delete', 'sender = app.current_user_id() or recipient = app.current_user_id()');

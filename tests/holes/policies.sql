@@ -506,3 +506,10 @@ select attack.has_poster();
 create table app.banners (id bigint, user_id text not null default app.current_user_id(), readers text[] not null, primary key (user_id, id));
 call attack.protect('app.banners', 'select, update');
 create policy change on app.banners for update to tasks_api using (user_id = app.current_user_id()) with check (array_position(readers, app.current_user_id()) is not null);
+
+-- either of two users writes as the other: hole policy own on app.messages_to
+create table app.messages_to (id uuid primary key default gen_random_uuid(), sender text not null default app.current_user_id(), recipient text not null, body text);
+call attack.protect('app.messages_to', test => 'sender = app.current_user_id() or recipient = app.current_user_id()');
+-- exploit
+insert into app.messages_to (sender, recipient, body) values ('alice', 'mallory', 'forged');
+select true;

@@ -56,3 +56,6 @@ insert into app.slips (user_id) values ('alice'), ('alice');
 -- exploit
 insert into app.slips (note) values ('x');
 select id = 3 from app.slips;
+
+-- a cursor that outlives the transaction: hole session_state app.page()
+create function app.page() returns void language plpgsql set search_path = pg_catalog, pg_temp as $$ begin execute 'declare pages cursor with hold for select title from app.tasks'; end $$;
