@@ -74,7 +74,7 @@ e2e-next: $(READY) ## build a Next.js app on the API as app/api/README.md descri
 	@tests/e2e/prepare
 	@$(PYTHON) -m pytest tests/e2e/next_app.py
 
-bench: $(READY) .venv/bench/ready ## benchmark for 15 minutes; QUICK=1: four; BASE=file: compare with an earlier run
+bench: $(READY) .venv/bench/ready ## benchmark for 15 minutes; QUICK=1: six; BASE=file: compare with an earlier run
 	@PYTHONPATH=tests $(PYTHON) -W ignore -m performance $(ONLY)
 
 upgrades: $(READY) ## run the tests on the newest release of every dependency; PRE=1: also pre-releases

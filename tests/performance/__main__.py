@@ -23,7 +23,7 @@ SIZES = {"1 thousand rows": 1000, "1 million rows": 1_000_000, "10 million rows"
 def side_by_side(server: Server) -> dict[str, Any]:
     """1 to 4: one worker each, 16 connections, 10 to the database."""
     with compare.contenders(server) as running:
-        results = compare.measure(server, running, rounds=2 if QUICK else 5, seconds=1)
+        results = compare.measure(server, running, rounds=4 if QUICK else 8, seconds=1)
     others, rows = [name for name in running if name != "api"], []
     for operation in OPERATIONS:
         measured = results[operation]

@@ -88,19 +88,21 @@ def _contender(service: Service, identity: Identity = own_id) -> Contender:
 
 
 def measure(server: Server, running: Mapping[str, Contender], rounds: int, seconds: float) -> dict[str, Any]:
-    """Return the medians of each operation and contender."""
+    """Return the medians of each operation and contender.
+
+    The order is reversed from round to round, since the first update of a row costs PostgreSQL more than the
+    next ones. The first round is a warm-up, in which Node compiles its code.
+    """
     results: dict[str, Any] = {}
-    for contender in running.values():
-        _once(contender, "get", 1)  # connections are made, and known to be good
     for operation in OPERATIONS:
-        serving = {n: c for n, c in running.items() if n in SERVE_ALL or operation in PEER_SERVES}
+        serving = [name for name in running if name in SERVE_ALL or operation in PEER_SERVES]
         samples: dict[str, list[dict[str, float]]] = {name: [] for name in (*serving, "database")}
-        for _ in range(rounds):
-            for name, contender in serving.items():
-                samples[name].append(_once(contender, operation, seconds))
+        for turn in range(rounds + 1):
+            for name in serving if turn % 2 else reversed(serving):
+                samples[name].append(_once(running[name], operation, seconds))
             samples["database"].append({"rate": limit.rate(server, operation, seconds)})
         results[operation] = {
-            name: {key: median(sample[key] for sample in taken) for key in taken[0]}
+            name: {key: median(sample[key] for sample in taken[1:]) for key in taken[0]}
             for name, taken in samples.items()
         }
     results["memory"] = {name: contender.service.memory for name, contender in running.items()}
