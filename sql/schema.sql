@@ -268,6 +268,7 @@ grant select
 
 create function app.are_tags(value text[]) returns boolean
 language sql immutable parallel safe
+set search_path = pg_catalog
 return (SELECT ((array_ndims(are_tags.value) = 1) AND (count(DISTINCT tag.tag) = count(*)) AND bool_and(((tag.tag = app.trimmed(tag.tag)) AND ((char_length(tag.tag) >= 1) AND (char_length(tag.tag) <= 50))))) FROM unnest(are_tags.value) tag(tag));
 comment on function app.are_tags(text[]) is 'Whether all have 1 to 50 characters without white space at either end, and differ.';
 revoke execute on function app.are_tags(text[]) from public;
@@ -444,7 +445,7 @@ revoke execute on function app.refuse_recount() from public;
 
 create function app.schema_version() returns integer
 language sql immutable parallel safe
-return 20;
+return 21;
 comment on function app.schema_version() is 'The number of the newest migration that is applied.';
 revoke execute on function app.schema_version() from public;
 grant execute on function app.schema_version() to tasks_api;
