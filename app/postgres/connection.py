@@ -44,8 +44,13 @@ StalePreparedStatement = (FeatureNotSupported, InvalidSqlStatementName)
 # message.
 REFUSALS = {
     "28P01": re.compile("password authentication failed|no password supplied|SASL authentication failed"),
-    "28000": re.compile('pg_hba.conf|authentication failed|role ".*" does not exist|not permitted to log in'),
-    "53300": re.compile("too many |connection slots are reserved|no more connections allowed"),
+    "28000": re.compile(
+        'pg_hba.conf|authentication failed|role ".*" does not exist|no such user|not permitted to log in|'
+        "valid client certificate"
+    ),
+    "53300": re.compile(
+        "too many |connection slots are reserved|no more connections allowed|connections exceeded"
+    ),
     "57P03": re.compile("the database system is "),
     "25006": re.compile("hot standby mode|session is read-only"),
     "55000": re.compile("not currently accepting connections"),
@@ -94,6 +99,7 @@ class Connection(AsyncConnection[Any]):
         self.due = 0.0  # the first request that ends after this time returns it to psycopg's pool
         self.loop = asyncio.get_running_loop()
         self.socket = pgconn.socket
+        self.encrypted = pgconn.ssl_in_use
         self.poll = select.poll()
         self.poll.register(self.socket, select.POLLIN)
         self.has_reader = False  # whether a reader callback is registered with the event loop
@@ -144,7 +150,13 @@ class Connection(AsyncConnection[Any]):
         """
         try:
             self.pgconn.enter_pipeline_mode()
-            prepared = [p for statement in statements for p in self._send_one(*positional(statement), values)]
+            prepared = []
+            for statement in statements:
+                prepared += self._send_one(*positional(statement), values)
+                # Over TLS, each statement is a record of its own: PgBouncer 1.21 to 1.25.2 may stop reading
+                # in the middle of a record that is longer than its pkt_buf, 4096 bytes (its issue 1530).
+                if self.encrypted:
+                    self.pgconn.flush()
             self.pgconn.pipeline_sync()
             if commit:  # after the sync, since after an error the server skips everything up to the sync
                 self.pgconn.send_query_params(b"commit", None)

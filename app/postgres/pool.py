@@ -33,7 +33,8 @@ REMEDIES = {
     REFUSED: "the server or its pooler refused the connection with this message",
     "28P01": "set it to the current password of tasks_api and restart, or extend the role's valid until; "
     "open connections are not affected",
-    "28000": "let tasks_api log in: pg_hba.conf, sslmode=require if needed, alter role tasks_api login",
+    "28000": "let tasks_api log in: pg_hba.conf, sslmode=require or sslcert if needed, "
+    "alter role tasks_api login",
     "53300": "lower POOL_SIZE or WEB_CONCURRENCY, or raise max_connections or the role's or database's limit",
     "25006": "the server is a standby: promote it, or set the host of the primary",
     "3D000": "create the database or set another one",
@@ -41,9 +42,11 @@ REMEDIES = {
     "42501": "grant connect on database … to tasks_api",
 }
 REMEDY = "start the server, or correct the host and port"
-# Words in the messages of libpq and OpenSSL if TLS fails.
-TLS = re.compile(r"\b(SSL|certificate|sslmode)\b")
-TLS_REMEDY = "correct sslmode and sslrootcert, or give the server a certificate that they accept"
+# Words in the messages of libpq and OpenSSL if TLS fails, or a way to authenticate that the URL requires.
+TLS = re.compile(r"\b(SSL|certificate|private key|sslmode|channel binding|authentication method)\b")
+TLS_REMEDY = (
+    "correct sslmode, sslrootcert, sslcert, channel_binding or require_auth, or the certificate of the server"
+)
 
 log = logging.getLogger("uvicorn.error")
 

@@ -102,7 +102,8 @@ CLASSES = [
         psycopg.pq.PGconn,
         PIPELINES,
         """enter_pipeline_mode exit_pipeline_mode pipeline_sync send_query_params send_prepare
-        send_query_prepared flush consume_input is_busy get_result finish socket transaction_status""",
+        send_query_prepared flush consume_input is_busy get_result finish socket ssl_in_use
+        transaction_status""",
     ),
     ("psycopg", psycopg.pq.PGresult, PIPELINES, "status ntuples"),
     ("psycopg", psycopg.adapt.Transformer, PIPELINES, "set_pgresult load_rows"),

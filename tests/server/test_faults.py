@@ -22,7 +22,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
-from conftest import ALWAYS_FRESH, Api, Database, Server, on_18, serving
+from conftest import ALWAYS_FRESH, BINARIES, Api, Database, Server, on_18, serving
 from support.contract import until_blocked
 from support.faults import (
     NOBODY,
@@ -35,9 +35,13 @@ from support.faults import (
     network,
     pgbouncer,
 )
+from support.issuers import certificate
 
 from app.postgres import NotReady, safety
+from app.postgres.connection import Connection, state_of_refusal
+from app.postgres.database import ACT_AS
 from app.postgres.database import Database as Pool
+from app.postgres.pool import Pool as Connections
 from app.postgres.session import PROBE_USER
 from app.settings import Settings, load
 
@@ -194,6 +198,39 @@ REFUSES = {
         "alter role tasks_api in database {} reset local_preload_libraries",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("28000", "FATAL:  connection requires a valid client certificate"),
+        ("28000", "FATAL:  no such user: tasks_api"),
+        ("53300", "FATAL:  client connections exceeded (max_user_client_connections)"),
+        ("08004", "FATAL:  Datenbank ist nicht bereit"),
+        ("08001", "SSL error: certificate verify failed"),
+    ],
+)
+def test_a_refused_connection_has_the_sqlstate_of_its_reason(state: str, said: str) -> None:
+    assert state_of_refusal(psycopg.OperationalError(f"connection failed: {said}")) == state
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "SSL error: tlsv1 alert unknown ca",
+        "channel binding required, but server authenticated client without channel binding",
+        'authentication method requirement "scram-sha-256" failed: server did not complete authentication',
+        'private key file "key" has group or world access',
+    ],
+)
+def test_the_remedy_for_a_failed_tls_connection_names_the_parameters(
+    said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        Connections("", open=False, min_size=1, max_size=1, kwargs={}).record(psycopg.OperationalError(said))
+
+    asyncio.run(fail())
+    assert "correct sslmode, sslrootcert, sslcert, channel_binding or require_auth" in caplog.text
 
 
 @on_18
@@ -545,3 +582,39 @@ def test_a_lost_connection_does_not_pass_for_a_pooler_that_tracks_prepared_state
         with pytest.raises(NotReady, match="set PREPARED_STATEMENTS=false"):
             asyncio.run(check())
         assert not list(unbroken)
+
+
+def test_over_tls_each_statement_of_a_pipeline_is_a_record_of_its_own(tmp_path: Path) -> None:
+    """PgBouncer before 1.25.3 stops reading in the middle of a record over 4096 bytes (its issue 1530)."""
+    if not BINARIES["15"].exists():  # the embedded PostgreSQL is built without TLS
+        pytest.skip("DEBIAN'S POSTGRESQL 15 IS NOT INSTALLED: NOTHING WAS SENT OVER TLS")
+    statements = [ACT_AS, *(f"select {number} -- {'x' * 3000}" for number in range(3))]
+    sent: list[bytes] = []
+
+    def keep(piece: bytes) -> bool:
+        sent.append(piece)
+        return False
+
+    async def work(conninfo: str) -> None:
+        async with await Connection.connect(conninfo, autocommit=True, prepare_threshold=1) as connection:
+            for _ in range(2):
+                assert await connection.execute_pipeline(statements, {"user_id": "alice"}) == [(2,)]
+
+    with cluster("15") as postgres:
+        key = postgres.data / "key"
+        key.write_bytes(certificate(tmp_path, "localhost").read_bytes())
+        key.chmod(0o600)
+        shutil.chown(key, postgres.data.owner())
+        postgres.start(fsync="off", ssl="on", ssl_cert_file=key, ssl_key_file=key)
+        with network(postgres.port) as proxy:
+            proxy.cut = keep
+            conninfo = postgres.conninfo(port=proxy.port)
+            asyncio.run(work(f"{conninfo} sslmode=require gssencmode=disable"))
+    data = b"".join(sent)[8:]  # without the request for TLS
+    sizes = []
+    while data:
+        size = int.from_bytes(data[3:5])
+        sizes.append(size)
+        data = data[5 + size :]
+    assert len([size for size in sizes if size > 3000]) == 3
+    assert max(sizes) < 3500
