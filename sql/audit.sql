@@ -2585,17 +2585,33 @@ new_owner as materialized (
 ),
 
 found_roles (check_name, severity, object, finding, remedy) as materialized (
+  -- The audit found no role of the application.
+  select 'missing', 'hole', 'no role',
+    case when t.n = 0 then 'this database has no tables: the migrations were not applied, or this is another database'
+      else format('no role of the application was found: besides the owners of the tables (%s), superusers and roles '
+        'that bypass row security, none has a privilege on them, and %s', t.owners, case t.secured when 0
+          then 'no table has row security' else format('%s of %s tables have row security', t.secured, t.n) end) end,
+    case when t.n = 0 then '-- make migrate'
+      else '-- create a role for the application, and policies for this role; or set audit.role' end
+  from (
+    select count(*) as n, count(*) filter (where c.relrowsecurity) as secured,
+      string_agg(distinct quote_ident(pg_get_userbyid(c.relowner)), ', ') as owners
+    from pg_class c
+    where c.relkind in ('r', 'p') and c.oid >= 16384 and c.relpersistence <> 't'
+      and c.relnamespace not in (select oid from platform)
+      and c.oid not in (select objid from extension_made where classid = 'pg_class'::regclass)
+  ) t
+  where not exists (select from wanted_role)
+  union all
   -- A setting names an object that does not exist.
   select 'missing', case m.setting when 'audit.setting' then 'warning' else 'hole' end, m.object,
-    format('%s %s: the migrations were not applied, or %s is wrong', m.object, m.wrong, m.setting),
-    format('-- make migrate, or set %s', m.setting)
+    format('%s %s: %s%s is wrong', m.object, m.wrong,
+      case when scope.is_tasks then 'the migrations were not applied, or ' end, m.setting),
+    concat('-- ', case when scope.is_tasks then 'make migrate, or ' end, 'set ', m.setting)
   from scope
   cross join lateral (
     select format('role %I', rolname), 'does not exist', 'audit.role' from wanted_role
       where rolname not in (select rolname from pg_roles)
-    union all
-    select 'no role', 'has a privilege on a table with row security', 'audit.role'
-      where not exists (select from wanted_role)
     union all
     select format('schema %I', s.name), 'does not exist', 'audit.schema' from unnest(scope.schemas) s (name)
       where s.name not in (select nspname from pg_namespace)

@@ -582,6 +582,21 @@ def test_a_mistyped_setting_is_reported_as_missing(stage: Stage) -> None:
         }
 
 
+def test_a_database_without_a_role_of_an_application_is_described(server: Server) -> None:
+    with server.database() as name, server.connect(name) as owner:
+        for statement, said in (
+            ("select", "this database has no tables"),
+            ("create table orders (id bigint primary key)", "(postgres)"),
+            ("create table bills (id bigint primary key)", "no table has row security"),
+            ("alter table bills enable row level security", "1 of 2 tables have row security"),
+        ):
+            owner.execute(statement)
+            [finding] = [f for f in audit(owner) if f.check_name == "missing"]
+            assert (finding.severity, finding.object) == ("hole", "no role")
+            assert said in finding.finding
+            assert ("migrat" in finding.finding + finding.remedy) == (statement == "select")
+
+
 def test_psql_fails_on_a_hole_if_fail_on_is_set(server: Server, clone: str) -> None:
     psql = [shutil.which("psql") or str(find_programs() / "psql"), "-X", "-v", "ON_ERROR_STOP=1"]
     command = [*psql, "-d", server.conninfo(clone), "-f", "sql/audit.sql"]
