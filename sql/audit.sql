@@ -1463,14 +1463,20 @@ rule_text (step, needs, pattern, word) as materialized (
     ('string_to_array\({me}, {k}\)', case when scope.is_strict then '{other}' else '{mine}' end, 'string_to_array('),
     ('{asked AT[^()]*\)', '{asked}', '{asked '),
     ('nullif\({(me|claims|token)}, {blank}\)', '{\1}', 'nullif('),
+    -- the hash of the user: no other user has the same
+    ('(?<![\w.$])(?:convert_to|encode)\({me}, {k}\)', '{me}', '{me}, {k}'),
+    ('(?<![\w.$])(?:md5|sha(?:224|256|384|512))\({me}\)', '{me}', '({me})'),
+    ('(?<=(?:convert_to|md5)\()\((?:{me} \|\| {k}|{k} \|\| {me})\)', '{me}', ' || '),
     ('coalesce\({token}, {blank}\)', '{token}', 'coalesce('),
     ('coalesce\({(me|claims|token|own [\w$]+|member|rank|list has|list ranked)}(?:, {(?:\1|no|me)})*\)', '{\1}',
       'coalesce('),
-    ('(?<![\w$])\({([^{}]*)}\)|\( select {([^{}]*)}(?: as [\w$]+)?\)', '{\1\2}', '}'),
+    ('(?<![\w$])\({([^{}]*)}\)|\( select {([^{}]*)}(?: as [\w$]+)? ?\)', '{\1\2}', '}'),
+    ('\( with ([\w$]+)(?: ?\([\w$]+\))? as (?:(?:not )?materialized )?{(me|list (?:has|linked|ranked))} select '
+      '(?:\1\.)?[\w$]+ from \1(?: [\w$]+)?\)', '{\2}', '( with '),
     ('\( select (?:[\w$]+\.)?[\w$]+ from {me} [\w$]+\)', '{me}', 'from {me}'),
     ('{(?:me|claims)}::jsonb?', '{claims}', '}::json'),
     ('{(me|token|field)}::CAST(?![\w(])', '{\1}', '}::'),
-    ('{derived}::(?:character varying|[\w.]+)(?:\[\])?(?![\w(])', '{derived}', '{derived}::'),
+    ('{(derived|list (?:has|linked|ranked))}::(?:character varying|[\w.]+)(?:\[\])?(?![\w(])', '{\1}', '}::'),
     ('\({claims} ->>? {written}\)|\({claims} #>>? {written}\)|\({forged} ->>? {\w+}\)', '{forged}', '{claims}'),
     ('\(\({claims} ->> {k}\) = {k}\)|\({k} = \({claims} ->> {k}\)\)', '{staff}', '{claims} ->> {k}'),
     ('\({claims} -> {\w+}\)', '{claims}', '{claims}'),
@@ -1511,7 +1517,7 @@ rule_text (step, needs, pattern, word) as materialized (
       '\({me} (?:=|in|= any) {list link}\)|\({list link} = {me}\)', '{member}', '{me}'),
     ('\((?:[\w$]+\.)?[\w$]+ <> {closed}\)', '{flag}', '{closed}'),
     ('\((?:[\w$]+\.)?(?:is_)?private (?:=|is) {no}\)|\(not (?:[\w$]+\.)?(?:is_)?private\)', '{flag}', 'private'),
-    ('\(FLAG(?: (?:=|is) {yes})?\)|\((?:[\w$]+\.)?[\w$]+ = {open}\)|( or | and |\()FLAG(?= or | and |\))',
+    ('\(FLAG(?: (?:=|is) {yes})?\)|\((?:[\w$]+\.)?[\w$]+ = {open}\)|^FLAG$|( or | and |\()FLAG(?= or | and |\))',
       '\1{flag}', ''),
     ('\(COL (?:is distinct from|<>) {me}\)|\({me} <> COL\)', '{apart \1\2}', '{me}'),
     ('\(not {apart ([\w$]+)}\)', '{own \1}', '{apart'),
@@ -1534,6 +1540,11 @@ rule_text (step, needs, pattern, word) as materialized (
       '{\1}', ' and '),
     ('\(((?:row\.)?[\w$]+ (?:in|= any) \( select )(?:(?! union | left join | right join | full join | having )[^()])*'
       ' (?:where|on) {(?:has|linked|ranked)[^{}]*}(?:(?! union )[^()])* union (?:all )?select ', '(\1', ' union '),
+    -- rows of the first select, or fewer
+    ('\( (select (?:(?! union )[^()])* where {(?:has|linked|ranked)[^{}]*}) (?:intersect|except) (?:all )?select '
+      '(?:(?! union )[^()])*\)', '( \1)', 't select '),
+    ('\( select bool_or\({has [\w$]+}\)(?: as [\w$]+)? from (?:(?! union | left join | right join | full join )[^()])* '
+      'where {link}\)', '{member}', 'bool_or('),
     ('from {items} where {has [\w$]+}', 'from {items} where {linked}', 'from {items}'),
     -- the rows of a sub-select: first (a, {me}) in (select x, y from t) becomes a in (select x from t on y = {me})
     ('\(\(((?:row\.)?[\w$]+), {me}\) (in|=) \( select ([\w$]+\.[\w$]+), [\w$]+\.([\w$]+) (from [^()]*)\)\)',
@@ -2053,7 +2064,7 @@ clause as materialized (
       or p.word in ('{member}', '{rank}', '{list has}', '{list ranked}', '{mix}', '{parent}', '{flag}', '{asked}')
         and not m.is_open and not s.is_unbound
         and (p.seen !~ 'parent' or m.is_guarded and m.is_whole)
-          and (p.seen !~ 'flag' or p.cmd = 'r' and not scope.is_strict)
+          and (p.seen !~ 'flag' or p.cmd = 'r')
       -- a table without an owner column has no rows of users, so any user may insert one
       or p.cmd = 'a' and not scope.is_strict and o.attnum is null as is_filtered
   from reached_policy p
@@ -3182,16 +3193,21 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       and regexp_replace(w.text, x.name || ' (?:is not null|(?:<>|>|>=|<|<=) {k})', '', 'g') !~ (x.name || '(?![\w$(])')
       and not exists (select from restrictive k where k.polrelid = w.relid and k.clause = 'with check'
         and k.cmd = w.cmd and k.text ~ (x.name || '(?![\w$(])'))
-      -- The policy requires another constant: state = 'accepted', but the written row has state = 'asked'.
+      -- The policy requires another constant: state = 'accepted', but the written row has state = 'asked'; or accepted,
+      -- or accepted_at is not null.
       and not exists (
         select
         from policies k
-        cross join regexp_matches(k.check_text, '\((\w+) = (''[^'']*'')', 'g') m (part)
+        cross join regexp_matches(k.check_text,
+          '\((?:(\w+) = (''[^'']*'')|(?:NOT (\w+)|(\w+) (?:=|IS) false)\)|(\w+) IS NULL\))', 'g') m (part)
         join policies u on u.oid = w.policy
-        where k.oid = w.check_policy and k.check_text !~ ' OR ' and strpos(u.using_text, '.' || m.part[1] || ' = '
-          || m.part[2]) = 0
-          and u.using_text ~ format('WHERE (?:(?! OR ).)*\.%s = ''[^'']*''(?:::[\w ]+)?\)'
-            '(?: AND \([^()]*(?:\(\)[^()]*)?\))*\)+\)', m.part[1]))
+        where k.oid = w.check_policy and k.check_text !~ ' OR '
+          and coalesce(strpos(u.using_text, format('.%s = %s', m.part[1], m.part[2])), 0) = 0
+          and u.using_text ~ format('WHERE (?:(?! OR ).)*(?<!NOT [\w$]+)\.%s%s'
+            '(?: AND \([^()]*(?:\(\)[^()]*)?\))*\)+\)', coalesce(m.part[1], m.part[3], m.part[4], m.part[5]),
+            case when m.part[1] is not null then ' = ''[^'']*''(?:::[\w ]+)?\)'
+              when m.part[5] is null then '(?: (?:=|IS) true\))?'
+              else ' IS NOT NULL\)' end))
       -- A value of a unique key is already in use.
       and not exists (
         select from pg_index x where x.indrelid = w.relid and x.indisunique and x.indpred is null and x.indnkeyatts = 1
@@ -3286,7 +3302,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     (true, format('its type %s or its collation treats some different user ids as equal',
         format_type(r.atttypid, null)),
       r.attcollation in (select oid from pg_collation where not collisdeterministic) or case when scope.is_tasks
-        then b.base not in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
+        then b.base <> all ('{text,varchar,uuid,bigint,integer,bytea}'::regtype[])
         else b.base = 'bpchar'::regtype or b.base = 'name'::regtype and l.settings is not null or t.typname = 'citext'
       end)
   ) as w (is_live, wrong, is_wrong)

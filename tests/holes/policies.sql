@@ -513,3 +513,20 @@ call attack.protect('app.messages_to', test => 'sender = app.current_user_id() o
 -- exploit
 insert into app.messages_to (sender, recipient, body) values ('alice', 'mallory', 'forged');
 select true;
+
+-- a short hash of the owner: hole policy by_short_hash on app.tasks
+create policy by_short_hash on app.tasks for select to tasks_api using (hashtext(user_id) = hashtext(app.current_user_id()));
+
+-- a hash of another column: hole policy by_other_hash on app.tasks
+create policy by_other_hash on app.tasks for select to tasks_api using (title = encode(sha256(convert_to(title, 'UTF8')), 'hex') or sha256(convert_to(user_id, 'UTF8')) <> sha256(convert_to(app.current_user_id(), 'UTF8')));
+
+-- a CTE that is not the user: hole policy by_other_cte on app.tasks
+create policy by_other_cte on app.tasks for select to tasks_api using (user_id = (with u as (select max(id) as id from app.users) select u.id from u));
+
+-- all but the user's: hole policy by_except on app.tasks
+create policy by_except on app.tasks for select to tasks_api using (user_id in (select u.id from app.users u except select u.id from app.users u where u.id = app.current_user_id()));
+
+-- whoever may delete what is published: hole policy drop_published on app.placards
+create table app.placards (id bigint, user_id text collate "C" not null default app.current_user_id(), published boolean not null default false, primary key (user_id, id));
+call attack.protect('app.placards', 'select, insert (id, published), delete');
+create policy drop_published on app.placards for delete to tasks_api using (published);

@@ -244,3 +244,11 @@ call attack.protect('app.leaves', 'select', 'user_id in (select l.user_id from a
 -- exploit
 insert into app.lent (number, reader) values (2, 'mallory');
 select exists (select from app.leaves);
+
+-- accepts their own request, by a boolean: hole membership app.pals.accepted
+create table app.pals (asker text not null default app.current_user_id(), asked text not null, accepted boolean not null default false, primary key (asker, asked));
+call attack.protect('app.pals', 'select', 'false');
+create policy ask on app.pals for insert to tasks_api with check (asker = app.current_user_id());
+grant insert (asked, accepted) on app.pals to tasks_api;
+create table app.chats (id bigint, owner text not null, primary key (owner, id));
+call attack.protect('app.chats', 'select', 'exists (select from app.pals f where f.asked = chats.owner and f.asker = app.current_user_id() and f.accepted)');
