@@ -58,6 +58,8 @@ REFUSALS = {
     "42501": re.compile("permission denied for database"),
 }
 REFUSED = "08004"  # any other reason that a server or a pooler gives
+# A severity, in any language, shows that a server or a pooler responded. libpq writes two spaces after it.
+SEVERITY = re.compile(r"failed: [^:]+:  ")
 UNREACHABLE = "08001"  # any other reason, such as a closed port, an unknown host name or a TLS error
 
 
@@ -82,8 +84,7 @@ def state_of_refusal(error: Error) -> str:
     """Return the SQLSTATE of a failed attempt to connect."""
     said = str(error)
     found = (state for state, message in REFUSALS.items() if message.search(said))
-    # The severity shows that a server or a pooler has responded. It is FATAL in most languages.
-    return error.sqlstate or next(found, REFUSED if "FATAL:" in said else UNREACHABLE)
+    return error.sqlstate or next(found, REFUSED if SEVERITY.search(said) else UNREACHABLE)
 
 
 class Connection(AsyncConnection[Any]):

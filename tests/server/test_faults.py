@@ -206,7 +206,9 @@ REFUSES = {
         ("28000", "FATAL:  connection requires a valid client certificate"),
         ("28000", "FATAL:  no such user: tasks_api"),
         ("53300", "FATAL:  client connections exceeded (max_user_client_connections)"),
-        ("08004", "FATAL:  Datenbank ist nicht bereit"),
+        ("08004", "FATAL:  Rolle »tasks_api« existiert nicht"),
+        ("08004", 'ВАЖНО:  роль "tasks_api" не существует'),
+        ("08004", '致命错误:  角色 "tasks_api" 不存在'),
         ("08001", "SSL error: certificate verify failed"),
     ],
 )
