@@ -199,11 +199,35 @@ policies as materialized (
 body as materialized (
   select p.oid, n.nspname, p.proname, p.pronargs, p.proretset, p.prorettype, l.lanname,
     p.proargnames, p.proargmodes, p.proconfig, p.prosqlbody is not null as is_parsed,
-    regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
-      '(''(?:[^'']|'''')*'')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/', '\1 ', 'g') as code
+    case when c.code !~* '\yexecute\s+(?:format|''|\$)' then c.code else (
+      select string_agg(concat(e.part, case when s.sql ~ '--|/\*|\$(?:[4-9]|\d\d)'
+          or e.m[2] is not null and s.sql ~ '%' or (e.m[2] is null) <> (e.m[5] is null)
+          or e.m[7] ~ '\$|\([^()]*\(|''[^'']*,[^'']*''' then e.m[1]
+        else replace(replace(replace(s.sql, '$1', coalesce(s.args[1], '$1')), '$2', coalesce(s.args[2], '$2')), '$3',
+          coalesce(s.args[3], '$3')) || coalesce(e.m[6], '') end), '' order by e.n)
+      from rows from (regexp_split_to_table(c.code, x.pattern), regexp_matches(c.code, x.pattern, 'gi'))
+        with ordinality as e (part, m, n)
+      cross join lateral (
+        select regexp_replace(coalesce(replace(e.m[3], '''''', ''''), e.m[4]), '(\y(?:select|order by)\s+)%I',
+          '\1name_of_column', 'gi') as sql, array(
+          select case when a ~ '^[\w.$]+(\(\))?$' then a else '(' || a || ')' end
+          from regexp_split_to_table(e.m[7], '\s*,\s*(?![^()]*\))') a) as args
+      ) s
+    ) end as code
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
   join pg_language l on l.oid = p.prolang
+  cross join lateral (
+    select regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
+      '(''(?:[^'']|'''')*'')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/', '\1 ', 'g') as code
+  ) c
+  -- EXECUTE of a constant, as the statement that it executes, with the expressions of USING. It may contain names of
+  -- columns in SELECT and ORDER BY.
+  cross join (
+    select '(\yexecute\s+(format\s*\(\s*)?(?:''((?:[^'']|'''')*)''|\$\w*\$((?:[^$]|\$\d)*)\$\w*\$)'
+      '(\s*,(?:[^;()]|\([^()]*\))*\))?(\s+into\s+(?:strict\s+)?[\w$.]+(?:\s*,\s*[\w$.]+)*)?'
+      '(?:\s+using\s+((?:(?!\s*(?:;|\yloop\y))[^;])*))?)(?=\s*(?:;|\yloop\y))' as pattern
+  ) x
   where p.oid >= 16384 and l.lanname not in ('c', 'internal')
     and (p.pronamespace in (select oid from home)
       or p.oid not in (select objid from extension_made where classid = 'pg_proc'::regclass))
@@ -986,7 +1010,7 @@ captured as materialized (
 
 -- The text of each function with {me} in place of the user id, and of variables that only contain the user id.
 function_text as materialized (
-  select b.oid, b.nspname, b.proname, b.prorettype, v.text, u.place,
+  select b.oid, b.nspname, b.proname, b.prorettype, v.text, u.place, c.text <> m.text as is_shortened,
     v.text ~ '\y(?:execute|ts_stat|\w+_to_xml\w*|crosstab\w*|dblink\w*)\y' as is_dynamic,
     -- The body compares with a parameter, so the caller chooses the user. This is secure only if the function returns a
     -- boolean and changes nothing.
@@ -1034,6 +1058,11 @@ function_text as materialized (
       union
       select m.part[1] from regexp_matches(e.text, 'if ([\w$]+) is distinct from {me} then raise', 'g') m (part)
       union
+      -- the parameter of a cursor that is opened only for the user
+      select m.part[2] from regexp_matches(e.text, '(\w+) (?:no scroll |scroll )?cursor ?\( ?(\w+) [\w.]+ ?\)',
+        'g') m (part)
+      where e.text !~ format('\y(?:in|open) %s(?! ?\(? ?{me})', m.part[1])
+      union
       select unnest(array[lower(u.name), '$' || u.place])
       union
       -- an output of a CTE or a sub-select, unless its name is also that of another relation
@@ -1053,6 +1082,35 @@ function_text as materialized (
     select case when w.names is null then e.text
       else regexp_replace(regexp_replace(e.text, '(?<![\w.{])(?:' || replace(w.names, '$', '\$')
         || ')(?![\w.(])(?! ?:=)', '{me}', 'g'), 'coalesce ?\( ?{me} ?, ?{me} ?\)', '{me}', 'g') end as text
+  ) m
+  -- A recursive CTE that only serves to find a row of the user reveals no other row: with recursive up as (...) select
+  -- exists (select from up join members m on m.unit = up.id where m.person = {me})
+  cross join lateral (
+    select case when b.prorettype <> 'boolean'::regtype or strpos(m.text, 'with recursive ') = 0 then m.text
+      else regexp_replace(m.text, '\ywith recursive ([\w$]+) (?:(?!\y(?:insert|update|delete|merge)\y).)*\) ?(select '
+        'exists ?\( ?select (?:(?!\y(?:or|union|select)\y).)*(?:= \1\.|\y\1\.[\w$]+ =)(?:(?!\y(?:or|union|select)\y).)*'
+        '= {me}(?:(?!\y(?:or|union|select)\y).)*)$', '\2') end as text
+  ) c
+  -- In comparisons, {mine} is a variable that contains nothing but values of rows of the user.
+  cross join lateral (
+    select string_agg(a.name, '|') as names
+    from (
+      select a.name
+      from regexp_split_to_table(case when b.lanname = 'plpgsql' and c.text ~ '= ?{me}|{me} ?=' then c.text end,
+        ';|\y(?:then|else|loop|begin|declare)\y') p (text)
+      cross join regexp_matches(p.text, '(?<!\y(?:insert|merge) )\yinto (?:strict )?([\w$]+(?: ?, ?[\w$]+)*)'
+        '|^ ?(?:foreach |for )?([\w$]+)(?:\.[\w$]+| (?:constant )?[\w$.%]+(?:\[\]|\([^()]*\))?(?: not {null})?)? ?'
+        '(?::=|=|\ydefault\y|\yin\y)', 'g') m (part)
+      cross join unnest(coalesce(regexp_split_to_array(m.part[1], ' ?, ?'), m.part[2:2])) a (name)
+      where a.name <> all (coalesce(b.proargnames, '{}'))
+      group by a.name
+      having bool_and(p.text ~ '= ?{me}|{me} ?=' and p.text ~ '\y(?:from|update)\y' and p.text !~ '\yor\y')
+    ) a
+  ) a
+  cross join lateral (
+    select case when a.names is null then c.text else regexp_replace(c.text, format('(?:= ?any|\yin) ?\( ?(?:%1$s) ?\)'
+      '|\yin ?\( ?select unnest ?\( ?(?:%1$s) ?\) ?\)|= ?(?:%1$s)(?:\.[\w$]+)?(?![\w.(])',
+      replace(a.names, '$', '\$')), '= {mine}', 'g') end as text
   ) v
   where b.lanname in ('sql', 'plpgsql')
 ),
@@ -1065,9 +1123,10 @@ function_text as materialized (
 -- that uses a column of the outer query is judged as a part of it.
 statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) as (
   select f.oid, c.n, f.is_about_any, 0, s.text,
-    regexp_replace(regexp_replace(case when strpos(s.text, '{me}') = 0 then s.text else regexp_replace(s.text,
+    regexp_replace(regexp_replace(case when s.text !~ '{me}|{mine}|current of' then s.text else regexp_replace(s.text,
       '(?<![\w.$])(?:[\w$]+\.)?[\w$]+(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?(?:[\w$]+\.)?[\w$]+(?: ?:: ?\w+)?(?![\w$.(])'
-        '|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}', '{own}', 'g') end,
+        '|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}|\ycurrent of \w+'
+        '|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ ?= {mine}', '{own}', 'g') end,
     '\ydistinct from\y', '<>', 'g'), '\yor\y', ';', 'g'), null::text collate "C", null::text collate "C"
   from function_text f
   cross join lateral unnest(string_to_array(f.text, ';')) with ordinality as c (text, n)
@@ -1109,8 +1168,10 @@ statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) a
   select oid, n, is_about_any, step + 1,
     case p.kind when 'plain'
         then regexp_replace(t.text, '\((?! ?(?:select|with|insert|update|delete|merge)\y)([^()]*)\)', ' \1 ', 'g')
-      when 'query' then concat(left(t.text, t.start - 1), case when v.is_part then t.query else '{query}' end,
-        substr(t.text, t.stop)) end,
+      when 'query' then concat(left(t.text, t.start - 1),
+        case when v.is_part then regexp_replace(t.query, '\yunion(?: all)?\y', ',', 'g') else '{query}' end,
+        case when v.is_union then regexp_replace(substr(t.text, t.stop),
+          '(?<![\w$.])[\w$]+\.([\w$]+ = {me})|({me} = )[\w$]+\.', '\1\2', 'g') else substr(t.text, t.stop) end) end,
     case p.kind when 'plain' then regexp_replace(p.filter, '\((?! ?(?:select|with|insert|update|delete|merge)\y)(?:'
         '((?<!\y(?:left|right|full) (?:outer )?join ?\()[^()]*\yjoin\y[^()]*)|[^(),;]*({own})[^(),;]*(?:;[^(),;]*{own}'
         '[^(),;]*)*|[^()]*)\)', ' \1\2 ', 'g')
@@ -1160,8 +1221,8 @@ statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) a
     offset 0
   ) h
   cross join lateral (
-    select m.marker, p.kind = 'query' and m.marker = '{all}' and t.query ~ '^ ?select\y'
-      and t.query !~ '\y(?:union|except|intersect)\y'
+    select m.marker, u.is_union, p.kind = 'query' and m.marker = '{all}' and t.query ~ '^ ?select\y'
+      and t.query !~ '\y(?:except|intersect)\y' and (t.query !~ '\yunion\y' or u.is_union)
       and (p.before ~ '(?:\y(?:from|join|lateral)|\yas(?: materialized)?) $'
           and t.query !~ '\y(?:over(?! partition)|limit|count|sum|avg|min|max|\w+_agg)\y'
         -- a column of an outer query
@@ -1176,6 +1237,13 @@ statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) a
         then '{rows}' else '{all}' end as marker
       from (select regexp_replace(h.filter, '\y(?:union|except|intersect)\y', ';', 'g') as filter offset 0) w offset 0
     ) m
+    -- a UNION that is the only relation of a query with a filter: from (select ... union select ...) x where ...
+    cross join lateral (
+      select p.kind = 'query' and t.query ~ '\yunion\y'
+        and concat(substring(p.before from '\yfrom $|(?<=\ywith )[\w$]+ as $'), substr(t.text, t.stop))
+          ~ ('^(?:from  ?(?:as )?[\w$]+|([\w$]+) as  ?select (?:(?!\y(?:select|from)\y).)* from \1(?: [\w$]+)?) where '
+            '(?:(?!\y(?:select|union|join|from|or)\y).)*$') as is_union offset 0
+    ) u
   ) v
   where statement_text.text is not null
 ),
@@ -1186,7 +1254,7 @@ statement as materialized (
     o.is_own or q.text ~ '(?<!= ?){me}(?! ?=)' and q.text !~ 'coalesce.*{me}' as is_given,
     -- The caller does not choose the user if the statement also requires that the argument is the current user.
     s.is_about_any and (q.text !~ '{me} = {me}' or q.text ~ '\yor\y') as is_about_any,
-    q.text !~ '\ynatural\y' and (q.text ~ '[\w$]\.[\w$]+ = {me}|{me} = [\w$]+\.'
+    q.text !~ '\ynatural\y' and (q.text ~ '[\w$]\.[\w$]+ = {(?:me|mine)}|{me} = [\w$]+\.'
       or q.filter ~ '\y(?:from|join|using|,) {rows}') as is_qualified,
     array(
       select coalesce(m.part[1], m.part[2])
@@ -1198,6 +1266,10 @@ statement as materialized (
         where l.part[1] = coalesce(m.part[1], m.part[2]))), 0)
       from regexp_matches(q.text, '([\w$]+)(?: ?:: ?\w+)? (?:=|is not distinct from) {me}|{me} = (?:[\w$]+\.)?([\w$]+)',
         'g') m (part)) as comparisons,
+    array(
+      select coalesce(m.part[1], m.part[2])
+      from regexp_matches(case when cardinality(t.tables) > 1 then q.text end,
+        '([\w$]+)\.[\w$]+(?: ?:: ?\w+)? (?:=|is not distinct from) {me}|{me} = ([\w$]+)\.', 'g') m (part)) as compared,
     t.*
   from statement_text s
   cross join lateral unnest(regexp_split_to_array(s.query, '\y(?:union|except|intersect)\y'),
@@ -1322,7 +1394,7 @@ table_statement as materialized (
   -- The rows are found by such a value, and the owner column is not compared.
   cross join lateral (
     select case when not w.is_target and (cardinality(s.tables) > 1 or s.comparisons = 0)
-      and a.objid in (select relid from own_value) then (
+      and a.objid in (select relid from own_value) and strpos(s.text, ' current of ') = 0 then (
       select coalesce(bool_or((a.objid, e.name) in (select relid, attname from own_value)
           or (s.tables[array_position(s.aliases, e.other_alias)], e.other) in (select relname, attname from own_value))
         and not bool_or(e.other = '{me}' or (a.objid, e.name) in (select relid, owner from own_value)), false)
@@ -1338,13 +1410,30 @@ table_statement as materialized (
       -- `from users u, tasks t where u.id = {me}` does not restrict the rows of tasks
       else s.is_own and not l.is_loose
         and not (s.is_qualified and s.aliases[array_position(s.tables, a.relname)] <> all (s.linked))
-        -- the same table twice requires two comparisons
-        and cardinality(array_positions(s.read, a.relname)) <= greatest(1, s.comparisons) end as is_filtered
+        -- the same table twice requires two comparisons, with the user or with a row of another table
+        and (cardinality(array_positions(s.read, a.relname)) <= greatest(1, s.comparisons)
+          or cardinality(s.compared) > 0 and (
+            select not array_agg(x.alias) && s.compared and count(*) <= (
+              select count(*)
+              from regexp_matches(s.text, format('(?<![\w$])(?:%1$s)\.[\w$]+ = (?!(?:%1$s)\.)[\w$]+\.'
+                '|(?<![\w$.])(?!(?:%1$s)\.)[\w$]+\.[\w$]+ = (?:%1$s)\.', string_agg(distinct x.alias, '|')), 'g'))
+            from unnest(s.tables, s.aliases) x (name, alias) where x.name = a.relname))
+        -- A variable identifies rows only by a key: a column that is unique, or references one.
+        and (strpos(s.text, '{mine}') = 0 or s.text ~ '\y(?:where|on)\y.*(?:= {me}|{me} =)' and s.text !~ '\yor\y'
+          or exists (
+            select from pg_attribute c
+            where c.attrelid = a.objid and c.attnum > 0
+              and s.text ~ format('(?<![\w$])(?:q_)?%s ?= {mine}', regexp_replace(lower(c.attname), '\W', '_', 'g'))
+              and (exists (select from pg_index x where x.indrelid = c.attrelid and x.indisunique and x.indpred is null
+                  and x.indnkeyatts = 1 and x.indkey[0] = c.attnum)
+                or exists (select from pg_constraint k where k.conrelid = c.attrelid and k.contype = 'f'
+                  and k.conkey = array[c.attnum])))) end as is_filtered
   ) h
   where a.classid = 'pg_class'::regclass and case when s.oid is null then exists (
       select
       from body b join pg_class c on c.oid = a.objid
-      where b.oid = a.function and b.oid not in (select oid from function_text where is_dynamic) and b.code ~* format(
+      where b.oid = a.function and b.oid not in (select oid from function_text where is_dynamic or is_shortened)
+        and b.code ~* format(
         '(?:(?<!distinct )\m(?:from|join|into|update|table|truncate|copy)[\s(]+(?:only[\s(]+)?|\musing\s+)'
         '(?:[\w$"]+\s*\.\s*)?"?%s"?(?![\w$.(%%])', regexp_replace(c.relname, '\W', '\\\&', 'g')))
     else true end
@@ -2178,7 +2267,7 @@ filled as materialized (
             and h.table_oid in (select oid from effective where privilege <> 'SELECT'))
         else t.function not in (select oid from guarded where is_safe and not is_open) end
   ) s
-  where s.text ~ '\y(?:new|old)\M|{(?:me|claims|token|own)}|\$\d|\y([\w$]+) = \(?(?:[\w$]+\.)?\1 ?[-+*|]'
+  where s.text ~ '\y(?:new|old)\M|{(?:me|mine|claims|token|own)}|\$\d|\y([\w$]+) = \(?(?:[\w$]+\.)?\1 ?[-+*|]'
     or s.text ~ '\yinsert into\y' and s.text !~ '\yon conflict\y|\ynot exists\y|\yexcept\y'
     or exists (select from owner_of o join pg_class c on c.oid = o.table_oid where lower(c.relname) = any (s.tables))
     or (s.has_variables or exists (select from unnest(s.proargnames) a (name)
@@ -2424,7 +2513,7 @@ function_part as materialized (
   from function_text f
   cross join (values ('(?<![\w.$])({(?:me|claims|token)}|\$?\w+(?:\[{k}\])?)(?![\w(])')) w (pattern)
   cross join lateral unnest(string_to_array(replace(f.text, f.proname || '.', ''), ';')) with ordinality as c (text, n)
-  where f.text ~ ' then |\ycrypt ?\(|token|secret'
+  where f.text ~ ' then |\ycrypt ?\(|token|secret|\y(?:perform|call|strict) '
     and f.oid in (select function from table_statement where not is_filtered_by_caller)
 ),
 
@@ -2435,6 +2524,8 @@ test as materialized (
     array(select w.part[1] from regexp_matches(t.subject, t.pattern, 'g') w (part)) as words,
     t.word not in ('raise', 'return') or f.is_safe
       or t.condition ~ '^not ?\(? ?exists|is distinct from|is not {yes}|coalesce|not found'
+      or t.condition ~ '{me} is null or (?:.* or )?([\w$.]+) is null or (?:.* or )?\1 (?:<>|!=) {me}'
+        and t.condition !~ '\yand\y'
       or exists (
         select from regexp_matches(t.condition, '([\w$]+)(?:\.[\w$]+)? is null', 'g') m (part)
         join function_part a on a.oid = t.oid and a.n <= t.n and m.part[1] = any (a.variables)
@@ -2447,14 +2538,28 @@ test as materialized (
     cross join regexp_matches(case when p.text ~ ' then ' then p.text end,
       '\yif ((?:(?!\ythen\y).)*?) then (?!(?:end|null)\y)(\w+(?: query| next)?)\M', 'g') m (part)
     union all
+    -- a function that raises an error: perform app.require_owner(id)
+    select p.oid, p.n, concat('not exists ', m.part[1], '('), 'raise', p.pattern, p.text
+    from function_part p
+    cross join regexp_match(p.text, '\y(?:perform|call) (?:[\w$]+\.)?([\w$]+) ?\((?! ?\))') m (part)
+    join function_text h on lower(h.proname) = m.part[1]
+    where h.text ~ '{me}' and h.text ~ ('\yif (?:not \(? ?exists|(?:not )?found|[^;]*is distinct from {me})'
+      '(?:(?!\ythen\y).)* then raise\y')
+    union all
+    -- the row of the user, or an error
+    select p.oid, p.n, 'not exists', 'raise', p.pattern, p.text
+    from function_part p
+    join function_text f on f.oid = p.oid and strpos(f.text, 'exception when') = 0
+    where p.text ~ '\yinto strict .*(?:= ?{me}|{me} ?=)' and p.text ~ '\yand\y'
+    union all
     -- The caller must know a password that crypt() checks, or a token or a random number of an invitation. By a
     -- token, a function writes nothing for another user, but may delete it.
     select p.oid, p.n, 'exists', 'lookup', p.pattern, '{me}'
     from function_part p
     join function_text f on f.oid = p.oid
     where p.text ~ '= ?(?:[\w$]+\.)?crypt ?\('
-      or p.text ~ ('\y(?:select|delete from) (?:(?!\y(?:update|delete)\y).)* where (?:.* and )?\(*(?:[\w$]+\.)?'
-          '(?:\w+_)?(?:token|secret)(?:_hash)? ?= ?(?!{me})[\w$.{]')
+      or p.text ~ ('\y(?:select|delete from|update) (?:(?!\y(?:update|delete)\y).)* where (?:.* and )?\(*(?:[\w$]+\.)?'
+          '(?:\w+_)?(?:token|secret)(?:_hash|_digest)? ?= ?(?!{me})[\w$.{](?!.*\yor\y)')
         and (f.text ~ '{me}' or regexp_count(f.text, '\y(?:insert into|update|delete from)\y')
           = regexp_count(p.text, '\ydelete from\y'))
       or p.text ~ '\yselect .* from (?:[\w$]+\.)?\w*invit\w*(?: (?:as )?\w+)? where \(*(?:[\w$]+\.)?id ?= ?[\w$]'
@@ -2462,7 +2567,8 @@ test as materialized (
   ) t
   cross join lateral (
     select count(*) > 0 as is_call,
-      coalesce(bool_or(t.condition like 'not %' and h.code ~* '\yexists\y|\ycoalesce\y|\ycount\y'), false) as is_safe
+      coalesce(bool_or(t.condition like 'not %' and h.code ~* '\y(?:exists|coalesce|count|return\s+found)\y'), false)
+        as is_safe
     from regexp_matches(t.condition, '([\w$]+) ?\(', 'g') m (part)
     join body h on lower(h.proname) = m.part[1]
   ) f
@@ -3787,7 +3893,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   where not d.is_trigger and (d.names is not null or d.is_dynamic)
   union all
   select 'security_definer', 'warning', d.name,
-    'it runs with the rights of its owner, and each statement compares the owner column with the user; review it once',
+    'it runs with the rights of its owner, and each statement is restricted to rows of the user; review it once',
     '-- review it, then accept this finding'
   from definer d
   where not d.is_trigger and d.names is null and not d.is_dynamic

@@ -638,3 +638,77 @@ create temporary table rulers (user_id text);
 insert into rulers values ('mallory');
 grant select on rulers to public;
 select 'secret' in (select app.everything());
+
+-- rows by a variable that is no key: hole security_definer app.drop_same()
+create table app.chits (user_id text collate "C" not null default app.current_user_id(), n int not null);
+call attack.protect('app.chits', 'select');
+insert into app.chits values ('alice', 1), ('mallory', 1);
+create function app.drop_same() returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare r record; begin
+for r in select c.n from app.chits c where c.user_id = app.current_user_id() loop delete from app.chits where n = r.n; end loop; end $$;
+-- exploit
+do $$ begin perform app.drop_same(); end $$;
+set local app.user_id = 'alice';
+select not exists (select from app.chits);
+
+-- ids of tasks in a variable, which other users have, too: hole security_definer app.finish_all()
+create function app.finish_all() returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare r record; begin
+for r in select t.id from app.tasks t where t.user_id = app.current_user_id() loop update app.tasks set completed = true where id = r.id; end loop; end $$;
+
+-- variables with an id of the user's row or of another: hole security_definer app.drop_card(uuid, uuid[])
+create table app.cards_of (id uuid primary key, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.cards_of', 'select');
+insert into app.cards_of values ('00000000-0000-0000-0000-000000000001', 'alice');
+create function app.drop_card(a uuid, b uuid[]) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare c uuid; d uuid[]; begin
+select x.id into c from app.cards_of x where x.user_id = app.current_user_id(); c := coalesce(c, a); d := array(select x.id from app.cards_of x where x.user_id = app.current_user_id()); d := d || b;
+delete from app.cards_of where id = c; delete from app.cards_of where id = any (d); end $$;
+-- exploit
+do $$ begin perform app.drop_card(null, '{00000000-0000-0000-0000-000000000001}'); end $$;
+set local app.user_id = 'alice';
+select not exists (select from app.cards_of);
+
+-- cursor over all rows: hole security_definer app.mark_all()
+create function app.mark_all() returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare c cursor for select from app.tasks t for update; begin for r in c loop update app.tasks set completed = true where current of c; end loop; end $$;
+
+-- cursor that is also opened for an argument: hole security_definer app.mark_of(text)
+create function app.mark_of(who text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare c cursor (whose text) for select from app.tasks t where t.user_id = whose for update; begin
+for r in c (app.current_user_id()) loop update app.tasks set completed = true where current of c; end loop; for r in c (who) loop update app.tasks set completed = true where current of c; end loop; end $$;
+
+-- constants without the filter: hole security_definer app.count_constant(text)
+create function app.count_constant(who text) returns bigint language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare n bigint; begin
+execute 'select count(*) from app.tasks where user_id = $2 or $1 is null' into n using app.current_user_id(), who; return n; end $$;
+-- exploit
+select app.count_constant('alice') > 0;
+
+-- constant with the filter in a comment: hole security_definer app.count_comment()
+create function app.count_comment() returns bigint language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare n bigint; begin execute 'select count(*) from app.tasks -- where user_id = $1' into n using app.current_user_id(); return n; end $$;
+-- exploit
+select app.count_comment() > 0;
+
+-- name of a column that is compared: hole security_definer app.titles_where(text)
+create function app.titles_where(c text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin return query execute format('select title from app.tasks where %I <> $1', c) using app.current_user_id(); end $$;
+-- exploit
+select 'secret' in (select app.titles_where('title'));
+
+-- helper that only warns: hole security_definer app.drop_warned(bigint)
+create function app.warn_owner(task bigint) returns void language plpgsql as $$ begin if not exists (select from app.tasks t where t.id = task and t.user_id = app.current_user_id()) then raise warning 'not yours'; end if; end $$;
+create function app.drop_warned(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin perform app.warn_owner(task); delete from app.tasks where id = task; end $$;
+
+-- strict select whose error is caught: hole security_definer app.drop_strict(bigint)
+create function app.drop_strict(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare me text; begin
+begin select t.user_id into strict me from app.tasks t where t.id = task and t.user_id = app.current_user_id(); exception when no_data_found then null; end; delete from app.tasks where id = task; end $$;
+
+-- <> without a test for a missing user: hole security_definer app.drop_unequal(bigint)
+create function app.drop_unequal(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare owner text; begin
+select t.user_id into owner from app.tasks t where t.id = task; if owner is null or owner <> app.current_user_id() then raise insufficient_privilege; end if; delete from app.tasks where id = task; end $$;
+
+-- deletes after the test, not in it: hole security_definer app.drop_after(bigint)
+create function app.drop_after(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare owner text; begin
+select t.user_id into owner from app.tasks t where t.id = task; if owner = app.current_user_id() then perform 1; end if; delete from app.tasks where id = task; end $$;
+
+-- one of two sub-selects for each row: hole security_definer app.two_numbers()
+create table app.bits (user_id text collate "C" not null, n int);
+call attack.protect('app.bits');
+create function app.two_numbers() returns table (n bigint, m bigint) language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select (select count(*) from app.bits s where s.user_id = u.id), (select count(*) from app.bits s where s.n > length(u.id)) from app.users u where u.id = app.current_user_id() $$;
+
+-- filter outside of a union, beside another table: hole security_definer app.feed_and_all()
+create function app.feed_and_all() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select k.task::text from (select t.user_id as u from app.tasks t union all select s.user_id from app.tasks s) f join app.idempotency_keys k on true where f.u = app.current_user_id() $$;

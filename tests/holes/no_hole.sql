@@ -575,3 +575,101 @@ end $$;
 -- messages that only the sender writes
 create table app.notes_to (id uuid primary key default gen_random_uuid(), sender text not null default app.current_user_id(), recipient text not null, body text);
 call attack.protect('app.notes_to', 'select, insert (recipient, body), delete', 'sender = app.current_user_id() or recipient = app.current_user_id()');
+
+-- definers that find rows by variables with keys of the user's rows
+create table app.slips (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), n int not null default 0, done boolean);
+call attack.protect('app.slips', 'select');
+create table app.slip_lines (slip uuid not null references app.slips on delete cascade, user_id text collate "C" not null, line text);
+call attack.protect('app.slip_lines', 'select');
+create function app.number_slips() returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare r record; i int := 0; begin
+for r in select s.id from app.slips s where s.user_id = app.current_user_id() order by s.id loop i := i + 1; update app.slips set n = i where id = r.id; end loop; end $$;
+create function app.drop_slips() returns int language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare old uuid[] := array(select s.id from app.slips s where s.user_id = app.current_user_id() and s.done); begin
+delete from app.slips where id = any (old); return cardinality(old); end $$;
+create function app.lines_of(wanted uuid) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare found_id uuid; begin
+select s.id into found_id from app.slips s where s.id = wanted and s.user_id = app.current_user_id(); return query select l.line from app.slip_lines l where l.slip = found_id; end $$;
+create function app.swap_slips(a uuid, b uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare me text := app.current_user_id(); x app.slips; y app.slips; begin
+select * into x from app.slips s where s.id = a and s.user_id = me for update; select * into y from app.slips s where s.id = b and s.user_id = me for update;
+update app.slips set n = y.n where id = x.id; update app.slips set n = x.n where id = y.id; end $$;
+
+-- definers with cursors
+create function app.mark_tasks() returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare c cursor for select from app.tasks t where t.user_id = app.current_user_id() for update; r record; begin
+open c; loop fetch c into r; exit when not found; update app.tasks set completed = true where current of c; end loop; close c; end $$;
+create function app.mark_more() returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare c cursor (whose text) for select from app.tasks t where t.user_id = whose for update; begin
+for r in c (app.current_user_id()) loop update app.tasks set completed = true where current of c; end loop; end $$;
+
+-- definers that execute a constant
+create function app.count_by_execute(done_too boolean) returns bigint language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare n bigint; begin
+execute 'select count(*) from app.tasks where user_id = $1 and ($2 or not completed)' into n using app.current_user_id(), done_too; return n; end $$;
+create function app.tasks_in_order(by_column text) returns setof app.tasks language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
+if by_column not in ('title', 'id') then raise 'no such order'; end if;
+return query execute format('select * from app.tasks where user_id = $1 order by %I', by_column) using app.current_user_id(); end $$;
+create function app.titles_by_execute() returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare r record; begin
+for r in execute $q$ select title from app.tasks where user_id = $1 $q$ using app.current_user_id() loop return next r.title; end loop; end $$;
+
+-- definers that raise an error in another way
+create table app.papers (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), body text);
+alter table app.papers alter body set statistics 0;
+call attack.protect('app.papers', 'select');
+create function app.require_paper(wanted uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin
+if not exists (select from app.papers p where p.id = wanted and p.user_id = app.current_user_id()) then raise insufficient_privilege; end if; end $$;
+create function app.drop_paper(wanted uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin perform app.require_paper(wanted); delete from app.papers where id = wanted; end $$;
+create function app.drop_paper2(wanted uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare me text; begin
+select p.user_id into strict me from app.papers p where p.id = wanted and p.user_id = app.current_user_id(); delete from app.papers where id = wanted; end $$;
+create function app.drop_paper4(wanted uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare me text := app.current_user_id(); owner text; begin
+select p.user_id into owner from app.papers p where p.id = wanted; if me is null or owner is null or owner <> me then raise insufficient_privilege; end if; delete from app.papers where id = wanted; end $$;
+create function app.is_paper(wanted uuid) returns boolean language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin perform from app.papers p where p.id = wanted and p.user_id = app.current_user_id(); return found; end $$;
+create function app.drop_paper6(wanted uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin if not app.is_paper(wanted) then raise insufficient_privilege; end if; delete from app.papers where id = wanted; end $$;
+
+-- definers with two sub-selects for each row of the user, and with a filter outside of a union
+create table app.scraps (user_id text collate "C" not null, label text, n int);
+call attack.protect('app.scraps');
+create function app.my_numbers() returns table (n bigint, m int) language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select (select count(*) from app.scraps s where s.user_id = u.id), (select max(s.n) from app.scraps s where s.user_id = u.id) from app.users u where u.id = app.current_user_id() $$;
+create function app.my_feed() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select f.t from (select t.user_id as u, t.title as t from app.tasks t union all select s.user_id, s.label from app.scraps s) f where f.u = app.current_user_id() $$;
+create function app.my_feed2() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ with f as (select t.user_id as u, t.title as t from app.tasks t union all select s.user_id, s.label from app.scraps s) select t from f where u = app.current_user_id() $$;
+
+-- a definer that uses up an invitation by the digest of its token
+create table app.invites (team uuid not null, token_digest bytea primary key);
+alter table app.invites enable row level security;
+create function app.use_invite(token uuid) returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare joined uuid; begin
+if app.current_user_id() is null then raise insufficient_privilege; end if; delete from app.invites i where i.token_digest = sha256(uuid_send(token)) returning i.team into joined; return joined; end $$;
+
+-- the owner as a hash, and the user in a CTE
+create table app.hashed (user_hash bytea not null default sha256(convert_to(app.current_user_id(), 'UTF8')), id bigint, primary key (user_hash, id));
+call attack.protect('app.hashed', 'select, delete', 'user_hash = sha256(convert_to(app.current_user_id(), ''UTF8''))');
+create table app.hashed2 (user_hash text not null, id bigint, primary key (user_hash, id));
+call attack.protect('app.hashed2', 'select, delete', 'user_hash = encode(sha256(convert_to(''v1:'' || app.current_user_id(), ''UTF8'')), ''hex'')');
+create policy by_cte on app.tasks to tasks_api using (user_id = (with u (id) as (select app.current_user_id()) select u.id from u));
+
+-- fewer rows than those of the user's teams
+create table app.ranks (team text, member text, primary key (team, member));
+alter table app.ranks enable row level security;
+create table app.orders_of (id bigint primary key, team text not null);
+call attack.protect('app.orders_of', 'select', 'team in (select r.team from app.ranks r where r.member = app.current_user_id() except select r.team from app.ranks r where r.member = ''x'')');
+create policy p1 on app.orders_of for select to tasks_api using (team in (with mine as (select r.team from app.ranks r where r.member = app.current_user_id()) select mine.team from mine));
+create policy p2 on app.orders_of for select to tasks_api using ((select bool_or(r.member = app.current_user_id()) from app.ranks r where r.team = orders_of.team));
+
+-- a recursive helper of an organization
+create table app.units (id uuid primary key, parent uuid, name text);
+create table app.staff_of (unit uuid, person text, primary key (unit, person));
+alter table app.units enable row level security;
+alter table app.staff_of enable row level security;
+create function app.in_unit(unit uuid) returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+with recursive up as (select u.id, u.parent from app.units u where u.id = in_unit.unit union all select u.id, u.parent from app.units u join up on u.id = up.parent)
+select exists (select from up join app.staff_of s on s.unit = up.id where s.person = app.current_user_id()) $$;
+create table app.briefs (id bigint primary key, unit uuid);
+call attack.protect('app.briefs', 'select', 'app.in_unit(unit)');
+
+-- a request that the other user accepts, by a boolean or a time
+create table app.fans (fan text not null default app.current_user_id(), star text not null, accepted boolean not null default false, seen_at timestamptz, primary key (fan, star));
+call attack.protect('app.fans', 'select', 'false');
+create policy ask on app.fans for insert to tasks_api with check (fan = app.current_user_id() and not accepted and seen_at is null);
+create policy answer on app.fans for update to tasks_api using (star = app.current_user_id()) with check (star = app.current_user_id());
+grant insert (star, accepted, seen_at), update (accepted, seen_at) on app.fans to tasks_api;
+create table app.shows (id bigint, star text not null, primary key (star, id));
+call attack.protect('app.shows', 'select', 'exists (select from app.fans f where f.star = shows.star and f.fan = app.current_user_id() and f.accepted)');
+create policy seen on app.shows for select to tasks_api using (exists (select from app.fans f where f.star = shows.star and f.fan = app.current_user_id() and f.seen_at is not null));
+
+-- rows that their owner publishes
+alter table app.tasks add column published boolean not null default false;
+grant insert (published), update (published) on app.tasks to tasks_api;
+create policy published on app.tasks for select to tasks_api using (published);
