@@ -1447,6 +1447,26 @@ table_use as materialized (
   group by function, relid
 ),
 
+-- Functions that get such a value from a policy, but not the owner, and look up a row of another table by it.
+loose_lookup as materialized (
+  select p.function
+  from (
+    select distinct b.oid as function, s.relid, b.proargnames, '(?<![\w$.])' || replace(lower(coalesce(
+      nullif(b.proargnames[i.place], ''), '$' || i.place)), '$', '\$') || '(?![\w$.(])' as pattern, i.place
+    from source s
+    join user_text t on t.raw = s.raw and t.is_last
+    cross join regexp_matches(t.text, '([\w$]+)\(((?:[^(),]+, )*[^(),]+)\)', 'g') m (part)
+    join body b on lower(b.proname) = m.part[1]
+    cross join unnest(string_to_array(m.part[2], ', ')) with ordinality i (item, place)
+    where s.kind = 'policy'
+      and (s.relid, regexp_replace(i.item, '^[\w$]+\.', '')) in (select relid, attname from own_value)
+  ) p
+  join table_statement t on t.function = p.function and t.relid <> p.relid
+  where t.text ~ p.pattern and not exists (
+    select from unnest(p.proargnames) with ordinality o (name, place)
+    where o.place <> p.place and t.text ~ ('(?<![\w$.])' || replace(lower(o.name), '$', '\$') || '(?![\w$.(])'))
+),
+
 -- Functions that policies may call: functions that look up rows of the user, with all statements restricted to the
 -- user. A function that ignores its arguments (`idle`) returns the same for each row.
 lookup_function as materialized (
@@ -1466,6 +1486,7 @@ lookup_function as materialized (
   where not f.is_dynamic and f.prorettype <> 'trigger'::regtype
     and f.oid not in (select oid from passing_function where not is_looked_up)
     and f.oid not in (select function from captured where is_true)
+    and f.oid not in (select function from loose_lookup)
     and (f.oid in (select function from table_use where not is_written group by function having bool_and(is_filtered)))
       is true
   union all
@@ -3475,6 +3496,17 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       select from pg_attribute a where a.attrelid = r.oid and a.attnum = any (x.stxkeys::int2[])
         and a.attname <> k.owner_column and format_type(a.atttypid, null) ~ '^(text|character varying)(\[\])?$'))
   ) s (object, remedy)
+  union all
+  -- The API's own statements create large objects without a function of the database.
+  select 'large_object', 'warning', format('%s.%I', r.name, a.attname),
+    'this column can refer to large objects, and one role owns those of all users: if statements of the API create '
+      'them, each user can read all of them',
+    'revoke execute on function lo_from_bytea(oid, bytea), lo_creat(integer), lo_create(oid) from public;'
+  from reached r
+  join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+  join pg_type t on t.oid = a.atttypid and 'oid'::regtype in (t.oid, t.typbasetype)
+  where r.relkind in ('r', 'p') and not r.is_platform and (r.oid, a.attname) in (select attrelid, attname from settable)
+    and exists (select from api where has_function_privilege(api.oid, 'lo_from_bytea(oid, bytea)', 'execute'))
   union all
   -- Unique keys whose error on a duplicate reveals another user's row.
   select 'unique_key', case when scope.is_strict then 'hole' else 'warning' end,

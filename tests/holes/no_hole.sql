@@ -673,3 +673,10 @@ create policy seen on app.shows for select to tasks_api using (exists (select fr
 alter table app.tasks add column published boolean not null default false;
 grant insert (published), update (published) on app.tasks to tasks_api;
 create policy published on app.tasks for select to tasks_api using (published);
+
+-- a helper that finds a share by the owner and the number of a task
+create table app.shares_of (owner_id text collate "C" not null, task_id bigint not null, shared_with text collate "C" not null, primary key (owner_id, task_id, shared_with));
+alter table app.shares_of enable row level security;
+create function app.has_share(of_owner text, task bigint) returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+select exists (select from app.shares_of s where (s.owner_id, s.task_id) = (of_owner, task) and s.shared_with = app.current_user_id()) $$;
+create policy shared_whole on app.tasks for select to tasks_api using (app.has_share(user_id, id));

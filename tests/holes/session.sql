@@ -59,3 +59,12 @@ select id = 3 from app.slips;
 
 -- a cursor that outlives the transaction: hole session_state app.page()
 create function app.page() returns void language plpgsql set search_path = pg_catalog, pg_temp as $$ begin execute 'declare pages cursor with hold for select title from app.tasks'; end $$;
+
+-- large objects that statements make: warning large_object app.files.content
+create table app.files (id uuid not null default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), content oid not null, primary key (user_id, id));
+call attack.protect('app.files', 'select, insert (content), delete');
+-- exploit
+set local app.user_id = 'alice';
+insert into app.files (content) values (lo_from_bytea(0, 'secret'));
+set local app.user_id = 'mallory';
+select exists (select from pg_largeobject_metadata m where lo_get(m.oid) = 'secret');

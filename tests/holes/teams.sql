@@ -252,3 +252,13 @@ create policy ask on app.pals for insert to tasks_api with check (asker = app.cu
 grant insert (asked, accepted) on app.pals to tasks_api;
 create table app.chats (id bigint, owner text not null, primary key (owner, id));
 call attack.protect('app.chats', 'select', 'exists (select from app.pals f where f.asked = chats.owner and f.asker = app.current_user_id() and f.accepted)');
+
+-- a helper that finds a share by the number of a task alone: hole policy shared_by_number on app.tasks
+create table app.task_shares (owner_id text collate "C" not null, task_id bigint not null, shared_with text collate "C" not null, primary key (owner_id, task_id, shared_with));
+call attack.protect('app.task_shares', 'select', 'shared_with = app.current_user_id()');
+insert into app.task_shares values ('carol', 77, 'mallory');
+create function app.is_shared(of_owner text, task bigint) returns boolean language sql stable as $$
+select of_owner = app.current_user_id() or exists (select from app.task_shares s where s.task_id = task and s.shared_with = app.current_user_id()) $$;
+create policy shared_by_number on app.tasks for select to tasks_api using (app.is_shared(user_id, id));
+-- exploit
+select attack.sees('app.tasks');
