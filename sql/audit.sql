@@ -1056,7 +1056,26 @@ function_text as materialized (
         '?(?:not {null} )?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+)'
         '|select into (?:strict )?([\w$]+) {me} ?;)', 'g') m (part)
       union
-      select m.part[1] from regexp_matches(e.text, 'if ([\w$]+) is distinct from {me} then raise', 'g') m (part)
+      -- The check is not in a branch of an IF, or each branch that compares the parameter has the check. After END IF,
+      -- the parameter counts if no argument decides whether the branch is executed.
+      select n.name
+      from (
+        select distinct m.part[1] as name, replace(m.part[1], '$', '\$') as pattern
+        from regexp_matches(e.text, 'if ([\w$]+) is distinct from {me} then raise', 'g') m (part)
+      ) n
+      cross join lateral (
+        select regexp_replace(e.text, '\y(?:els)?if ' || n.pattern
+          || ' is distinct from {me} then raise\y[^;]*;(?: ?end if ?;)?', '{check}', 'g') as text
+      ) c
+      cross join lateral (select split_part(c.text, '{check}', 1) as text) before
+      where regexp_count(before.text, '(?<!\yend )\y(?:if|loop|case)\y')
+          <= regexp_count(before.text, '\yend (?:if|loop|case)\y')
+        or not exists (
+          select from regexp_split_to_table(c.text, case when exists (
+              select from unnest(b.proargnames) a (name)
+              where lower(a.name) = any (regexp_split_to_array(substring(before.text from '.*\yif (.*)'), '[^\w$]+')))
+            then '\y(?:elsif|else|when|end if)\y' else '\y(?:elsif|else|when)\y' end) p (text)
+          where p.text ~ format('^(?:(?!{check}).)*(?:= ?%1$s(?![\w$(])|(?<![\w$.])%1$s ?=)', n.pattern))
       union
       -- the parameter of a cursor that is opened only for the user
       select m.part[2] from regexp_matches(e.text, '(\w+) (?:no scroll |scroll )?cursor ?\( ?(\w+) [\w.]+ ?\)',
@@ -1234,6 +1253,8 @@ statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) a
     from (
       select case when regexp_count(w.filter, '{(?:own|rows)}[^;]*') = regexp_count(w.filter, ';') + 1
         and coalesce(p.before !~ '\ynot (?:in|exists) $|(?:[<>~]|\yall) $', true)
+        -- a comparison of a column with itself instead of the outer query
+        and not coalesce(p.before ~ '\yexists $' and t.query ~ '(?<![\w$.])([\w$]+\.[\w$]+) = \1(?![\w$.(])', false)
         then '{rows}' else '{all}' end as marker
       from (select regexp_replace(h.filter, '\y(?:union|except|intersect)\y', ';', 'g') as filter offset 0) w offset 0
     ) m
@@ -2553,11 +2574,14 @@ test as materialized (
           and a.text ~ '= ?{me}|{me} ?=') as is_safe,
     t.condition ~ '{me}|\yselect\y|\(|<>|!=|\ynot\y' as is_open
   from (
-    select p.oid, p.n, m.part[1] as condition, m.part[2] as word, p.pattern,
+    -- RETURN QUERY does not leave the function
+    select p.oid, p.n, m.part[1] as condition, case when m.part[2] like 'return _%' and exists (
+        select from function_part f where f.oid = p.oid and f.n = p.n + 1 and f.text ~ '^ ?return ?$') then 'return'
+        else m.part[2] end as word, p.pattern,
       case when m.part[1] ~ '\yfound\y' and p.previous ~ '= ?{me}|{me} ?=' then p.previous else m.part[1] end as subject
     from function_part p
     cross join regexp_matches(case when p.text ~ ' then ' then p.text end,
-      '\yif ((?:(?!\ythen\y).)*?) then (?!(?:end|null)\y)(\w+(?: query| next)?)\M', 'g') m (part)
+      '\yif ((?:(?!\ythen\y).)*?) then (?!(?:end|null)\y)(\w+(?: query| next)?)\M(?! (?:query|next)\y)', 'g') m (part)
     union all
     -- a function that raises an error: perform app.require_owner(id)
     select p.oid, p.n, concat('not exists ', m.part[1], '('), 'raise', p.pattern, p.text

@@ -712,3 +712,31 @@ create function app.two_numbers() returns table (n bigint, m bigint) language sq
 
 -- filter outside of a union, beside another table: hole security_definer app.feed_and_all()
 create function app.feed_and_all() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select k.task::text from (select t.user_id as u from app.tasks t union all select s.user_id from app.tasks s) f join app.idempotency_keys k on true where f.u = app.current_user_id() $$;
+
+-- a check in one branch only: hole security_definer app.export(text, text)
+create function app.export(who text, form text) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$ begin
+if form = 'csv' then if who is distinct from app.current_user_id() then raise insufficient_privilege; end if; return query select title from app.tasks where user_id = who;
+elsif form = 'json' then return query select to_json(title)::text from app.tasks where user_id = who; end if; end $$;
+-- exploit
+select '"secret"' in (select app.export('alice', 'json'));
+
+-- a check that an argument skips: hole security_definer app.checked_if_strict(text, boolean)
+create function app.checked_if_strict(who text, strictly boolean) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$ begin
+if strictly then if who is distinct from app.current_user_id() then raise insufficient_privilege; end if; end if; return query select title from app.tasks where user_id = who; end $$;
+-- exploit
+select 'secret' in (select app.checked_if_strict('alice', false));
+
+-- return query goes on: hole security_definer app.history(text)
+create function app.history(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$ begin
+if who is distinct from app.current_user_id() then return query select 'denied'; end if; return query select title from app.tasks where user_id = who; end $$;
+-- exploit
+select 'secret' in (select app.history('alice'));
+
+-- a member of any team, since a column is compared with itself: hole security_definer app.leaves_of(bigint)
+create table app.fellows (user_id text collate "C", team bigint, primary key (user_id, team));
+create table app.leaves (id uuid primary key, team bigint, owner_id text collate "C", title text);
+insert into app.fellows values ('mallory', 1);
+insert into app.leaves values (gen_random_uuid(), 2, 'alice', 'secret');
+create function app.leaves_of(wanted bigint) returns setof text language sql stable security definer set search_path = pg_catalog as 'select c.title from app.leaves c where c.team = wanted and exists (select from app.fellows m where m.user_id = app.current_user_id() and m.team = m.team)';
+-- exploit
+select 'secret' in (select app.leaves_of(2));

@@ -680,3 +680,19 @@ alter table app.shares_of enable row level security;
 create function app.has_share(of_owner text, task bigint) returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 select exists (select from app.shares_of s where (s.owner_id, s.task_id) = (of_owner, task) and s.shared_with = app.current_user_id()) $$;
 create policy shared_whole on app.tasks for select to tasks_api using (app.has_share(user_id, id));
+
+-- a check in each branch, and one that only other users skip
+create function app.export_mine(who text, form text) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$ begin
+if form = 'csv' then if who is distinct from app.current_user_id() then raise insufficient_privilege; end if; return query select title from app.tasks where user_id = who;
+else if who is distinct from app.current_user_id() then raise insufficient_privilege; end if; return query select to_json(title)::text from app.tasks where user_id = who; end if; end $$;
+create function app.export_if_set(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$ begin
+if app.current_user_id() is not null then if who is distinct from app.current_user_id() then raise insufficient_privilege; end if; end if; return query select title from app.tasks where user_id = who and app.current_user_id() is not null; end $$;
+
+-- return query and return
+create function app.my_history(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$ begin
+if who is distinct from app.current_user_id() then return query select 'denied'; return; end if; return query select title from app.tasks where user_id = who; end $$;
+
+-- members of a team that an exists compares
+create table app.fellows (user_id text collate "C", team bigint, primary key (user_id, team));
+create table app.leaves (id uuid primary key, team bigint, owner_id text collate "C", title text);
+create function app.leaves_of_mine(wanted bigint) returns setof text language sql stable security definer set search_path = pg_catalog as 'select c.title from app.leaves c where c.team = wanted and exists (select from app.fellows m where m.user_id = app.current_user_id() and m.team = c.team)';
