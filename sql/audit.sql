@@ -990,6 +990,41 @@ passed as materialized (
   select lower(b.nspname), lower(b.proname), b.pronargs from by_default d join body b on b.oid = d.oid
 ),
 
+-- Functions that the API cannot call, and to which each caller passes the user. In their bodies, that parameter counts
+-- as the user, too.
+inner_function as materialized (
+  select c.oid, min(c.place)::integer as place
+  from (
+    select i.oid, i.calls, coalesce(array_position(i.proargnames, a.item[1]), a.place) as place, count(*) as n
+    from (
+      select b.oid, b.proargnames, x.pattern, t.text,
+        sum(regexp_count(f.code, x.pattern || '\(', 1, 'i')) over (partition by b.oid) as calls
+      from body b
+      cross join lateral (
+        select format('(?<![\w$])%s\s*', regexp_replace(lower(b.proname), '\W', '\\\&', 'g')) as pattern) x
+      join body_reference r on r.classid = 'pg_proc'::regclass and r.objid = b.oid
+      join body f on f.oid = r.function
+      left join user_text t on t.raw = f.code and t.is_last
+      where (b.oid not in (select oid from callable) or b.oid not in (select p.oid from callable p
+          where p.pronamespace in (select oid from usable)))
+        and not exists (select from pg_depend d where d.refclassid = 'pg_proc'::regclass and d.refobjid = b.oid
+          and d.classid <> 'pg_proc'::regclass)
+        and b.code !~* (x.pattern || '\(')
+    ) i
+    -- f({me}) is f{me} here
+    cross join regexp_matches(i.text, i.pattern || '(?:\(([^()]*)\)|({me}))', 'g') m (part)
+    cross join string_to_table(coalesce(m.part[1], m.part[2]), ',') with ordinality s (item, place)
+    cross join lateral (
+      select regexp_match(s.item, '^ ?(?:([\w$]+) ?(?:=>|:=) ?)?({me}|[\w$]+) ?$') as item, s.place) a
+    where a.item[2] = '{me}' or i.text ~ format('\y%s (?:constant )?[\w.]+ ?(?::=|=|default) ?{me} ?;', a.item[2])
+      and i.text !~ format('\y%1$s ?:=|\yinto [\w$, ]*\y%1$s\y', a.item[2])
+    group by i.oid, i.calls, 3
+  ) c
+  where c.n = c.calls
+  group by c.oid
+  having count(*) = 1
+),
+
 -- Arguments of SQL functions with the name of a column of a table in the body. The column takes precedence, so
 -- `m.team_id = team_id` is always true.
 captured as materialized (
@@ -1014,15 +1049,19 @@ function_text as materialized (
     v.text ~ '\y(?:execute|ts_stat|\w+_to_xml\w*|crosstab\w*|dblink\w*)\y' as is_dynamic,
     -- The body compares with a parameter, so the caller chooses the user. This is secure only if the function returns a
     -- boolean and changes nothing.
-    u.place is not null and (b.prorettype <> 'boolean'::regtype
+    coalesce(u.is_chosen, false) and (b.prorettype <> 'boolean'::regtype
       or v.text ~ '\y(?:insert into|update|delete from|merge)\y') as is_about_any
   from body b
   join user_text t on t.raw = b.code and t.is_last
   left join lateral (
-    select min(p.place) as place, min(coalesce(nullif(b.proargnames[p.place], ''), '$' || p.place)) as name
-    from passed p
-    where p.name = lower(b.proname) and p.schema in ('', lower(b.nspname)) and p.place <= b.pronargs
-      and b.oid not in (select function from captured where is_true)
+    select min(p.place) as place, min(coalesce(nullif(b.proargnames[p.place], ''), '$' || p.place)) as name,
+      bool_or(p.is_chosen) as is_chosen
+    from (
+      select place, true as is_chosen from passed where name = lower(b.proname) and schema in ('', lower(b.nspname))
+      union all
+      select place, false from inner_function where oid = b.oid
+    ) p
+    where p.place <= b.pronargs and b.oid not in (select function from captured where is_true)
     having count(*) = 1
   ) u on true
   cross join lateral (
@@ -1089,7 +1128,7 @@ function_text as materialized (
       from regexp_matches(case when e.text ~ '[\w,] {me}|{me} as ' then e.text end, format(
         '(\w+)(?: ?\(\w+\))? as (?:(?:not )?materialized )?(?:{me}|%1$s)'
         '|(?:(?:from|join|using|,) {me}|%1$s) (?:as )?(\w+)\M(?! ?\()', '\( ?select (?:(?!\yunion\y)[^()])*?'
-        '(?<=select |, ){me} as (\w+)\M(?:(?!\yunion\y)[^()])*\)'), 'g') m (part)
+        '(?<=select |, ){me} as (\w+)\M(?:(?!\yunion\y)(?:[^()]|\([^()]*\)))*\)'), 'g') m (part)
       where regexp_count(e.text, case when m.part[1] is null then '\m' || m.part[4]
         else '(?<!\y(?:from|join|using|with|recursive) |, )\m' || m.part[1] end || '(?![\w$.}])')
         = (m.part[1] is null)::integer
@@ -1157,6 +1196,17 @@ statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) a
       '\ycase\y((?:(?!\ycase\y).)*?)\yend\y', '( or \1)', 'g'),
       '\y(?:then|else)\y(?=(?:(?!\ycase\y).)*\yend\y)', 'or', 'g'),
       '\ycase\y((?:(?!\ycase\y).)*?)\yend\y', '( or \1)', 'g') end as text
+    from (
+      -- CASE as a whole condition: (a) and (b) for each WHEN a THEN b
+      select coalesce((
+        select concat(m.part[1], regexp_replace(regexp_replace(regexp_replace(regexp_replace(m.part[2],
+          '\ywhen (?:(?!\ywhen\y).)* then {(?:no|null)} ?(?=when|else|$)|\yelse {(?:no|null)} ?$', '', 'g'),
+          '\y(?:when|else)\y', ') or (', 'g'), '\ythen\y', ') and (', 'g'), '^.*?\) or \(', '(('), '))', m.part[3])
+        from regexp_match(case when strpos(p.text, 'case') > 0 then p.text end, '^(.*\y(?:where|and) )'
+          'case\y((?:(?!\y(?:case|end)\y).)*)\yend( ?(?:$|(?:and|order|group|limit|returning)\y.*))$') m (part)
+        where m.part is not null), p.text) as text
+      from (select c.text as text offset 0) p
+    ) c
   ) k
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(
@@ -1305,9 +1355,10 @@ statement as materialized (
       array_agg(m.part[2]) filter (where m.part[1] = 'into' and q.text ~ '\yinsert into\y') as added,
       array_agg(m.part[2]) filter (where m.part[1] is distinct from 'into') as read
     from regexp_matches(q.text,
-      '(?:\y(delete from|from|join|into|update|using|truncate|table|copy) |, ?)(?:only |table )?(?:(?:q_)?[\w$]+\.)?'
-      '(?:q_)?([\w$]+)(?![\w$.(])(?: (?:as )?(?!(?:as|on|using|where|set|join|left|right|inner|cross|full|natural|order'
-      '|group|limit|for|returning|and|values|default|from|into|update|delete|select|when)\y)([\w$]+))?', 'g') m (part)
+      '(?:\y(delete from|from|join|(?<=\y(?:insert|merge) )into|update|using|truncate|table|copy) |, ?)'
+      '(?:only |table )?(?:(?:q_)?[\w$]+\.)?(?:q_)?([\w$]+)(?![\w$.(])(?: (?:as )?(?!(?:as|on|using|where|set|join'
+      '|left|right|inner|cross|full|natural|order|group|limit|for|returning|and|values|default|from|into|update|delete'
+      '|select|when)\y)([\w$]+))?', 'g') m (part)
   ) t
   where s.query ~ '\y(?:from|into|update|table|truncate|copy)\y'
 ),
@@ -2550,7 +2601,7 @@ function_part as materialized (
     array(
       select regexp_split_to_table(coalesce(m.part[1], m.part[2], m.part[3]), ' ?, ?')
       from regexp_matches(c.text, '(?<!(?:insert|merge) )\yinto (?:strict )?([\w$]+(?: ?, ?[\w$]+)*)'
-        '|\y(?:for|foreach) ([\w$]+) (?:in|slice|array)\y|([\w$]+)(?: [\w.]+)? ?(?::=|\ydefault\y)', 'g') m (part)
+        '|\y(?:for|foreach) ([\w$]+) (?:in|slice|array)\y|([\w$]+)(?: [\w$.%]+)? ?(?::=|\ydefault\y)', 'g') m (part)
     ) as variables, w.pattern
   from function_text f
   cross join (values ('(?<![\w.$])({(?:me|claims|token)}|\$?\w+(?:\[{k}\])?)(?![\w(])')) w (pattern)
@@ -2571,6 +2622,7 @@ test as materialized (
       or exists (
         select from regexp_matches(t.condition, '([\w$]+)(?:\.[\w$]+)? is null', 'g') m (part)
         join function_part a on a.oid = t.oid and a.n <= t.n and m.part[1] = any (a.variables)
+          and t.condition !~ '\yand\y'
           and a.text ~ '= ?{me}|{me} ?=') as is_safe,
     t.condition ~ '{me}|\yselect\y|\(|<>|!=|\ynot\y' as is_open
   from (
@@ -3580,6 +3632,16 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
           or (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* 'nextval|random|uuid|nanoid')
             and not (scope.is_strict and s.is_settable) end
     )
+    -- only functions without arguments write it, with random values
+    and not ((t.root, 'INSERT') not in (select oid, privilege from right_on)
+      and not exists (
+        select from pg_attribute a where a.attrelid = t.oid and a.attnum = any (x.indkey::int2[])
+          and (t.root, a.attname) in (select attrelid, attname from settable))
+      and 0 <> all (x.indkey::int2[]) and (
+        select bool_and(p.pronargs = 0 and p.prorettype <> 'trigger'::regtype
+          and p.prosrc ~* '\ygen_random_(?:uuid|bytes)\y')
+        from table_use u join pg_proc p on p.oid = u.function
+        where u.relid = t.oid and u.is_written and u.function in (select oid from code)) is true)
   union all
   -- Foreign keys that find another user's row.
   select 'foreign_key', case when scope.is_strict and not r.is_random then 'hole' else 'warning' end,
@@ -3613,7 +3675,9 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     and f.confrelid not in (select oid from lookup)
     and not exists (
       select from generate_subscripts(f.conkey, 1) as k (place)
-      where f.conkey[k.place] = t.attnum and f.confkey[k.place] = ro.attnum
+      where f.confkey[k.place] = ro.attnum and (f.conkey[k.place] = t.attnum or (
+        select bool_and(coalesce(c.attnum = f.conkey[k.place], false))
+        from clause c where c.polrelid = t.root and c.clause = 'with check' and c.polpermissive))
     )
     -- users cannot guess random keys; policies check the owner column; users cannot choose a value without a privilege
     and (scope.is_strict or not r.is_random)
@@ -3948,10 +4012,18 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   cross join api_names
   where not d.is_trigger and (d.names is not null or d.is_dynamic)
   union all
-  select 'security_definer', 'warning', d.name,
-    'it runs with the rights of its owner, and each statement is restricted to rows of the user; review it once',
+  select 'security_definer', case when s.is_simple then 'hint' else 'warning' end, d.name,
+    'it runs with the rights of its owner, and each statement ' || case when s.is_simple
+      then 'uses only tables whose owner column it compares with the user'
+      else 'is restricted to rows of the user; review it once' end,
     '-- review it, then accept this finding'
   from definer d
+  cross join lateral (
+    select bool_and(s.comparisons >= cardinality(s.tables) or s.is_given and coalesce(s.added = s.tables, false))
+      and d.oid not in (select oid from function_text where text ~ '{me} is distinct from {me}') as is_simple
+    from statement s
+    where s.oid = d.oid and s.tables is not null
+  ) s
   where not d.is_trigger and d.names is null and not d.is_dynamic
     and (not d.has_path or d.oid not in (select a.function from lookup_call a join clause j on j.text = a.text))
   union all

@@ -740,3 +740,71 @@ insert into app.leaves values (gen_random_uuid(), 2, 'alice', 'secret');
 create function app.leaves_of(wanted bigint) returns setof text language sql stable security definer set search_path = pg_catalog as 'select c.title from app.leaves c where c.team = wanted and exists (select from app.fellows m where m.user_id = app.current_user_id() and m.team = m.team)';
 -- exploit
 select 'secret' in (select app.leaves_of(2));
+
+-- tests for null of what the caller passes: hole security_definer app.titles_for_claim(text, boolean)
+create table app.staff4 (login text collate "C" primary key, role text not null);
+insert into app.staff4 values ('mallory', 'clerk');
+create function app.titles_for_claim(my_role text, strictly boolean) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$
+declare mine text := (select s.role from app.staff4 s where s.login = app.current_user_id());
+begin
+  if my_role is null or my_role <> 'admin' then raise exception 'administrators only'; end if;
+  if my_role is distinct from 'admin' then raise exception 'administrators only'; end if;
+  if mine is null or mine <> 'admin' and strictly then raise exception 'administrators only'; end if;
+  return query select title from app.tasks;
+end $$;
+-- exploit
+select 'secret' in (select app.titles_for_claim('admin', false));
+
+-- a role that is tested for null, but not required: hole security_definer app.titles_for_others()
+create table app.staff5 (login text collate "C" primary key, role text not null);
+create function app.titles_for_others() returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$
+declare mine text;
+begin
+  select s.role into mine from app.staff5 s where s.login = app.current_user_id();
+  if mine is null or mine <> 'admin' then return query select title from app.tasks; end if;
+end $$;
+-- exploit
+select 'secret' in (select app.titles_for_others());
+
+-- one caller passes the user, another what it gets: hole security_definer app.titles_of_one(text)
+create function app.titles_of_one(wanted text) returns setof text language sql stable security definer set search_path = pg_catalog as 'select title from app.tasks where user_id = wanted';
+revoke execute on function app.titles_of_one(text) from public;
+create function app.titles_of_me() returns setof text language sql stable security definer set search_path = pg_catalog as 'select app.titles_of_one(app.current_user_id())';
+create function app.titles_of_all(people text[]) returns setof text language sql stable security definer set search_path = pg_catalog as 'select app.titles_of_one(p) from unnest(people) p';
+-- exploit
+select 'secret' in (select app.titles_of_all('{alice}'));
+
+-- a variable that was the user: hole security_definer app.titles_of_two(text)
+create function app.titles_of_two(wanted text) returns setof text language sql stable security definer set search_path = pg_catalog as 'select title from app.tasks where user_id = wanted';
+revoke execute on function app.titles_of_two(text) from public;
+create function app.titles_of_former(person text) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$
+declare me text := app.current_user_id(); begin select person into me; return query select app.titles_of_two(me); end $$;
+-- exploit
+select 'secret' in (select app.titles_of_former('alice'));
+
+-- an operator beside the caller that passes the user: hole security_definer app.titles_by_operator(text, bigint)
+create function app.titles_by_operator(wanted text, n bigint) returns text language sql stable security definer set search_path = pg_catalog as 'select title from app.tasks where user_id = wanted and id = n';
+revoke execute on function app.titles_by_operator(text, bigint) from public;
+grant execute on function app.titles_by_operator(text, bigint) to tasks_api;
+create operator app.### (leftarg = text, rightarg = bigint, function = app.titles_by_operator);
+create function app.titles_by_caller() returns text language sql stable security definer set search_path = pg_catalog as 'select app.titles_by_operator(app.current_user_id(), 1)';
+-- exploit
+select 'alice' operator(app.###) 77::bigint = 'secret';
+
+-- case as a condition, with a branch for all: hole security_definer app.titles_in_case(text)
+create function app.titles_in_case(scope text) returns setof text language sql stable security definer set search_path = pg_catalog as $$
+  select t.title from app.tasks t where case scope when 'mine' then t.user_id = app.current_user_id() when 'all' then true else false end $$;
+-- exploit
+select 'secret' in (select app.titles_in_case('all'));
+
+-- case as a condition, for all but the user: hole security_definer app.titles_but(text)
+create function app.titles_but(scope text) returns setof text language sql stable security definer set search_path = pg_catalog as $$
+  select t.title from app.tasks t where scope = 'others' and case when t.user_id = app.current_user_id() then false else true end $$;
+-- exploit
+select 'secret' in (select app.titles_but('others'));
+
+-- merge on the key alone: hole security_definer app.merge_any(jsonb)
+create function app.merge_any(changes jsonb) returns void language sql security definer set search_path = pg_catalog as $$
+  merge into app.tasks t
+  using (select c.id, c.title, app.current_user_id() as me from jsonb_to_recordset(changes) as c (id bigint, title text)) s
+  on t.id = s.id when matched then update set title = s.title $$;

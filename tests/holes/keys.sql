@@ -107,3 +107,21 @@ grant insert (project), update (project) on app.tasks to tasks_api;
 update app.tasks set project = '00000000-0000-0000-0000-00000000000a' where user_id = 'alice';
 -- exploit
 delete from app.projects; reset role; select not exists (select from app.tasks where user_id = 'alice');
+
+-- keys that a definer gets from the caller: hole unique_key keys_by_caller_hash_key on app.keys_by_caller | alone | unmended
+create table app.keys_by_caller (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), hash text not null unique, is_revoked boolean);
+call attack.protect('app.keys_by_caller', 'select (id, user_id, is_revoked), update (is_revoked), delete');
+insert into app.keys_by_caller (user_id, hash) values ('alice', 'taken');
+create function app.set_key(wanted text) returns void language sql security definer set search_path = pg_catalog as
+  'insert into app.keys_by_caller (id, user_id, hash) values (gen_random_uuid(), app.current_user_id(), wanted)';
+-- exploit
+select attack.learns('23505', 'select app.set_key(''taken'')');
+
+-- a foreign key whose owner one of two policies checks: hole foreign_key task_notes_task_owner_task_id_fkey on app.task_notes
+create table app.task_notes (task_owner text collate "C" not null, task_id bigint not null, author text collate "C" not null default app.current_user_id(), foreign key (task_owner, task_id) references app.tasks (user_id, id) on delete cascade);
+alter table app.task_notes enable row level security;
+create policy own on app.task_notes for insert to tasks_api with check (author = app.current_user_id() and task_owner = app.current_user_id());
+create policy authors on app.task_notes to tasks_api using (author = app.current_user_id());
+grant select, insert (task_owner, task_id) on app.task_notes to tasks_api;
+-- exploit
+select attack.learns('23503', 'insert into app.task_notes values (''alice'', 78)');

@@ -696,3 +696,62 @@ if who is distinct from app.current_user_id() then return query select 'denied';
 create table app.fellows (user_id text collate "C", team bigint, primary key (user_id, team));
 create table app.leaves (id uuid primary key, team bigint, owner_id text collate "C", title text);
 create function app.leaves_of_mine(wanted bigint) returns setof text language sql stable security definer set search_path = pg_catalog as 'select c.title from app.leaves c where c.team = wanted and exists (select from app.fellows m where m.user_id = app.current_user_id() and m.team = c.team)';
+
+-- definers that refuse users whose role is null, or another
+create table app.staff_roles (login text collate "C" primary key, role text not null, team bigint);
+alter table app.staff_roles enable row level security;
+create function app.titles_for_admins() returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare my_role text;
+begin
+  select s.role into my_role from app.staff_roles s where s.login = app.current_user_id();
+  if my_role is distinct from 'admin' then raise exception 'administrators only'; end if;
+  return query select title from app.tasks;
+end $$;
+create function app.titles_for_managers() returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me text := app.current_user_id();
+  mine app.staff_roles.role%type := (select s.role from app.staff_roles s where s.login = me);
+  n bigint;
+begin
+  if mine is null or mine not in ('admin', 'manager') then return; end if;
+  return query select title from app.tasks;
+end $$;
+
+-- a definer that selects into a variable with the name of the table
+create function app.count_mine() returns bigint language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare tasks bigint; begin select count(*) into tasks from app.tasks as t where t.user_id = app.current_user_id(); return tasks; end $$;
+
+-- definers whose callers pass the user
+create function app.titles_of_user(wanted text) returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as 'select title from app.tasks where user_id = wanted';
+revoke execute on function app.titles_of_user(text) from public;
+create function app.titles_of_caller() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as 'select app.titles_of_user(app.current_user_id())';
+create schema out_of_reach;
+create function out_of_reach.title(person text, wanted bigint) returns text language sql stable set search_path = pg_catalog, pg_temp as 'select title from app.tasks where user_id = person and id = wanted';
+create function app.title_by_helper(wanted bigint) returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare me text := app.current_user_id(); begin return out_of_reach.title(me, wanted) || out_of_reach.title(wanted => wanted, person => me); end $$;
+
+-- a definer that merges rows of a sub-select with the user
+create function app.merge_titles(changes jsonb) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+  merge into app.tasks t
+  using (select c.id, c.title, app.current_user_id() as me from jsonb_to_recordset(changes) as c (id bigint, title text)) s
+  on t.user_id = s.me and t.id = s.id
+  when matched then update set title = s.title $$;
+
+-- a definer with a case as condition
+create function app.titles_in(scope text) returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select t.title from app.tasks t
+  where case scope when 'all' then t.user_id = app.current_user_id() when 'none' then false
+    when 'urgent' then t.user_id = app.current_user_id() and t.priority = 'urgent' else false end order by 1 $$;
+
+-- keys that a definer chooses at random
+create table app.keys_of_users (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), hash bytea not null unique, is_revoked boolean);
+call attack.protect('app.keys_of_users', 'select (id, user_id, is_revoked), update (is_revoked), delete');
+create function app.new_key() returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare key text := gen_random_uuid()::text; begin insert into app.keys_of_users (user_id, hash) values (app.current_user_id(), sha256(convert_to(key, 'UTF8'))); return key; end $$;
+
+-- comments on the user's own tasks, by a foreign key whose owner the policy checks | alone
+create table app.task_remarks (task_owner text collate "C" not null, task_id bigint not null, author text collate "C" not null default app.current_user_id(), foreign key (task_owner, task_id) references app.tasks (user_id, id) on delete cascade);
+alter table app.task_remarks enable row level security;
+create policy with_task on app.task_remarks for select to tasks_api using (exists (select from app.tasks t where t.user_id = task_owner and t.id = task_remarks.task_id));
+create policy own on app.task_remarks for insert to tasks_api with check (author = app.current_user_id() and task_owner = app.current_user_id());
+grant select, insert (task_owner, task_id) on app.task_remarks to tasks_api;
