@@ -1075,10 +1075,12 @@ function_text as materialized (
           then '\yold\.user_id(?![\w$])' else '\yold\.[\w$]+' end, '{me}', 'g')
       else regexp_replace(x.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g')
       end, '\(([\w$.{}]+), ?([\w$.{}]+)\) ?= ?\(([\w$.{}]+), ?([\w$.{}]+)\)', '(\1 = \3 and \2 = \4)', 'g') as text
-    from (select case when t.text !~ '\yraise\y' then t.text
-      -- Messages are removed. `null` replaces a `raise` that the block catches or a caller's setting prevents.
+    from (select case when t.text !~ '\y(?:raise|perform|call)\y' then t.text
+      -- Messages are removed. `null` replaces a `raise`, or the call of a function that may raise, if the block catches
+      -- the error, and a `raise` that a caller's setting prevents.
       else regexp_replace(regexp_replace(t.text, '\yraise (?:debug|log|info|notice|warning)\y[^;]*; ?', '', 'g'),
-        '\yraise\y(?=(?:(?!\y(?:begin|exception when)\y|\yend ?;).)*\yexception when\y(?:(?!\ythen\y).)*'
+        '\y(?:raise|(?:perform|call)(?= [\w$.]+ ?\())\y'
+          '(?=(?:(?!\y(?:begin|exception when)\y|\yend ?;).)*\yexception when\y(?:(?!\ythen\y).)*'
           '\y(?:others|raise_exception|insufficient_privilege|sqlstate)\y'
           '(?:(?!\y(?:raise|return|begin)\y|\yend ?;).)*\yend ?;.*\y(?:from|into|update|execute)\y)'
           || case when (select is_strict from scope) then '|(?<=\yif (?:(?!\y(?:then|end if)\y).)*\y'

@@ -693,6 +693,13 @@ select 'secret' in (select app.titles_where('title'));
 create function app.warn_owner(task bigint) returns void language plpgsql as $$ begin if not exists (select from app.tasks t where t.id = task and t.user_id = app.current_user_id()) then raise warning 'not yours'; end if; end $$;
 create function app.drop_warned(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin perform app.warn_owner(task); delete from app.tasks where id = task; end $$;
 
+-- helper whose error is caught: hole security_definer app.titles_refused(text)
+create function app.refuse_others(who text) returns void language plpgsql as $$ begin if not exists (select from app.users u where u.id = who and u.id = app.current_user_id()) then raise exception 'not yours'; end if; end $$;
+create function app.titles_refused(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
+begin perform app.refuse_others(who); exception when others then null; end; return query select title from app.tasks where user_id = who; end $$;
+-- exploit
+select 'secret' in (select app.titles_refused('alice'));
+
 -- strict select whose error is caught: hole security_definer app.drop_strict(bigint)
 create function app.drop_strict(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare me text; begin
 begin select t.user_id into strict me from app.tasks t where t.id = task and t.user_id = app.current_user_id(); exception when no_data_found then null; end; delete from app.tasks where id = task; end $$;
