@@ -211,7 +211,7 @@ body as materialized (
         select regexp_replace(coalesce(replace(e.m[3], '''''', ''''), e.m[4]), '(\y(?:select|order by)\s+)%I',
           '\1name_of_column', 'gi') as sql, array(
           select case when a ~ '^[\w.$]+(\(\))?$' then a else '(' || a || ')' end
-          from regexp_split_to_table(e.m[7], '\s*,\s*(?![^()]*\))') a) as args
+          from unnest(regexp_split_to_array(e.m[7], '\s*,\s*(?![^()]*\))')) a) as args
       ) s
     ) end as code
   from pg_proc p
@@ -1453,11 +1453,11 @@ table_statement as materialized (
         select
         from regexp_match(s.text, '\yinto [\w$.]+ (?:as [\w$]+ )?([\w$, ]*?) ?(?:values|select) (.*?) ?(?:\yfrom\y.*)?'
           '\yon conflict (.*?) ?(?:where .*)?do update') m (part)
-        cross join rows from (
-          regexp_split_to_table(case when m.part[1] <> '' then m.part[1] else (
+        cross join unnest(
+          regexp_split_to_array(case when m.part[1] <> '' then m.part[1] else (
             select string_agg(lower(t.attname), ',' order by t.attnum) from pg_attribute t
             where t.attrelid = a.objid and t.attnum > 0 and not t.attisdropped) end, ' ?, ?'),
-          regexp_split_to_table(m.part[2], ' ?, ?')
+          regexp_split_to_array(m.part[2], ' ?, ?')
         ) i (name, item)
         where (i.item ~ '^{me}' or s.is_own and (a.objid, i.name) in (select relid, attname from owner_guess))
           and (i.name = any (regexp_split_to_array(m.part[3], '[^\w$]+')) or exists (
@@ -1527,13 +1527,16 @@ loose_lookup as materialized (
   from (
     select distinct b.oid as function, s.relid, b.proargnames, '(?<![\w$.])' || replace(lower(coalesce(
       nullif(b.proargnames[i.place], ''), '$' || i.place)), '$', '\$') || '(?![\w$.(])' as pattern, i.place
-    from source s
-    join user_text t on t.raw = s.raw and t.is_last
-    cross join regexp_matches(t.text, '([\w$]+)\(((?:[^(),]+, )*[^(),]+)\)', 'g') m (part)
+    from (
+      select s.relid, t.text
+      from (select raw, relid from source where kind = 'policy') s
+      full join (select raw, text from user_text where is_last) t on t.raw = s.raw
+      where coalesce(s.relid, 0) <> 0 offset 0
+    ) s
+    cross join regexp_matches(s.text, '([\w$]+)\(((?:[^(),]+, )*[^(),]+)\)', 'g') m (part)
     join body b on lower(b.proname) = m.part[1]
     cross join unnest(string_to_array(m.part[2], ', ')) with ordinality i (item, place)
-    where s.kind = 'policy'
-      and (s.relid, regexp_replace(i.item, '^[\w$]+\.', '')) in (select relid, attname from own_value)
+    where (s.relid, regexp_replace(i.item, '^[\w$]+\.', '')) in (select relid, attname from own_value)
   ) p
   join table_statement t on t.function = p.function and t.relid <> p.relid
   where t.text ~ p.pattern and not exists (
@@ -3580,9 +3583,12 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     'this column can refer to large objects, and one role owns those of all users: if statements of the API create '
       'them, each user can read all of them',
     'revoke execute on function lo_from_bytea(oid, bytea), lo_creat(integer), lo_create(oid) from public;'
-  from reached r
-  join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
-  join pg_type t on t.oid = a.atttypid and 'oid'::regtype in (t.oid, t.typbasetype)
+  from (
+    select a.attrelid, a.attname
+    from pg_attribute a join pg_type t on t.oid = a.atttypid and 'oid'::regtype in (t.oid, t.typbasetype)
+    where a.attrelid >= 16384 and a.attnum > 0 and not a.attisdropped offset 0
+  ) a
+  join reached r on r.oid = a.attrelid
   where r.relkind in ('r', 'p') and not r.is_platform and (r.oid, a.attname) in (select attrelid, attname from settable)
     and exists (select from api where has_function_privilege(api.oid, 'lo_from_bytea(oid, bytea)', 'execute'))
   union all
