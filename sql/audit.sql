@@ -3486,6 +3486,12 @@ settable as materialized (
   where g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
 ),
 
+oid_column as materialized (
+  select a.attrelid, a.attname
+  from pg_attribute a join pg_type t on t.oid = a.atttypid and 'oid'::regtype in (t.oid, t.typbasetype)
+  where a.attrelid >= 16384 and a.attnum > 0 and not a.attisdropped
+),
+
 found_columns (check_name, severity, object, finding, remedy) as materialized (
   select 'owner_column', case when w.is_live then 'hole' else 'warning' end, format('%s.%I', r.name, r.attname),
     format('this is the owner column, but %s', w.wrong),
@@ -3583,11 +3589,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     'this column can refer to large objects, and one role owns those of all users: if statements of the API create '
       'them, each user can read all of them',
     'revoke execute on function lo_from_bytea(oid, bytea), lo_creat(integer), lo_create(oid) from public;'
-  from (
-    select a.attrelid, a.attname
-    from pg_attribute a join pg_type t on t.oid = a.atttypid and 'oid'::regtype in (t.oid, t.typbasetype)
-    where a.attrelid >= 16384 and a.attnum > 0 and not a.attisdropped offset 0
-  ) a
+  from oid_column a
   join reached r on r.oid = a.attrelid
   where r.relkind in ('r', 'p') and not r.is_platform and (r.oid, a.attname) in (select attrelid, attname from settable)
     and exists (select from api where has_function_privilege(api.oid, 'lo_from_bytea(oid, bytea)', 'execute'))
