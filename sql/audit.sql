@@ -3486,6 +3486,7 @@ settable as materialized (
   where g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
 ),
 
+-- Columns that can refer to large objects.
 oid_column as materialized (
   select a.attrelid, a.attname
   from pg_attribute a join pg_type t on t.oid = a.atttypid and 'oid'::regtype in (t.oid, t.typbasetype)

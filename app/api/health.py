@@ -23,8 +23,13 @@ from app.postgres.database import Database
 from app.problems import Problem
 
 STATEMENTS = (
-    *(GET_TASK, COUNT_TASKS, CREATE_TASK, CREATE_TASK_ONCE),
-    *(CHANGE_TASK.if_match, TOGGLE_TASK.if_match, DELETE_TASK.if_match),
+    GET_TASK,
+    COUNT_TASKS,
+    CREATE_TASK,
+    CREATE_TASK_ONCE,
+    CHANGE_TASK.if_match,
+    TOGGLE_TASK.if_match,
+    DELETE_TASK.if_match,
 )
 MAX_AGE = 1  # seconds for which the result of a check is used again
 # Requests beyond this number within MAX_AGE seconds are delayed by PAUSE. Load balancers send fewer requests.

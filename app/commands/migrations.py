@@ -221,10 +221,8 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
             raise SystemExit(POOLER)
         connection.execute(SETTINGS)
         connection.execute(UNLIMIT)
-        (trusted,) = connection.execute(TRUSTED).fetchone() or ([],)
-        self.home = _home(connection, trusted)
-        self.names = {"home": self.home, "tables": YOYO, "trusted": trusted}
-        connection.execute("set search_path = pg_catalog")
+        self.names = _names(connection)
+        self.home = self.names["home"]
         return connection
 
     def quote_identifier(self, name: str) -> str:
@@ -306,6 +304,14 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
             ) from None
 
 
+def _names(connection: psycopg.Connection[Any]) -> dict[str, Any]:
+    """Return the parameters of the queries above. Set the search_path of the session to pg_catalog."""
+    (trusted,) = connection.execute(TRUSTED).fetchone() or ([],)
+    home = _home(connection, trusted)
+    connection.execute("set search_path = pg_catalog")
+    return {"home": home, "tables": YOYO, "trusted": trusted}
+
+
 def _home(connection: psycopg.Connection[Any], trusted: list[int]) -> str:
     """Return the schema, quoted, in which yoyo records these migrations, whatever the search_path is."""
     names = [file.stem for file in DIRECTORY.iterdir()]
@@ -378,9 +384,7 @@ def _explained(error: psycopg.Error, conninfo: str) -> str:
 
 def _remedy(connection: psycopg.Connection[Any]) -> str:
     """Return what to do if this role lacks a privilege that migrations need, else an empty string."""
-    (trusted,) = connection.execute(TRUSTED).fetchone() or ([],)
-    names = {"home": _home(connection, trusted), "tables": YOYO}
-    connection.execute("set search_path = pg_catalog")
+    names = _names(connection)
     for owners, user in connection.execute(OTHER_OWNERS, names):
         return NOT_OWNED.format(owners=owners, user=user)
     for (statements,) in connection.execute(MISSING, names):
