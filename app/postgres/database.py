@@ -5,6 +5,7 @@ in one pipeline, which is one transaction. The setting ends with the transaction
 connection can see it.
 """
 
+import os
 from asyncio import CancelledError
 from collections.abc import Awaitable, Mapping, Sequence
 from time import monotonic
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, Self
 from psycopg import Error
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import ReadOnlySqlTransaction, UniqueViolation
+from psycopg.pq import Conninfo
 
 from app.postgres import session
 from app.postgres.connection import Connection, ConnectionLost, Row, StalePreparedStatement, Value
@@ -23,10 +25,10 @@ from app.settings import Settings
 POOL_TIMEOUT = 3  # seconds that a request waits for a new connection
 RECONNECT_TIMEOUT = 0.5  # seconds; then psycopg's pool starts again with its shortest pause between attempts
 CONNECT_TIMEOUT = 3  # seconds for an attempt to connect
-# Connection parameters that DATABASE_URL may override (PostgreSQL, 32.1.2).
+# Not a standby, whose rows are old. During a switchover a host name may lead to one for a while.
+ATTRIBUTES = "primary"
+# Connection parameters that DATABASE_URL or a service file may override (PostgreSQL, 32.1.2).
 DEFAULTS = {
-    # Not a standby, whose rows are old. During a switchover a host name may lead to one for a while.
-    "target_session_attrs": "primary",
     # A broken network is noticed after five seconds, while a request is sent and while its result is awaited.
     "tcp_user_timeout": 5000,
     "keepalives_idle": 2,
@@ -69,14 +71,26 @@ EXPLICIT: dict[str, tuple[str, ...]] = {
 }
 
 
+def _defaults(conninfo: str) -> dict[str, int]:
+    """Return the defaults of the parameters that neither the connection string nor a service file sets.
+
+    For target_session_attrs, set the variable that libpq reads if neither of them sets it.
+    """
+    os.environ.setdefault("PGTARGETSESSIONATTRS", ATTRIBUTES)
+    given = conninfo_to_dict(conninfo)
+    if "service" in given:
+        os.environ["PGSERVICE"] = str(given["service"])  # whose parameters get_defaults() then returns
+    in_service = {option.keyword.decode() for option in Conninfo.get_defaults() if option.val is not None}
+    return {name: value for name, value in DEFAULTS.items() if name not in given and name not in in_service}
+
+
 class Database:
     """A pool of connections as the role tasks_api."""
 
     def __init__(self, settings: Settings) -> None:
         session.set_environment()
         self.conninfo = settings.database_url.get_secret_value()
-        given = conninfo_to_dict(self.conninfo)
-        self.options: dict[str, Any] = {name: DEFAULTS[name] for name in DEFAULTS.keys() - given} | {
+        self.options: dict[str, Any] = _defaults(self.conninfo) | {
             "autocommit": True,
             "application_name": "tasks api",
             "client_encoding": "utf8",  # overrides DATABASE_URL and PGCLIENTENCODING

@@ -39,7 +39,7 @@ from support.issuers import certificate
 
 from app.postgres import NotReady, safety
 from app.postgres.connection import Connection, state_of_refusal
-from app.postgres.database import ACT_AS
+from app.postgres.database import ACT_AS, DEFAULTS
 from app.postgres.database import Database as Pool
 from app.postgres.pool import Pool as Connections
 from app.postgres.session import PROBE_USER
@@ -461,6 +461,47 @@ def test_the_kernel_ends_connections_to_an_unreachable_server(
     monkeypatch.setenv("JWT_SECRET", "x" * 32)
     monkeypatch.setenv("DATABASE_URL", postgres.conninfo("tasks", "tasks_api") + given)
     asyncio.run(look())
+
+
+@on_18
+@pytest.mark.parametrize(
+    ("place", "set_by_operator"),
+    [
+        ("PGSERVICE=other", {}),
+        ("service=other", {}),
+        ("target_session_attrs=any", {"target_session_attrs": "any"}),
+        ("PGTARGETSESSIONATTRS=any", {"target_session_attrs": "any"}),
+        ("PGSERVICE=own", {"target_session_attrs": "any", "tcp_user_timeout": "7000"}),
+        ("service=own", {"target_session_attrs": "any", "tcp_user_timeout": "7000"}),
+    ],
+)
+def test_the_environment_and_service_files_override_the_defaults_of_parameters(
+    postgres: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    place: str,
+    set_by_operator: dict[str, str],
+) -> None:
+    async def look() -> dict[str, str]:
+        async with Pool(load(Settings)) as pool, await pool.connect() as connection:
+            found = {option.keyword.decode(): option.val for option in connection.pgconn.info}
+            return {name: (found[name] or b"").decode() for name in ("target_session_attrs", *DEFAULTS)}
+
+    services = tmp_path / "pg_service.conf"
+    services.write_text("[own]\ntarget_session_attrs=any\ntcp_user_timeout=7000\n[other]\nuser=nobody\n")
+    for name in ("PGSERVICE", "PGTARGETSESSIONATTRS"):  # pytest removes them again when the test has ended
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    monkeypatch.setenv("JWT_SECRET", "x" * 32)
+    monkeypatch.setenv("DATABASE_URL", postgres.conninfo("tasks", "tasks_api"))
+    name, value = place.split("=")
+    if name.isupper():
+        monkeypatch.setenv(name, value)
+    else:
+        monkeypatch.setenv("DATABASE_URL", f"{postgres.conninfo('tasks', 'tasks_api')} {place}")
+    defaults = {"target_session_attrs": "primary"} | {name: str(value) for name, value in DEFAULTS.items()}
+    assert asyncio.run(look()) == defaults | set_by_operator
 
 
 @on_18

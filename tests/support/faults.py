@@ -46,7 +46,8 @@ class Cluster:
         return f"host=127.0.0.1 port={port or self.port} dbname={database} user={user}"
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
-        return psycopg.connect(self.conninfo(database), autocommit=True)
+        # Also to a standby: the API, if it runs in this process, sets PGTARGETSESSIONATTRS.
+        return psycopg.connect(self.conninfo(database), autocommit=True, target_session_attrs="any")
 
     def start(self, **settings: object) -> None:
         """Start the server and wait until it accepts connections."""
