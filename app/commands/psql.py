@@ -21,8 +21,11 @@ def main() -> None:
     conninfo = conninfo_to_dict(load(DatabaseSettings).database_url.get_secret_value())
     psql = shutil.which("psql") or sys.exit("psql: is missing; install PostgreSQL's client")
     # Every process of the machine can see arguments; the environment is private.
-    variable = {o.keyword.decode(): o.envvar.decode() for o in Conninfo.get_defaults() if o.envvar}
-    environment = os.environ | {variable[key]: str(value) for key, value in conninfo.items()}
+    # Parameters that have no variable, such as tcp_user_timeout, are left out.
+    variables = {o.envvar.decode(): o.keyword.decode() for o in Conninfo.get_defaults() if o.envvar}
+    environment = os.environ | {
+        variable: str(conninfo[name]) for variable, name in variables.items() if name in conninfo
+    }
     environment |= session.START_UP
     environment["PGOPTIONS"] = "-c app.user_id=" + re.sub(r"([\\\s])", r"\\\1", user)
     prompt = f"%n as {user.replace('%', '%%')} %R%# "

@@ -280,6 +280,12 @@ def test_no_password_is_printed(checkout: Path) -> None:
     assert "hushhush" not in "".join(said) + complaint
 
 
+def test_psql_accepts_parameters_that_have_no_environment_variable(checkout: Path) -> None:
+    address = f"postgresql://tasks_api@127.0.0.1:{free_port()}/tasks?tcp_user_timeout=3000&keepalives_idle=2"
+    _, complaint = in_turn(checkout, "psql", AS="alice", DATABASE_URL=address)
+    assert "Connection refused" in complaint
+
+
 def test_bare_make_lists_every_target() -> None:
     printed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
