@@ -52,6 +52,7 @@ REFUSALS = {
         "too many |connection slots are reserved|no more connections allowed|connections exceeded"
     ),
     "57P03": re.compile("the database system is "),
+    "25P04": re.compile("terminating connection due to transaction timeout"),
     "25006": re.compile("hot standby mode|session is read-only"),
     "55000": re.compile("not currently accepting connections"),
     "3D000": re.compile('database ".*" does not exist|no such database'),

@@ -129,9 +129,9 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         await self.pool.close()
 
-    async def connect(self) -> Connection:
+    async def connect(self, **options: str) -> Connection:
         """Open a connection that does not belong to the pool."""
-        return await Connection.connect(self.conninfo, **self.options)
+        return await Connection.connect(self.conninfo, **self.options | options)
 
     async def run(
         self, identity: str, statement: str, values: Mapping[str, Value], client: Client | None = None

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from psycopg import Error
 
 from app.postgres import NotReady
-from app.postgres.connection import Connection, Row
+from app.postgres.connection import REFUSED, Connection, ConnectionLost, Row, state_of_refusal
 
 # libpq sends these as start-up parameters, which override options in PGOPTIONS and DATABASE_URL. It reads
 # them only from the environment (PostgreSQL, 34.15). The options parameter is no alternative, since PgBouncer
@@ -25,7 +25,7 @@ PROBE_USER = "j\u00f6rg \U0001f600"
 # The time limits that must be at least a second (or 0, which means none): otherwise ordinary requests fail.
 LIMITS = "statement_timeout lock_timeout idle_in_transaction_session_timeout transaction_timeout"
 OVER_LIMIT = {"57014", "55P03", "25P03", "25P04"}  # the SQLSTATEs of statements that exceed one of them
-CLOSED = ("transaction timeout", "server closed the connection", "the connection is lost")
+CLOSED = ("server closed the connection", "SSL connection has been closed")  # libpq's messages
 LIFT_ATTEMPTS = 50  # a limit of 1 ms can also end the statement that lifts it
 HAS_TRANSACTION_TIMEOUT = 170000  # server_version of the first release with it
 
@@ -154,8 +154,10 @@ def set_environment() -> None:
     os.environ |= START_UP
 
 
-async def explain(error: Error, connect: Callable[[], Awaitable[Connection]]) -> Exception:
+async def explain(error: Error, connect: Callable[..., Awaitable[Connection]]) -> Exception:
     """Return the error, or NotReady if a time limit that is too short for the check has caused it."""
+    if state_of_refusal(error) == REFUSED and not await _connects_without_limit(connect):
+        return error
     reason = error
     for _ in range(LIFT_ATTEMPTS):
         if not _may_be_limit(reason):
@@ -172,12 +174,26 @@ async def explain(error: Error, connect: Callable[[], Awaitable[Connection]]) ->
     return error
 
 
+async def _connects_without_limit(connect: Callable[..., Awaitable[Connection]]) -> bool:
+    """Return whether a session without a transaction_timeout lasts longer than its login.
+
+    The message of a server that ends a login may be in any language. If the cause is another one, such as a
+    wrong password, this is the only further attempt.
+    """
+    try:
+        await (await connect(options="-c transaction_timeout=0")).close()
+    except Error:
+        return False
+    return True
+
+
 def _may_be_limit(error: Error) -> bool:
     """Return whether a time limit may have caused an error.
 
     A transaction_timeout ends the session, even during the login, and libpq may report no SQLSTATE then.
     """
-    return error.sqlstate in OVER_LIMIT or any(part in str(error) for part in CLOSED)
+    lost = isinstance(error, ConnectionLost) or any(part in str(error) for part in CLOSED)
+    return lost or state_of_refusal(error) in OVER_LIMIT | {REFUSED}
 
 
 def _lift_limits(server_version: int) -> str:

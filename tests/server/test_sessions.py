@@ -1,5 +1,6 @@
 """Session settings do not depend on environment, address, role and database, or the start fails."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterator
 from urllib.parse import quote
@@ -16,6 +17,9 @@ from support.starts import refusal, start
 
 from app.commands import migrations
 from app.postgres import session
+from app.postgres.connection import Connection
+from app.postgres.database import Database as Pool
+from app.settings import Settings, load
 
 JOERG, IN_LATIN1 = "jörg", "jörg".encode().decode("latin1")
 KARACHI = "Asia/Karachi"
@@ -252,6 +256,36 @@ def test_a_time_limit_that_is_too_short_is_refused_and_named(
     configure(PGOPTIONS=f"-c {name}={milliseconds}")
     assert f"{limit}, set at the start of the session: remove it from PGOPTIONS" in refusal()
     configure(PGOPTIONS="")
+
+
+def in_japanese(message: str) -> psycopg.OperationalError:
+    """Return psycopg's error if a server with lc_messages = ja_JP.UTF-8 refuses a login."""
+    return psycopg.OperationalError(
+        f'connection failed: connection to server at "db" failed: FATAL:  {message}'
+    )
+
+
+@on_18
+def test_a_transaction_timeout_that_ends_a_login_is_named_in_any_language(
+    server: Server, database: str, configure: Configure
+) -> None:
+    configure(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
+    configure(PGOPTIONS="-c transaction_timeout=1")
+    ended = in_japanese("トランザクションタイムアウトのため接続を終了します")
+    explained = asyncio.run(session.explain(ended, Pool(load(Settings)).connect))
+    assert "transaction_timeout is 1ms, set at the start of the session" in str(explained)
+
+
+def test_after_a_refusal_in_another_language_one_further_login_is_tried() -> None:
+    refused = in_japanese('ユーザー"tasks_api"のパスワード認証に失敗しました')
+    attempts: list[dict[str, str]] = []
+
+    async def refuse(**options: str) -> Connection:
+        attempts.append(options)
+        raise refused
+
+    assert asyncio.run(session.explain(refused, refuse)) is refused
+    assert attempts == [{"options": "-c transaction_timeout=0"}]
 
 
 def test_a_user_that_is_set_at_the_start_of_sessions_is_refused(
