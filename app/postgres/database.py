@@ -76,7 +76,7 @@ def _defaults(conninfo: str) -> dict[str, int]:
 
     For target_session_attrs, set the variable that libpq reads if neither of them sets it.
     """
-    os.environ.setdefault("PGTARGETSESSIONATTRS", ATTRIBUTES)
+    os.environ["PGTARGETSESSIONATTRS"] = os.environ.get("PGTARGETSESSIONATTRS") or ATTRIBUTES
     given = conninfo_to_dict(conninfo)
     if "service" in given:
         os.environ["PGSERVICE"] = str(given["service"])  # whose parameters get_defaults() then returns

@@ -468,6 +468,7 @@ def test_the_kernel_ends_connections_to_an_unreachable_server(
     ("place", "set_by_operator"),
     [
         ("PGSERVICE=other", {}),
+        ("PGTARGETSESSIONATTRS=", {}),
         ("service=other", {}),
         ("target_session_attrs=any", {"target_session_attrs": "any"}),
         ("PGTARGETSESSIONATTRS=any", {"target_session_attrs": "any"}),
