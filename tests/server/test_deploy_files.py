@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from conftest import Api, Server, free_port, on_18, serving
+from conftest import ROOT, Api, Server, free_port, on_18, serving
 from ruamel.yaml import YAML
 from support.faults import NOBODY, connects, eventually
 from support.proxies import DEPLOY, program
@@ -56,6 +56,20 @@ def test_the_systemd_unit_is_sound_and_hardened(tmp_path: Path) -> None:
         r"exposure level for tasks@8000\.service: ([0-9.]+)", say(analyze, "security", "--offline=true", unit)
     )
     assert float(exposure) < 2
+
+
+def test_the_port_of_a_systemd_instance_overrides_the_settings() -> None:
+    """Systemd lets EnvironmentFile override Environment."""
+    text = (DEPLOY / "tasks@.service").read_text()
+    settings = dict(re.findall("^([A-Z_]+)=(.*)", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    (start,) = re.findall("^ExecStart=(.*)/opt/tasks/.venv/bin/python -m app run$", text, re.MULTILINE)
+    command = [
+        *start.replace("%i", "8001").split(),
+        sys.executable,
+        "-c",
+        "import os; print(os.environ['PORT'])",
+    ]
+    assert subprocess.check_output(command, env=settings, text=True) == "8001\n"
 
 
 @on_18
