@@ -7,6 +7,7 @@ import getpass
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -130,7 +131,13 @@ def report(conninfo: str) -> Report:
         "<h2>Attempts</h2>",
         *_groups(attempts),
     ]
-    PAGE.write_text("".join(_page(body)), encoding="utf-8")
+    try:
+        PAGE.write_text("".join(_page(body)), encoding="utf-8")
+    except OSError as error:  # for example in a read-only container
+        sys.exit(
+            f"{PAGE.resolve()} cannot be written: {error.strerror}; "
+            "run this in a folder that you may write to, with the folder of the code in PYTHONPATH"
+        )
     return Report(f"{PAGE.resolve()}: {'sound' if sound else 'NOT sound'}", sound)
 
 

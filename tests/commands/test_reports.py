@@ -348,6 +348,12 @@ def test_the_page_for_an_auditor_shows_findings_accepted_ones_and_attempts(
     assert "://" not in html
 
 
+def test_a_page_that_cannot_be_written_is_an_error_in_one_line(server: Server, database: str) -> None:
+    page.PAGE.mkdir()
+    said = run(page.report, DATABASE_URL=server.conninfo(database))
+    assert f"{page.PAGE.resolve()} cannot be written: Is a directory; run this in a folder" in str(said)
+
+
 def test_the_page_of_a_sound_database_says_so(
     server: Server, database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
