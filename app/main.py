@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import __version__
 from app.api import docs, health, tasks
-from app.api.answers import as_problem_json
 from app.api.edge import EdgeMiddleware, Origins
 from app.api.errors import HANDLERS
+from app.api.responses import as_problem_json
 from app.api.routing import resources
 from app.api.state import Services, State
 from app.identity.keys import Keys

@@ -67,11 +67,11 @@ def validate(adapter: TypeAdapter[T], value: object, name: str) -> T:
     try:
         valid: T = adapter.validator.validate_python(value)  # half the cost of adapter.validate_python
     except ValidationError as error:
-        raise invalid(error.errors(), name) from None
+        raise from_pydantic(error.errors(), name) from None
     return valid
 
 
-def invalid(errors: Iterable[Any], name: str) -> Invalid:
+def from_pydantic(errors: Iterable[Any], name: str) -> Invalid:
     """Return Pydantic's errors as Invalid: one message for each field.
 
     An error whose location contains no field name is reported as an error of `name`.

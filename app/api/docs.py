@@ -36,7 +36,7 @@ POLICY = (
 
 
 @cache
-def read(name: str) -> tuple[bytes, str]:
+def read_file(name: str) -> tuple[bytes, str]:
     """Return the content and the media type of a file, which is read once.
 
     Starlette's FileResponse would read it in a thread for each request, at 4 ms of CPU, and accept any
@@ -45,16 +45,16 @@ def read(name: str) -> tuple[bytes, str]:
     return (FOLDER / name).read_bytes(), guess_type(name)[0] or ""
 
 
-async def file(request: Request) -> Response:
+async def get_file(request: Request) -> Response:
     """Serve one of the files. Range is ignored, which RFC 9110, section 14.2, allows."""
     if (name := request.path_params["name"]) not in FILES:
         raise Problem(404, "Path not found")
-    content, media_type = read(name)
+    content, media_type = read_file(name)
     return Response(content, media_type=media_type, headers=CACHED)
 
 
 routes = [
     Route("/", RedirectResponse("docs"), methods=["GET"]),  # for a person who opens the URL of the API
     Route("/docs", HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY}), methods=["GET"]),
-    Route("/docs/{name}", file),
+    Route("/docs/{name}", get_file),
 ]

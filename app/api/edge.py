@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.answers import HEADERS
+from app.api.responses import HEADERS
 from app.api.errors import DEFECT, METHODS, STOPPING
 from app.api.state import Exchange, Services, State
 from app.problems import Problem

@@ -18,7 +18,7 @@ from app.api.state import exchange_of
 from app.identity import Refused
 from app.postgres.connection import NoConnection
 from app.postgres.deadline import ClientGone
-from app.problems import Invalid, Problem, invalid
+from app.problems import Invalid, Problem, from_pydantic
 
 log = logging.getLogger("uvicorn.error")
 
@@ -112,7 +112,7 @@ async def _on_invalid_request(_: Request, error: RequestValidationError) -> Resp
     errors = error.errors()
     if any(e["type"] == "json_invalid" for e in errors):
         return Problem(400, "The body must be JSON in UTF-8").response()
-    return invalid(errors, "body").response()
+    return from_pydantic(errors, "body").response()
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:

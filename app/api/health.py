@@ -7,7 +7,7 @@ import psycopg
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.answers import documented, problems
+from app.api.responses import documented, problems
 from app.api.state import services_of
 from app.api.statements import (
     CHANGE_TASK,
@@ -66,7 +66,7 @@ class Readiness:
         try:
             await safety.check(self.database)
             await safety.check_statements(self.database, STATEMENTS)
-            await safety.audit_servers(self.database, self.on_hole)
+            await safety.audit_workers(self.database, self.on_hole)
         except NotReady as reason:
             return Problem(503, str(reason), {"Retry-After": "5"})
         except psycopg.Error as error:

@@ -239,7 +239,7 @@ class Page(BaseModel, frozen=True):
         """The sort key and the direction."""
         return self.sort, self.order or ("asc" if self.sort in ASCENDING else "desc")
 
-    def after(self) -> Cursor | None:
+    def decoded_cursor(self) -> Cursor | None:
         """Return the cursor, if any; raise Invalid if it is malformed or belongs to another ordering."""
         if self.cursor is None:
             return None

@@ -228,7 +228,7 @@ def list_page(page: Page) -> tuple[str, dict[str, Value]]:
 
     It selects one row more than the page has, which shows whether there is a next page.
     """
-    cursor = page.after()
+    cursor = page.decoded_cursor()
     after, order = ORDERINGS[page.ordering]
     filters: dict[str, Value] = {name: getattr(page, name) or None for name in FILTERED_BY}
     statement = (LIST_AND_COUNT_TASKS if page.count else LIST_TASKS).format(

@@ -9,7 +9,6 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from app.api import statements
-from app.api.answers import documented, json_response, problems
 from app.api.pages import Page, next_page
 from app.api.preconditions import (
     IdempotencyKey,
@@ -21,6 +20,7 @@ from app.api.preconditions import (
     is_unchanged,
     wanted_etags,
 )
+from app.api.responses import documented, json_response, problems
 from app.api.routing import UserSession
 from app.api.schemas import Completion, OtherNames, Stats, Task, TaskChanges, TaskCreate
 from app.api.state import services_of
@@ -29,7 +29,7 @@ from app.postgres.database import Session
 from app.problems import Invalid, Problem
 
 TOGGLE = Completion()
-MAX_SEGMENTS = 1024  # percent-encoded user ids that are cached
+MAX_ENCODED = 1024  # percent-encoded user ids that are cached
 
 ALWAYS = problems(401, 403, 422, 503)
 LISTED = documented(200, "The tasks.", "Link", "X-Total-Count") | problems(414) | ALWAYS
@@ -158,7 +158,7 @@ def path_of(session: Session, request: Request) -> str:
     return f"{services_of(request.scope).root_path}/api/{_segment(session.user)}/tasks"
 
 
-@lru_cache(MAX_SEGMENTS)
+@lru_cache(MAX_ENCODED)
 def _segment(user: str) -> str:
     segment = quote(user, safe="")
     if segment in {".", ".."}:  # clients remove these from a path (RFC 3986, section 5.2.4)

@@ -15,10 +15,10 @@ from textwrap import indent
 from psycopg import Error, errors
 
 from app.postgres import NotReady, session
+from app.postgres.citus import EXPLAIN_HERE, audit_each, check_distributed, check_identity
 from app.postgres.connection import ConnectionLost, Row, Value
 from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Deadline
-from app.postgres.servers import EXPLAIN_HERE, ask_servers, check_distributed, check_identity
 
 SQL = Path(__file__).parent.parent.parent / "sql"
 # The newest migration, which this code needs.
@@ -208,10 +208,10 @@ async def audit(database: Database, on_hole: str) -> None:
         except errors.QueryCanceled:
             raise NotReady(AUDIT_TIMED_OUT) from None
     _judge({describe(*row): row[0] for row in rows}, on_hole)
-    await audit_servers(database, on_hole)
+    await audit_workers(database, on_hole)
 
 
-async def audit_servers(database: Database, on_hole: str) -> None:
+async def audit_workers(database: Database, on_hole: str) -> None:
     """Audit the workers of Citus that are not audited yet; raise NotReady for a hole.
 
     A worker that does not respond is logged and skipped, so that the API serves the users of the others.
@@ -222,14 +222,14 @@ async def audit_servers(database: Database, on_hole: str) -> None:
     sql = (SQL / "audit.sql").read_text()
     try:
         async with await database.connect() as connection:
-            found, away = await ask_servers(connection, sql, FOR_AUDIT, database.unaudited)
+            found, away = await audit_each(connection, sql, FOR_AUDIT, database.unaudited)
     except errors.QueryCanceled:
         raise NotReady(AUDIT_TIMED_OUT) from None
-    _judge({f"{server}: {describe(*row)}": row[0] for server, row in found}, on_hole)
-    for server in sorted({*away} - {*(database.unaudited or ())}):
-        log.warning("%s does not respond, so it was not audited: /ready audits it later", server)
-    for server in sorted({*(database.unaudited or ())} - {*away}):
-        log.info("%s responds again, and was audited", server)
+    _judge({f"{worker}: {describe(*row)}": row[0] for worker, row in found}, on_hole)
+    for worker in sorted({*away} - {*(database.unaudited or ())}):
+        log.warning("%s does not respond, so it was not audited: /ready audits it later", worker)
+    for worker in sorted({*(database.unaudited or ())} - {*away}):
+        log.info("%s responds again, and was audited", worker)
     database.unaudited = away
 
 

@@ -12,7 +12,7 @@ from app.postgres.database import Database
 from app.postgres.session import PROBE_USER
 
 # A probe user for each worker. The hash of the user id determines the worker that has the user's rows.
-SERVERS = """
+WORKERS = """
 select distinct on (node.nodeid) node.nodename || ':' || node.nodeport, 'probe ' || number
 from generate_series(1, 2000) as number
 join pg_dist_shard as shard on shard.logicalrelid = 'app.users'::regclass
@@ -58,30 +58,30 @@ async def check_identity(database: Database) -> None:
         await _reach(connection, PROBE_USER, "the workers", READY_TIMEOUT)
 
 
-async def ask_servers(
+async def audit_each(
     connection: Connection, audit: str, prepare: bytes, wanted: Container[str] | None
 ) -> tuple[list[tuple[str, list[str]]], list[str]]:
     """Run the audit on the wanted workers, by default all.
 
-    Return pairs of a server and a finding, and the servers that do not respond.
+    Return pairs of a worker (HOST:PORT) and a row of audit.sql, and the workers that do not respond.
     """
     found: list[tuple[str, list[str]]] = []
     away: list[str] = []
-    for server, user in await (await connection.execute(SERVERS)).fetchall():
-        if wanted is not None and server not in wanted:
+    for worker, user in await (await connection.execute(WORKERS)).fetchall():
+        if wanted is not None and worker not in wanted:
             continue
-        if not await _reach(connection, user, server, START_TIMEOUT):
-            away.append(server)
+        if not await _reach(connection, user, worker, START_TIMEOUT):
+            away.append(worker)
             continue
         async with connection.transaction(force_rollback=True):
             await connection.execute("select app.act_as(%s)", (user,))
             await connection.execute(prepare)  # after act_as, Citus passes these settings on, too
             row: Any = await (await connection.execute(AUDIT, (audit.strip().rstrip(";"), user))).fetchone()
-            found += [(server, finding) for finding in json.loads(row[1] or "[]")]
+            found += [(worker, finding) for finding in json.loads(row[1] or "[]")]
     return found, away
 
 
-async def _reach(connection: Connection, user: str, server: str, limit: str) -> bool:
+async def _reach(connection: Connection, user: str, worker: str, limit: str) -> bool:
     """Return whether the worker of this user responds. Raise NotReady if app.user_id is not set there.
 
     The connection should be new: on one that is connected to the worker already, the coordinator would wait
@@ -97,5 +97,5 @@ async def _reach(connection: Connection, user: str, server: str, limit: str) -> 
             raise
         return False
     if seen != user:
-        raise NotReady(f"app.user_id does not reach {server}, so all lists are empty: run sql/citus.sql")
+        raise NotReady(f"app.user_id does not reach {worker}, so all lists are empty: run sql/citus.sql")
     return True
