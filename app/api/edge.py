@@ -17,8 +17,8 @@ from urllib.parse import unquote
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.responses import HEADERS
 from app.api.errors import DEFECT, METHODS, STOPPING
+from app.api.responses import HEADERS
 from app.api.state import Exchange, Services, State
 from app.problems import Problem
 
@@ -112,8 +112,8 @@ class EdgeMiddleware:
         added = [(b"x-request-id", request_id), *COMMON_HEADERS, *_cors(origin)]
         body = BodyReceive(receive) if _closes_if_unread(fields) else None
         received = scope
-        if exchange.method == "HEAD":  # as GET, without the body (RFC 9110, section 9.3.2)
-            scope, send = {**scope, "method": "GET"}, _without_body(send)
+        if exchange.method == "HEAD":  # as GET; the server drops the body (RFC 9110, section 9.3.2)
+            scope = {**scope, "method": "GET"}
         elif PERCENT in (scope.get("raw_path") or b""):
             # A copy, since _split_path changes the path, and uvicorn's access log cannot encode the new one.
             scope = {**scope}
@@ -164,13 +164,6 @@ def _observe(received: Scope, scope: Scope, status: int, seconds: float) -> None
     if services := state.get("services"):
         for observe in services.observers:
             observe(state["exchange"], status, seconds)
-
-
-def _without_body(send: Send) -> Send:
-    async def send_head(message: Message) -> None:
-        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
-
-    return send_head
 
 
 class BodyReceive:
