@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import DEFECT, METHODS, STOPPING
+from app.api.parameters import MAX_BODY_BYTES
 from app.api.responses import HEADERS
 from app.api.state import Exchange, Services, State
 from app.problems import Problem
@@ -33,7 +34,6 @@ MAX_SEGMENTS = 16
 PERCENT = ord("%")  # an integer, since `b"%" in path` raises and catches a TypeError
 BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 MAX_BROKEN_ESCAPES = 16  # some clients do not encode %; decoding 4096 of them takes 5 ms
-MAX_DRAINED = 65536  # bytes of a body that are read after the response; the same as the limit of a body
 MAX_REQUESTED_HEADERS = 4096  # bytes of Access-Control-Request-Headers
 
 # host [":" port] (RFC 3986, section 3.2)
@@ -49,8 +49,8 @@ FIELD_NAMES = re.compile(rb"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-
 
 # A path is split at slashes before it is decoded. A decoded segment may contain a slash, which would end the
 # segment, or a line feed, which Starlette's patterns treat as the end of the path. STAND_INS replace both.
-# They are lone surrogates, which decoding never yields. ENCODED is put before an encoded path outside of
-# /api/. Such a path matches no route, so a proxy rule that hides /metrics need not cover /%6detrics.
+# They are surrogates below U+DC80, which decoding never yields. ENCODED is put before an encoded path outside
+# of /api/. Such a path matches no route, so a proxy rule that hides /metrics need not cover /%6detrics.
 ENCODED = "\udc25"
 STAND_INS = {"/": "\udc2f", "\n": "\udc0a"}
 HIDE = str.maketrans(STAND_INS)
@@ -232,11 +232,11 @@ def is_authority(value: bytes) -> bool:
 def _closes_if_unread(fields: Mapping[bytes, bytes]) -> bool:
     """Return whether to close the connection if the application responds before it has read the body.
 
-    This is so if more than MAX_DRAINED bytes may follow, or if the client expects a 100: after another status
+    This is so if more than MAX_BODY_BYTES may follow, or if the client expects a 100: after another status
     it may or may not send its body.
     """
     if b"content-length" in fields:
-        return b"expect" in fields or int(fields[b"content-length"]) > MAX_DRAINED
+        return b"expect" in fields or int(fields[b"content-length"]) > MAX_BODY_BYTES
     return b"transfer-encoding" in fields
 
 

@@ -1,6 +1,7 @@
 """Responses with JSON, and the OpenAPI document's description of headers and problems."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from starlette.responses import Response
@@ -9,7 +10,6 @@ from app.api import schemas
 from app.problems import PROBLEM_JSON, TITLES
 
 Responses = dict[int | str, dict[str, Any]]
-BAD_REQUEST = 400
 
 # The header fields that a client reads: each is documented, and exposed to pages of other origins (CORS).
 HEADERS = {
@@ -71,6 +71,6 @@ def as_problem_json(document: dict[str, Any]) -> dict[str, Any]:
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, response in operation["responses"].items():
-                if int(status) >= BAD_REQUEST and "content" in response:
+                if int(status) >= HTTPStatus.BAD_REQUEST and "content" in response:
                     response["content"] = {PROBLEM_JSON: response["content"].pop("application/json")}
     return document

@@ -30,7 +30,7 @@ UserId = Annotated[str, BeforeValidator(decoded), IN_PATH]
 
 
 async def authorize(request: Request, user_id: UserId, token: Annotated[str, Security(bearer)]) -> Session:
-    """Return a session of the user. FastAPI's dependency solver calls this, and Operations authorize_user."""
+    """Return a session of the user. Operations does not use this dependency: it calls authorize_user."""
     return await authorize_user(request.scope, user_id, token)
 
 

@@ -8,7 +8,6 @@ behind.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,9 +19,9 @@ from yoyo.connections import parse_uri
 from yoyo.migrations import Migration, MigrationList
 
 from app.commands import role
-from app.postgres.safety import SCHEMA_VERSION
+from app.postgres import safety
 
-DIRECTORY = Path(__file__).parent.parent.parent / "sql" / "migrations"
+DIRECTORY = safety.SQL / "migrations"
 
 # PostgreSQL releases this lock when the session ends, even if its client was killed.
 LOCK = "select pg_catalog.pg_advisory_lock(pg_catalog.hashtext('app.migrations'))"
@@ -332,7 +331,7 @@ def migrate(conninfo: str) -> None:
         for migration in pending:
             backend.run(migration, "apply")
             print(f"applied {migration.id}")
-        role.restore_access(backend.connection, SCHEMA_VERSION)
+        role.restore_access(backend.connection, safety.SCHEMA_VERSION)
         if not pending:
             print("nothing to apply: the database is up to date")
 

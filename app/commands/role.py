@@ -10,13 +10,14 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from psycopg import Connection
 from psycopg.errors import DuplicateObject, InsufficientPrivilege, InternalError_, UniqueViolation
 
-SCHEMA = Path(__file__).parent.parent.parent / "sql" / "schema.sql"
+from app.postgres.safety import SQL
+
+SCHEMA = SQL / "schema.sql"
 
 STATEMENT = re.compile(
     r"^(?:(?:create|alter|comment on) role|(?:create|comment on) policy|grant|revoke)\b.*?;$",

@@ -6,6 +6,7 @@ httpcore is used because it supports proxies and TLS on asyncio; urllib would ne
 import asyncio
 import ssl
 from functools import cache
+from http import HTTPStatus
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -13,7 +14,6 @@ import httpcore
 
 FETCH_TIMEOUT = 5  # seconds for the whole fetch, including DNS and TLS
 MAX_BYTES = 256 * 1024
-OK = 200
 
 # The exceptions that get() raises.
 UNREACHABLE = (OSError, ValueError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError)
@@ -29,7 +29,7 @@ async def get(url: str) -> bytes:
         _connections(parts) as pool,
         pool.stream("GET", url, headers=headers) as response,
     ):
-        if response.status != OK:
+        if response.status != HTTPStatus.OK:
             raise ValueError(f"the status of the response is {response.status}")
         for name, value in response.headers:
             if name.lower() == b"content-encoding" and value.lower() not in (b"", b"identity"):

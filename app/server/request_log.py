@@ -15,6 +15,7 @@ from hashlib import sha256
 from time import time_ns
 from typing import Any
 
+from app.api.errors import DEFECT
 from app.api.state import Exchange
 from app.server.log_writer import LogWriter
 from app.settings import Settings
@@ -122,7 +123,7 @@ class RequestLog:
         fields = (
             second(now),
             milliseconds,
-            "error" if status == 500 else "info",  # noqa: PLR2004 - a defect
+            "error" if status == DEFECT else "info",
             exchange.request_id,
             exchange.method,
             path,

@@ -123,8 +123,6 @@ class Supervisor:
     def _wait_for_workers(self) -> None:
         """Wait for a heartbeat or the exit of a worker, for TICK seconds at most, to handle signals."""
         connections = [each.connection for each in (*self.workers, *self.stopping)]
-        if not connections:
-            sleep(TICK)
         wait(connections, TICK)
 
     def _handle(self, number: signal.Signals) -> None:
