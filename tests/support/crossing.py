@@ -5,6 +5,7 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ import psycopg
 from conftest import Api
 
 from support.load import Client, Response, port_of
+
+Request = tuple[str, str, object, dict[str, str]]  # method, end of the path, body, header fields
 
 # The user and the number of visible rows of a connection outside of requests: '' and 0 if nothing was left
 # behind.
@@ -49,7 +52,9 @@ class Seen:
             value = json.loads(answer.body)
             tasks = value if isinstance(value, list) else [value]
             self.rows += len(tasks)
-            self.foreign += sum(task["user_id"] != user or task["title"] != user for task in tasks)
+            self.foreign += sum(
+                task["user_id"] != user or not task["title"].startswith(f"{user}:") for task in tasks
+            )
             if answer.status == 201:
                 self.created.setdefault(user, set()).add(value["id"])
 
@@ -62,38 +67,63 @@ class Seen:
         )
 
 
-async def work(client: Client, user: str, seen: Seen, *, aborting: float = 0) -> None:
-    """Send one random request. The share `aborting` of them is cancelled before the response."""
-    key = {"Idempotency_Key": str(random.randint(1, 20))}
-    method, path, value, headers = random.choice(
+def choose(user: str) -> Request:
+    """Return a random request. Many users have tasks with these ids; each title begins with its user."""
+    task, key = {"title": f"{user}: one"}, {"Idempotency_Key": str(random.randint(1, 20))}
+    return random.choice(
         [
-            ("POST", "", {"title": user}, {}),
-            ("POST", "", {"title": user}, key),
-            ("PUT", f"/{random.randint(1, 20)}", {"title": user}, {}),
+            ("POST", "", task, {}),
+            ("POST", "", task, key),
+            ("PUT", f"/{random.randint(1, 20)}", task, {}),
             ("PATCH", f"/{random.randint(1, 20)}/complete", None, {}),
             ("GET", f"/{random.randint(1, 20)}", None, {}),
             ("GET", "?limit=20", None, {}),
         ]
     )
+
+
+async def work(
+    client: Client,
+    user: str,
+    seen: Seen,
+    aborting: float = 0,
+    choose: Callable[[str], Request] = choose,
+) -> None:
+    """Send one random request. The share `aborting` of them is cancelled before the response."""
+    method, path, value, headers = choose(user)
     try:
         async with asyncio.timeout(random.random() * 0.02 if random.random() < aborting else 20):
             seen.take(user, method, await client.ask(method, path, value, **headers))
     except TimeoutError:
         seen.broken_off += 1
+    except OSError as error:
+        seen.unsound.append(repr(error).encode())
 
 
-async def cross(api: Api, users: int, requests: int, clients: int, aborting: float) -> Seen:
+def tokens_of(api: Api, users: int) -> dict[str, str]:
+    """Return the tokens of this number of users, by name."""
+    return {name: api.token(name) for name in (f"user-{number}" for number in range(users))}
+
+
+async def cross(  # noqa: PLR0913 - the parameters of one load
+    port: int,
+    tokens: Mapping[str, str],
+    *,
+    requests: int,
+    clients: int,
+    aborting: float,
+    choose: Callable[[str], Request] = choose,
+) -> Seen:
     """Send requests from several clients, each request for a random user."""
     seen = Seen()
-    tokens = {name: api.token(name) for name in (f"user-{number}" for number in range(users))}
     names, left = list(tokens), iter(range(requests))
 
     async def keep() -> None:
-        client = Client(port_of(api))
+        client = Client(port)
         for _ in left:
             user = random.choice(names)
             client.base, client.token = f"/api/{user}/tasks", tokens[user]
-            await work(client, user, seen, aborting=aborting)
+            await work(client, user, seen, aborting, choose)
         client.close()
 
     await asyncio.gather(*(keep() for _ in range(clients)))
@@ -111,14 +141,14 @@ def left_behind(conninfo: str) -> bool:
     return False
 
 
-def cross_while_looking(api: Api, pooler: str, **crossing: Any) -> tuple[Seen, int, int]:
+def cross_while_looking(api: Api, pooler: str, users: int, **crossing: Any) -> tuple[Seen, int, int]:
     """Run cross() and inspect the pooler's connections meanwhile.
 
     Return the counts of cross(), the number of inspections, and how many of them found a user left behind.
     """
     looks = left = 0
     with ThreadPoolExecutor() as pool:
-        job = pool.submit(lambda: asyncio.run(cross(api, **crossing)))
+        job = pool.submit(lambda: asyncio.run(cross(port_of(api), tokens_of(api, users), **crossing)))
         while not job.done():
             looks, left = looks + 1, left + left_behind(pooler)
     return job.result(), looks, left
