@@ -1,4 +1,4 @@
-"""Isolation under fire: many users, few connections, everything goes wrong, and nobody sees another's row."""
+"""Isolation under faults: many users share few connections, which are ended at random."""
 
 import asyncio
 import random
@@ -42,7 +42,7 @@ def run(report: Report) -> None:
 
 
 def modes(report: Report, postgres: Cluster) -> None:
-    """Show what the start says to other modes, and to prepared statements this PgBouncer does not keep."""
+    """Report how the API starts in other modes, and with statements that PgBouncer does not track."""
     for mode, prepared in (("statement", "false"), ("session", "true"), ("transaction", "true")):
         with pgbouncer(postgres, mode) as port:
             try:
@@ -96,8 +96,8 @@ def fire(report: Report, postgres: Cluster, api: Api, pooler: int = 0) -> None:
         name,
         f"{requests:,} requests ({requests / (time.monotonic() - began):.0f}/s), "
         f"{sum(each.rows for each in seen):,} rows seen, crossed {crossed}; {kills} connections killed, "
-        f"{broken_off:,} requests broken off; {probes} looks at the pooler's connections, "
-        f"{identities} identities left; {dict(sorted(statuses.items()))}",
+        f"{broken_off:,} requests broken off; {probes} inspections of the pooler's connections, "
+        f"{identities} found a user left behind; {dict(sorted(statuses.items()))}",
     )
 
 

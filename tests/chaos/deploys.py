@@ -1,4 +1,4 @@
-"""Hurried deploys: rolling restarts, migrations under load, two at once, killed ones, and other versions."""
+"""Deploys under load: rolling restarts, concurrent and killed migrations, and code of another version."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ SLOW = ADD.replace("alter table", "select pg_sleep(3);\nalter table")
 
 
 class Checkout:
-    """A copy of the project with one migration more."""
+    """A copy of the project with an additional migration."""
 
     def __init__(self, folder: Path, postgres: Cluster, migration: str) -> None:
         for name in ("app", "sql"):
@@ -80,7 +80,7 @@ def run(report: Report) -> None:
 
 
 def interrupted(report: Report) -> None:
-    """End first runs of `make run` at any moment; the next one must serve, and leave nothing behind."""
+    """End first runs of `make run` at random times; the next run must serve and stop cleanly."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("app", "sql", "tests"):
             shutil.copytree(ROOT / name, f"{folder}/{name}")
@@ -99,8 +99,8 @@ def interrupted(report: Report) -> None:
             report.expect("/api/alice/tasks" in said, f"{number}: {said[-300:]}")
             last.send_signal(signal.SIGINT)
             last.communicate(timeout=60)
-            report.expect(not Path(folder, ".postgres/data/postmaster.pid").exists(), "PostgreSQL runs on")
-        report.say("first runs ended at any moment", f"{dict(ends)}; each next one served and stopped")
+            report.expect(not Path(folder, ".postgres/data/postmaster.pid").exists(), "PostgreSQL still runs")
+        report.say("first runs ended at random times", f"{dict(ends)}; each next run served and stopped")
 
 
 def first_run(folder: str) -> subprocess.Popen[str]:
@@ -122,7 +122,7 @@ def read_up_to(process: subprocess.Popen[str], end: str) -> str:
 
 
 async def rolling(report: Report, address: str) -> None:
-    """Restart one of two processes after the other; clients try the other where one refuses."""
+    """Restart two processes in turn. If one of them refuses a connection, clients try the other."""
     port, other = free_port(), free_port()
     with ExitStack() as stack:
         started = {p: start(stack, address, p) for p in (port, other)}
@@ -160,7 +160,7 @@ def start(stack: ExitStack, address: str, port: int, secret: str = "x" * 40) -> 
 async def customer(
     started: dict[int, Api], stop: asyncio.Event, seen: Counter[str], tries: Counter[str], number: int
 ) -> None:
-    """Create with a key; where the connection is refused or breaks, ask the other process."""
+    """Create tasks with keys. If a connection is refused or breaks, retry on the other process."""
     user, ports, count = f"customer-{number}", list(started), 0
     token = started[ports[0]].token(user)
     clients = [Client(port, user, token) for port in ports]
@@ -194,8 +194,8 @@ async def migrating(report: Report, postgres: Cluster, api: Api, slow: Checkout,
         slowest = max((a.seconds for a in answers), default=0)
         kinds = dict(Counter(a.status for a in answers))
         ends = [f"{status}: {text.splitlines()[-1][:60]}" for status, text in results]
-        report.expect(slowest < 5, f"{name}: an answer took {slowest:.1f} s")
-        report.say(name, f"{'; '.join(ends)}; answers {kinds}, slowest {slowest:.2f} s")
+        report.expect(slowest < 5, f"{name}: a response took {slowest:.1f} s")
+        report.say(name, f"{'; '.join(ends)}; responses {kinds}, slowest {slowest:.2f} s")
 
     await during("make migrate under load", (quick, "migrate"))
     await during("rollback under load", (quick, "rollback"))
@@ -203,12 +203,12 @@ async def migrating(report: Report, postgres: Cluster, api: Api, slow: Checkout,
     await during("rollback under load, again", (quick, "rollback"))
     with psycopg.connect(postgres.conninfo("tasks")) as reader:
         reader.execute("select count(*) from app.tasks")
-        await during("migrate while somebody holds the table", (quick, "migrate"))
+        await during("migrate while another session locks the table", (quick, "migrate"))
     process = slow.start("migrate")
     await asyncio.sleep(2)
     process.kill()
     await asyncio.to_thread(process.communicate)
-    await during("the next deploy after one killed in the middle", (quick, "migrate"))
+    await during("a deploy after a killed one", (quick, "migrate"))
     with postgres.connect("tasks") as owner:
         ((version,),) = owner.execute("select app.schema_version()").fetchall()
         report.expect(version == SCHEMA_VERSION + 1, f"schema version {version} after the deploys")
@@ -226,7 +226,7 @@ async def traffic(api: Api, stop: asyncio.Event, answers: list[Response], number
 
 
 def versions(report: Report, postgres: Cluster, checkout: Checkout) -> None:
-    """New code on an old schema."""
+    """Run this code on the schema before its newest migration."""
     address = postgres.conninfo("tasks", "tasks_api")
     with deployed(address) as api:
         status, text = checkout.do("rollback")  # the newest migration, which this code needs

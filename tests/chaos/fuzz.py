@@ -1,4 +1,4 @@
-"""A hundred thousand malformed requests: no 500, no answer outside the contract, memory flat."""
+"""Malformed requests: no response is a 500 or violates the contract, and the memory does not grow."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ INPUTS = 6_000 if QUICK else 110_000
 PROCESSES, CONNECTIONS = 2, 12
 ALLOWED = {200, 201, 204, 304, 400, 401, 403, 404, 405, 412, 413, 414, 422, 503}
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "PURGE"]
-# What is right by the document may still be refused, by If-Match or a key that was used.
+# A request that is valid by the document may be refused, for example because of If-Match or a used key.
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance"
 CHECKS += ",response_schema_conformance,unsupported_method,ignored_auth,use_after_free"
 HEADERS = ["If-Match", "If-None-Match", "Idempotency-Key", "X-Request-ID", "Origin", "Content-Type", "Expect"]
@@ -114,7 +114,7 @@ def barrage(report: Report, api: Api) -> None:
 
 
 def send(port: int, token: str, number: int, seed: float) -> Counter[str]:
-    """Send this process's share."""
+    """Send the requests of one process."""
     random.seed(seed)
     return asyncio.run(volley(port, token, number))
 
@@ -150,12 +150,12 @@ async def one(client: Client, seen: Counter[str]) -> None:
     ours = "x-request-id" in answer.headers
     if answer.status not in ALLOWED or (not ours and answer.status != 400) or not answer.sound:
         seen[f"wrong {answer.status} {answer.body[:100]!r} for {raw[:300]!r}"] += 1
-    if not ours or random.random() < 0.3:  # what follows on the same connection is another request
+    if not ours or random.random() < 0.3:  # otherwise the next request is sent on the same connection
         client.close()
 
 
 def make(token: str) -> tuple[str, bytes]:
-    """Make a request that is right in most places, so that it gets far."""
+    """Return a request with few errors, so that it passes most checks."""
     method = random.choice(METHODS[:5]) if random.random() < 0.9 else random.choice(METHODS)
     number = random.choice([b"1", b"2", b"3", some(NUMBERS).encode()])
     paths = {"POST": b"", "PATCH": random.choice([b"/" + number, b"/" + number + b"/complete"])}
@@ -270,7 +270,7 @@ TOKENS: list[Callable[[str], bytes]] = [
 
 
 def schemas(report: Report, api: Api) -> None:
-    """Let schemathesis make requests from the OpenAPI document."""
+    """Run schemathesis on the OpenAPI document."""
     folder = api.log.parent
     (folder / "schemathesis.toml").write_text('[parameters]\n"path.user_id" = "fuzz"\n')
     command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{api.url}/openapi.json"]

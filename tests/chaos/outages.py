@@ -1,4 +1,4 @@
-"""The database breaks in every way there is, under writers that record what was acknowledged."""
+"""Outages of the database under load. Writers record which writes were acknowledged; none may be lost."""
 
 import asyncio
 import contextlib
@@ -20,17 +20,19 @@ from support.load import QUICK, Client, Report, Response, port_of
 
 WRITERS = 8
 TERMINATE = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tasks_api'"
-BOUND = 13  # seconds: three in the queue, three to connect, what the statement may take
+BOUND = 13  # seconds for a response: the queue, connecting, and the time limit of a statement
 
 
 class Writer:
-    """One user who creates, changes and deletes tasks, and knows what must be there."""
+    """A user who creates, changes and deletes tasks, and records the expected state."""
 
     def __init__(self, api: Api, number: int, report: Report) -> None:
         self.user = f"writer-{number}"
         self.client = Client(port_of(api), self.user, api.token(self.user))
         self.report = report
-        self.tasks: dict[int, set[str | None]] = {}  # what each acknowledged task may say; None: gone
+        self.tasks: dict[
+            int, set[str | None]
+        ] = {}  # the possible titles of each task; None if it may be deleted
         self.unknown: set[str] = set()  # creates of unknown outcome
         self.kept_at = 0.0  # when the last write was acknowledged
         self.seen: list[Response] = []
@@ -82,7 +84,6 @@ class Writer:
     async def delete(self, number: int) -> None:
         answer = await self.ask("DELETE", f"/{number}")
         if answer.status == 204:
-            self.tasks[number] = {None}
             del self.tasks[number]
         elif answer.status == 503:
             self.tasks[number].add(None)
@@ -92,17 +93,17 @@ class Writer:
             )
 
     def check(self, there: dict[int, tuple[str, str]]) -> None:
-        """Compare with what the database holds."""
+        """Compare the expected state with the rows of the database: (title, description) by id."""
         total = self.report.total
         for number, possible in self.tasks.items():
             title = there.pop(number)[0] if number in there else None
             total["lost"] += title not in possible
-        for title, _ in there.values():  # not acknowledged: one create each, or a delete that did not happen
-            self.report.expect(title in self.unknown, f"{self.user} has {title}, which nobody sent")
+        for title, _ in there.values():  # creates whose outcome is unknown
+            self.report.expect(title in self.unknown, f"{self.user} has the task {title}, which was not sent")
 
 
 class Probe:
-    """Asks /health and /ready all the time."""
+    """Requests /health and /ready repeatedly, and counts failures."""
 
     def __init__(self, api: Api) -> None:
         self.api, self.ill, self.unready = api, 0, 0
@@ -118,7 +119,7 @@ class Probe:
 
 
 class Faults:
-    """Each breaks the database, and returns when it is back; the time of its return is noted."""
+    """Each method causes a fault, and returns when it is over. Its docstring is its name in the report."""
 
     def __init__(self, postgres: Cluster, between: Network, folder: Path | None) -> None:
         self.postgres, self.between, self.folder = postgres, between, folder
@@ -135,7 +136,7 @@ class Faults:
         await asyncio.to_thread(self.postgres.start, max_connections=40)
 
     async def killed(self) -> None:
-        """Kill -9 of the server, restart"""
+        """SIGKILL of the server, restart"""
         await self.restart(signal.SIGKILL)
 
     async def immediate(self) -> None:
@@ -147,7 +148,7 @@ class Faults:
         await self.restart(signal.SIGINT)
 
     async def terminated(self) -> None:
-        """pg_terminate_backend of all, 20 times"""
+        """pg_terminate_backend for all connections, 20 times"""
         for _ in range(20):
             self.sql(TERMINATE)
             await asyncio.sleep(self.pause / 20)
@@ -159,7 +160,7 @@ class Faults:
         self.sql("alter database tasks connection limit -1")
 
     async def read_only(self) -> None:
-        """read-only"""
+        """Read-only"""
         self.sql("alter system set default_transaction_read_only = on", "select pg_reload_conf()")
         await asyncio.sleep(self.pause)
         self.sql(
@@ -228,7 +229,7 @@ class Faults:
 
 @contextlib.contextmanager
 def small_disk() -> Iterator[Path | None]:
-    """Mount a disk that can be filled, where we may."""
+    """Mount a small file system that a fault can fill; yield None without the privilege to mount."""
     folder = Path(tempfile.mkdtemp(prefix="disk"))
     command = ["mount", "-t", "tmpfs", "-o", "size=200m,mode=755", "none", str(folder)]
     mounted = os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -283,17 +284,17 @@ async def storm(report: Report, faults: Faults, api: Api) -> None:
         report.expect(outage < 10, f"recovery after {fault.__doc__}")
         seen = [answer for writer in writers for answer in writer.seen]
         slowest = max((answer.seconds for answer in seen), default=0.0)
-        report.expect(slowest < BOUND, f"an answer in time while {fault.__doc__}: {slowest:.1f} s")
+        report.expect(slowest < BOUND, f"a response in time during {fault.__doc__}: {slowest:.1f} s")
         report.longest = max(report.longest, outage)
         kept = sum(answer.status < 300 for answer in seen)
         failed = sum(answer.status == 503 for answer in seen)
         report.say(
             str(fault.__doc__),
-            f"{kept:5} kept, {failed:4} x 503 (slowest answer {slowest:5.2f} s), "
+            f"{kept:5} acknowledged, {failed:4} x 503 (slowest response {slowest:5.2f} s), "
             f"unready {probe.unready} times, back after {outage:.2f} s",
         )
         await asyncio.sleep(0.5)
-    report.expect(not probe.ill, f"/health was not well {probe.ill} times")
+    report.expect(not probe.ill, f"/health failed {probe.ill} times")
     stop.set()
     await asyncio.gather(*running)
     FINAL.extend(writers)
@@ -303,7 +304,7 @@ FINAL: list[Writer] = []
 
 
 def check(report: Report, postgres: Cluster) -> None:
-    """Hold what was acknowledged against what is there."""
+    """Compare the acknowledged writes with the rows of the database."""
     with postgres.connect("tasks") as owner:
         rows = owner.execute("select user_id, id, title, description from app.tasks").fetchall()
         halves = owner.execute(

@@ -1,4 +1,4 @@
-"""More than it can do: goodput stays flat, the accepted keep their latency, and nobody stops the others."""
+"""Overload: the goodput stays constant, accepted requests stay fast, and no user blocks the others."""
 
 import asyncio
 import contextlib
@@ -16,9 +16,9 @@ from support.load import QUICK, Client, Report, Response, port_of, quantile
 
 SECONDS = 2 if QUICK else 4
 SLOTS = {"POOL_SIZE": "4"}
-USERS = [f"crowd-{n}" for n in range(50)]  # of whom each may have half of the connections
+USERS = [f"crowd-{n}" for n in range(50)]  # several, since one user gets at most half of the connections
 CROWDS = (600, 1500) if QUICK else (600, 1500, 4000)
-DELAY = 0.025  # seconds to and from the database: four connections do a known number of requests
+DELAY = 0.025  # seconds to and from the database, so that the capacity of four connections is known
 
 
 def run(report: Report) -> None:
@@ -70,12 +70,12 @@ async def saturate(client: Client) -> int:
 
 
 async def offered(api: Api, idle: list[Client], rate: float) -> list[Response]:
-    """Send at a rate, however long the answers take."""
+    """Send requests at a constant rate, without waiting for responses."""
     answers: list[Response] = []
 
     async def one() -> None:
         client = idle.pop() if idle else another(api)
-        with contextlib.suppress(OSError):  # an idle connection that the server closes at this very moment
+        with contextlib.suppress(OSError):  # the server may close an idle connection at this moment
             answers.append(await client.ask("GET"))
         idle.append(client)
 
@@ -117,7 +117,7 @@ async def crowds(report: Report, api: Api) -> None:
         few.append(await load(FEW))
         steady, whole = crowd.relative_to(*few[-2:])
         report.say(
-            f"{connections} connections that never stop asking",
+            f"{connections} connections without pauses",
             f"goodput {crowd.rate:5.0f}/s, x of {FEW} connections: steady {steady:.2f}, whole {whole:.2f}; "
             f"p50 {crowd.p50:4.0f} ms, p99 {crowd.p99:4.0f} ms, refused {crowd.refused}; "
             f"memory +{memory:.0f} MB; half a second later a request takes {answer.seconds * 1000:.0f} ms",
@@ -125,7 +125,7 @@ async def crowds(report: Report, api: Api) -> None:
         report.expect(steady > 0.75, f"goodput at {connections} connections")
 
 
-# The worst that can be searched: at each place all but the first character fit.
+# The most expensive search: at each position all characters but the first match.
 GREEDY = """
 insert into app.users (id, last_task_id) select 'greedy-' || u, 4000 from generate_series(1, 6) as u;
 insert into app.tasks (id, user_id, title, description, updated_at)
@@ -135,7 +135,7 @@ from generate_series(1, 6) as u, generate_series(1, 4000) as n
 
 
 async def greed(report: Report, api: Api) -> None:
-    """Some users, or an anonymous client, ask for all there is; another user hardly notices."""
+    """Send as many requests as possible for some users, or to /ready; measure the latency of another user."""
     victim = Client(port_of(api), "victim", api.token("victim"))
     quiet = [(await victim.ask("GET")).seconds for _ in range(200)]
     users = [f"greedy-{number}" for number in range(1, 7)]
@@ -171,17 +171,17 @@ async def greed(report: Report, api: Api) -> None:
 
 
 async def nuisances(report: Report, api: Api) -> None:
-    """Slow clients, half-open sockets, giant heads, pipelined garbage, endless bodies."""
+    """Slow clients, idle sockets, endless heads and bodies, and malformed pipelines."""
     victim = Client(port_of(api), "victim", api.token("victim"))
     before = await latency(victim)
     kinds = {
-        "200 sockets that say nothing": [silent] * 200,
+        "200 sockets that send nothing": [silent] * 200,
         "100 heads, a byte at a time": [slow_head] * 100,
         "100 bodies, a byte at a time": [slow_body] * 100,
-        "10 heads without end": [giant] * 10,
-        "20 bodies without end": [endless] * 20,
+        "10 endless heads": [giant] * 10,
+        "20 endless bodies": [endless] * 20,
         "20 pipelines of garbage": [garbage] * 20,
-        "50 that read no answer": [deaf] * 50,
+        "50 that read no response": [deaf] * 50,
     }
     for name, kind in kinds.items():
         memory = rss(api.process.pid)
@@ -196,7 +196,7 @@ async def nuisances(report: Report, api: Api) -> None:
         report.say(
             name,
             f"others: p50 {quantile(before, 0.5) * 1000:.1f} -> {quantile(during, 0.5) * 1000:.1f} ms, "
-            f"p99 {quantile(during, 0.99) * 1000:.0f} ms, all answered; memory +{grown:.0f} MB",
+            f"p99 {quantile(during, 0.99) * 1000:.0f} ms, all served; memory +{grown:.0f} MB",
         )
 
 

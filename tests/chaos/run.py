@@ -1,4 +1,4 @@
-"""Break everything, and say what was seen: make chaos, or make chaos QUICK=1."""
+"""Runs the parts of `make chaos` (QUICK=1: with less load), and reports what happened."""
 
 import sys
 import time

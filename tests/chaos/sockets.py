@@ -1,4 +1,4 @@
-"""A stranger's bytes never become another's request: raw sockets, nginx, Caddy and HAProxy in front."""
+"""Request smuggling and resource exhaustion, without a proxy and behind nginx, Caddy and HAProxy."""
 
 import asyncio
 import contextlib
@@ -71,7 +71,7 @@ def run(report: Report) -> None:
 
 
 async def filled(api: Api) -> None:
-    """Give somebody a thousand tasks, as large as can be."""
+    """Create a thousand tasks of maximum size for the user `large`."""
     client = Client(port_of(api), "large", api.token("large"))
     for _ in range(1000):
         created = await client.ask("POST", value={"title": "x" * 200, "description": "\U0001f600" * 1000})
@@ -80,7 +80,7 @@ async def filled(api: Api) -> None:
 
 @contextlib.contextmanager
 def proxy(name: str, api: int) -> Iterator[int]:
-    """Run one before the API as its documentation has it, with the usual snippet for websockets."""
+    """Run a proxy in front of the API, configured for websockets as its documentation recommends."""
     config, command = PROXIES[name]
     folder, port = Path(tempfile.mkdtemp(prefix="tasks")), free_port()
     (folder / "config").write_text(config.format(folder=folder, api=api, port=port))
@@ -105,14 +105,14 @@ def proxy(name: str, api: int) -> Iterator[int]:
 
 
 def smuggle(report: Report, api: Api, port: int, where: str) -> None:
-    """Hide a request in the body of one that offers an upgrade; then be the victim who asks next."""
+    """Hide a request in the body of one with an Upgrade; then send a request of another user, the victim."""
     victim = httpx.Client(headers={"Authorization": f"Bearer {api.token('victim')}"}, timeout=5)
     tasks = f"http://127.0.0.1:{port_of(api)}/api/victim/tasks"
     kept = victim.post(tasks, json={"title": "kept"}).json()["id"]
     mine = f"Authorization: Bearer {api.token('large')}\r\n".encode()  # a search that takes some milliseconds
     inside = wrong = trailed = 0
     for number in range(TIMES):
-        late = (number % 5 + 1) * 0.002  # a body that comes after its head, but before the answer
+        late = (number % 5 + 1) * 0.002  # the body arrives after its head, and before the response
         hidden = b"DELETE /api/victim/tasks/%d HTTP/1.1\r\nX: " % kept
         chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden)
         head = b"GET /api/large/tasks?limit=1000&search=zz HTTP/1.1\r\nHost: x\r\n" + mine
@@ -135,7 +135,7 @@ def smuggle(report: Report, api: Api, port: int, where: str) -> None:
 
 
 def said(port: int, *segments: bytes, late: float = 0) -> bytes:
-    """Send segments; return all that is answered within a moment."""
+    """Send segments; return what the server sends within 0.3 seconds."""
     answer = b""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.3) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -148,7 +148,7 @@ def said(port: int, *segments: bytes, late: float = 0) -> bytes:
 
 
 async def pipelines(report: Report, api: Api, clients: int) -> None:
-    """Send 14,000 requests a segment on each of so many connections, and read the answers."""
+    """Send 14,000 requests per write on each of so many connections, and read the responses."""
     before = rss(api.process.pid)
 
     async def flood() -> None:
@@ -177,7 +177,7 @@ async def pipelines(report: Report, api: Api, clients: int) -> None:
 
 
 async def trailers(report: Report, api: Api) -> None:
-    """Send trailers without end."""
+    """Send an endless stream of trailers."""
     before = rss(api.process.pid)
 
     async def endless() -> None:
@@ -192,14 +192,14 @@ async def trailers(report: Report, api: Api) -> None:
 
     taken, memory = await beside(api, [endless() for _ in range(2)])
     report.say(
-        "2 connections send trailers without end",
+        "2 connections send endless trailers",
         f"/health longest {max(taken) * 1000:.0f} ms; memory +{memory - before:.0f} MB in {SECONDS} s",
     )
     report.expect(memory - before < 50, f"trailers: memory grew by {memory - before:.0f} MB")
 
 
 async def unread(report: Report, api: Api) -> None:
-    """Ask for pages of 6 MB on 120 connections, and read none."""
+    """Request pages of 6 MB on 120 connections, and read none of them."""
     client = Client(port_of(api), "large", api.token("large"))
     page = len((await client.ask("GET", "?limit=1000")).body)
     before = rss(api.process.pid)
@@ -227,7 +227,7 @@ async def unread(report: Report, api: Api) -> None:
 
 
 async def beside(api: Api, attacks: list[object]) -> tuple[list[float], float]:
-    """Ask for /health while it lasts; return the seconds it took, and the most memory."""
+    """Request /health during the attacks; return its durations in seconds, and the maximum memory in MB."""
     tasks = [asyncio.ensure_future(attack) for attack in attacks]  # type: ignore[call-overload]  # coroutines
     other, taken, most = Client(port_of(api)), [], 0.0
     await asyncio.sleep(0.2)

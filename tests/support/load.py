@@ -1,4 +1,4 @@
-"""Shared by the fault tests: a small HTTP client and the report."""
+"""An HTTP client for fault tests, and the report of make chaos."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 QUICK = bool(os.environ.get("QUICK"))
-MARK = "a text that no log may hold"
+MARK = "a text that no log may contain"
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,9 @@ class Report:
         print(f"longest outage after the database's return: {self.longest:.2f} s")
         wrong = [name for name in ("lost", "half there", "crossed rows", "500s") if self.total[name]]
         print(
-            "BROKEN: " + "; ".join(wrong + self.broken) if wrong or self.broken else "every promise was kept"
+            "BROKEN: " + "; ".join(wrong + self.broken)
+            if wrong or self.broken
+            else "all expectations were met"
         )
         return bool(wrong or self.broken)
 
