@@ -1,4 +1,4 @@
-"""Measure everything, print the tables, keep the JSON: `make bench`, shorter with QUICK=1."""
+"""The parts of `make bench`: each measures, and prints a table. QUICK=1 shortens them."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SIZES = {"1 thousand rows": 1000, "1 million rows": 1_000_000, "10 million rows"
 
 
 def side_by_side(server: Server) -> dict[str, Any]:
-    """1 to 4: one worker each, 16 connections, 10 to the database."""
+    """Compare all services: one process each, 16 client connections, 10 to the database."""
     with compare.contenders(server) as running:
         results = compare.measure(server, running, rounds=4 if QUICK else 8, seconds=1)
     others, rows = [name for name in running if name != "api"], []
@@ -34,7 +34,7 @@ def side_by_side(server: Server) -> dict[str, Any]:
         rows.append((*row, measured["database"]["rate"]))
     header = [f"{unit} {other}" for other in others for unit in ("req/s, x", "CPU, x")]
     table(
-        "One worker each: requests a second, latency in ms, CPU of the process in microseconds a request",
+        "One process each: requests per second, latency in ms, CPU time in microseconds per request",
         ("operation", "req/s", "p50", "p95", "p99", "CPU", *header, "database's limit"),
         rows,
     )
@@ -52,15 +52,15 @@ def beside(api: dict[str, float], other: dict[str, float] | None) -> tuple[objec
 
 
 def slow_network(server: Server) -> dict[str, Any]:
-    """5: on the same data."""
+    """Count the round trips to the database, on the data of side_by_side."""
     results = roundtrips.measure(server, 1 if QUICK else 3)
     rows = [(operation, trips["api"], trips["peer"]) for operation, trips in results.items()]
-    table("Round trips to the database a request", ("operation", "API", "peer"), rows)
+    table("Round trips to the database per request", ("operation", "API", "peer"), rows)
     return results
 
 
 def growing(server: Server) -> dict[str, Any]:
-    """6: on databases of its own."""
+    """Measure latencies on databases of several sizes."""
     sizes = dict(list(SIZES.items())[: 2 if QUICK else 3])
     results = growth.measure(server, sizes, rounds=1 if QUICK else 3)
     columns = list(results["latencies"]["list"])
@@ -72,18 +72,18 @@ def growing(server: Server) -> dict[str, Any]:
 
 
 def many(server: Server) -> dict[str, Any]:
-    """7: connections, and users who think."""
+    """Measure several numbers of connections, and users who pause between requests."""
     conninfo = server.conninfo("tasks", "tasks_api")
     results = concurrency.measure(conninfo, 2 if QUICK else 5, 15 if QUICK else 60)
-    names = {"users": f"10,000 who think for 10 s, {concurrency.PROCESSES} processes"}
+    names = {"users": f"10,000 who pause for 10 s, {concurrency.PROCESSES} processes"}
     rows = [(names.get(name, name), *measured.values()) for name, measured in results.items()]
-    header = ("connections", "req/s", "p50", "p95", "p99", "refused", "broken", "MB a process")
+    header = ("connections", "req/s", "p50", "p95", "p99", "refused", "broken", "MB per process")
     table("Concurrency: latency in ms", header, rows)
     return results
 
 
 def crowds(server: Server) -> dict[str, Any]:
-    """8: more connections than can be served at once."""
+    """Measure more connections than can be served at once."""
     results = concurrency.crowds(server, 8 if QUICK else 20)
     multiples = ("x of 100", "whole run", "CPU, x of 100")
     header = ("connections", *multiples, "req/s", "p50", "p95", "p99", "refused", "broken", "MB")
@@ -93,14 +93,14 @@ def crowds(server: Server) -> dict[str, Any]:
 
 
 def checks(_: Server) -> dict[str, Any]:
-    """9: no database at all."""
+    """Measure the verification of tokens, without a database."""
     results = tokens.measure()
-    table("The token check alone, in microseconds", list(results), [list(results.values())])
+    table("The verification of a token, in microseconds", list(results), [list(results.values())])
     return results
 
 
 def main() -> None:
-    """Run all, or those named by the arguments."""
+    """Run all parts, or those that the arguments name. Write the results of a complete run to a file."""
     wrk.ensure()
     parts = {part.__name__: part for part in (side_by_side, slow_network, many, crowds, growing, checks)}
     begun = time.monotonic()
@@ -116,14 +116,16 @@ def main() -> None:
 
 
 def keep(results: dict[str, Any]) -> None:
-    """Write the JSON; compare with BASE, or with the run before."""
+    """Compare the results with those in BASE, or with the previous ones; write them as JSON."""
     FOLDER.mkdir(exist_ok=True)
     latest = FOLDER / ("quick.json" if QUICK else "full.json")
     base = Path(os.environ.get("BASE") or latest)
     if base.exists():
         compare_with(results, base)
     latest.write_text(json.dumps(results, indent=1))
-    print(f"\nKept in {latest.relative_to(ROOT)}; copy it and name it by BASE to compare later runs with it.")
+    print(
+        f"\nWritten to {latest.relative_to(ROOT)}; to compare later runs with it, set BASE to a copy of it."
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The API beside other services and the database's own limit, in interleaved rounds.
+"""Compares the API with other services and with the limit of the database, in interleaved rounds.
 
 floor: empty FastAPI routes. plain: FastAPI, psycopg_pool and plain transactions. peer: FastAPI, SQLModel and
 asyncpg. fastify: Fastify and postgres.js on one round trip, with NODE=1.
@@ -18,9 +18,9 @@ from performance import database, limit, services, wrk
 from performance.services import Service
 from performance.traffic import OPERATIONS, USERS, Identity, own_id, requests
 
-PEER_SERVES = {"list", "get", "create", "update"}  # so do plain and fastify
+PEER_SERVES = {"list", "get", "create", "update"}  # also the operations of plain and fastify
 SERVE_ALL = {"api", "floor"}
-BATCH = 10_000  # requests handed to wrk for a round
+BATCH = 10_000  # different requests of a round
 
 PEER_TABLE = """
 create table task (
@@ -44,13 +44,13 @@ create index on task (user_id);
 
 
 def peer_identity(user: int, task: int) -> int:
-    """Return the id of a task where ids are counted over all users."""
+    """Return the id of a task if all users share one sequence of ids."""
     return (task - 1) * USERS + user
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A service, and the requests of each operation that it has not seen yet."""
+    """A service, and its next requests by operation."""
 
     service: Service
     streams: Mapping[str, Iterator[bytes]]
@@ -58,7 +58,7 @@ class Contender:
 
 @contextmanager
 def contenders(server: Server) -> Iterator[dict[str, Contender]]:
-    """Start all of them, on the same data."""
+    """Start all services on the same data."""
     conninfo = database.create(server, "tasks", USERS)
     with server.connect("postgres") as connection:
         connection.execute("create database peer")

@@ -1,4 +1,4 @@
-"""Many connections at once, and ten thousand users who think between two requests."""
+"""Many concurrent connections, and ten thousand users who pause between two requests."""
 
 import os
 import random
@@ -15,15 +15,15 @@ from performance.traffic import own_id, request, requests
 CONNECTIONS = (1, 16, 256, 1000)
 FEW, CROWDS = 100, (600, 1500, 4000)  # connections; each sends its next request as soon as it has a response
 USERS = 10_000  # more than there are connections, so that no user has two waiting requests
-PROCESSES = 4  # for them: an idle connection takes 6 kB of one
+PROCESSES = 4  # for USERS; an idle connection takes 6 kB of memory
 THINK = 10_000  # ms on average between two requests of a user
 
-# What front ends do: mostly look.
+# The weights of the operations: front ends mostly read.
 MIX = {"list": 60, "get": 20, "update": 8, "complete": 6, "create": 6}
 
 
 def mixed() -> Iterator[bytes]:
-    """Yield requests of all kinds without end."""
+    """Yield requests of all operations, endlessly."""
     streams = {operation: requests(operation, own_id, seed=3) for operation in MIX}
     chosen = random.Random(4)
     while True:
@@ -32,7 +32,7 @@ def mixed() -> Iterator[bytes]:
 
 
 def measure(conninfo: str, seconds: float, users_seconds: float) -> dict[str, Any]:
-    """Return what each number of connections got, and the process's memory after it."""
+    """Return the figures of each number of connections, with the memory of the process afterwards."""
     results: dict[str, Any] = {}
     stream = mixed()
     for connections in CONNECTIONS:
@@ -48,7 +48,7 @@ def crowds(server: Server, seconds: float) -> dict[str, dict[str, float]]:
     """Return the figures of each number of connections, and multiples of those of FEW connections.
 
     FEW are measured before and after each. `steady` is the multiple of the rate after WARM_UP of wrk.py,
-    `whole` that of the rate of the whole run, `cpu` that of the CPU time of the process per good answer.
+    `whole` that of the rate of the whole run, `cpu` that of the CPU time per successful response.
     """
     conninfo = database.create(server, "crowd", USERS)
     serving = {"api": services.api(conninfo), "floor": services.other("performance.floor:app")}
@@ -73,7 +73,7 @@ def crowds(server: Server, seconds: float) -> dict[str, dict[str, float]]:
 def _crowd(
     service: services.Service, stream: list[bytes], connections: int, seconds: float
 ) -> tuple[wrk.Load, float]:
-    """Return the load, and the microseconds of CPU time of the process per good answer."""
+    """Return the load, and the microseconds of CPU time of the process per successful response."""
     before = service.cpu
     load = wrk.run(service.url, stream, connections=connections, seconds=seconds)
     return load, (service.cpu - before) / (load.requests - load.refused)

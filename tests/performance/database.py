@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, as `make run` has it, with data of a known size: the same for every contender."""
+"""The embedded PostgreSQL with the settings of `make run`, and databases of a known size."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from app.commands import migrations
 
 FOLDER = ROOT / ".postgres" / "bench"
 TASKS = 50  # of each user
-SETTINGS = ("max_wal_size = '8GB'", "checkpoint_timeout = '1h'")  # no checkpoint while somebody is measured
+SETTINGS = ("max_wal_size = '8GB'", "checkpoint_timeout = '1h'")  # no checkpoint during a measurement
 
-# Users are called 1, 2, 3...; everyone makes their first task, then everyone their second, so that one
-# user's rows lie apart as in life. The user `busy` makes theirs in between; ten of them are pending.
+# The users are 1, 2, 3... The first tasks of all users are inserted, then the second ones, so that the rows
+# of one user are on different pages, as usual. Those of the user `busy` are in between; ten are pending.
 FILL = """
 do $$
 begin
@@ -39,7 +39,7 @@ end
 $$
 """
 
-# Indexes are built after the rows: ten times faster.
+# The indexes are created after the rows, which takes a tenth of the time.
 INDEXES = """
 select conname, pg_get_constraintdef(pg_constraint.oid), pg_get_indexdef(indexrelid),
   indexrelid::regclass::text
@@ -50,7 +50,7 @@ where indrelid = 'app.tasks'::regclass
 
 @contextmanager
 def postgres() -> Iterator[Server]:
-    """Run a server in a folder of its own, and remove the folder at the end."""
+    """Run a server in a temporary folder."""
     FOLDER.parent.mkdir(exist_ok=True)
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:
@@ -66,7 +66,7 @@ def postgres() -> Iterator[Server]:
 
 
 def create(server: Server, name: str, users: int, busy: int = 0) -> str:
-    """Make a migrated database of `users` times TASKS rows; return its address for the API."""
+    """Create a migrated database with TASKS rows for each user; return its connection string for the API."""
     with server.connect("postgres") as connection:
         connection.execute(
             f"create database {name} template template0 encoding 'UTF8' "

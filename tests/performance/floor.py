@@ -1,4 +1,4 @@
-"""The floor: empty FastAPI routes that answer as many bytes as the API does, without asking anyone."""
+"""The floor: FastAPI routes without any work, whose responses have as many bytes as those of the API."""
 
 from fastapi import FastAPI, Response
 

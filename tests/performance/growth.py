@@ -1,4 +1,4 @@
-"""What grows with the number of rows: the same requests on small and large databases, side by side."""
+"""How latencies grow with the number of rows: the same requests on small and large databases."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -19,10 +19,10 @@ from performance.traffic import bearer, request
 
 BUSY = 100_000  # tasks of the user `busy`
 PAGE = 100
-USERS = 2000  # different users asked for
-GROWTH = 1.5  # from here on a plan is kept
+USERS = 2000  # users whose tasks are requested
+GROWTH = 1.5  # the factor from which the query plan is reported
 
-# Operation and query of each request. Everyone looks as they would; only `busy` has a page 1,000.
+# The query of each request. Only the user `busy` has a page 1,000.
 QUERIES = {
     "list": "",
     "list pending": "?status=pending",
@@ -37,7 +37,7 @@ QUERIES = {
 
 @dataclass(frozen=True)
 class Database:
-    """One of the databases and the API on it."""
+    """A database, and the API that uses it."""
 
     name: str
     users: int
@@ -76,7 +76,7 @@ def _samples(databases: list[Database], rounds: int) -> dict[str, dict[str, list
 
 
 def _everyone(query: str, users: int) -> Iterator[bytes]:
-    """Yield the requests of many users of TASKS tasks each."""
+    """Yield requests of many users with TASKS tasks each."""
     operation = query if query in {"get", "create"} else "list"
     for n in cycle(range(USERS)):
         user = n * 7919 % users + 1
@@ -84,7 +84,7 @@ def _everyone(query: str, users: int) -> Iterator[bytes]:
 
 
 def _busy(query: str, url: str) -> Iterator[bytes]:
-    """Yield the requests of the one user with very many."""
+    """Yield requests of the user with the most tasks."""
     operation = query if query in {"get", "create"} else "list"
     parameters = _far(url) if query == "page 1,000" else QUERIES[query]
     for n in cycle(range(USERS)):
@@ -92,7 +92,7 @@ def _busy(query: str, url: str) -> Iterator[bytes]:
 
 
 def _far(url: str) -> str:
-    """Walk to the page after 999 others, in larger steps at first; return its query."""
+    """Follow `Link` to page 1,000, first with larger pages; return its query."""
     query = "?limit=1000"
     headers = {"Authorization": f"Bearer {bearer('busy')}"}
     steps, left = divmod(999 * PAGE, 1000)
@@ -104,12 +104,12 @@ def _far(url: str) -> str:
 
 
 def _plans(server: Server, name: str, latencies: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """Explain, for `busy`, what grows, on the plan that the API's connections keep."""
+    """Return the generic query plans, for `busy`, of the requests whose latency grows."""
     plans = {}
     with server.connect(name, "tasks_api") as connection:
         connection.execute("set plan_cache_mode = force_generic_plan")
         connection.execute("set app.user_id = 'busy'")
-        connection.execute(f"delete from app.tasks where id > {BUSY}")  # what `create` made is pending
+        connection.execute(f"delete from app.tasks where id > {BUSY}")  # the tasks that `create` has added
         for query, columns in latencies.items():
             *everyone, busy = columns.values()
             if everyone and max(busy, everyone[-1]) > GROWTH * everyone[0] and query != "create":

@@ -1,7 +1,7 @@
-"""Instructions that a request costs the API, by valgrind's callgrind: on a busy machine, too, within 1 %.
+"""Counts the CPU instructions of the API per request, with callgrind of valgrind.
 
-What the kernel does is left out, and so is the thread of the log, which writes every 20 ms whatever the load.
-A list varies more: PostgreSQL's answer comes in one piece or in two.
+The instructions of the kernel and of the thread that writes the log are not counted. The figure of a list
+varies most, since PostgreSQL's result arrives in a varying number of reads.
 """
 
 import json
@@ -26,13 +26,13 @@ OPERATIONS = {
 }
 USERS = [f"user{number}" for number in range(40)]
 TOKENS = {user: services.token(user) for user in USERS}
-TASKS = 50  # of each user, to begin with
+TASKS = 50  # of each user, at first
 REQUESTS = 200
 TOTAL = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
 
 
 def main() -> None:
-    """Print the instructions of each request, of the code here and of the commit in BASE, if any."""
+    """Print the instructions per request of the working tree, and of the commit in BASE, if it is set."""
     shutil.which("callgrind_control") or sys.exit("valgrind: is missing; install it")
     with tempfile.TemporaryDirectory(prefix="tasks") as name:
         folder = Path(name)
@@ -64,11 +64,11 @@ def main() -> None:
 
 
 def count(code: Path, conninfo: str) -> dict[str, int]:
-    """Count the instructions of each operation, a request at a time."""
+    """Return the instructions of each operation, measured with one request at a time."""
     with tempfile.TemporaryDirectory() as folder:
         callgrind = [
             *("valgrind", "--tool=callgrind", "--quiet", f"--callgrind-out-file={folder}/counts"),
-            *("--instr-atstart=no", "--separate-threads=yes"),  # not the start, nor the log's thread
+            *("--instr-atstart=no", "--separate-threads=yes"),  # neither the start nor the thread of the log
         ]
         settings = {
             "PYTHONPATH": str(code),
@@ -105,7 +105,7 @@ def _control(what: str, api: services.Service) -> None:
 
 
 def _ask(client: HTTPConnection, operation: str, times: int) -> None:
-    """Ask as one user after the other."""
+    """Send requests, each of the next user."""
     method, target, body = OPERATIONS[operation]
     for number in range(times):
         user = USERS[number % len(USERS)]

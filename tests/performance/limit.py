@@ -1,4 +1,4 @@
-"""The database's own limit: pgbench sends what the API sends, as fast as it is answered."""
+"""The limit of the database: pgbench runs the statements of the API without pauses."""
 
 import re
 import subprocess
@@ -23,8 +23,8 @@ STATEMENTS = {
     "delete": (ACT_AS, DELETE_TASK.any_version),
 }
 
-# What varies stays a parameter of the prepared statement; the rest is written out. The second half of
-# each user's tasks is for pgbench, the first for the others.
+# The variables of pgbench become parameters of the prepared statement. The second half of each user's tasks
+# is for pgbench, the first half for the services.
 VARIABLES = f"""
 \\set user_id random(1, {USERS})
 \\set id random({TASKS // 2 + 1}, {TASKS})
@@ -38,7 +38,7 @@ SENT = {
 
 
 def script(operation: str) -> str:
-    """Write the operation's pipeline for pgbench."""
+    """Return the script of an operation: one pipeline."""
     written = {"etags": "null", "sent": SENT.get(operation, "")}
 
     def value(match: re.Match[str]) -> str:
@@ -51,27 +51,14 @@ def script(operation: str) -> str:
 
 
 def rate(server: Server, operation: str, seconds: float) -> float:
-    """Return the transactions a second over as many connections as the API has."""
-    options = ["-n", "-M", "prepared", f"-c{POOL}", f"-T{max(1, round(seconds))}"]
+    """Return the transactions per second, on as many connections as the API has."""
+    options = ["-h", server.host, "-U", "tasks_api", "-n", "-M", "prepared", f"-c{POOL}"]
+    options += [f"-T{max(1, round(seconds))}", "tasks"]
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(script(operation))
         file.flush()
-        output = subprocess.run(
-            [
-                find_programs() / "pgbench",
-                *options,
-                "-f",
-                file.name,
-                "-h",
-                server.host,
-                "-U",
-                "tasks_api",
-                "tasks",
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
+        command = [str(find_programs() / "pgbench"), "-f", file.name, *options]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     failed = re.search(r"number of failed transactions: (\d+)", output)
     found = re.search(r"tps = ([\d.]+)", output)
     if not found or (failed and int(failed[1])):

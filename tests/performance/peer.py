@@ -1,4 +1,4 @@
-"""The peer: list, get, create and update as FastAPI, SQLModel and asyncpg are ordinarily used."""
+"""The peer: list, get, create and update with FastAPI, SQLModel and asyncpg, in a common style."""
 
 import os
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""FastAPI with psycopg_pool and plain transactions: what most teams write first, on this project's schema."""
+"""FastAPI with psycopg_pool and explicit transactions, on the schema of this project."""
 
 import os
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ pool = AsyncConnectionPool[Connection](
 
 
 class Task(BaseModel):
-    """What a client sends."""
+    """The members that a client sends."""
 
     title: str | None = None
     description: str | None = None

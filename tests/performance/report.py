@@ -1,11 +1,11 @@
-"""Tables to read, JSON to keep, and what changed since an earlier run."""
+"""Prints tables, and the differences between two runs."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-NOTEWORTHY = 1.15  # a smaller factor is noise
+NOTEWORTHY = 1.15  # smaller factors are not printed
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -27,7 +27,7 @@ def _cell(value: object) -> str:
 
 
 def figures(results: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, float]]:
-    """Yield every number of the results with its path."""
+    """Yield each number of the results with its path."""
     for key, value in results.items():
         if isinstance(value, Mapping):
             yield from figures(value, f"{path}{key} / ")
@@ -36,7 +36,7 @@ def figures(results: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, f
 
 
 def compare(results: Mapping[str, Any], file: Path) -> None:
-    """Print what differs from the run kept in the file."""
+    """Print the figures that differ from those in the file."""
     before = dict(figures(json.loads(file.read_text())))
     rows = [
         (name, before[name], after, after / before[name])

@@ -1,4 +1,4 @@
-"""Round trips to the database per request: latency through a slow network, in units of its delay."""
+"""Round trips to the database per request: the latency through a slow network in round trip times."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ DELAY = 0.02  # seconds each way
 
 
 class Network:
-    """A TCP port that leads to the server's socket, DELAY away."""
+    """A TCP proxy in front of the socket of the server that delays data by DELAY in each direction."""
 
     def __init__(self, server: Server) -> None:
         self.port = free_port()
@@ -41,14 +41,14 @@ class Network:
 
 @contextmanager
 def network(server: Server) -> Iterator[int]:
-    """Run it beside; yield its port."""
+    """Run the proxy in a thread; yield its port."""
     slow = Network(server)
     threading.Thread(target=asyncio.run, args=[slow.run()], daemon=True).start()
     yield slow.port
 
 
 def measure(server: Server, seconds: float) -> dict[str, Any]:
-    """Return how many round trips a request of each operation takes, at the median."""
+    """Return the median number of round trips of each operation, for the API and the peer."""
     with ExitStack() as stack:
         port = stack.enter_context(network(server))
         conninfo = make_conninfo(

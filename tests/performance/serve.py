@@ -1,4 +1,4 @@
-"""Serve another contender exactly as the API is served."""
+"""Serves another application with the same options of uvicorn as the API."""
 
 import os
 import sys

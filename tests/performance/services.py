@@ -1,4 +1,4 @@
-"""The contenders: processes whose CPU time and memory are read from /proc."""
+"""The services that are compared: processes whose CPU time and memory are read from /proc."""
 
 import os
 import secrets
@@ -17,16 +17,16 @@ import jwt
 from conftest import ROOT, Server, free_port
 
 TICK = os.sysconf("SC_CLK_TCK")
-SECRET = secrets.token_hex(32)  # of all contenders, so that they check the same tokens
-PACKAGES = ROOT / ".venv" / "bench"  # the peer's
-POOL = 10  # connections each
+SECRET = secrets.token_hex(32)  # of all services, so that they accept the same tokens
+PACKAGES = ROOT / ".venv" / "bench"  # of the peer
+POOL = 10  # connections of each service to the database
 FASTIFY = ROOT / "tests" / "performance" / "fastify"
 NPM_OPTIONS = ("--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
 
 
 @dataclass(frozen=True)
 class Service:
-    """A process that serves HTTP, and the seconds it took to start."""
+    """A process that serves HTTP, and the seconds that its start took."""
 
     name: str
     url: str
@@ -35,13 +35,13 @@ class Service:
 
     @property
     def cpu(self) -> float:
-        """Microseconds of CPU so far."""
+        """The CPU time of the process in microseconds."""
         fields = self._proc("stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) * 1e6 / TICK
 
     @property
     def memory(self) -> float:
-        """Resident megabytes, of the largest process where there are several."""
+        """The resident memory in MB; if there are several processes, that of the largest."""
         workers = self._proc(f"task/{self.process.pid}/children").split()
         return max(map(self._resident, [self.process.pid, *map(int, workers)]))
 
@@ -63,7 +63,7 @@ def serving(*command: str, **environment: str) -> Iterator[Service]:
         "PORT": str(port),
         "JWT_SECRET": SECRET,
     }
-    folder = Path(tempfile.mkdtemp(prefix="tasks"))  # no .env there
+    folder = Path(tempfile.mkdtemp(prefix="tasks"))  # without a .env
     log = folder / "log"
     begun = time.monotonic()
     with log.open("wb") as output:
@@ -80,14 +80,14 @@ def serving(*command: str, **environment: str) -> Iterator[Service]:
         yield Service(command[-1], url, process, time.monotonic() - begun)
     finally:
         process.terminate()
-        process.wait(60)  # under callgrind it takes its time
+        process.wait(60)  # under callgrind this takes long
         shutil.rmtree(folder)
 
 
 def _await(url: str, process: subprocess.Popen[bytes], name: str, log: Path) -> None:
     while process.poll() is None:
         try:
-            httpx.get(f"{url}/health")  # any answer will do
+            httpx.get(f"{url}/health")  # any response shows that it serves
         except httpx.TransportError:
             time.sleep(0.01)
         else:
@@ -103,17 +103,17 @@ def api(conninfo: str, **settings: str) -> AbstractContextManager[Service]:
 
 
 def other(app: str, **settings: str) -> AbstractContextManager[Service]:
-    """Run another ASGI application in the same way."""
+    """Run another ASGI application."""
     return serving(sys.executable, "-m", "performance.serve", app, **{"POOL_SIZE": str(POOL)} | settings)
 
 
 def fastify(server: Server, database: str = "tasks") -> AbstractContextManager[Service]:
-    """Run the service on Node, installed from its lock."""
+    """Install and run the service on Node."""
     subprocess.run(["npm", "ci", *NPM_OPTIONS], cwd=FASTIFY, check=True, stdout=subprocess.DEVNULL)
     address = {"PGHOST": server.host, "PGUSER": "tasks_api", "PGDATABASE": database, "POOL_SIZE": str(POOL)}
     return serving("node", str(FASTIFY / "server.mjs"), NODE_ENV="production", **address)
 
 
 def token(user: str) -> str:
-    """Make a token that every contender accepts."""
+    """Return a token that all services accept."""
     return jwt.encode({"sub": user, "iat": int(time.time()), "exp": int(time.time()) + 7200}, SECRET, "HS256")

@@ -1,4 +1,4 @@
-"""The requests of each operation, as they go over the wire."""
+"""The bytes of the requests of each operation."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -10,10 +10,10 @@ from performance.database import TASKS
 from performance.services import token
 
 USERS = 10_000
-DELETED = 10  # of each user's tasks are there to be deleted, half of all are for pgbench
-Identity = Callable[[int, int], int]  # a user's number and their task's to the task's id
+DELETED = 10  # tasks of each user that the API deletes; the second half of all tasks is for pgbench
+Identity = Callable[[int, int], int]  # returns the id of a task from the numbers of its user and the task
 
-# Title and description are of the length that people write.
+# Titles and descriptions have a typical length.
 BODIES: Mapping[str, Callable[[int], object]] = {
     "create": lambda n: {"title": f"Buy milk and bread {n}", "description": "The blue one, for breakfast"},
     "update": lambda n: {"title": f"Buy milk and butter {n}"},
@@ -21,14 +21,6 @@ BODIES: Mapping[str, Callable[[int], object]] = {
 }
 METHODS = {"create": "POST", "update": "PUT", "complete": "PATCH", "delete": "DELETE"}
 OPERATIONS = ("list", "get", "create", "update", "complete", "delete")
-ORDER = (
-    "list",
-    "get",
-    "update",
-    "complete",
-    "create",
-    "delete",
-)  # those that leave the lists as they are first
 
 
 @cache
@@ -37,7 +29,7 @@ def bearer(user: str) -> str:
 
 
 def request(operation: str, user: str, task: int = 0, n: int = 0, query: str = "") -> bytes:
-    """Render a request as a front end sends it."""
+    """Return a request with the headers that a front end sends."""
     path = f"/api/{user}/tasks" + ("" if operation in {"list", "create"} else f"/{task}")
     path += "/complete" if operation == "complete" else query
     body = json.dumps(BODIES[operation](n)).encode() if operation in BODIES else b""
@@ -52,12 +44,12 @@ def request(operation: str, user: str, task: int = 0, n: int = 0, query: str = "
 
 
 def own_id(_: int, task: int) -> int:
-    """Tell the id of a task that is counted within its user's."""
+    """Return the id of a task if each user has ids of their own."""
     return task
 
 
 def requests(operation: str, identity: Identity, seed: int = 1) -> Iterator[bytes]:
-    """Yield requests in random order, without end; those that delete have tasks of their own."""
+    """Yield requests in random order, endlessly. Those of `delete` are for other tasks than the rest."""
     first, last = (0, DELETED) if operation == "delete" else (DELETED, TASKS // 2)
     places = Random(seed).sample(range(first * USERS, last * USERS), USERS * 10)
     for n, place in zip(count(), cycle(places), strict=False):

@@ -1,4 +1,4 @@
-"""Load by wrk: it needs a tenth of the CPU of what it measures."""
+"""Runs wrk, which needs a tenth of the CPU time of the services that it measures."""
 
 import json
 import os
@@ -19,7 +19,7 @@ INSTALL = ["apt-get", "install", "--yes", "--quiet", "wrk"]
 
 @dataclass(frozen=True)
 class Load:
-    """What came of a load: latencies in ms; refused are answers of 400 and above, broken are lost ones."""
+    """The result of a run. Latencies are in ms; `refused` counts statuses from 400 on, `broken` lost ones."""
 
     requests: int
     seconds: float
@@ -32,7 +32,7 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Good answers a second."""
+        """Successful responses per second."""
         return (self.requests - self.refused) / self.seconds
 
     @property
@@ -55,7 +55,7 @@ class Load:
 
 
 def ensure() -> None:
-    """Have wrk, or say how to get it."""
+    """Install wrk if it is missing. If this is not possible, end the process."""
     if not shutil.which("wrk") and os.geteuid() == 0 and shutil.which("apt-get"):
         subprocess.run(INSTALL, check=False, stdout=subprocess.DEVNULL)
     if not shutil.which("wrk"):
@@ -65,7 +65,7 @@ def ensure() -> None:
 def run(
     url: str, requests: Iterable[bytes], *, connections: int = 16, seconds: float = 2, think: int = 0
 ) -> Load:
-    """Send the requests over so many keep-alive connections; each thinks so many ms before each request."""
+    """Send requests on persistent connections, with a mean pause of `think` ms before each request."""
     with tempfile.NamedTemporaryFile() as file:
         file.writelines(b"%d\n%b\n" % (len(request), request) for request in requests)
         file.flush()
