@@ -1,4 +1,4 @@
-"""What a request costs on Citus, beside the same PostgreSQL without it, in interleaved rounds."""
+"""The cost of a request on Citus and on the same PostgreSQL without it, in interleaved rounds."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from support.faults import Cluster, cluster
 from support.load import Client, port_of
 
 if not os.environ.get("CLUSTER"):
-    pytest.skip(f"make cluster was not asked for. {ABSENT}", allow_module_level=True)
+    pytest.skip(f"only make cluster runs these tests. {ABSENT}", allow_module_level=True)
 
 ROUNDS, REQUESTS = 6, 300  # a clock tick of the CPU is 10 ms
 WORK = {
@@ -30,13 +30,13 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Side:
-    """An API, and the PostgreSQL that it asks."""
+    """An API, and the PostgreSQL server that it uses."""
 
     api: Api
     postgres: Cluster
 
     def cpu(self) -> dict[str, float]:
-        """Return the seconds that the API, and the processes of the asked PostgreSQL, have used."""
+        """Return the CPU seconds of the API and of the processes of its PostgreSQL server."""
         assert self.postgres.process
         parent, used = self.postgres.process.pid, {"API": 0, "PostgreSQL": 0}
         for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -60,7 +60,7 @@ def plain() -> Iterator[Side]:
 
 
 async def ask(side: Side, what: str) -> list[float]:
-    """Ask for the same again and again; return the seconds of each."""
+    """Send the same request repeatedly; return the duration of each in seconds."""
     client = Client(port_of(side.api), "alice", side.api.token("alice"))
     answers = [await client.ask(*WORK[what]) for _ in range(REQUESTS)]
     assert {answer.status for answer in answers} <= {200, 201}
@@ -83,7 +83,7 @@ def test_what_a_request_costs(server: Citus, clone: str) -> None:
                     for whose, seconds in side.cpu().items():
                         cpu[what, name, whose] += seconds - before[whose]
     print("\n              median ms: plain  Citus  ratio", end="")
-    print("     CPU us of PostgreSQL asked: plain  Citus  ratio     of the API: plain  Citus  ratio")
+    print("     CPU us of its PostgreSQL:   plain  Citus  ratio     of the API: plain  Citus  ratio")
     for what in WORK:
         a, b = (statistics.median(latency[what, name]) * 1e3 for name in sides)
         print(f"{what:10} {a:21.2f} {b:6.2f} {b / a:6.1f}", end="")

@@ -1,4 +1,4 @@
-"""Users work while shards move to a new worker and back, and a worker stops: no write of theirs is lost."""
+"""No write is lost while shards move to another worker and back, or while a worker is stopped."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from support.load import Client, port_of
 from app.api.errors import LOST, SLOW
 
 if not os.environ.get("CLUSTER"):
-    pytest.skip(f"make cluster was not asked for. {ABSENT}", allow_module_level=True)
+    pytest.skip(f"only make cluster runs these tests. {ABSENT}", allow_module_level=True)
 
 ANY_SHARD = """
 select shardid, nodeport from pg_dist_shard_placement join pg_dist_shard using (shardid)
@@ -34,12 +34,12 @@ MOVE = "select citus_move_shard_placement(%s, '127.0.0.1', %s, '127.0.0.1', %s, 
 SOUND = "0 holes, 0 warnings on 4 servers\n"
 STRAYS = "select from app.tasks where not starts_with(title, user_id || ':')"
 USERS = 64
-REQUESTS = int(os.environ.get("REQUESTS", "5000"))  # of the crossing
+REQUESTS = int(os.environ.get("REQUESTS", "5000"))  # sent by cross()
 
 
 @contextmanager
 def working(api: Api, seen: Seen) -> Iterator[None]:
-    """Have users work, eight at a time, until the end of the block."""
+    """Send requests of many users, eight at a time, until the end of the block."""
     stop = threading.Event()
 
     async def keep(number: int) -> None:
@@ -64,25 +64,25 @@ def working(api: Api, seen: Seen) -> Iterator[None]:
 
 
 def lost(connection: psycopg.Connection[tuple[object, ...]], seen: Seen) -> int:
-    """Count the tasks that were acknowledged and are not there; nobody deletes any."""
+    """Return how many acknowledged tasks are missing. No request deletes a task."""
     there = set(connection.execute("select user_id, id from app.tasks").fetchall())
     return sum((user, number) not in there for user, ids in seen.created.items() for number in ids)
 
 
 def move(connection: psycopg.Connection[tuple[object, ...]]) -> float:
-    """Have Citus even out the shards, online, and delete the old ones; return the seconds it took."""
+    """Rebalance the shards online, and delete the old ones; return the duration in seconds."""
     began = time.monotonic()
     connection.execute("select citus_rebalance_start(shard_transfer_mode => 'force_logical')")
     connection.execute("select citus_rebalance_wait()")
     states = connection.execute("select status::text, count(*) from pg_dist_background_task group by 1")
     assert {state for state, _ in states} == {"done"}
-    # Otherwise it does so some seconds later, and an audit meanwhile finds shards whose guards are gone.
+    # Otherwise Citus does this some seconds later, and until then an audit finds shards without policies.
     connection.execute("call citus_cleanup_orphaned_resources()")
     return time.monotonic() - began
 
 
 def placed(connection: psycopg.Connection[tuple[object, ...]], port: int) -> list[str]:
-    """Name the users whose rows lie on a worker."""
+    """Return the users whose rows are on a worker."""
     query = """
         select u.id from app.users as u
         join pg_dist_shard_placement as p
@@ -152,10 +152,10 @@ def test_only_the_users_of_a_worker_that_stops_are_refused(server: Citus, clone:
 
 @contextmanager
 def hanging(worker: Cluster) -> Iterator[None]:
-    """Stop all processes of a worker until the end of the block. The system still accepts connections."""
+    """Stop all processes of a worker until the end of the block. The kernel still accepts connections."""
     assert worker.process
     parent = worker.process.pid
-    os.kill(parent, signal.SIGSTOP)  # first, so that it starts no more
+    os.kill(parent, signal.SIGSTOP)  # first, so that it starts no further process
     stats = [stat.read_text().rpartition(") ") for stat in Path("/proc").glob("[0-9]*/stat")]
     children = [int(head.split()[0]) for head, _, tail in stats if tail.split()[1] == str(parent)]
     try:
@@ -209,7 +209,7 @@ def test_through_a_pooler_app_user_id_is_set_for_one_transaction_on_all_nodes(
             seen, looks, left = cross_while_looking(
                 api, pooler, users=50, requests=2000, clients=30, aborting=0.05
             )
-    print(f"\nthrough PgBouncer on 2 connections, {looks} looks at them, {left} identities left: {seen}")
+    print(f"\nthrough PgBouncer on 2 connections, {looks} inspections, {left} found a user: {seen}")
     assert looks
     assert (seen.foreign, left, seen.unsound) == (0, 0, [])
 

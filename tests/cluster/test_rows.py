@@ -1,4 +1,4 @@
-"""Rows that are there before the tables are distributed: migrations run on them, and an erase erases all."""
+"""Rows that exist before the tables are distributed: migrations apply to them, and erase.sql erases them."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from app.commands import migrations
 from app.postgres.safety import SCHEMA_VERSION
 
 if not os.environ.get("CLUSTER"):
-    pytest.skip(f"make cluster was not asked for. {ABSENT}", allow_module_level=True)
+    pytest.skip(f"only make cluster runs these tests. {ABSENT}", allow_module_level=True)
 
 OLDEST = 12  # the migration that citus.sql needs
 SOUND = "0 holes, 0 warnings on 3 servers\n"
@@ -37,7 +37,7 @@ FILES = """
 select pg_relation_filepath(c.oid) from pg_class as c
 where pg_relation_filepath(c.oid) is not null and c.relpersistence = 'p'
 """
-# Written by users, so in no statistics; the ids of users are.
+# Texts of users, which are in no statistics. The ids of users are.
 SAMPLES = """
 select tablename || '.' || attname, most_common_vals, histogram_bounds from pg_stats
 where schemaname = 'app' and attname not in ('id', 'user_id')

@@ -1,4 +1,4 @@
-"""Spread over the workers of Citus, users are kept apart on each of them; start and reports see where not."""
+"""Users are isolated on each worker of Citus; startup and reports find a worker on which they are not."""
 
 import os
 import re
@@ -23,7 +23,7 @@ from app.commands import migrations
 from app.postgres.safety import SCHEMA_VERSION
 
 if not os.environ.get("CLUSTER"):
-    pytest.skip(f"make cluster was not asked for. {ABSENT}", allow_module_level=True)
+    pytest.skip(f"only make cluster runs these tests. {ABSENT}", allow_module_level=True)
 
 GRANTS = """
 select p.oid::regprocedure::text, p.proacl::text from pg_proc as p
@@ -50,7 +50,7 @@ HOLES = {
 
 @contextmanager
 def on_worker(server: Citus, database: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """Be the DBA of the first worker, who changes shards by hand."""
+    """Connect to the first worker as its superuser, who can change shards."""
     with server.workers[0].connect(database) as connection:
         for setting in ("enable_ddl_propagation = off", "enable_manual_changes_to_shards = on"):
             connection.execute(f"set citus.{setting}")
@@ -59,7 +59,7 @@ def on_worker(server: Citus, database: str) -> Iterator[psycopg.Connection[tuple
 
 
 def shards(connection: psycopg.Connection[tuple[object, ...]], number: int) -> list[str]:
-    """Name shards of app.tasks on this worker."""
+    """Return the names of shards of app.tasks on this worker."""
     query = (
         "select relname from pg_class where relname ~ '^tasks_[0-9]+$' and relkind = 'r' order by 1 limit %s"
     )
@@ -80,7 +80,7 @@ def numbers(connection: psycopg.Connection[tuple[object, ...]], names: list[str]
 
 
 def rebuild(server: Citus, database: str, shards: set[str]) -> None:
-    """Move shards to another worker, which makes them again from their tables."""
+    """Move shards to another worker, where Citus creates them from the definitions of their tables."""
     ports = [worker.port for worker in server.workers]
     with server.connect(database) as connection:
         for shard in shards:
@@ -91,7 +91,7 @@ def rebuild(server: Citus, database: str, shards: set[str]) -> None:
 
 
 def refusal(server: Server, database: str) -> str:
-    """Start the API, which must be refused; return what it says."""
+    """Start the API, which must refuse to start; return its message."""
     with pytest.raises(AssertionError) as refused, serving(server.conninfo(database, "tasks_api")):
         pass
     return str(refused.value)

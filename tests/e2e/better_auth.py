@@ -1,4 +1,4 @@
-"""The real thing: Better Auth signs people up, its tokens open the API, and a page in a browser uses both."""
+"""Better Auth registers users, the API accepts its tokens, and a page in a browser uses both."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ class Front:
     conninfo: str
 
     def sign_up(self, name: str) -> "Person":
-        """Make an account over HTTP; whoever has one is signed in."""
+        """Create an account over HTTP, and sign in."""
         client = httpx.Client(base_url=self.url, headers={"Origin": self.url}, timeout=20)
         email, password = f"{name}-{secrets.token_hex(4)}@example.com", secrets.token_urlsafe(12)
         answer = client.post(
@@ -49,7 +49,7 @@ class Front:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with an account."""
+    """A user with an account."""
 
     id: str
     email: str
@@ -112,7 +112,7 @@ def fronting(server: Server, database: str) -> Iterator[Front]:
 
 @pytest.fixture(scope="session")
 def front(server: Server) -> Iterator[Front]:
-    """Better Auth on a database of its own."""
+    """Better Auth on a separate database."""
     with server.database() as name, fronting(server, name) as running:
         yield running
 
@@ -133,7 +133,7 @@ def api(server: Server, database: str, front: Front) -> Iterator[Api]:
 
 @pytest.fixture
 def alice(front: Front) -> Iterator[Person]:
-    """Somebody."""
+    """A user."""
     person = front.sign_up("alice")
     with closing(person.client):
         yield person
@@ -141,7 +141,7 @@ def alice(front: Front) -> Iterator[Person]:
 
 @pytest.fixture
 def bob(front: Front) -> Iterator[Person]:
-    """Somebody else."""
+    """Another user."""
     person = front.sign_up("bob")
     with closing(person.client):
         yield person
@@ -200,7 +200,7 @@ def test_the_key_rotates_without_a_restart(api: Api, front: Front, alice: Person
 
 
 def until(status: int, api: Api, person: Person, token: str) -> bool:
-    """Within seconds: somebody else may have asked for an unknown key just before."""
+    """Wait for a status: another request may have caused a fetch of the keys just before."""
     for _ in range(100):
         if person.tasks(api, token).status_code == status:
             return True

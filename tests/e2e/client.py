@@ -1,4 +1,4 @@
-"""What openapi-python-client makes of the document, used against the running API."""
+"""Uses the client that openapi-python-client generates from the OpenAPI document, on the running API."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What others make of the OpenAPI document: linters, generated clients and the documentation page."""
+"""Other programs that read the OpenAPI document: linters, generated clients and the documentation page."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ pytestmark = on_18
 
 @pytest.fixture(scope="session")
 def document(api: Api) -> Path:
-    """The document, as a file."""
+    """The file of the OpenAPI document."""
     BUILT.mkdir(exist_ok=True)
     file = BUILT / "openapi.json"
     file.write_text(httpx.get(f"{api.url}/openapi.json").text)

@@ -1,4 +1,4 @@
-"""The Containerfile's steps without an engine: from the lock, in folders that nothing writes to."""
+"""Runs the steps of the Containerfile without a container engine: locked packages, read-only folders."""
 
 import os
 import re

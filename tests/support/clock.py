@@ -13,7 +13,7 @@ class Selector(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         found = super().select(0)
         if not found:
-            assert timeout is not None, "the loop would wait for ever"
+            assert timeout is not None, "the loop would wait forever"
             self.passed += timeout
         return found
 
