@@ -9,6 +9,7 @@ valid. If a fetch fails, the keys of the last successful fetch stay valid.
 import asyncio
 import json
 import logging
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from math import ceil
 from typing import Any, Self
@@ -16,7 +17,6 @@ from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from jwt import PyJWK, PyJWTError
-from jwt.utils import base64url_encode
 
 from app.identity import Reason, Refused
 from app.identity.fetch import UNREACHABLE, get, proxy_for
@@ -211,7 +211,7 @@ class Keys:
 def _shared(settings: TokenSettings) -> Iterator[PyJWK]:
     """Yield each secret once for each algorithm that JWT_ALGORITHMS allows."""
     for secret in filter(None, (settings.jwt_secret, settings.jwt_secret_previous)):
-        k = base64url_encode(secret.get_secret_value().encode()).decode()
+        k = urlsafe_b64encode(secret.get_secret_value().encode()).decode()
         for algorithm in HMAC.intersection(settings.jwt_algorithms):
             yield PyJWK({"kty": "oct", "k": k}, algorithm)
 

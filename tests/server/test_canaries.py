@@ -152,6 +152,7 @@ def test_uvicorns_server_still_has_the_attributes_for_a_graceful_stop() -> None:
     server.config.load()
     require("uvicorn", server, SERVER, "config server_state started")
     require("uvicorn", server.config, SERVER, "http_protocol_class")
+    require("uvicorn", server.config, "app/server/supervisor.py", "bind_socket configure_logging")
     require("uvicorn", server.server_state, SERVER, "default_headers")
     require("uvicorn", server.config.lifespan_class(server.config), SERVER, "state")
 

@@ -118,7 +118,7 @@ def serve(work: Callable[[Client], Awaitable[None]]) -> None:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(60), await loop.create_server(make, sock=listening()) as server:
             reader, writer = await connect(server.sockets[0].getsockname())
-            while not made:  # noqa: ASYNC110 - nothing tells
+            while not made:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
             try:
                 await work(Client(reader, writer, made[0]))
@@ -401,7 +401,7 @@ def numbers(database: Database) -> dict[str, int]:
 
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not true():  # noqa: ASYNC110 - nothing tells
+        while not true():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
 
 

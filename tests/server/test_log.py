@@ -1,4 +1,4 @@
-"""The log never delays a request, even if nobody reads it, and counts dropped lines."""
+"""The log never delays a request, even if its reader is blocked, and counts dropped lines."""
 
 import fcntl
 import os

@@ -77,7 +77,7 @@ class Server:
     async def sees(self, number: int) -> None:
         """Wait until the service has got this many requests, and assert that it gets no more."""
         async with asyncio.timeout(60):
-            while len(self.service.seen) < number:  # noqa: ASYNC110 - nothing tells
+            while len(self.service.seen) < number:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
         await turns()
         assert len(self.service.seen) == number

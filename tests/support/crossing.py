@@ -1,4 +1,4 @@
-"""Concurrent users whose tasks have the same ids, and a check that nobody gets a row of another user."""
+"""Concurrent users whose tasks have the same ids, and a check that no user gets a row of another."""
 
 import asyncio
 import json
