@@ -48,13 +48,19 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _accept_last(self) -> None:
-        """Accept the connections in the kernel's queue, which closing the socket would reset."""
-        listening = [each.dup() for server in self.servers for each in server.sockets]
+        """Accept the connections in the kernel's queue, which closing the socket would reset.
+
+        If the process has no free file descriptor, they are reset.
+        """
+        listening: list[socket.socket] = []
+        for each in [each for server in self.servers for each in server.sockets]:
+            with suppress(OSError):
+                listening.append(each.dup())
         for server in self.servers:
             server.close()
         accepted: list[socket.socket] = []
         for each in listening:
-            with each, suppress(BlockingIOError):
+            with each, suppress(OSError):  # in most cases BlockingIOError: the queue is empty
                 each.setblocking(False)
                 while True:
                     accepted.append(each.accept()[0])
