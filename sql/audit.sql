@@ -1561,6 +1561,8 @@ lookup_function as materialized (
     group by p.pronargs
   ) u
   where not f.is_dynamic and f.prorettype <> 'trigger'::regtype
+    -- a setting that the caller can change
+    and not ((select is_strict from scope) and f.text ~ '\ycurrent_setting ?\(')
     and f.oid not in (select oid from passing_function where not is_looked_up)
     and f.oid not in (select function from captured where is_true)
     and f.oid not in (select function from loose_lookup)
@@ -2398,7 +2400,10 @@ lookup as materialized (
       -- an unknown comparison of a column with the user, and no policy for all rows
       select p.polrelid from clause p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
       where p.polpermissive and p.cmd = 'r' and not p.is_filtered
-        and (p.seen ~ '\yme\y' or p.text in (select text from lookup_call))
+        and (p.seen ~ '\yme\y' or p.text in (select text from lookup_call) or exists (
+          select from pg_depend c join function_text f on f.oid = c.refobjid
+          where c.classid = d.classid and c.objid = p.oid and c.refclassid = 'pg_proc'::regclass and f.text ~ '{me}'
+            and f.oid not in (select oid from passing_function)))
         and d.refclassid = 'pg_class'::regclass and d.refobjid = p.polrelid and d.refobjsubid > 0
         and p.polrelid not in (select polrelid from reached_policy where cmd = 'r' and polpermissive and word = '{yes}')
     )

@@ -262,3 +262,15 @@ select of_owner = app.current_user_id() or exists (select from app.task_shares s
 create policy shared_by_number on app.tasks for select to tasks_api using (app.is_shared(user_id, id));
 -- exploit
 select attack.sees('app.tasks');
+
+-- a helper that trusts a setting: hole policy own on app.gang_logs3
+create table app.gangs3 (crew text collate "C", user_id text collate "C", primary key (crew, user_id));
+call attack.protect('app.gangs3', 'select');
+create function app.in_gang(wanted text) returns boolean language sql stable as $$
+  select wanted = any (string_to_array(current_setting('app.gangs', true), ',')) or exists (select from app.gangs3 c where c.crew = wanted and c.user_id = app.current_user_id()) $$;
+create table app.gang_logs3 (crew text collate "C" primary key, body text);
+insert into app.gang_logs3 values ('alices', 'secret');
+call attack.protect('app.gang_logs3', 'select', 'app.in_gang(crew)');
+-- exploit
+select set_config('app.gangs', 'alices', true);
+select exists (select from app.gang_logs3);
