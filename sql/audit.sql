@@ -1246,7 +1246,9 @@ statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) a
     case p.kind when 'plain' then regexp_replace(p.filter, '\((?! ?(?:select|with|insert|update|delete|merge)\y)(?:'
         '((?<!\y(?:left|right|full) (?:outer )?join ?\()[^()]*\yjoin\y[^()]*)|[^(),;]*({own})[^(),;]*(?:;[^(),;]*{own}'
         '[^(),;]*)*|[^()]*)\)', ' \1\2 ', 'g')
-      when 'query' then concat(left(p.filter, p.start - 1), v.marker,
+      -- a restricted CTE restricts only what reads from it
+      when 'query' then concat(left(p.filter, p.start - 1),
+        case when v.marker <> '{rows}' or p.cte is null then v.marker end,
         case when v.marker = '{rows}' and p.cte is not null
           then regexp_replace(substr(p.filter, p.stop), '(\y(?:from|join|using) |, ?)' || p.cte || '(?![\w$.(])',
             '\1{rows}', 'g')

@@ -815,3 +815,10 @@ create function app.merge_any(changes jsonb) returns void language sql security 
   merge into app.tasks t
   using (select c.id, c.title, app.current_user_id() as me from jsonb_to_recordset(changes) as c (id bigint, title text)) s
   on t.id = s.id when matched then update set title = s.title $$;
+
+-- a CTE that restricts a count alone: hole security_definer app.overview()
+create function app.overview() returns table (total bigint, titles text[]) language sql security definer set search_path = pg_catalog, pg_temp as $$
+  with mine as (select id from app.tasks where user_id = app.current_user_id()), every as (select title from app.tasks)
+  select (select count(*) from mine), array_agg(e.title) from every e $$;
+-- exploit
+select 'secret' = any ((select titles from app.overview())::text[]);

@@ -755,3 +755,8 @@ alter table app.task_remarks enable row level security;
 create policy with_task on app.task_remarks for select to tasks_api using (exists (select from app.tasks t where t.user_id = task_owner and t.id = task_remarks.task_id));
 create policy own on app.task_remarks for insert to tasks_api with check (author = app.current_user_id() and task_owner = app.current_user_id());
 grant select, insert (task_owner, task_id) on app.task_remarks to tasks_api;
+
+-- a CTE and a query that reads from it
+create function app.summary() returns json language sql security definer set search_path = pg_catalog, pg_temp as $$
+  with mine as (select title, completed from app.tasks where user_id = app.current_user_id()), done as (select title from mine where completed)
+  select json_build_object('total', (select count(*) from mine), 'done', (select json_agg(d.title) from done d)) $$;
