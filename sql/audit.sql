@@ -1326,6 +1326,9 @@ statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) a
 -- `is_qualified`: only one table is restricted, so the others must be joined. `linked`: the tables in join conditions.
 statement as materialized (
   select s.oid, s.n, q.text, o.is_own,
+    -- sub-selects alone restrict it, as conditions
+    case when q.filter !~ '{own}|\y(?:from|join|using|in|any|all|as|,) {rows}' then regexp_count(q.filter, '{rows}')
+      end as conditions,
     o.is_own or q.text ~ '(?<!= ?){me}(?! ?=)' and q.text !~ 'coalesce.*{me}' as is_given,
     -- The caller does not choose the user if the statement also requires that the argument is the current user.
     s.is_about_any and (q.text !~ '{me} = {me}' or q.text ~ '\yor\y') as is_about_any,
@@ -1436,6 +1439,27 @@ own_value as materialized (
         and d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.refobjsubid = a.attnum))
 ),
 
+-- Statements that find any row of the user in a table that may have several: no unique key is compared as a whole.
+any_row as materialized (
+  select s.oid, s.n, min(a.relname) as relname
+  from (select oid, n, text, read from statement where written is null and text ~ '= {me}|{me} =') s
+  full join (select * from body_reference where classid = 'pg_class'::regclass) a on a.function = s.oid
+  cross join lateral (
+    select array(select coalesce(m.part[1], m.part[2]) from regexp_matches(s.text,
+        '([\w$]+)(?: ?:: ?\w+)? ?(?:=|in\y)|= ?(?:any ?)?(?:[\w$]+\.)?([\w$]+)', 'g') m (part)) as columns,
+      array(select coalesce(m.part[1], m.part[2])
+        from regexp_matches(s.text, '([\w$]+)(?: ?:: ?\w+)? = {me}|{me} = (?:[\w$]+\.)?([\w$]+)', 'g') m (part)) as tied
+  ) c
+  cross join lateral (
+    select array(select lower(t.attname)::text from pg_attribute t
+      where t.attrelid = x.indrelid and t.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1])) as columns
+    from pg_index x where x.indrelid = a.objid and x.indisunique and x.indpred is null
+  ) k
+  where coalesce(a.relname = any (s.read), false)
+  group by s.oid, s.n, s.text, a.objid
+  having bool_or(k.columns && c.tied and cardinality(k.columns) > 1) and not bool_or(k.columns <@ c.columns)
+),
+
 -- The statements of functions that use a table, and whether each compares the owner column with the user. A table whose
 -- name follows a word such as FROM, but that no statement is known to use, counts as used without a comparison.
 table_statement as materialized (
@@ -1485,6 +1509,7 @@ table_statement as materialized (
     select w.is_target, case when w.is_target then s.is_given and k.is_own
       -- `from users u, tasks t where u.id = {me}` does not restrict the rows of tasks
       else s.is_own and not l.is_loose
+        and (s.conditions <= (select count(*) from any_row y where y.oid = s.oid and y.n = s.n)) is not true
         and not (s.is_qualified and s.aliases[array_position(s.tables, a.relname)] <> all (s.linked))
         -- the same table twice requires two comparisons, with the user or with a row of another table
         and (cardinality(array_positions(s.read, a.relname)) <= greatest(1, s.comparisons)
@@ -1554,13 +1579,15 @@ lookup_function as materialized (
     coalesce(f.place, 0) as place
   from function_text f
   cross join lateral (
-    select f.place is not null or p.pronargs = 0 or f.text ~ '\$\d' or bool_or(
-      (f.oid, lower(a.name)) in (select oid, name from word where schema is null)
-      or (f.oid, lower(f.proname), lower(a.name)) in (select oid, schema, name from word)) as is_used
+    select i.is_used or p.pronargs = 0 as is_used, not i.is_used as is_same
     from pg_proc p
-    left join unnest(p.proargnames, p.proargmodes) a (name, mode) on coalesce(a.mode, 'i') in ('i', 'b', 'v')
+    cross join lateral (
+      select f.place is not null or f.text ~ '\$\d' or coalesce(bool_or(
+        (f.oid, lower(a.name)) in (select oid, name from word where schema is null)
+        or (f.oid, lower(f.proname), lower(a.name)) in (select oid, schema, name from word)), false) as is_used
+      from unnest(p.proargnames, p.proargmodes) a (name, mode) where coalesce(a.mode, 'i') in ('i', 'b', 'v')
+    ) i
     where p.oid = f.oid
-    group by p.pronargs
   ) u
   where not f.is_dynamic and f.prorettype <> 'trigger'::regtype
     -- a setting that the caller can change
@@ -1568,6 +1595,7 @@ lookup_function as materialized (
     and f.oid not in (select oid from passing_function where not is_looked_up)
     and f.oid not in (select function from captured where is_true)
     and f.oid not in (select function from loose_lookup)
+    and not (f.prorettype = 'boolean'::regtype and u.is_same and f.oid in (select oid from any_row))
     and (f.oid in (select function from table_use where not is_written group by function having bool_and(is_filtered)))
       is true
   union all
@@ -2255,6 +2283,7 @@ clause as materialized (
       or p.word in ('{member}', '{rank}', '{list has}', '{list ranked}', '{mix}', '{parent}', '{flag}', '{asked}')
         and not m.is_open and not s.is_unbound
         and (p.seen !~ 'parent' or m.is_guarded and m.is_whole)
+          and not (p.seen ~ 'rank' and m.is_any)
           and (p.seen !~ 'flag' or p.cmd = 'r')
       -- a table without an owner column has no rows of users, so any user may insert one
       or p.cmd = 'a' and not scope.is_strict and o.attnum is null as is_filtered
@@ -2301,6 +2330,19 @@ clause as materialized (
             and p.text !~ ('\.(?:q_)?' || lower(a.attname)
               || ' = \(?row\.|row\.[\w$]+\)?(?:::\w+)? = \(?[\w$]+\.(?:q_)?' || lower(a.attname) || '\y')))),
               false) as is_whole,
+      -- any row of the user in a table that may have several, since the condition uses only a part of its unique key
+      coalesce(bool_or((
+        select bool_or(x.n > 1 and x.has) and not bool_or(x.n = x.used)
+        from (
+          select count(*) as n, bool_or(lower(a.attname) = any (p.had)) as has, count(*) filter (where exists (
+            select from pg_depend u where u.classid = d.classid and u.objid = p.oid and u.refclassid = d.refclassid
+              and u.refobjid = t.oid and u.refobjsubid = a.attnum)) as used
+          from pg_index x
+          join pg_attribute a on a.attrelid = x.indrelid
+            and a.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1])
+          where x.indrelid = t.oid and x.indisunique and x.indpred is null
+          group by x.indexrelid
+        ) x)), false) as is_any,
       -- a table that other users may write, or the ids of tasks, which begin at 1 for each user
       coalesce(bool_or(not t.relrowsecurity and t.oid in (select oid from effective
         where privilege in ('INSERT', 'UPDATE'))
@@ -2580,7 +2622,8 @@ definer_reads as materialized (
   select b.within, string_agg(distinct b.name, ', ') filter (where not f.is_filtered) as names,
     string_agg(distinct b.name, ', ') filter (where f.is_filtered) as filtered_names,
     bool_or(b.is_api_relation) as is_api_relation, bool_or(b.is_usable) as is_usable,
-    bool_and(s.is_guarded) as is_guarded, string_agg(distinct s.gap, '; ') as gap
+    bool_and(s.is_guarded) filter (where not f.is_filtered) as is_guarded,
+    string_agg(distinct s.gap, '; ') filter (where not f.is_filtered) as gap
   from other_rights_read b
   cross join scope
   left join (
@@ -2617,7 +2660,14 @@ function_part as materialized (
     ) as variables, w.pattern
   from function_text f
   cross join (values ('(?<![\w.$])({(?:me|claims|token)}|\$?\w+(?:\[{k}\])?)(?![\w(])')) w (pattern)
-  cross join lateral unnest(string_to_array(replace(f.text, f.proname || '.', ''), ';')) with ordinality as c (text, n)
+  cross join lateral unnest(string_to_array(replace(f.text, f.proname || '.', ''), ';')) with ordinality as s (text, n)
+  -- a search for a row of the user among the elements of an array: it finds only one of them
+  cross join lateral (
+    select s.n, case when s.text !~ '= ?{me}|{me} ?=' or s.text ~ '\y(?:bool_and|every) ?\(' then s.text
+      else regexp_replace(regexp_replace(s.text,
+        '= ?any ?\( ?([\w$]+) ?\)|\yin ?\( ?select unnest ?\( ?([\w$]+) ?\) ?\)', '= \1\2[{k}]', 'g'),
+        '(\yforeach [\w$]+ in array [\w$]+)(?= loop if (?!not).*{me}.* then [\w$]+ := {yes}$)', '\1[{k}]') end as text
+  ) c
   where f.text ~ ' then |\ycrypt ?\(|token|secret|\y(?:perform|call|strict) '
     and f.oid in (select function from table_statement where not is_filtered_by_caller)
 ),
@@ -2681,16 +2731,12 @@ test as materialized (
     from regexp_matches(t.condition, '([\w$]+) ?\(', 'g') m (part)
     join body h on lower(h.proname) = m.part[1]
   ) f
-  -- any row of the user in a table that may have several
   left join lateral (
-    select min(c.relname) as relname
-    from regexp_match(t.subject, '\yfrom (?:only )?(?:[\w$]+\.)?([\w$]+)(?: (?:as )?[\w$]+)? where \(*'
-      '(?:[\w$]+\.)?([\w$]+) ?= ?{me}\)* ?(?:limit {k} ?)?\)*$') m (part)
-    join body_reference r on r.function = t.oid and r.classid = 'pg_class'::regclass
-    join pg_class c on c.oid = r.objid and lower(c.relname) = m.part[1]
-    join pg_attribute a on a.attrelid = c.oid and a.attname = m.part[2]
-    join pg_index x on x.indrelid = c.oid and x.indisunique and a.attnum = any (x.indkey::int2[])
-    having min(x.indnkeyatts) > 1
+    select min(y.relname) as relname
+    from any_row y
+    where y.oid = t.oid and (y.n = t.n or y.n = t.n - 1 and t.condition ~ '\yfound\y' or exists (
+      select from function_part a where a.oid = y.oid and a.n = y.n and a.n <= t.n and a.variables && array(
+        select w.part[1] from regexp_matches(t.condition, t.pattern, 'g') w (part))))
   ) k on true
   where case when t.word in ('raise', 'return') then t.condition !~ '^\(?{me} is null\)?$'
     else t.condition ~ '^\(?(?:exists|found)\y' end
@@ -2703,7 +2749,8 @@ origin (oid, n, is_test, word) as (
   select t.function, t.n, false, w.part[1]
   from table_statement t
   join function_part p on p.oid = t.function and p.n = t.n
-  cross join regexp_matches(substring(t.text from '\y(?:where|on(?! conflict))\y.*'), p.pattern, 'g') w (part)
+  cross join regexp_matches(substring(t.text from case when t.relid in (select relid from trusted_column)
+    then '\y(?:where|on(?! conflict)|values)\y.*' else '\y(?:where|on(?! conflict))\y.*' end), p.pattern, 'g') w (part)
   where not t.is_filtered_by_caller
   union
   select o.oid, o.n, o.is_test, w.word

@@ -822,3 +822,48 @@ create function app.overview() returns table (total bigint, titles text[]) langu
   select (select count(*) from mine), array_agg(e.title) from every e $$;
 -- exploit
 select 'secret' = any ((select titles from app.overview())::text[]);
+
+-- a test of the user in any team: hole security_definer app.titles_by_lead(text)
+create table app.leads (team text collate "C", user_id text collate "C", until timestamptz not null default 'infinity', primary key (team, user_id));
+insert into app.leads values ('blue', 'mallory');
+create function app.titles_by_lead(wanted text) returns setof text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from app.leads l where l.user_id = app.current_user_id() and l.until > now()) then raise insufficient_privilege; end if;
+  return query select title from app.tasks where user_id = wanted;
+end $$;
+-- exploit
+select 'secret' in (select app.titles_by_lead('alice'));
+
+-- a sub-select about the user in any team: hole security_definer app.titles_if_lead(text)
+create table app.leads2 (team text collate "C", user_id text collate "C", primary key (team, user_id));
+insert into app.leads2 values ('blue', 'mallory');
+create function app.titles_if_lead(wanted text) returns setof text language sql security definer set search_path = pg_catalog, pg_temp as $$
+  select t.title from app.tasks t where t.user_id = wanted and exists (select from app.leads2 l where l.user_id = app.current_user_id()) $$;
+-- exploit
+select 'secret' in (select app.titles_if_lead('alice'));
+
+-- a test of one element of an array: hole security_definer app.read_slips(uuid[])
+create table app.slips (id uuid primary key, user_id text collate "C" not null, body text);
+insert into app.slips values ('00000000-0000-0000-0000-0000000000aa', 'alice', 'secret'), ('00000000-0000-0000-0000-0000000000bb', 'mallory', 'mine');
+create function app.read_slips(ids uuid[]) returns setof text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from app.slips where id = any (ids) and user_id = app.current_user_id()) then raise insufficient_privilege; end if;
+  return query select body from app.slips where id = any (ids);
+end $$;
+-- exploit
+select 'secret' in (select app.read_slips('{00000000-0000-0000-0000-0000000000aa,00000000-0000-0000-0000-0000000000bb}'));
+
+-- a loop that stops at the first own element: hole security_definer app.loop_slips(uuid[])
+create table app.slips2 (id uuid primary key, user_id text collate "C" not null, body text);
+insert into app.slips2 values ('00000000-0000-0000-0000-0000000000aa', 'alice', 'secret'), ('00000000-0000-0000-0000-0000000000bb', 'mallory', 'mine');
+create function app.loop_slips(ids uuid[]) returns setof text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare i uuid; is_mine boolean := false;
+begin
+  foreach i in array ids loop
+    if exists (select from app.slips2 s where s.id = i and s.user_id = app.current_user_id()) then is_mine := true; end if;
+  end loop;
+  if not coalesce(is_mine, false) then raise insufficient_privilege; end if;
+  return query select body from app.slips2 where id = any (ids);
+end $$;
+-- exploit
+select 'secret' in (select app.loop_slips('{00000000-0000-0000-0000-0000000000aa,00000000-0000-0000-0000-0000000000bb}'));

@@ -760,3 +760,45 @@ grant select, insert (task_owner, task_id) on app.task_remarks to tasks_api;
 create function app.summary() returns json language sql security definer set search_path = pg_catalog, pg_temp as $$
   with mine as (select title, completed from app.tasks where user_id = app.current_user_id()), done as (select title from mine where completed)
   select json_build_object('total', (select count(*) from mine), 'done', (select json_agg(d.title) from done d)) $$;
+
+-- tests about the rows that the statement uses
+create table app.panels (panel text collate "C", user_id text collate "C", role text not null default 'member', until timestamptz not null, primary key (panel, user_id));
+create table app.posters (id uuid primary key default gen_random_uuid(), panel text collate "C" not null, body text);
+create function app.hang(wanted text, person text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from app.panels p where p.panel = wanted and p.user_id = app.current_user_id() and p.until > now()) then raise insufficient_privilege; end if;
+  insert into app.panels (panel, user_id, until) values (wanted, person, now());
+end $$;
+create function app.posters_of(wanted text) returns setof text language sql security definer set search_path = pg_catalog, pg_temp as $$
+  select p.body from app.posters p where p.panel = wanted and exists (select from app.panels m where m.user_id = app.current_user_id() and m.panel = wanted) $$;
+create table app.permits (user_id text collate "C", permit text, primary key (user_id, permit));
+create function app.all_posters() returns setof text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from app.permits p where p.user_id = app.current_user_id() and p.permit in ('read', 'write')) then raise insufficient_privilege; end if;
+  return query select body from app.posters;
+end $$;
+
+-- a test of each element of an array
+create table app.chits (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null, body text);
+create function app.chits_counted(ids uuid[]) returns setof text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if (select count(*) from app.chits where id = any (ids) and user_id = app.current_user_id()) is distinct from cardinality(ids) then raise insufficient_privilege; end if;
+  return query select body from app.chits where id = any (ids);
+end $$;
+create function app.chits_looped(ids uuid[]) returns setof text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare i uuid;
+begin
+  foreach i in array ids loop
+    if not exists (select from app.chits c where c.id = i and c.user_id = app.current_user_id()) then raise insufficient_privilege; end if;
+  end loop;
+  return query select body from app.chits where id = any (ids);
+end $$;
+create function app.chit_in_branch(wanted uuid, is_read boolean) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if is_read then
+    perform from app.chits c where c.id = wanted and c.user_id = app.current_user_id();
+    if not found then raise insufficient_privilege; end if;
+    return (select body from app.chits where id = wanted);
+  end if;
+  return null;
+end $$;

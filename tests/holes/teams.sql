@@ -274,3 +274,20 @@ call attack.protect('app.gang_logs3', 'select', 'app.in_gang(crew)');
 -- exploit
 select set_config('app.gangs', 'alices', true);
 select exists (select from app.gang_logs3);
+
+-- a role in any team: hole policy for_owners on app.tasks
+create table app.gangs4 (crew text collate "C", user_id text collate "C", role text not null, primary key (crew, user_id));
+insert into app.gangs4 values ('own', 'mallory', 'owner');
+call attack.protect('app.gangs4', 'select');
+create policy for_owners on app.tasks for select to tasks_api using (exists (select from app.gangs4 c where c.user_id = app.current_user_id() and c.role = 'owner'));
+-- exploit
+select attack.sees('app.tasks');
+
+-- a role in any team, by a function: hole policy for_leaders on app.tasks
+create table app.gangs5 (crew text collate "C", user_id text collate "C", role text not null, primary key (crew, user_id));
+insert into app.gangs5 values ('own', 'mallory', 'owner');
+call attack.protect('app.gangs5', 'select');
+create function app.leads_a_gang() returns boolean language sql stable as $$ select exists (select from app.gangs5 c where c.user_id = app.current_user_id() and c.role = 'owner') $$;
+create policy for_leaders on app.tasks for select to tasks_api using (app.leads_a_gang());
+-- exploit
+select attack.sees('app.tasks');
