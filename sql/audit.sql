@@ -2717,12 +2717,25 @@ test as materialized (
     from function_part p
     join function_text f on f.oid = p.oid
     where p.text ~ '= ?(?:[\w$]+\.)?crypt ?\('
-      or p.text ~ ('\y(?:select|delete from|update) (?:(?!\y(?:update|delete)\y).)* where (?:.* and )?\(*(?:[\w$]+\.)?'
-          '(?:\w+_)?(?:token|secret)(?:_hash|_digest)? ?= ?(?!{me})[\w$.{](?!.*\yor\y)')
-        and (f.text ~ '{me}' or regexp_count(f.text, '\y(?:insert into|update|delete from)\y')
-          = regexp_count(p.text, '\ydelete from\y'))
-      or p.text ~ '\yselect .* from (?:[\w$]+\.)?\w*invit\w*(?: (?:as )?\w+)? where \(*(?:[\w$]+\.)?id ?= ?[\w$]'
-        and f.oid in (select oid from pg_proc where 'uuid'::regtype = any (proargtypes))
+      or exists (
+        select
+        from regexp_matches(p.text, '\y(?:select|delete from|update) (?:(?!\y(?:update|delete)\y).)* where (?:.* and )?'
+          '\(*(?:[\w$]+\.)?((?:\w+_)?(?:token|secret)(?:_hash|_digest)?) ?= ?(?!{me})[\w$.{](?!.*\yor\y)'
+          '|\yselect .* from (?:[\w$]+\.)?\w*invit\w*(?: (?:as )?\w+)? where \(*(?:[\w$]+\.)?(id) ?= ?[\w$]', 'g')
+          m (part)
+        join body_reference r on r.function = p.oid and r.classid = 'pg_class'::regclass
+        join pg_attribute a on a.attrelid = r.objid and lower(a.attname) = coalesce(m.part[1], m.part[2])
+        left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+        -- no user can compute its values
+        where a.attgenerated = '' and a.attidentity = ''
+          and coalesce(pg_get_expr(d.adbin, d.adrelid) ~* 'random|uuid\w*\(|nanoid',
+            m.part[2] is null or a.atttypid = 'uuid'::regtype)
+          and not exists (select from table_statement t where t.relid = r.objid and t.is_written
+            and t.text ~ '\y(?:md5|sha\d+)\y[ (]*(?:[\w$.]+|{me})(?: ?:: ?\w+)? ?\|\| ?(?:{k}|[\w$.]+)'
+            and t.text !~ 'random|uuid')
+          and (m.part[2] is not null or f.text ~ '{me}'
+            or regexp_count(f.text, '\y(?:insert into|update|delete from)\y')
+              = regexp_count(p.text, '\ydelete from\y')))
   ) t
   cross join lateral (
     select count(*) > 0 as is_call,

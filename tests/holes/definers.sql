@@ -867,3 +867,34 @@ begin
 end $$;
 -- exploit
 select 'secret' in (select app.loop_slips('{00000000-0000-0000-0000-0000000000aa,00000000-0000-0000-0000-0000000000bb}'));
+
+-- a token that a user can compute: hole security_definer app.open_door(text)
+create table app.doors (user_id text collate "C" primary key, token text generated always as (md5(user_id)) stored);
+insert into app.doors values ('alice');
+create function app.open_door(given text) returns setof text language sql security definer set search_path = pg_catalog, pg_temp as $$
+  select t.title from app.doors d join app.tasks t on t.user_id = d.user_id where d.token = given $$;
+-- exploit
+select 'secret' in (select app.open_door(md5('alice')));
+
+-- a token that a function computes: hole security_definer app.open_gate(text)
+create table app.gates (user_id text collate "C" primary key, token text not null);
+insert into app.gates values ('alice', md5('alice:gate'));
+create function app.make_gate() returns text language sql as $$
+  insert into app.gates (user_id, token) values (app.current_user_id(), md5(app.current_user_id() || ':' || 'gate')) returning token $$;
+create function app.open_gate(given text) returns setof text language sql security definer set search_path = pg_catalog, pg_temp as $$
+  select t.title from app.gates d join app.tasks t on t.user_id = d.user_id where d.token = given $$;
+-- exploit
+select 'secret' in (select app.open_gate(md5('alice:gate')));
+
+-- an invitation by its number: hole security_definer app.take_invite(bigint, uuid)
+create table app.invites (id bigint primary key, user_id text collate "C" not null, body text);
+insert into app.invites values (1, 'alice', 'secret');
+create function app.take_invite(wanted bigint, request uuid) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare found_body text;
+begin
+  select i.body into found_body from app.invites i where i.id = wanted;
+  if not found then raise no_data_found; end if;
+  return found_body;
+end $$;
+-- exploit
+select app.take_invite(1, null) = 'secret';
