@@ -2652,6 +2652,8 @@ definer_reads as materialized (
 -- variables that it sets.
 function_part as materialized (
   select f.oid, c.n, c.text, lag(c.text, 1, '') over (partition by f.oid order by c.n) as previous,
+    sum(regexp_count(c.text, '\yif\y') - 2 * regexp_count(c.text, '\yend if\y')) over (partition by f.oid order by c.n)
+      as depth,
     array(select m.part[1] from regexp_matches(c.text, w.pattern, 'g') m (part)) as words,
     array(
       select regexp_split_to_table(coalesce(m.part[1], m.part[2], m.part[3]), ' ?, ?')
@@ -2776,12 +2778,29 @@ traced as materialized (
   select o.oid, o.n, o.is_test, bool_or(o.word in ('{me}', '{claims}', '{token}')) as is_user,
     coalesce(array_agg(distinct o.word) filter (where split_part(o.word, '[', 1) = any (a.names)), '{}') as arguments
   from origin o
-  join (
-    select b.oid, array(select '$' || i from generate_series(1, b.pronargs) i) || array(select lower(a.name)
-      from unnest(b.proargnames, b.proargmodes) a (name, mode) where coalesce(a.mode, 'i') in ('i', 'b', 'v')) as names
-    from body b
-  ) a on a.oid = o.oid
+  join argument a on a.oid = o.oid
   group by o.oid, o.n, o.is_test
+),
+
+argument as materialized (
+  select b.oid, array(select '$' || i from generate_series(1, b.pronargs) i) || array(select lower(a.name)
+    from unnest(b.proargnames, b.proargmodes) a (name, mode) where coalesce(a.mode, 'i') in ('i', 'b', 'v')) as names
+  from body b
+),
+
+-- Tests that the caller can skip by an argument: if not p_force and (a test) then raise; or in an IF until `depth` is
+-- less.
+skippable as materialized (
+  select t.oid, t.n, e.n < t.n as is_outer, e.depth
+  from test t
+  join argument a on a.oid = t.oid
+  join function_part e on e.oid = t.oid and e.n <= t.n
+  cross join regexp_matches(e.text, '\yif ((?:(?!\ythen\y).)*?) then\y', 'g') m (part)
+  cross join regexp_split_to_table(m.part[1], case when e.n < t.n then '$.' else '\yand\y(?![^()]*\))' end) c (text)
+  cross join lateral (select array(select w.part[1] from regexp_matches(c.text, '(?<![\w.${])([\w$]+)', 'g') w (part)
+    where w.part[1] !~ '^(?:not|is|distinct|from|in|like)$') as words) w
+  where t.word in ('raise', 'return') and w.words <> '{}' and w.words <@ a.names and c.text !~ '{me}'
+    and not exists (select from function_part b where b.oid = t.oid and b.n > e.n and b.n < t.n and b.depth < e.depth)
 ),
 
 -- Tests of the user. Others test only what the caller passes.
@@ -2812,6 +2831,9 @@ guarded_statement as materialized (
       select coalesce(g.n <= p.n, true) or g.word = 'raise'
           or not (t.is_written or p.text ~ '\yreturn (?:query|next)\y') as is_early,
         case
+          when exists (select from skippable k where k.oid = g.oid and k.n = g.n and (not k.is_outer or exists (
+              select from function_part e where e.oid = k.oid and e.n > k.n and e.n < t.n and e.depth < k.depth)))
+            then 'an argument decides whether the user is tested'
           when g.arguments && r.arguments and t.is_loose then 'the value that it compares is unique only within a user'
           when r.arguments <> '{}' and (g.relname is not null and g.arguments = '{}' or g.arguments <> '{}'
             and not g.arguments && r.arguments)

@@ -898,3 +898,31 @@ begin
 end $$;
 -- exploit
 select app.take_invite(1, null) = 'secret';
+
+-- a test that an argument skips: hole security_definer app.read_slip(uuid, boolean)
+create table app.slips3 (id uuid primary key, user_id text collate "C" not null, body text);
+insert into app.slips3 values ('00000000-0000-0000-0000-0000000000aa', 'alice', 'secret');
+create function app.read_slip(wanted uuid, is_checked boolean) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare owner text;
+begin
+  if is_checked then
+    select s.user_id into owner from app.slips3 s where s.id = wanted;
+    if owner is distinct from app.current_user_id() then raise insufficient_privilege; end if;
+  end if;
+  return (select body from app.slips3 where id = wanted);
+end $$;
+-- exploit
+select app.read_slip('00000000-0000-0000-0000-0000000000aa', false) = 'secret';
+
+-- a condition by which an argument skips the test: hole security_definer app.read_slip(uuid, text)
+create table app.slips4 (id uuid primary key, user_id text collate "C" not null, body text);
+insert into app.slips4 values ('00000000-0000-0000-0000-0000000000aa', 'alice', 'secret');
+create function app.read_slip(wanted uuid, mode text) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare owner text;
+begin
+  select s.user_id into owner from app.slips4 s where s.id = wanted;
+  if mode <> 'admin' and owner is distinct from app.current_user_id() then raise insufficient_privilege; end if;
+  return (select body from app.slips4 where id = wanted);
+end $$;
+-- exploit
+select app.read_slip('00000000-0000-0000-0000-0000000000aa', 'admin') = 'secret';
