@@ -3361,6 +3361,53 @@ writable_column as materialized (
       replace(k.own, '$', '\$'))) is not true
 ),
 
+-- Trusted columns that a SECURITY DEFINER function sets in a row of the user, to an argument that it uses nowhere else.
+set_column as materialized (
+  select t.function, t.relid, t.text, l.items as list, i.name, i.item
+  from table_statement t
+  cross join lateral (
+    select substring(t.text from '\y(?:set|values|select) ((?:(?!\y(?:from|where|returning|on conflict)\y).)*)')
+        as items, coalesce(nullif(substring(t.text from
+          '\yinto [\w$.]+ (?:as [\w$]+ )?([\w$, ]+) (?:values|select)\y'), ''), (
+        select string_agg(lower(c.attname), ',' order by c.attnum) from pg_attribute c
+        where c.attrelid = t.relid and c.attnum > 0 and not c.attisdropped)) as names
+  ) l
+  cross join lateral (
+    select btrim(n), substring(v from '^ ?(?:coalesce )?([\w$]+|{me})') from unnest(string_to_array(l.names, ','),
+      string_to_array(l.items, ',')) u (n, v) where t.text ~ '\yinsert into\y'
+    union all
+    select m.part[1], m.part[2] from regexp_matches(t.text,
+      '([\w$]+) ?= ?(?:coalesce )?([\w$]+|{me})', 'g') m (part) where t.text ~ '\yupdate\y'
+  ) i (name, item)
+  where t.is_written and t.is_filtered_by_caller and t.relid in (select relid from trusted_column)
+    and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
+),
+
+chosen_column as materialized (
+  select s.function, c.relid, c.attnum, v.argument, string_agg(distinct format('%I on %s', p.polname,
+    p.polrelid::regclass), ', ') as policies
+  from set_column s
+  join pg_attribute a on a.attrelid = s.relid and a.attnum > 0
+    and s.name in (lower(a.attname), 'q_' || lower(a.attname))
+  join trusted_column c on c.relid = a.attrelid and c.attnum = a.attnum
+  join pg_policy p on p.oid = c.policy
+  join argument g on g.oid = s.function
+  join function_text f on f.oid = s.function
+  -- a variable that contains an argument
+  cross join lateral (select coalesce(substring(f.text from format('(?<![\w$.])%s(?: [\w.]+)? ?:= ?(?:coalesce ?\( ?)?'
+    '([\w$]+)(?![\w$(.])', replace(s.item, '$', '\$'))), s.item) as argument) v
+  cross join lateral (select replace(format('(?<![\w$.])(?:%s|%s)(?![\w$(])', s.item, v.argument), '$', '\$')
+    as pattern) w
+  where v.argument = any (g.names) and regexp_count(f.text, w.pattern) = regexp_count(s.list, w.pattern)
+      + case when v.argument = s.item then 0 else 2 end
+    and not exists (
+      select from set_column o
+      where o.function = s.function and o.text = s.text and o.item = '{me}' and c.text ~ format(
+        'row\.[\w$]+\)? = \(?(?:[\w$]+\.)?%1$s(?![\w$.])|(?<![\w$])%1$s\)? = \(?row\.'
+        '|^(?!.* in \( select .* in \( select ).*[\w$]\)? in \( select [\w$]+\.%1$s from ', replace(o.name, '$', '\$')))
+  group by s.function, c.relid, c.attnum, v.argument
+),
+
 -- Functions whose errors or notices reveal their arguments.
 revealing_function as materialized (
   select c.oid, p.procost
@@ -3511,6 +3558,17 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
           and x.indkey[0] = w.attnum)
   ) w
   group by w.relid, w.is_stopped
+  union all
+  select 'membership', 'hole', k.name,
+    format('access to rows depends on %s (policies: %s), and this function sets it to the argument %s in a row of the '
+      'user, without a test of the value', string_agg(distinct format('%s.%I', c.relid::regclass, a.attname), ', '),
+      min(c.policies), string_agg(distinct c.argument, ', ')),
+    format('revoke execute on routine %s from public, %s; -- or test the argument', k.name, min(api_names.names))
+  from chosen_column c
+  join code k on k.oid = c.function
+  cross join api_names
+  join pg_attribute a on a.attrelid = c.relid and a.attnum = c.attnum
+  group by k.name
   union all
   -- PostgreSQL evaluates the cheaper operand of AND first.
   select 'policy_leak', case when bool_or(f.procost < 1) then 'hole' else 'warning' end,

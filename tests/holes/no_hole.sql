@@ -807,3 +807,25 @@ end $$;
 create table app.wickets (user_id text collate "C" primary key, token text not null default md5(gen_random_uuid()::text));
 create function app.open_wicket(given text) returns setof text language sql security definer set search_path = pg_catalog, pg_temp as $$
   select t.title from app.wickets d join app.tasks t on t.user_id = d.user_id where d.token = given $$;
+
+-- members whose role and team come from an invitation, or from a team that they create
+create table app.troops (troop text collate "C" primary key);
+create table app.troopers (troop text collate "C", user_id text collate "C", is_muted boolean, role text not null default 'member', primary key (troop, user_id));
+call attack.protect('app.troopers', 'select');
+create table app.orders (troop text collate "C" primary key, body text);
+call attack.protect('app.orders', 'select', 'exists (select from app.troopers c where c.troop = orders.troop and c.user_id = app.current_user_id() and c.role = ''owner'')');
+create table app.summons (code uuid primary key default gen_random_uuid(), troop text collate "C", user_id text collate "C", role text);
+create function app.follow_summons(given uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare s app.summons;
+begin
+  delete from app.summons x where x.code = given and x.user_id = app.current_user_id() returning * into s;
+  insert into app.troopers (troop, user_id, role) values (s.troop, app.current_user_id(), s.role);
+end $$;
+create function app.mute(wanted text, is_quiet boolean) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+  update app.troopers set is_muted = is_quiet where troop = wanted and user_id = app.current_user_id() $$;
+create function app.found_troop(name text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into app.troops values (name) on conflict do nothing;
+  if not found then raise unique_violation; end if;
+  insert into app.troopers (troop, user_id, role) values (name, app.current_user_id(), 'owner');
+end $$;

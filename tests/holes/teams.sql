@@ -291,3 +291,28 @@ create function app.leads_a_gang() returns boolean language sql stable as $$ sel
 create policy for_leaders on app.tasks for select to tasks_api using (app.leads_a_gang());
 -- exploit
 select attack.sees('app.tasks');
+
+-- joining any team by a definer: hole membership app.join_gang(text)
+create table app.gangs (crew text collate "C", user_id text collate "C", primary key (crew, user_id));
+call attack.protect('app.gangs', 'select');
+create function app.join_gang(wanted text) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$ insert into app.gangs values (wanted, app.current_user_id()) $$;
+create table app.gang_logs (crew text collate "C" primary key, body text);
+insert into app.gang_logs values ('alices', 'secret');
+call attack.protect('app.gang_logs', 'select', 'exists (select from app.gangs c where c.crew = gang_logs.crew and c.user_id = app.current_user_id())');
+-- exploit
+select app.join_gang('alices');
+select exists (select from app.gang_logs);
+
+-- a role from an argument: hole membership app.tune_gang(text, jsonb)
+create table app.gangs2 (crew text collate "C", user_id text collate "C", is_muted boolean, role text not null default 'member', primary key (crew, user_id));
+insert into app.gangs2 values ('alices', 'mallory');
+call attack.protect('app.gangs2', 'select');
+create function app.tune_gang(wanted text, changes jsonb) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+  update app.gangs2 c set is_muted = (changes ->> 'is_muted')::boolean, role = coalesce(changes ->> 'role', c.role)
+  where c.crew = wanted and c.user_id = app.current_user_id() $$;
+create table app.gang_logs2 (crew text collate "C" primary key, body text);
+insert into app.gang_logs2 values ('alices', 'secret');
+call attack.protect('app.gang_logs2', 'select', 'exists (select from app.gangs2 c where c.crew = gang_logs2.crew and c.user_id = app.current_user_id() and c.role = ''owner'')');
+-- exploit
+select app.tune_gang('alices', '{"role": "owner"}');
+select exists (select from app.gang_logs2);
