@@ -2276,6 +2276,17 @@ used_table_owner as materialized (
   where coalesce(t.oid, 0) <> 0
 ),
 
+-- Tables of users with a counter of what each user does: no user publishes it.
+user_counter as materialized (
+  select u.oid as relid
+  from user_table u
+  join table_statement t on t.relid = u.oid and t.is_written
+  cross join regexp_match(t.text, '\yset ([\w$]+) = (?:[\w$]+\.)?\1 (?:operator ?\(? ?)?\+') m (part)
+  join pg_attribute a on a.attrelid = u.oid and lower(a.attname) = m.part[1]
+  join granted g on g.classid = 'pg_class'::regclass and g.objid = u.oid and g.privilege = 'SELECT'
+    and g.subid in (0, a.attnum)
+),
+
 -- The policy conditions that apply to the API, for each command, and whether they restrict rows.
 clause as materialized (
   select p.*, s.is_identity,
@@ -2284,7 +2295,8 @@ clause as materialized (
         and not m.is_open and not s.is_unbound
         and (p.seen !~ 'parent' or m.is_guarded and m.is_whole)
           and not (p.seen ~ 'rank' and m.is_any)
-          and (p.seen !~ 'flag' or p.cmd = 'r')
+          and (p.seen !~ 'flag' or p.cmd = 'r'
+            and not (scope.is_strict and p.polrelid in (select relid from user_counter)))
       -- a table without an owner column has no rows of users, so any user may insert one
       or p.cmd = 'a' and not scope.is_strict and o.attnum is null as is_filtered
   from reached_policy p

@@ -316,3 +316,9 @@ call attack.protect('app.gang_logs2', 'select', 'exists (select from app.gangs2 
 -- exploit
 select app.tune_gang('alices', '{"role": "owner"}');
 select exists (select from app.gang_logs2);
+
+-- a directory with the number of tasks: hole policy directory on app.users
+alter table app.users add column is_listed boolean not null default true;
+create policy directory on app.users for select to tasks_api using (is_listed);
+-- exploit
+select last_task_id = 77 from app.users where id = 'alice';
