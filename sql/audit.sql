@@ -2511,13 +2511,26 @@ unrestricted_role as materialized (
     )
 ),
 
+-- Tables to which SECURITY DEFINER functions copy values of users' rows, without the user: caches.
+copied as materialized (
+  select t.relid
+  from table_statement t
+  join table_statement r on r.function = t.function and r.relid in (select table_oid from owner_of)
+    and (r.text = t.text or exists (
+      select from regexp_matches(r.text, '\yinto (?:strict )?([\w$]+)', 'g') m (part)
+      where t.text ~ ('\yvalues\y.*(?<![\w$.])' || replace(m.part[1], '$', '\$') || '(?![\w$(])')))
+  where t.text ~ '\yinsert into\y' and t.text !~ '\y(?:select|values)\y(?:(?!\yfrom\y).)*{me}' and t.is_written
+    and t.relid not in (select table_oid from owner_of)
+    and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
+),
+
 -- Tables that probably contain rows of users, even without a privilege of the API.
 personal as materialized (
   select c.oid
   from pg_class c
   cross join scope
   where c.relkind in ('r', 'p', 'f', 'm') and c.oid >= 16384 and c.oid not in (select oid from lookup)
-    and (c.relkind in ('f', 'm') or c.oid in (select table_oid from owner_of)
+    and (c.relkind in ('f', 'm') or c.oid in (select table_oid from owner_of) or c.oid in (select relid from copied)
       -- except a list of names: a table with one column, the primary key, and no policy
       or c.relrowsecurity and (c.relnatts > 1 or c.oid in (select polrelid from policies)
         or c.oid not in (select indrelid from pg_index where indisprimary))

@@ -926,3 +926,19 @@ begin
 end $$;
 -- exploit
 select app.read_slip('00000000-0000-0000-0000-0000000000aa', 'admin') = 'secret';
+
+-- a cache without the user: hole security_definer app.render(bigint)
+create table app.rendered (task_id bigint primary key, html text);
+insert into app.rendered values (77, 'secret');
+create function app.render(wanted bigint) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare result text;
+begin
+  select r.html into result from app.rendered r where r.task_id = wanted;
+  if result is null then
+    select t.title into result from app.tasks t where t.user_id = app.current_user_id() and t.id = wanted;
+    insert into app.rendered values (wanted, result);
+  end if;
+  return result;
+end $$;
+-- exploit
+select app.render(77) = 'secret';
