@@ -141,7 +141,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
 def serve_alone(config: uvicorn.Config, announce: Callable[[], object]) -> int:
     """Serve in this process; return its exit status."""
     server = Server(config, announce)
-    server.run()
+    # As with several processes: this socket accepts IPv4 on ::, while asyncio's own would not (IPV6_V6ONLY).
+    server.run([config.bind_socket()] if ":" in config.host else None)
     return 0 if server.started else STARTUP_FAILURE
 
 

@@ -191,6 +191,21 @@ def test_a_stop_lets_accepted_requests_finish(server: Server, clone: str, full: 
         eventually(lambda: other.execute(CONNECTIONS, [clone]).fetchall() == [(0,)])
 
 
+@on_18
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_the_host_with_all_ipv6_addresses_also_accepts_ipv4(
+    server: Server, database: str, processes: str
+) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with deployed(server.conninfo(database, "tasks_api"), HOST="::", WEB_CONCURRENCY=processes) as api:
+        port = api.url.rpartition(":")[2]
+        for host in ("127.0.0.1", "[::1]"):
+            assert httpx.get(f"http://{host}:{port}/health", timeout=60).status_code == 200
+
+
 def refuses(api: Api) -> bool:
     try:
         httpx.get(f"{api.url}/health", timeout=60)
