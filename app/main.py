@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from asyncio import CancelledError
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -48,30 +49,17 @@ class API(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application (ASGI). If startup fails, report the reason instead of a traceback."""
-        if scope["type"] == "lifespan":
-            await self._run_lifespan(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+        if scope["type"] != "lifespan":
+            return await super().__call__(scope, receive, send)
 
-    async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        failure: Message | None = None
+        async def send_with_reason(message: Message) -> None:
+            error = sys.exception()  # Starlette sends a failure while it handles the exception
+            # SystemExit: a check at startup failed. CancelledError: a second Ctrl-C cancels the shutdown.
+            if message["type"].endswith(".failed") and isinstance(error, SystemExit | CancelledError):
+                message["message"] = str(error)
+            await send(message)
 
-        async def hold_back_failure(message: Message) -> None:
-            nonlocal failure
-            if message["type"].endswith(".failed"):
-                failure = message
-            else:
-                await send(message)
-
-        try:
-            await super().__call__(scope, receive, hold_back_failure)
-        except BaseException as error:
-            if failure:
-                # SystemExit: a check at startup failed. CancelledError: a second Ctrl-C cancels the shutdown.
-                if isinstance(error, SystemExit | CancelledError):
-                    failure["message"] = str(error)
-                await send(failure)
-            raise
+        return await super().__call__(scope, receive, send_with_reason)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document. It is generated once. Its errors have the media type of problems."""
