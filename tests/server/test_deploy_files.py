@@ -58,10 +58,13 @@ def test_the_systemd_unit_is_sound_and_hardened(tmp_path: Path) -> None:
     assert float(exposure) < 2
 
 
+# The settings of an operator who has copied .env.example.
+EXAMPLE = dict(re.findall("^([A-Z_]+)=(.*)", (ROOT / ".env.example").read_text(), re.MULTILINE))
+
+
 def test_the_port_of_a_systemd_instance_overrides_the_settings() -> None:
     """Systemd lets EnvironmentFile override Environment."""
     text = (DEPLOY / "tasks@.service").read_text()
-    settings = dict(re.findall("^([A-Z_]+)=(.*)", (ROOT / ".env.example").read_text(), re.MULTILINE))
     (start,) = re.findall("^ExecStart=(.*)/opt/tasks/.venv/bin/python -m app run$", text, re.MULTILINE)
     command = [
         *start.replace("%i", "8001").split(),
@@ -69,7 +72,7 @@ def test_the_port_of_a_systemd_instance_overrides_the_settings() -> None:
         "-c",
         "import os; print(os.environ['PORT'])",
     ]
-    assert subprocess.check_output(command, env=settings, text=True) == "8001\n"
+    assert subprocess.check_output(command, env=EXAMPLE, text=True) == "8001\n"
 
 
 @on_18
@@ -105,6 +108,19 @@ def test_the_probes_of_kubernetes_succeed(watched: Api) -> None:
     assert probes == ["/health", "/health", "/ready"]
     for path in probes:
         assert httpx.get(f"{watched.url}{path}", timeout=60).status_code == 200
+
+
+def test_a_container_listens_on_its_port_whatever_the_settings() -> None:
+    """In both files, single variables override those of a file or secret."""
+    deployment = YAML(typ="safe").load(DEPLOY / "kubernetes.yaml")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    in_pod = EXAMPLE | {each["name"]: each["value"] for each in container["env"]}
+    assert (in_pod["HOST"], in_pod["PORT"]) == ("0.0.0.0", str(container["ports"][0]["containerPort"]))
+    (command,) = re.findall(
+        r"^# (podman run (?:.*\\\n#)*.* tasks)$", (DEPLOY / "Containerfile").read_text(), re.MULTILINE
+    )
+    in_container = EXAMPLE | dict(re.findall(r"--env=([A-Z_]+)=(\S+)", command))
+    assert (in_container["HOST"], in_container["PORT"]) == ("0.0.0.0", "8000")
 
 
 def test_pgbouncer_accepts_its_settings() -> None:
