@@ -1439,7 +1439,8 @@ own_value as materialized (
         and d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.refobjsubid = a.attnum))
 ),
 
--- Statements that find any row of the user in a table that may have several: no unique key is compared as a whole.
+-- Statements that find any row of the user in a table that may have several: no unique key is compared as a whole. A
+-- column of a key is optional if it may be null, such as the team of a role in all teams.
 any_row as materialized (
   select s.oid, s.n, min(a.relname) as relname
   from (select oid, n, text, read from statement where written is null and text ~ '= {me}|{me} =') s
@@ -1452,7 +1453,8 @@ any_row as materialized (
   ) c
   cross join lateral (
     select array(select lower(t.attname)::text from pg_attribute t
-      where t.attrelid = x.indrelid and t.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1])) as columns
+      where t.attrelid = x.indrelid and t.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1]) and t.attnotnull
+    ) as columns
     from pg_index x where x.indrelid = a.objid and x.indisunique and x.indpred is null
   ) k
   where coalesce(a.relname = any (s.read), false)
@@ -2350,7 +2352,7 @@ clause as materialized (
             select from pg_depend u where u.classid = d.classid and u.objid = p.oid and u.refclassid = d.refclassid
               and u.refobjid = t.oid and u.refobjsubid = a.attnum)) as used
           from pg_index x
-          join pg_attribute a on a.attrelid = x.indrelid
+          join pg_attribute a on a.attrelid = x.indrelid and a.attnotnull
             and a.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1])
           where x.indrelid = t.oid and x.indisunique and x.indpred is null
           group by x.indexrelid
@@ -2515,7 +2517,7 @@ unrestricted_role as materialized (
 copied as materialized (
   select t.relid
   from table_statement t
-  join table_statement r on r.function = t.function and r.relid in (select table_oid from owner_of)
+  join table_statement r on r.function = t.function and r.is_filtered and r.relid in (select table_oid from owner_of)
     and (r.text = t.text or exists (
       select from regexp_matches(r.text, '\yinto (?:strict )?([\w$]+)', 'g') m (part)
       where t.text ~ ('\yvalues\y.*(?<![\w$.])' || replace(m.part[1], '$', '\$') || '(?![\w$(])')))
@@ -2755,7 +2757,7 @@ test as materialized (
         left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
         -- no user can compute its values
         where a.attgenerated = '' and a.attidentity = ''
-          and coalesce(pg_get_expr(d.adbin, d.adrelid) ~* 'random|uuid\w*\(|nanoid',
+          and coalesce(pg_get_expr(d.adbin, d.adrelid) ~* 'random|nanoid|(?:uuid|gen)\w*\(',
             m.part[2] is null or a.atttypid = 'uuid'::regtype)
           and not exists (select from table_statement t where t.relid = r.objid and t.is_written
             and t.text ~ '\y(?:md5|sha\d+)\y[ (]*(?:[\w$.]+|{me})(?: ?:: ?\w+)? ?\|\| ?(?:{k}|[\w$.]+)'

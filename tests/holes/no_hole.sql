@@ -772,6 +772,11 @@ end $$;
 create function app.posters_of(wanted text) returns setof text language sql security definer set search_path = pg_catalog, pg_temp as $$
   select p.body from app.posters p where p.panel = wanted and exists (select from app.panels m where m.user_id = app.current_user_id() and m.panel = wanted) $$;
 create table app.permits (user_id text collate "C", permit text, primary key (user_id, permit));
+create table app.grants (user_id text collate "C" not null, role text not null, panel text collate "C", unique (user_id, role, panel));
+call attack.protect('app.grants', 'select');
+create policy for_editors on app.posters for select to tasks_api using (exists (select from app.grants g where g.user_id = app.current_user_id() and g.role = 'editor'));
+alter table app.posters enable row level security;
+grant select on app.posters to tasks_api;
 create function app.all_posters() returns setof text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if not exists (select from app.permits p where p.user_id = app.current_user_id() and p.permit in ('read', 'write')) then raise insufficient_privilege; end if;
@@ -804,7 +809,8 @@ begin
 end $$;
 
 -- random tokens
-create table app.wickets (user_id text collate "C" primary key, token text not null default md5(gen_random_uuid()::text));
+create function app.generate_token() returns text language sql set search_path = pg_catalog, pg_temp as 'select md5(gen_random_uuid()::text)';
+create table app.wickets (user_id text collate "C" primary key, token text not null default app.generate_token());
 create function app.open_wicket(given text) returns setof text language sql security definer set search_path = pg_catalog, pg_temp as $$
   select t.title from app.wickets d join app.tasks t on t.user_id = d.user_id where d.token = given $$;
 
