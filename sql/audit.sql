@@ -196,41 +196,130 @@ policies as materialized (
 
 -- Functions in SQL and PL/pgSQL, without comments. PostgreSQL deparses bodies that were parsed when the function was
 -- created.
-body as materialized (
+source_code as materialized (
   select p.oid, n.nspname, p.proname, p.pronargs, p.proretset, p.prorettype, l.lanname,
     p.proargnames, p.proargmodes, p.proconfig, p.prosqlbody is not null as is_parsed,
-    case when c.code !~* '\yexecute\s+(?:format|''|\$)' then c.code else (
-      select string_agg(concat(e.part, case when s.sql ~ '--|/\*|\$(?:[4-9]|\d\d)'
-          or e.m[2] is not null and s.sql ~ '%' or (e.m[2] is null) <> (e.m[5] is null)
-          or e.m[7] ~ '\$|\([^()]*\(|''[^'']*,[^'']*''' then e.m[1]
-        else replace(replace(replace(s.sql, '$1', coalesce(s.args[1], '$1')), '$2', coalesce(s.args[2], '$2')), '$3',
-          coalesce(s.args[3], '$3')) || coalesce(e.m[6], '') end), '' order by e.n)
-      from rows from (regexp_split_to_table(c.code, x.pattern), regexp_matches(c.code, x.pattern, 'gi'))
-        with ordinality as e (part, m, n)
-      cross join lateral (
-        select regexp_replace(coalesce(replace(e.m[3], '''''', ''''), e.m[4]), '(\y(?:select|order by)\s+)%I',
-          '\1name_of_column', 'gi') as sql, array(
-          select case when a ~ '^[\w.$]+(\(\))?$' then a else '(' || a || ')' end
-          from unnest(regexp_split_to_array(e.m[7], '\s*,\s*(?![^()]*\))')) a) as args
-      ) s
-    ) end as code
+    regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
+      '(''(?:[^'']|'''')*'')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/', '\1 ', 'g') as code
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
   join pg_language l on l.oid = p.prolang
-  cross join lateral (
-    select regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
-      '(''(?:[^'']|'''')*'')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/', '\1 ', 'g') as code
-  ) c
-  -- EXECUTE of a constant, as the statement that it executes, with the expressions of USING. It may contain names of
-  -- columns in SELECT and ORDER BY.
-  cross join (
-    select '(\yexecute\s+(format\s*\(\s*)?(?:''((?:[^'']|'''')*)''|\$\w*\$((?:[^$]|\$\d)*)\$\w*\$)'
-      '(\s*,(?:[^;()]|\([^()]*\))*\))?(\s+into\s+(?:strict\s+)?[\w$.]+(?:\s*,\s*[\w$.]+)*)?'
-      '(?:\s+using\s+((?:(?!\s*(?:;|\yloop\y))[^;])*))?)(?=\s*(?:;|\yloop\y))' as pattern
-  ) x
   where p.oid >= 16384 and l.lanname not in ('c', 'internal')
     and (p.pronamespace in (select oid from home)
       or p.oid not in (select objid from extension_made where classid = 'pg_proc'::regclass))
+),
+
+-- Functions with dynamic SQL, with a number between two characters 1 in place of each constant.
+numbered as materialized (
+  select s.oid, array_agg(c.m[1] order by c.n) as literals,
+    array_agg(coalesce(replace(c.m[2], '''''', ''''), c.m[3]) order by c.n) as constants,
+    string_agg(c.part || case when c.m is null then '' else chr(1) || c.n || chr(1) end, '' order by c.n) as text,
+    array(select lower(a.name) from unnest(s.proargnames) a (name)) as arguments,
+    array(select lower(a.name) from pg_proc p cross join unnest(p.proargnames, p.proargtypes::oid[]) a (name, type)
+      where p.oid = s.oid and a.type = any ('{bigint,integer,smallint,boolean}'::regtype[])) as numbers
+  from source_code s
+  cross join lateral (
+    select regexp_replace(translate(s.code, chr(1), ' '), '(?<!'')''\s*\|\|\s*''(?!'')', '', 'g') as code,
+      '(''((?:[^'']|'''')*)''|\$\w*\$((?:[^$]|\$\d)*)\$\w*\$)' as pattern
+  ) t
+  cross join lateral rows from (unnest(regexp_split_to_array(t.code, t.pattern)),
+    regexp_matches(t.code, t.pattern, 'g')) with ordinality as c (part, m, n)
+  where s.code ~* '\y(?:execute|ts_stat|query_to_xml)\y'
+  group by s.oid, s.proargnames
+),
+
+-- Each EXECUTE, and each call of a function that executes its argument. `sql` is the statement with the expressions of
+-- format() and USING in it, and name_of_table and name_of_column for other names. It is null if a caller can change
+-- more than names, values, and constants of a closed list: those of CASE, of an array, or that the function checks.
+--
+--   execute format('select * from app.tasks where user_id = %L order by %I', me, p) into r;
+--   select * from app.tasks where user_id = (me) order by name_of_column into r;
+executed as materialized (
+  select c.oid, e.n, e.part, e.m[1] as whole, case when s.sql ~* '^[\s(]*(?:select|with|insert|update|delete|merge)\y'
+      and s.sql !~* '\u0001|--|/\*|\yset\s+name_of|\yinto\s[^()]*\([^()]*name_of' then
+      case when e.m[4] is not null then '(' || s.sql || ')'
+        else concat(s.sql, ' ', substring(e.m[3] from '(?i)\yinto\s(?:(?!\yusing\y).)*')) end end as sql
+  from numbered c
+  cross join (values ('(?=(?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*$)', '^[\w.$]+(\(\))?$'))
+    x (outside, word)
+  cross join lateral (
+    select '(\yexecute\s+((?:(?!\y(?:into|using|loop)\y)[^;])+)((?:(?!\yloop\y)[^;])*)'
+      '|\y(?:ts_stat|query_to_xml)\s*\(((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*)\))' as pattern
+  ) y
+  cross join lateral rows from (unnest(regexp_split_to_array(c.text, y.pattern, 'i')),
+    regexp_matches(c.text, y.pattern, 'gi')) with ordinality as e (part, m, n)
+  -- a concatenation as one format()
+  cross join lateral (
+    select string_agg(case when p.text ~ '^\u0001\d+\u0001$' then replace(p.constant, '%', '%%')
+        when p.text ~* '^format\s*\(\s*\u0001' then p.constant when p.text ~* '^quote_ident\s*\(' then '%I'
+        when p.text ~* '^quote_(?:literal|nullable)\s*\(' then '%L' else '%s' end, '' order by p.k) as format,
+      regexp_split_to_array(string_agg(case when p.text ~* '^format\s*\(' then substring(p.text from ',(.*)\)$')
+        when p.text ~* '^quote_\w+\s*\(' then substring(p.text from '\((.*)\)$')
+        when p.text !~ '^\u0001\d+\u0001$' then p.text end, ',' order by p.k), '\s*,\s*' || x.outside) as arguments
+    from (
+      select p.k, p.text, c.constants[substring(p.text from '\u0001(\d+)\u0001')::integer] as constant
+      from (
+        select p.k, btrim(regexp_replace(p.text, '::text|\ypg_catalog\.', '', 'gi'), E' \r\n\t') as text
+        from unnest(regexp_split_to_array(coalesce(e.m[2], (regexp_split_to_array(e.m[4], ',' || x.outside))[1]),
+          '\|\|' || x.outside)) with ordinality p (text, k)
+      ) p
+    ) p
+  ) f
+  cross join lateral (
+    select string_agg(replace(s.m[1], '%%', '%') || case when s.m[3] = '0' then ''
+        when s.argument is null then chr(1)
+        when s.m[3] = 'L' then case when s.argument ~ x.word then s.argument else '(' || s.argument || ')' end
+        when s.m[3] = 's' and l.list is null and s.argument !~* '^\d+$|::regclass$'
+          and lower(s.argument) <> all (c.numbers) then chr(1)
+        when s.m[1] ~* '\y(?:from|join|into|update|only|using)\s+(?:[\w$"]+\.)?$'
+          then case when l.list is null and n.name = any (c.arguments) then chr(1) when s.m[3] = 's' then 'unknown.'
+            else '' end || 'name_of_table'
+        when s.m[3] = 'I' then 'name_of_column' else coalesce('(' || l.list || ')', s.argument) end, '' order by s.k)
+        as sql
+    from (
+      select s.k, s.m, btrim(f.arguments[coalesce(s.m[2]::integer, s.k::integer)], E' \r\n\t') as argument
+      from regexp_matches(f.format || '%0', '((?:[^%]|%%)*)%(?:(\d)\$)?([sIL0])', 'g') with ordinality s (m, k)
+    ) s
+    cross join lateral (values (substring(lower(s.argument) from '^(?:(?:upper|lower)\()?(\w+)\)?$'))) n (name)
+    cross join lateral (
+      select case when bool_and(q.text ~ '^(?:then|else|end|null|array|coalesce|\u0001\d+\u0001|::\w+|[][(),\s])+$')
+        then (select string_agg(c.constants[m.part[1]::integer], ' or ')
+          from regexp_matches(string_agg(q.text, ','), '\u0001(\d+)\u0001', 'g') m (part)) end as list
+      from unnest(coalesce((
+        select coalesce(array_agg(w.part[1]) filter (where w.part[1] is not null), array_agg(coalesce(w.part[2],
+          w.part[3], 'into')) filter (where n.name <> all (c.arguments)))
+        from regexp_matches(c.text, replace(
+          '\yif\s(?:(?!\y(?:and|then|if)\y).)*(?:\yNAME\)?\s+(?:not\s+in|<>\s*all)|\ynot\s*\(?\s*NAME\s*(?:=\s*any|in))'
+            '\s*(\((?:[^()]|\([^()]*\))*\))(?:(?!\y(?:and|then)\y).)*\ythen\s+(?:return(?!\s+(?:query|next))'
+            '|raise(?!\s+(?:debug|log|info|notice|warning)))\y(?!.*(?:\yNAME\s*:=|\yexception\s+when\y))'
+          '|(?:;|\y(?:declare|begin|then|else|loop)\y)\s*NAME(?:\s+(?:constant\s)?[\w.]+)?\s*(?::=|=|default\y)([^;]*);'
+          '|\yforeach\s+NAME\s+in\s+array\s((?:(?!\yloop\y).)*)|\yinto\s[^;]*\yNAME\y|\yfor\s+NAME\y',
+          'NAME', n.name), 'gi') w (part)), array[s.argument])) w (text)
+      cross join lateral (
+        select lower(regexp_replace(w.text, '\y(?:case|when)\y(?:(?!\ythen\y).)*(?=\ythen\y)', '', 'gi')) as text) q
+    ) l
+  ) v
+  cross join lateral (
+    select string_agg(u.part || case when u.m is null then '' when a.value ~ x.word then a.value
+      else concat('(', a.value, ')') end, '' order by u.n) as sql
+    from rows from (unnest(regexp_split_to_array(replace(v.sql, 'name_of_table.name_of_column',
+      'unknown.name_of_table'), '\$\d+')), regexp_matches(v.sql, '\$(\d+)', 'g')) with ordinality as u (part, m, n)
+    cross join lateral (
+      select btrim((regexp_split_to_array(substring(e.m[3] from '(?i)\yusing\s+((?:(?!\yinto\y).)*)'),
+        '\s*,\s*' || x.outside))[u.m[1]::integer], E' \r\n\t') as value) a
+  ) s
+),
+
+body as materialized (
+  select s.oid, s.nspname, s.proname, s.pronargs, s.proretset, s.prorettype, s.lanname, s.proargnames, s.proargmodes,
+    s.proconfig, s.is_parsed, coalesce((
+      select string_agg(case when t.n % 2 = 0 then c.literals[t.part::integer] else t.part end, '' order by t.n)
+      from numbered c
+      cross join lateral string_to_table((
+        select string_agg(concat(e.part, coalesce(e.sql, e.whole)), '' order by e.n) from executed e where e.oid = c.oid
+        ), chr(1)) with ordinality as t (part, n)
+      where c.oid = s.oid), s.code) as code
+  from source_code s
 ),
 
 -- The conditions of policies. A database without policies may isolate users by views alone.
@@ -1184,7 +1273,8 @@ function_text as materialized (
 statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) as (
   select f.oid, c.n, f.is_about_any, 0, s.text,
     regexp_replace(regexp_replace(case when s.text !~ '{me}|{mine}|current of' then s.text else regexp_replace(s.text,
-      '(?<![\w.$])(?:[\w$]+\.)?[\w$]+(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?(?:[\w$]+\.)?[\w$]+(?: ?:: ?\w+)?(?![\w$.(])'
+      '(?<![\w.$])(?:[\w$]+\.)?(?!name_of_column)[\w$]+(?: ?:: ?\w+)? ?= ?{me}'
+        '|{me} ?= ?(?!(?:[\w$]+\.)?name_of_column)(?:[\w$]+\.)?[\w$]+(?: ?:: ?\w+)?(?![\w$.(])'
         '|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}|\ycurrent of \w+'
         '|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ ?= {mine}', '{own}', 'g') end,
     '\ydistinct from\y', '<>', 'g'), '\yor\y', ';', 'g'), null::text collate "C", null::text collate "C"
@@ -1234,7 +1324,8 @@ statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) a
   cross join lateral unnest(
     regexp_split_to_array(n.text, ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)')) as s (text)
   where s.text ~ '\y(?:from|into|update|table|truncate|copy)\y'
-    and f.oid in (select function from body_reference where classid = 'pg_class'::regclass)
+    and (f.oid in (select function from body_reference where classid = 'pg_class'::regclass)
+      or strpos(s.text, 'name_of_table') > 0)
   union all
   select oid, n, is_about_any, step + 1,
     case p.kind when 'plain'
@@ -2879,7 +2970,7 @@ guarded_statement as materialized (
 definer as materialized (
   select c.oid, c.name, c.owner_name, c.has_path, c.is_migrated, c.is_trigger, b.names, b.filtered_names, n.is_exposed,
     i.is_instead, g.is_safe and b.is_guarded is not false as is_safe, g.is_open, b.gap,
-    c.oid in (select oid from callable) as is_callable, d.is_dynamic
+    c.oid in (select oid from callable) as is_callable, d.is_dynamic, d.is_tied
   from code c
   left join guarded g on g.oid = c.oid
   full join definer_reads b on b.within = c.oid
@@ -2887,11 +2978,16 @@ definer as materialized (
   cross join lateral (
     select coalesce(b.is_api_relation or b.is_usable and not c.has_path, false) or i.is_instead as is_exposed
   ) n
-  cross join lateral (select exists (select from side_effect d where d.oid = c.oid
-    and d.kind in ('dynamic_sql', 'export')) as is_dynamic) d
+  -- `is_tied`: dynamic SQL for unknown tables compares a column with the user
+  cross join lateral (
+    select n.is_tied, n.is_tied is false or c.oid in (select oid from side_effect
+      where kind in ('dynamic_sql', 'export')) as is_dynamic
+    from (select bool_and(s.is_own or s.added = s.tables and s.is_given) as is_tied
+      from statement s where s.oid = c.oid and 'name_of_table' = any (s.tables)) n
+  ) d
   where coalesce(c.prosecdef, false) and c.proowner not in (select oid from assumable_role)
     and c.oid not in (select oid from passing_function)
-    and (b.names is not null or b.filtered_names is not null or d.is_dynamic and exists (
+    and (b.names is not null or b.filtered_names is not null or d.is_tied or d.is_dynamic and exists (
       select from personal y join pg_class t on t.oid = y.oid
       where (pg_has_role(c.proowner, t.relowner, 'usage')
         or has_any_column_privilege(c.proowner, t.oid, 'select, insert, update'))
@@ -4200,11 +4296,14 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   select 'security_definer', case when s.is_simple then 'hint' else 'warning' end, d.name,
     'it runs with the rights of its owner, and each statement ' || case when s.is_simple
       then 'uses only tables whose owner column it compares with the user'
+      when d.is_tied then 'compares a column with the user; the names of some tables are not constant: verify that the '
+        'column contains the owner in each of them'
       else 'is restricted to rows of the user; review it once' end,
     '-- review it, then accept this finding'
   from definer d
   cross join lateral (
     select bool_and(s.comparisons >= cardinality(s.tables) or s.is_given and coalesce(s.added = s.tables, false))
+      and d.is_tied is null
       and d.oid not in (select oid from function_text where text ~ '{me} is distinct from {me}') as is_simple
     from statement s
     where s.oid = d.oid and s.tables is not null

