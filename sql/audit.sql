@@ -1060,7 +1060,7 @@ user_text (raw, step, text, is_last) as (
   select t.raw, t.step + 1, x.text, x.text = t.text or t.step = 4
   from user_text t cross join literal l
   cross join lateral (select regexp_replace(regexp_replace(regexp_replace(t.text,
-    'nullif ?\( ?{(me|claims)} ?, ?{blank} ?\)|\( ?(?:select )?{(me|claims)}(?: as \w+)? ?\)|'
+    'nullif ?\( ?{(me|claims)} ?, ?{blank} ?\)|\( ?(?:select |values )?{(me|claims)}(?: as \w+)? ?\)|'
       '{(me)} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{\1\2\3}', 'g'),
     '{me} ?:: ?jsonb?', '{claims}', 'g'),
     '{claims} ?->> ?' || l.claim, '{me}', 'g') as text offset 0) x
@@ -1218,8 +1218,9 @@ function_text as materialized (
       select concat(m.part[1], m.part[4], '\.', coalesce(m.part[2], m.part[3], '\w+'))
       from regexp_matches(case when e.text ~ '[\w,] {me}|{me} as ' then e.text end, format(
         '(\w+)(?: ?\(\w+\))? as (?:(?:not )?materialized )?(?:{me}|%1$s)'
-        '|(?:(?:from|join|using|,) {me}|%1$s) (?:as )?(\w+)\M(?! ?\()', '\( ?select (?:(?!\yunion\y)[^()])*?'
-        '(?<=select |, ){me} as (\w+)\M(?:(?!\yunion\y)(?:[^()]|\([^()]*\)))*\)'), 'g') m (part)
+        '|(?:(?:from|join|using|,) {me}|%1$s) (?:as )?(\w+)\M(?! ?\((?<!as \w+ ?\())', '\( ?select '
+        '(?:(?!\yunion\y)[^()])*?(?<=select |, ){me} as (\w+)\M(?:(?!\yunion\y)(?:[^()]|\([^()]*\)))*\)'), 'g')
+        m (part)
       where regexp_count(e.text, case when m.part[1] is null then '\m' || m.part[4]
         else '(?<!\y(?:from|join|using|with|recursive) |, )\m' || m.part[1] end || '(?![\w$.}])')
         = (m.part[1] is null)::integer
@@ -1229,8 +1230,11 @@ function_text as materialized (
   ) w
   cross join lateral (
     select case when w.names is null then e.text
-      else regexp_replace(regexp_replace(e.text, '(?<![\w.{])(?:' || replace(w.names, '$', '\$')
-        || ')(?![\w.(])(?! ?:=)', '{me}', 'g'), 'coalesce ?\( ?{me} ?, ?{me} ?\)', '{me}', 'g') end as text
+      else regexp_replace(regexp_replace(regexp_replace(e.text, '(\y(\w+)(?: ?\(\w+\))? as (?:(?:not )?materialized )?'
+        '{me}.*\y(?:from \2 (?:inner )?join [\w$.]+(?: (?:as )?(?!using)\w+)?|join \2)) using ?\((\w+)\)',
+        '\1 on \3 = {me}'), concat('(?<![\w.{])(?:', regexp_replace(lower(b.proname), '\W', '\\\&',
+        'g'), '\.)?(?:', replace(w.names, '$', '\$'), ')(?![\w.(])(?! ?:=)'), '{me}', 'g'),
+        'coalesce ?\( ?{me} ?, ?{me} ?\)', '{me}', 'g') end as text
   ) m
   -- A recursive CTE that only serves to find a row of the user reveals no other row: with recursive up as (...) select
   -- exists (select from up join members m on m.unit = up.id where m.person = {me})
@@ -1385,7 +1389,7 @@ statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) a
     offset 0
   ) h
   cross join lateral (
-    select m.marker, u.is_union, p.kind = 'query' and m.marker = '{all}' and t.query ~ '^ ?select\y'
+    select k.marker, u.is_union, p.kind = 'query' and m.marker = '{all}' and t.query ~ '^ ?select\y'
       and t.query !~ '\y(?:except|intersect)\y' and (t.query !~ '\yunion\y' or u.is_union)
       and (p.before ~ '(?:\y(?:from|join|lateral)|\yas(?: materialized)?) $'
           and t.query !~ '\y(?:over(?! partition)|limit|count|sum|avg|min|max|\w+_agg)\y'
@@ -1410,6 +1414,20 @@ statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) a
           ~ ('^(?:from  ?(?:as )?[\w$]+|([\w$]+) as  ?select (?:(?!\y(?:select|from)\y).)* from \1(?: [\w$]+)?) where '
             '(?:(?!\y(?:select|union|join|from|or)\y).)*$') as is_union offset 0
     ) u
+    -- exists (select from shares s where s.owner = t.user_id and s.reader = {me}), or (t.user_id, t.id) in (...), but
+    -- not by a value that other users have, too
+    cross join lateral (
+      select case when m.marker = '{rows}' and exists (
+          select
+          from regexp_matches(case when p.before ~ '\yexists $' then t.query when p.before ~ '\yin $' then
+            regexp_replace(substring(left(t.text, t.start - 1) from '([\w$.]+(?: ?, ?[\w$.]+)*) +in $'), '([\w$.]+)',
+              '= \1', 'g') end,
+            '(?<![\w$.])([[:alpha:]_]\w*)\.([\w$]+)(?= = )|(?<== )([[:alpha:]_]\w*)\.([\w$]+)', 'g') c (part)
+          where t.query !~ ('(?:[\w$,] |\.)' || coalesce(c.part[1], c.part[3]) || '(?![\w$.])')
+            and not exists (select from own_value w where w.attname = coalesce(c.part[2], c.part[4])
+              and strpos(p.before, w.relname) > 0))
+        then '{own}' else m.marker end as marker
+    ) k
   ) v
   where statement_text.text is not null
 ),
@@ -1606,6 +1624,14 @@ table_statement as materialized (
         and not (s.is_qualified and s.aliases[array_position(s.tables, a.relname)] <> all (s.linked))
         -- the same table twice requires two comparisons, with the user or with a row of another table
         and (cardinality(array_positions(s.read, a.relname)) <= greatest(1, s.comparisons)
+          -- whether the user's team has another owner
+          or cardinality(array_positions(s.read, a.relname)) = 2 and exists (
+            select
+            from regexp_match(s.text, format('\yexists select (?:{k} )?from (?:[\w$]+\.)?%1$s (?:as )?([\w$]+) where '
+              '\1\.([\w$]+) = (?:%2$s)\.\2(?: and \1\.[\w$]+ (?:= {k}|<> (?:%2$s)\.[\w$]+))*(?! and|[\w$.])',
+              a.relname, array_to_string(s.compared, '|'))) m (part)
+            join pg_attribute t on t.attrelid = a.objid and lower(t.attname) = m.part[2]
+            join pg_constraint f on f.conrelid = a.objid and f.contype = 'f' and t.attnum = any (f.conkey))
           or cardinality(s.compared) > 0 and (
             select not array_agg(x.alias) && s.compared and count(*) <= (
               select count(*)
@@ -2699,7 +2725,16 @@ other_rights_read as materialized (
 -- the pattern. A statement begins after ; or a keyword.
 side_effect as materialized (
   select c.oid, w.kind, w.what
-  from (select oid, lanname, body, lower(body) as text from code) c
+  from (
+    -- A constant with several words is executed only by dynamic SQL.
+    select c.oid, c.lanname, t.body, lower(t.body) as text
+    from code c
+    cross join lateral (
+      select regexp_replace(c.body, '(''(?:[^''\s]|'''')*'')|''(?:[^'']|'''')*''', '\1', 'g') as body
+    ) s
+    cross join lateral (select case when c.lanname = 'sql' or c.lanname = 'plpgsql' and s.body !~* '\yexecute\y'
+      then s.body else c.body end as body) t
+  ) c
   cross join literal l
   cross join lateral (values
     ('identity_change', 'sets the user, the role or row_security, so later statements can run as another user',
@@ -2788,7 +2823,7 @@ function_part as materialized (
         '= ?any ?\( ?([\w$]+) ?\)|\yin ?\( ?select unnest ?\( ?([\w$]+) ?\) ?\)', '= \1\2[{k}]', 'g'),
         '(\yforeach [\w$]+ in array [\w$]+)(?= loop if (?!not).*{me}.* then [\w$]+ := {yes}$)', '\1[{k}]') end as text
   ) c
-  where f.text ~ ' then |\ycrypt ?\(|token|secret|\y(?:perform|call|strict) '
+  where f.text ~ ' then |\y(?:crypt|sha\d+|digest|hmac) ?\(|token|secret|\y(?:perform|call|strict) '
     and f.oid in (select function from table_statement where not is_filtered_by_caller)
 ),
 
@@ -2809,13 +2844,18 @@ test as materialized (
     t.condition ~ '{me}|\yselect\y|\(|<>|!=|\ynot\y' as is_open
   from (
     -- RETURN QUERY does not leave the function
-    select p.oid, p.n, m.part[1] as condition, case when m.part[2] like 'return _%' and exists (
+    select p.oid, p.n, c.condition, case when m.part[2] like 'return _%' and exists (
         select from function_part f where f.oid = p.oid and f.n = p.n + 1 and f.text ~ '^ ?return ?$') then 'return'
         else m.part[2] end as word, p.pattern,
-      case when m.part[1] ~ '\yfound\y' and p.previous ~ '= ?{me}|{me} ?=' then p.previous else m.part[1] end as subject
+      case when c.condition ~ '\yfound\y' and p.previous ~ '= ?{me}|{me} ?=' then p.previous else c.condition end
+        as subject
     from function_part p
     cross join regexp_matches(case when p.text ~ ' then ' then p.text end,
       '\yif ((?:(?!\ythen\y).)*?) then (?!(?:end|null)\y)(\w+(?: query| next)?)\M(?! (?:query|next)\y)', 'g') m (part)
+    -- `me is null or ...` does not test which user it is
+    cross join lateral (
+      select case when regexp_count(m.part[1], '{me}') > 1 then m.part[1]
+        else regexp_replace(m.part[1], '^{me} is null or | or {me} is null$', '') end as condition) c
     union all
     -- a function that raises an error: perform app.require_owner(id)
     select p.oid, p.n, concat('not exists ', m.part[1], '('), 'raise', p.pattern, p.text
@@ -2841,10 +2881,11 @@ test as materialized (
         select
         from regexp_matches(p.text, '\y(?:select|delete from|update) (?:(?!\y(?:update|delete)\y).)* where (?:.* and )?'
           '\(*(?:[\w$]+\.)?((?:\w+_)?(?:token|secret)(?:_hash|_digest)?) ?= ?(?!{me})[\w$.{](?!.*\yor\y)'
-          '|\yselect .* from (?:[\w$]+\.)?\w*invit\w*(?: (?:as )?\w+)? where \(*(?:[\w$]+\.)?(id) ?= ?[\w$]', 'g')
-          m (part)
+          '|\yselect .* from (?:[\w$]+\.)?\w*invit\w*(?: (?:as )?\w+)? where \(*(?:[\w$]+\.)?(id) ?= ?[\w$]'
+          '|\yselect .* where (?:.* and )?\(*(?:[\w$]+\.)?([\w$]+) = (?:[\w$]+\.)?'
+          '(?:sha(?:224|256|384|512)|digest|hmac) ?\((?!.*\yor\y)', 'g') m (part)
         join body_reference r on r.function = p.oid and r.classid = 'pg_class'::regclass
-        join pg_attribute a on a.attrelid = r.objid and lower(a.attname) = coalesce(m.part[1], m.part[2])
+        join pg_attribute a on a.attrelid = r.objid and lower(a.attname) = coalesce(m.part[1], m.part[2], m.part[3])
         left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
         -- no user can compute its values
         where a.attgenerated = '' and a.attidentity = ''
@@ -4232,7 +4273,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     format('alter routine %s stable;', c.name)
   from code c
   join pg_proc p on p.oid = c.oid and p.provolatile = 'i'
-  join table_use t on t.function = c.oid
+  join table_statement t on t.function = c.oid and t.n is not null
   join pg_class r on r.oid = t.relid and r.relrowsecurity and r.oid not in (select oid from lookup)
   where not c.is_authored and c.oid not in (select oid from passing_function)
     and c.oid not in (select oid from definer where names is not null)

@@ -616,6 +616,44 @@ for t in select c.table_schema, c.table_name from information_schema.columns c w
 create function app.words_of_me() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 select word from ts_stat(format('select to_tsvector(''simple'', title) from app.tasks where user_id = %L', app.current_user_id())) $$;
 
+-- definers that join the user, or find shared rows by the whole key
+create function app.titles_of_me() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+with me (user_id) as (select app.current_user_id()) select t.title from me join app.tasks as t using (user_id) $$;
+create function app.titles_of_me2() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+select t.title from (values (app.current_user_id())) as me (id) join app.tasks t on t.user_id = me.id $$;
+create table app.shared_whole (owner text collate "C" not null, task_id bigint not null, reader text collate "C" not null, primary key (owner, task_id, reader));
+alter table app.shared_whole enable row level security;
+create function app.titles_for_me(q text) returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+select t.title from app.tasks t where t.title like q and (t.user_id = app.current_user_id() or exists (select from app.shared_whole s where s.owner = t.user_id and s.task_id = t.id and s.reader = app.current_user_id())) $$;
+
+-- a definer that keeps the last owner of a team
+create table app.choirs (name text primary key);
+alter table app.choirs enable row level security;
+create table app.choir_members (choir text not null references app.choirs, person text collate "C" not null, rank text not null, primary key (choir, person));
+alter table app.choir_members enable row level security;
+create policy own on app.choir_members for select to tasks_api using (person = app.current_user_id());
+create function app.leave_choir(c text) returns boolean language sql security definer set search_path = pg_catalog, pg_temp as $$
+delete from app.choir_members m where m.choir = c and m.person = app.current_user_id() and (m.rank <> 'owner' or exists (select from app.choir_members o where o.choir = m.choir and o.rank = 'owner' and o.person <> m.person)) returning true $$;
+
+-- a definer that takes a token of which only a digest is stored
+create table app.tickets (digest bytea primary key, owner text collate "C" not null, task_id bigint not null);
+alter table app.tickets enable row level security;
+create function app.title_by_ticket(ticket text) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare me constant text := app.current_user_id(); owner text; task bigint; begin
+if me is null or ticket is null or char_length(ticket) < 32 then raise 'no ticket'; end if;
+select t.owner, t.task_id into owner, task from app.tickets t where t.digest = sha256(convert_to(ticket, 'UTF8'));
+return owner; end $$;
+
+-- statements in a text that nothing executes
+create function app.help() returns text language sql immutable return 'update app.users set role = ''admin''; set role postgres; execute $$drop policy$$';
+
+-- a parsed function that a policy asks about the user
+create table app.duties (person text collate "C" not null, duty text not null, primary key (person, duty));
+call attack.protect('app.duties', 'select', 'person = app.current_user_id()');
+create function app.has_duty(person text, wanted text) returns boolean language sql stable set search_path = pg_catalog, pg_temp
+return exists (select from app.duties as d where d.person = has_duty.person and d.duty = wanted);
+create policy by_duty on app.tasks for select to tasks_api using (app.has_duty(app.current_user_id(), 'auditor'));
+
 -- definers that raise an error in another way
 create table app.papers (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), body text);
 alter table app.papers alter body set statistics 0;
