@@ -1756,6 +1756,7 @@ lookup_function as materialized (
 --   {me}      the user id             {own c}   true only if column c of the row is the user id
 --   {no}      false or null           {member}  true only if a row of the user in another table exists
 --   {rank}    true for some users and all rows, for example administrators
+--   {roll t.c}  the same, for users in column c of table t   {vacant}  the owner column is null
 --   {parent}  a row of another table that the caller may read   {staff}  a claim of the token has a certain value
 --   {flag}    a column of the row permits others to read it     {asked}  a function with the user id, unknown form
 --   {mix}     an `or` of several of these                       {other}  an unknown form: it may return any row
@@ -1769,7 +1770,7 @@ rule_text (step, needs, pattern, word) as materialized (
     replace(replace(replace(replace(replace(replace(replace(replace(r.pattern, 'PATH',
       '(?:(?:row\.)?[\w$]+|{field}) (?:->|#>) {\w+}'), 'CAST',
       concat('(?:text|uuid|bigint|integer|numeric|character varying', l.domains, ')')), 'AT', f.at), 'ACC',
-      '(?:own [\w$]+|no|member|rank|parent|staff|flag|asked|mix|list has|list ranked)'), 'ITEM',
+      '(?:own [\w$]+|no|member|rank|parent|staff|flag|asked|mix|list has|list ranked|roll [\w$.]+|vacant)'), 'ITEM',
       '(?:{[^{}]*}|[\w$.]+)'),
       'COL', '(?:row\.)?([\w$]+)'), 'INNER', '(?:(?!row\.)[\w$]+\.)([\w$]+)'), 'FLAG',
       '(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)(?![\w$.(])'),
@@ -1860,8 +1861,8 @@ rule_text (step, needs, pattern, word) as materialized (
     ('\(COL (?:is distinct from|<>) {me}\)|\({me} <> COL\)', '{apart \1\2}', '{me}'),
     ('\(not {apart ([\w$]+)}\)', '{own \1}', '{apart'),
     ('\(INNER (?:=|in) {me}\)|\({me} = INNER\)', '{has \1\2}', '{me}'),
-    ('\((?:row\.[\w$]+|{row}) = [\w$]+\.[\w$]+\)|\([\w$]+\.[\w$]+ = (?:row\.[\w$]+|{row})\)|\({link}'
-      '(?: or {link})+\)', '{link}', ''),
+    ('\((?:row\.[\w$]+|{row}) = (?!row\.)[\w$]+\.[\w$]+\)|\((?!row\.)[\w$]+\.[\w$]+ = (?:row\.[\w$]+|{row})\)'
+      '|\({link}(?: or {link})+\)', '{link}', ''),
     ('\([\w$]+\.[\w$]+(?:::[\w.]+)? (?:=|<>|>=|<=|<|>) (?:any '
       ')?{(?:k|yes|no|key|claim|apirole|other)}(?:::[\w.]+)?\)|\(\([\w$]+\.[\w$]+\)::[\w.]+ (?:=|<>) (?:any '
       ')?{(?:k|key|claim|apirole|other)}(?:::[\w.]+)?\)', '{const}', '('),
@@ -1876,6 +1877,7 @@ rule_text (step, needs, pattern, word) as materialized (
       '|\))))ITEM(?: and ITEM)+\)', '{ranked}', 'and'),
     ('\((?:ITEM and )*{(has [\w$]+|rank|list has|list ranked|parent|asked|mix|staff|link|flag)}(?: and ITEM)*\)',
       '{\1}', ' and '),
+    ('\((?:ITEM and )*{(roll [\w$.]+)}(?: and ITEM)*\)', '{\1}', '{roll '),
     ('\(((?:row\.)?[\w$]+ (?:in|= any) \( select )(?:(?! union | left join | right join | full join | having )[^()])*'
       ' (?:where|on) {(?:has|linked|ranked)[^{}]*}(?:(?! union )[^()])* union (?:all )?select ', '(\1', ' union '),
     -- rows of the first select, or fewer
@@ -1891,6 +1893,15 @@ rule_text (step, needs, pattern, word) as materialized (
       '(\1 \2 ( select \4 \5 on {has \3}))', '(({me}, '),
     ('\( select {yes}(?: as [\w$"?]+)? (from [^()]* where {linked}[^{}()]*\))', 'exists ( select \1', '( select {yes}'),
     ('(?<![\w$])\(((?!\s*select)[^()]* join [^()]*)\)', '\1', ' join '),
+    -- a sub-select that returns a column of the row, and a list of users
+    ('any \(array(\( select (?:distinct )?(?:row\.|{row})[^()]*\))\)', 'any \1', 'array( select '),
+    ('\((?:((?!row\.)[\w$]+\.[\w$]+) (?:=|in) \( select (?:distinct )?\1|(?:(?:row\.)?[\w$]+|{row}) (?:=|in|= any) '
+      '\( select (?:distinct )?(?:row\.[\w$]+|{row}))(?: as [\w$]+)? (from [^()]*)\)\)', '(exists ( select \2))',
+      '( select '),
+    ('\({me} (?:in|= any) \( select (?:[\w$]+\.)?([\w$]+) (from [\w$.]+(?: [\w$]+)?)\)\)',
+      '(exists ( select \2 where {has \1}))', '({me} '),
+    ('\yexists \( select (?:(?:{\w+}|[\w$.]+)(?:, [\w$.]+)*(?: as [\w$"?]+)? )?from ([\w$.]+)(?: [\w$]+)? where '
+      '{has ([\w$]+)}\)', '{roll \1.\2}', 'exists ('),
     ('\( select (?:{(?:k|yes|open)}|count\(\*\))(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)',
       '{list none}', '( select '),
     ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* (?:where|on) '
@@ -1910,6 +1921,8 @@ rule_text (step, needs, pattern, word) as materialized (
       '{(?:k|key|claim|other|apirole|yes)}(?:::[\w.]+)?\)|\({(?:k|key|claim|apirole)} = {(?:list '
       '(?:has|ranked|linked)|derived)}\)', '{rank}', ' {'),
     -- or, case, is true, not
+    ('({own ([\w$]+)}(?: or ITEM)*) or \((?:row\.)?\2 is null\)', '\1 or {vacant}', ' is null)'),
+    ('\((?:row\.)?([\w$]+) is null\) or ((?:ITEM or )*{own \1})', '{vacant} or \2', ' is null)'),
     ('\((?:{no} or )*{own ([\w$]+)}(?: or {(?:own \1|no)})*\)', '{own \1}', ' or '),
     ('\((?:{ACC} or )+{ACC}\)', '{mix}', ' or '),
     ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})* when (?:(?! then | when |case '
@@ -2029,7 +2042,7 @@ trace as materialized (
     select distinct original, text from reduction where text ~ '{(?:has|own) |(?:or|then|else) {|} or' or text ~ '{me}'
       and original in (select original from reduction where is_done and text !~ '^{(?:own |me}|member|no|yes)')
   ) t
-  cross join (values ('member|rank|parent|staff|flag|asked|list has|list ranked')) b (branch)
+  cross join (values ('member|rank|parent|staff|flag|asked|list has|list ranked|roll [\w$.]+|vacant')) b (branch)
   cross join regexp_matches(t.text, format('{(?:has|own) ([\w$]+)}|(?:or|then|else) {(%1$s)}|{(%1$s)}(?= or)'
     '|(?:[\w$]\(|[^(]){(me)}%2$s|\({(me)}(?!\))%2$s', b.branch,
     '(?! as |(?:::\w+)? is not null|, {blank})'), 'g') m (part)
@@ -2410,10 +2423,18 @@ user_counter as materialized (
 clause as materialized (
   select p.*, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
-      or p.word in ('{member}', '{rank}', '{list has}', '{list ranked}', '{mix}', '{parent}', '{flag}', '{asked}')
+      or p.word ~ '^{(?:member|rank|list has|list ranked|mix|parent|flag|asked|roll [\w$.]+)}$'
         and not m.is_open and not s.is_unbound
         and (p.seen !~ 'parent' or m.is_guarded and m.is_whole)
           and not (p.seen ~ 'rank' and m.is_any)
+          and (p.seen !~ 'roll' or array(select y.part[1] from regexp_matches(p.seen, 'roll ([\w$.]+)', 'g') y (part))
+            <@ array(select name from roll))
+          -- Rows without an owner are public, if the API cannot remove the owner of a row.
+          and not case when p.seen ~ 'vacant' then p.cmd <> 'r' or (lower(o.attname) = all (p.had)) is not true
+            or exists (select from reached_policy q where q.polrelid = p.polrelid and q.clause = 'with check'
+              and q.polpermissive and q.attnum is distinct from o.attnum and q.word <> '{no}')
+            or exists (select from pg_constraint f where f.conrelid = p.polrelid and f.contype = 'f'
+              and o.attnum = any (f.conkey) and f.confdeltype in ('n', 'd')) else false end
           and (p.seen !~ 'flag' or p.cmd = 'r'
             and not (scope.is_strict and p.polrelid in (select relid from user_counter)))
       -- a table without an owner column has no rows of users, so any user may insert one
@@ -2499,12 +2520,27 @@ command (privilege, cmd) as materialized (values ('SELECT', 'r'), ('INSERT', 'a'
 effective as materialized (
   select u.oid, u.privilege,
     not c.relrowsecurity or exists (select from reached_policy p where p.polrelid = u.oid and p.cmd = m.cmd
-      and p.polpermissive and p.word not in ('{no}', '{rank}', '{staff}')) as is_for_users
+      and p.polpermissive and p.word !~ '^{(?:no|rank|staff|roll .*)}$') as is_for_users
   from right_on u
   join pg_class c on c.oid = u.oid
   join command m on m.privilege = u.privilege
   where not c.relrowsecurity or c.relkind not in ('r', 'p') or (u.oid, m.cmd) in (
     select polrelid, cmd from reached_policy where polpermissive and word <> '{no}')
+),
+
+-- Unique columns of tables that the API may not write, nor a function for it: lists of users, such as administrators.
+-- A table with other data might be a list of all users.
+roll as materialized (
+  select c.oid, lower(format('%s.%s.%s', c.relnamespace::regnamespace, c.relname, a.attname)) as name
+  from pg_index x
+  join pg_class c on c.oid = x.indrelid
+  join pg_attribute a on a.attrelid = c.oid and a.attnum = x.indkey[0]
+  where x.indisunique and x.indnkeyatts = 1 and x.indpred is null and x.indexprs is null and c.oid >= 16384
+    and (c.oid in (select oid from effective where privilege in ('INSERT', 'UPDATE'))
+      or c.oid in (select relid from table_use where is_written) or c.oid in (select oid from user_table)) is false
+    and not exists (select from pg_attribute o where o.attrelid = c.oid and o.attnum > 0 and not o.attisdropped
+      and o.attnum <> a.attnum and o.attname !~ '_by$'
+      and o.atttypid <> all ('{timestamptz,timestamp,date}'::regtype[]))
 ),
 
 -- Columns with text of users.
@@ -3142,14 +3178,14 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     format('the API role is a member of %I%s, so it can %s', m.direct,
       case when count(*) > 1 then format(', and so of %s more', count(*) - 1) end,
       coalesce(string_agg(m.danger, '; ') filter (where m.is_hole),
-        'use the privileges of this role, which has none yet')),
+        'use the privileges of this role, which are checked like its own')),
     min(format('revoke %I from %I;', m.direct, pg_get_userbyid(m.path[1])))
   from (
     select s.way, s.path, s.is_above, pg_get_userbyid(s.path[2]) as direct,
       d.danger is not null or s.oid in (
-        select unnest(polroles) from policies
-        union all
-        select grantee from granted where not (kind = 'schema' and privilege = 'USAGE') and not is_foreign
+        -- Its grants and the policies that restrict rows are checked like those of the API's role.
+        select unnest(p.polroles) from clause c join policies p on p.oid = c.oid
+        where c.polpermissive and not c.is_filtered and c.polrelid not in (select oid from lookup)
         union all
         select refobjid from pg_shdepend where refclassid = 'pg_authid'::regclass and deptype = 'o'
       ) as is_hole,
@@ -3273,7 +3309,8 @@ filtered_view as materialized (
   select v.oid, o.options ~ 'security_barrier=(true|on|1|yes)' as is_barrier, o.options !~ 'check_option='
     and exists (select from effective e where e.oid = v.oid and e.privilege in ('INSERT', 'UPDATE') and not exists (
       select from pg_trigger t where t.tgrelid = v.oid and t.tgtype & 64 <> 0 -- instead of
-        and t.tgtype & (case e.privilege when 'INSERT' then 4 else 16 end) <> 0)) as is_letter_box
+        and t.tgtype & (case e.privilege when 'INSERT' then 4 else 16 end) <> 0)) as is_letter_box,
+    v.word ~ '{roll' as is_roll
   from verdict v
   join pg_class c on c.oid = v.oid
   cross join lateral (select coalesce(lower(c.reloptions::text), '') as options) o
@@ -3281,8 +3318,9 @@ filtered_view as materialized (
     select string_agg('(?<![\w$.])' || replace(regexp_replace(regexp_replace(lower(b.oid::regclass::text),
       '"([^"]*)"', 'q_\1', 'g'), '[^\w$.]', '_', 'g'), '$', '\$') || '(?![\w$.])', '|') as names
     from view_reads r join pg_class b on b.oid = r.oid where r.reader = v.oid and r.oid in (select oid from personal)
+      and r.oid not in (select oid from roll)
   ) b
-  where v.kind = 'view' and v.word ~ '{(?:own|has|linked|ranked|member|list) ?[^{}]*}'
+  where v.kind = 'view' and v.word ~ '{(?:own|has|linked|ranked|member|list|roll) ?[^{}]*}'
     and v.word !~ ' (?:intersect|except) '
     -- Each part of a union reads one table with a filter, or each table in a sub-select with a filter. A second
     -- reference might not be restricted to the user.
@@ -3290,8 +3328,9 @@ filtered_view as materialized (
       select bool_and(coalesce(case
         when p.word ~ '{list' then p.word !~ '{list (?:none|link)}' and p.word !~ b.names
           and regexp_count(p.text, b.names) <= regexp_count(p.word, '{list')
-        else p.word ~ ' where {(?:own|has|linked|ranked|member)[^{}]*}' and regexp_count(p.text, b.names) <= 1
-          and p.word !~ ' (?:left|right|full) join '
+        else (p.word ~ ' where {(?:own|has|linked|ranked|member)[^{}]*}'
+          or substring(p.word from ' where {roll ([^{}]*)}') in (select name from roll))
+          and regexp_count(p.text, b.names) <= 1 and p.word !~ ' (?:left|right|full) join '
         end, false))
       from rows from (regexp_split_to_table(v.text, ' union (?:all )?'),
         regexp_split_to_table(v.word, ' union (?:all )?')) as p (text, word)
@@ -3359,14 +3398,17 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     where w.ev_class = r.oid and (d.refobjid in (select oid from personal)
       or exists (select from pg_class v where v.oid = d.refobjid and v.relkind = 'v')))
   union all
-  select 'view', 'hole', r.name,
+  select 'view', case when f.is_roll and f.is_barrier and not f.is_letter_box then 'warning' else 'hole' end, r.name,
     case when f.is_letter_box
       then format('this view runs with the rights of its owner and filters by the user, but it has no check option, so '
         'the API role can write rows of other users into %s', v.names)
-      when f.oid is not null
+      when not f.is_barrier
         then format('this view runs with the rights of its owner and filters by the user, but without the option '
           'security_barrier, a condition of the caller can be evaluated on other users'' rows of %s, and its errors '
           'reveal values', v.names)
+      when f.is_roll
+        then format('this view shows the users in another table the rows of all users in %s, and users cannot write to '
+          'it; verify who is in it', v.names)
       when r.oid = v.reader
         then format('this view runs with the rights of its owner, which may read all rows of %s, so the API role can '
           'read them, too', v.names)
@@ -3385,7 +3427,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     group by v.view, v.reader
   ) v on v.view = r.oid
   left join filtered_view f on f.oid = v.reader
-  where f.oid is null or f.is_letter_box or not f.is_barrier
+  where f.oid is null or f.is_letter_box or f.is_roll or not f.is_barrier
   union all
   select 'view', 'hole', r.name,
     format('this view reads %s, a materialized view without row security, so the API role can read every user''s rows',
@@ -3518,11 +3560,26 @@ writable_column as materialized (
       and word not in ('{no}', '{rank}', '{member}', '{asked}', '{list ranked}')
   ) k on k.polrelid = t.relid and k.cmd = g.cmd
   where coalesce(t.policy, 0) <> 0 and coalesce(g.subid in (0, t.attnum), false) and coalesce(k.oid, 0) <> 0
-    -- If the compared column of the written row is the user, this row gives access only to rows of this user.
-    -- Two sub-selects may find two rows.
-    and (t.text ~ format('row\.[\w$]+\)? = \(?(?:[\w$]+\.)?%1$s(?![\w$.])|(?<![\w$])%1$s\)? = \(?row\.'
-      '|^(?!.* in \( select .* in \( select ).*[\w$]\)? in \( select [\w$]+\.%1$s from ',
-      replace(k.own, '$', '\$'))) is not true
+    -- If the compared column of the written row is the user, this row gives access only to rows of this user, and if a
+    -- function compares the owner of the row that it references, only to rows of this owner. Two sub-selects may find
+    -- two rows.
+    and not exists (
+      select
+      from (
+        select k.own
+        union all
+        select m.part[1]
+        from lookup_call q
+        join lookup_function f on f.oid = q.function and f.word = 'asking' and q.text = k.text and q.text !~ ' or '
+        join pg_proc p on p.oid = f.oid
+        cross join regexp_matches(k.text, lower(p.proname) || '\((?:[\w$.]+\(\), )?(?:row\.)?([\w$]+)[,)]', 'g')
+          as m (part)
+        where not exists (select from table_use u where u.function = f.oid and not (u.is_filtered and u.relid = (
+          select y.polrelid from pg_policy y where y.oid = t.policy)))
+      ) o (name)
+      where o.name is not null and t.text ~ format('row\.[\w$]+\)? = \(?(?:[\w$]+\.)?%1$s(?![\w$.])'
+        '|(?<![\w$])%1$s\)? = \(?row\.|^(?!.* in \( select .* in \( select ).*[\w$]\)? in \( select [\w$]+\.%1$s from ',
+        replace(o.name, '$', '\$')))
 ),
 
 -- Trusted columns that a SECURITY DEFINER function sets in a row of the user, to an argument that it uses nowhere else.
@@ -3594,6 +3651,8 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
         string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where not j.is_filtered))
       when j.is_flag
         then 'a column of the row decides whether other users can read the row; verify that only its owner can set it'
+      when j.is_roll
+        then 'the users in another table reach the rows of all users, and users cannot write to it; verify who is in it'
       else format('a request with a certain claim or setting reaches every user''s rows, since these policies test it '
         'instead of a column: %s', string_agg(distinct j.name, ', ')) end,
     string_agg(distinct j.remedy, chr(10))
@@ -3601,8 +3660,9 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     select j.oid, j.clause, j.is_filtered, format('%I on %s', j.polname, j.polrelid::regclass) as name,
       j.polrelid as relid, t.said, case j.cmd when 'r' then 'read' else lower(u.privilege) end as does, m.remedy,
       bool_or(not j.is_filtered) over w as is_hole, bool_or(j.seen ~ 'flag') over w as is_flag,
+      bool_or(j.seen ~ 'roll') over w as is_roll,
       bool_and(j.is_filtered or t.said in ('true', 'nothing')) over w as is_true,
-      case when bool_and(j.is_filtered and j.seen !~ 'flag') over w then
+      case when bool_and(j.is_filtered and j.seen !~ 'flag|roll') over w then
         'claim ' || min(coalesce(y.part[1], y.part[2])) over w end as claim
     from clause j
     join command u on u.cmd = j.cmd
@@ -3612,7 +3672,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       else coalesce(p.check_text, p.using_text) end, 'nothing') as said) t
     left join regexp_match(t.said, '(?:''([^'']+)''(?:::[\w\[\]]+)?(?:, true)?(?:\), ''''::text)?|([\w.]+)\()'
       '(?:\)? AS \w+)?\)+ = (?:ANY \(\(?ARRAY\[)?') y (part) on true
-    where j.polpermissive and (not j.is_filtered or j.seen ~ 'staff|flag')
+    where j.polpermissive and (not j.is_filtered or j.seen ~ 'staff|flag|roll')
       and (j.polrelid in (select oid from declared_table)
         or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
       and not (j.polrelid in (select oid from lookup) and (j.cmd = 'r' or j.polcmd = '*'))
@@ -3624,7 +3684,8 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       )
     window w as (partition by j.oid)
   ) j
-  group by j.is_hole, j.is_flag, coalesce(j.claim, case when j.is_hole and j.is_true then j.relid else j.oid end::text)
+  group by j.is_hole, j.is_flag, j.is_roll,
+    coalesce(j.claim, case when j.is_hole and j.is_true then j.relid else j.oid end::text)
   union all
   select 'policy', 'warning', f.oid::regprocedure::text,
     format('the audit does not know the form of this function''s body; verify which rows it permits in these policies: '

@@ -896,3 +896,42 @@ begin
   end if;
   return result;
 end $$;
+
+-- a sub-select that selects a column of the row, but compares it
+create table app.seats (club int, guest text collate "C", primary key (club, guest));
+call attack.protect('app.seats', 'select', 'guest = app.current_user_id()');
+create table app.clubs (id int, body text);
+call attack.protect('app.clubs', 'select', 'id in (select clubs.id from app.seats s where s.club = clubs.id and s.guest = app.current_user_id())');
+
+-- administrators by a list that nobody may write, in a policy and in a view
+create table app.wardens (warden text collate "C" primary key, since date);
+call attack.protect('app.wardens', 'select', 'warden = app.current_user_id()');
+create table app.pleas (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), body text);
+call attack.protect('app.pleas', 'select, insert (body)', 'user_id = app.current_user_id() or exists (select from app.wardens w where w.warden = app.current_user_id())');
+create table app.oaths (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), body text);
+call attack.protect('app.oaths', 'insert (body)');
+create view app.all_oaths with (security_barrier) as select o.id, o.body from app.oaths o where app.current_user_id() in (select warden from app.wardens);
+grant select on app.all_oaths to tasks_api;
+
+-- rows without an owner, which the role cannot make
+create table app.patterns (id uuid primary key default gen_random_uuid(), user_id text collate "C" default app.current_user_id(), body text);
+call attack.protect('app.patterns', 'insert (body), delete');
+create policy look on app.patterns for select to tasks_api using (user_id is null or user_id = app.current_user_id());
+grant select on app.patterns to tasks_api;
+
+-- a share for a time, of a row whose owner a function compares
+create table app.prints (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), body text);
+create table app.loans (print uuid, user_id text collate "C" not null default app.current_user_id(), borrower text collate "C", until date, primary key (print, borrower));
+create function app.owns_print(given uuid) returns boolean language sql stable security definer set search_path = pg_catalog return exists (select from app.prints p where p.id = given and p.user_id = app.current_user_id());
+call attack.protect('app.loans', 'select, insert (print, borrower, until)', 'user_id = app.current_user_id() and app.owns_print(print)');
+call attack.protect('app.prints', 'select', 'user_id = app.current_user_id() or exists (select from app.loans l where l.print = prints.id and l.borrower = app.current_user_id() and l.until > now())');
+
+-- a group with a policy that compares the user
+create role app_writers;
+grant usage on schema app to app_writers;
+create table app.jottings (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), body text);
+alter table app.jottings enable row level security;
+alter table app.jottings force row level security;
+create policy own on app.jottings to app_writers using (user_id = app.current_user_id());
+grant select, insert (body), delete on app.jottings to app_writers;
+grant app_writers to tasks_api;

@@ -530,3 +530,33 @@ create policy by_except on app.tasks for select to tasks_api using (user_id in (
 create table app.placards (id bigint, user_id text collate "C" not null default app.current_user_id(), published boolean not null default false, primary key (user_id, id));
 call attack.protect('app.placards', 'select, insert (id, published), delete');
 create policy drop_published on app.placards for delete to tasks_api using (published);
+
+-- a column that the table of the sub-select does not have: hole policy by_outer on app.tasks
+create table app.watchers (watched text collate "C", watcher text collate "C", primary key (watched, watcher));
+call attack.protect('app.watchers', 'select', 'watcher = app.current_user_id()');
+create policy by_outer on app.tasks for select to tasks_api using (user_id in (select user_id from app.watchers where watcher = app.current_user_id()));
+insert into app.watchers values ('carol', 'mallory');
+-- exploit
+select attack.sees('app.tasks');
+
+-- a row that is compared with itself in a sub-select: hole policy by_same_row on app.tasks
+create table app.onlookers (watched text collate "C", watcher text collate "C", primary key (watched, watcher));
+call attack.protect('app.onlookers', 'select', 'watcher = app.current_user_id()');
+create policy by_same_row on app.tasks for select to tasks_api using (exists (select from app.onlookers where user_id = tasks.user_id and watcher = app.current_user_id()));
+insert into app.onlookers values ('carol', 'mallory');
+-- exploit
+select attack.sees('app.tasks');
+
+-- any row of the user in a table whose key has two columns: hole policy by_jurors on app.tasks
+create table app.jurors (court int, juror text collate "C", primary key (court, juror));
+call attack.protect('app.jurors', 'select', 'juror = app.current_user_id()');
+create policy by_jurors on app.tasks for select to tasks_api using (app.current_user_id() in (select juror from app.jurors));
+insert into app.jurors values (1, 'mallory');
+-- exploit
+select attack.sees('app.tasks');
+
+-- rows whose owner was deleted: hole policy look on app.sketches
+create table app.sketches (id uuid primary key default gen_random_uuid(), user_id text collate "C" default app.current_user_id() references app.users on delete set null, body text);
+call attack.protect('app.sketches', 'insert (body), delete');
+create policy look on app.sketches for select to tasks_api using (user_id is null or user_id = app.current_user_id());
+grant select on app.sketches to tasks_api;
