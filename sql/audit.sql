@@ -1162,7 +1162,8 @@ function_text as materialized (
       when b.oid in (select tgfoid from pg_trigger where tgtype & 64 <> 0)
         then regexp_replace(x.text, case when x.text ~ '\yapp\.tasks\y' and (select is_tasks from scope)
           then '\yold\.user_id(?![\w$])' else '\yold\.[\w$]+' end, '{me}', 'g')
-      else regexp_replace(x.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])', '{me}', 'g')
+      else regexp_replace(regexp_replace(x.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])',
+        '{me}', 'g'), 'coalesce ?\( ?{me} ?, ?{me} ?\)', '{me}', 'g')
       end, '\(([\w$.{}]+), ?([\w$.{}]+)\) ?= ?\(([\w$.{}]+), ?([\w$.{}]+)\)', '(\1 = \3 and \2 = \4)', 'g') as text
     from (select case when t.text !~ '\y(?:raise|perform|call)\y' then t.text
       -- Messages are removed. `null` replaces a `raise`, or the call of a function that may raise, if the block catches
@@ -1577,7 +1578,7 @@ table_statement as materialized (
   select a.function, a.objid as relid, s.n, s.text, coalesce(h.is_filtered, false) as is_filtered,
     coalesce(h.is_filtered and not s.is_about_any, false) as is_filtered_by_caller,
     coalesce(a.relname = any (s.written), false) as is_written,
-    coalesce(h.is_filtered or h.is_target and strpos(s.text, 'on conflict') = 0, false) as is_added, l.is_loose
+    coalesce(h.is_filtered or h.is_target and strpos(s.text, 'do update') = 0, false) as is_added, l.is_loose
   from body_reference a
   left join statement s on s.oid = a.function and a.relname = any (s.tables)
   cross join lateral (
@@ -2685,7 +2686,10 @@ personal as materialized (
   from pg_class c
   cross join scope
   where c.relkind in ('r', 'p', 'f', 'm') and c.oid >= 16384 and c.oid not in (select oid from lookup)
-    and (c.relkind in ('f', 'm') or c.oid in (select table_oid from owner_of) or c.oid in (select relid from copied)
+    and (c.relkind = 'm' or c.oid in (select f.ftrelid from pg_foreign_table f
+        join pg_foreign_server s on s.oid = f.ftserver join pg_foreign_data_wrapper w on w.oid = s.srvfdw
+        where w.fdwname in ('postgres_fdw', 'dblink_fdw'))
+      or c.oid in (select table_oid from owner_of) or c.oid in (select relid from copied)
       -- except a list of names: a table with one column, the primary key, and no policy
       or c.relrowsecurity and (c.relnatts > 1 or c.oid in (select polrelid from policies)
         or c.oid not in (select indrelid from pg_index where indisprimary))
@@ -2812,7 +2816,13 @@ definer_reads as materialized (
     string_agg(distinct b.name, ', ') filter (where f.is_filtered) as filtered_names,
     bool_or(b.is_api_relation) as is_api_relation, bool_or(b.is_usable) as is_usable,
     bool_and(s.is_guarded) filter (where not f.is_filtered) as is_guarded,
-    string_agg(distinct s.gap, '; ') filter (where not f.is_filtered) as gap
+    string_agg(distinct s.gap, '; ') filter (where not f.is_filtered) as gap,
+    -- It only adds rows to tables that no policy trusts, in which the API cannot insert rows itself, and of which the
+    -- policies restrict the rows that it reads.
+    bool_and(coalesce(h.is_added, false) and b.oid not in (select relid from trusted_column)
+      and b.oid not in (select oid from effective where privilege = 'INSERT')
+      and b.oid not in (select polrelid from clause where polpermissive and cmd = 'r' and not is_filtered))
+      filter (where not f.is_filtered) as is_appended
   from other_rights_read b
   cross join scope
   left join (
@@ -3047,7 +3057,10 @@ guarded_statement as materialized (
 definer as materialized (
   select c.oid, c.name, c.owner_name, c.has_path, c.is_migrated, c.is_trigger, b.names, b.filtered_names, n.is_exposed,
     i.is_instead, g.is_safe and b.is_guarded is not false as is_safe, g.is_open, b.gap,
-    c.oid in (select oid from callable) as is_callable, d.is_dynamic, d.is_tied
+    c.oid in (select oid from callable) as is_callable, d.is_dynamic, d.is_tied,
+    -- Who may execute it can call it by a trigger of a temporary table, with rows of its own.
+    b.is_appended and c.has_path and not i.is_instead and c.oid not in (select objid from granted
+      where classid = 'pg_proc'::regclass) as is_appended
   from code c
   left join guarded g on g.oid = c.oid
   full join definer_reads b on b.within = c.oid
@@ -3384,7 +3397,8 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   from pg_class c
   where c.relkind = 'f' and c.oid in (select oid from used_table) and c.oid not in (select oid from reached)
   union all
-  select w.check_name, 'hole', r.name, format('the API role can read this %s, and no policy can apply to it', w.kind),
+  select w.check_name, case when r.oid in (select oid from personal) then 'hole' else 'warning' end, r.name,
+    format('the API role can read this %s, and no policy can apply to it', w.kind),
     format('revoke all on %s from %s, public;', r.name, api_names.names)
   from api_names
   cross join (values
@@ -4413,10 +4427,12 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   where not d.is_trigger and d.names is null and not d.is_dynamic
     and (not d.has_path or d.oid not in (select a.function from lookup_call a join clause j on j.text = a.text))
   union all
-  select 'trigger', case when d.is_dynamic or d.names is not null and d.is_exposed then 'hole' else 'warning' end,
-    concat(d.name, w.place),
+  select 'trigger', case when d.is_dynamic or d.names is not null and d.is_exposed and not d.is_appended then 'hole'
+      else 'warning' end, concat(d.name, w.place),
     format('commands on the table call this function with the rights of its owner %I, so it bypasses the policies of '
       '%s', d.owner_name, coalesce(d.names, d.filtered_names, 'the tables that its dynamic SQL uses'))
+      || case when d.is_appended then '; it only adds rows: verify which of their columns becomes the owner, and who '
+        'reads them' else '' end
       || case when w.more > 0 then format('; %s more triggers call it, too', w.more) else '' end,
     case when d.is_migrated then format('alter routine %s security invoker;', d.name) else w.unhook end
   from scope
@@ -4509,6 +4525,9 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     left join code c on h.classid = 'pg_proc'::regclass and c.oid = h.objid
   ) t (is_root, object, target, owner, kind, danger)
   where t.owner not in (select oid from trusted) and t.owner not in (select oid from assumable_role)
+    -- except a role that only trusted roles can become
+    and (t.is_root or exists (select from pg_roles l where l.rolcanlogin and l.oid not in (select oid from trusted)
+      and pg_has_role(l.oid, t.owner, 'member')))
   union all
   -- Names in bodies that are stored as text are looked up at each call.
   select 'untrusted_owner', 'hole', format('schema %I', w.nspname),

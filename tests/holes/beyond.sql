@@ -62,7 +62,7 @@ create function app.feed_it() returns trigger language plpgsql security definer 
 create trigger feeds after insert on app.tasks for each row execute function app.feed_it();
 
 -- statistics object of another: hole untrusted_owner app.by_title on app.tasks
-create role lurker;
+create role lurker login;
 create statistics app.by_title on version, completed from app.tasks;
 alter statistics app.by_title owner to lurker;
 

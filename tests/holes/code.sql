@@ -81,6 +81,13 @@ create table public.copies (title text);
 create function app.copy_title() returns trigger language plpgsql security definer as $$ begin insert into public.copies values (new.title); return new; end $$;
 create trigger copies after insert on app.tasks for each row execute function app.copy_title();
 
+-- definer trigger that adds rows of others: hole trigger app.pass_on() by trigger passes_on on app.errands
+create table app.errands (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), helper text not null, what text not null);
+call attack.protect('app.errands', 'select, insert (helper, what)');
+create function app.pass_on() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin insert into app.tasks (user_id, title) values (new.helper, new.what); return null; end $$;
+revoke execute on function app.pass_on() from public;
+create trigger passes_on after insert on app.errands for each row execute function app.pass_on();
+
 -- trigger that renames: hole trigger app.rename() by trigger renames on app.tasks
 create function app.rename() returns trigger language plpgsql as $$ begin perform set_config('app.user_id', 'alice', true); return new; end $$;
 create trigger renames after update on app.tasks for each row execute function app.rename();
@@ -94,7 +101,7 @@ create function app.note_it() returns trigger language plpgsql as $$ begin inser
 create trigger notes after insert on app.tasks for each row execute function app.note_it();
 
 -- trigger of a stranger: hole untrusted_owner app.guest_touch()
-create role guest;
+create role guest login;
 create function app.guest_touch() returns trigger language plpgsql as $$ begin return new; end $$;
 alter function app.guest_touch() owner to guest;
 create trigger guests before insert on app.tasks for each row execute function app.guest_touch();
