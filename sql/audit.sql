@@ -897,11 +897,9 @@ shadow as materialized (
 literal as materialized (
   select
     (select string_agg(regexp_replace(name, '\W', '\\\&', 'g'), '|') from identity_setting) as settings,
-    coalesce((select string_agg(regexp_replace(c, '\W', '\\\&', 'g'), '|') from unnest(scope.claims) c),
-      'sub') as claims,
+    coalesce(scope.claims, '{sub}') as claims,
+    (select array_agg(rolname::text) from api) || '{authenticated,anon}' as roles,
     case when scope.claims is null then '{(?:claim|k)}' else '{claim}' end as claim,
-    (select string_agg(regexp_replace(name, '\W', '\\\&', 'g'), '|') from (
-      select rolname::text as name from api union select 'authenticated' union select 'anon') r) as roles,
     (select string_agg('|' || regexp_replace(lower(format_type(t.oid, null)), '\W', '\\\&', 'g'), '') from pg_type t
      where t.typtype = 'd' and t.oid >= 16384 and t.typtypmod = -1
        and t.typbasetype = any ('{text,varchar,uuid,bigint,integer,numeric}'::regtype[])) as domains,
@@ -934,23 +932,28 @@ marked as materialized (
   from (select distinct raw from source) r
   cross join literal l
   cross join lateral (
-    select case when r.raw !~ '[''$]' then r.raw else regexp_replace(
-      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-      regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(r.raw,
-        'pg_catalog\.', '', 'gi'),
-        '\(to_jsonb\((\w+)\.\*\) ->> ''(\w+)''::text\)', '\1.\2', 'gi'),
-        'E?''(?:' || coalesce(l.settings, '$') || ')''' || l.cast_to, '{setting}', 'gi'),
-        'E?''request\.jwt\.[\w.]+''' || l.cast_to, '{other}', 'gi'),
-        'E?''(?:' || l.claims || ')''' || l.cast_to, '{claim}', 'g'),
-        'E?''(?:role|aal|aud|amr)''' || l.cast_to, '{key}', 'g'),
-        'E?''[{]?(?:user_metadata|raw_user_meta_data)[^'']*''' || l.cast_to, '{written}', 'g'),
-        'E?''(?:service_role|supabase_admin)''' || l.cast_to, '{service}', 'g'),
-        'E?''pg_database_owner''' || l.cast_to, '{dba}', 'g'),
-        'E?''(?:' || l.roles || ')''' || l.cast_to, '{apirole}', 'g'),
-        'E?''(?:public|published|everyone|shared|visible|listed)''' || l.cast_to, '{open}', 'gi'),
-        'E?''private''' || l.cast_to, '{closed}', 'gi'),
-        '(?<!'')''''(?!'')' || l.cast_to, '{blank}', 'g'),
-        'E?''(?:[^'']|'''')*''' || l.cast_to || '|\$\w*\$(?:[^$]|\$\d)*\$\w*\$', '{k}', 'g') end as text
+    select regexp_replace(regexp_replace(r.raw, 'pg_catalog\.', '', 'gi'),
+      '\(to_jsonb\((\w+)\.\*\) ->> ''(\w+)''::text\)', '\1.\2', 'gi') as text,
+      'E?''((?:[^'']|'''')*)''' || l.cast_to || '|\$\w*\$(?:[^$]|\$\d)*\$\w*\$' as pattern offset 0
+  ) p
+  cross join lateral (
+    select case when p.text !~ '[''$]' then p.text else (
+      select string_agg(concat(s.part, case
+          when s.literal is null then ''
+          when s.literal[1] = '' then '{blank}'
+          when lower(s.literal[1]) in (select name from identity_setting) then '{setting}'
+          when s.literal[1] ~* '^request\.jwt\.[\w.]+$' then '{other}'
+          when s.literal[1] = any (l.claims) then '{claim}'
+          when s.literal[1] in ('role', 'aal', 'aud', 'amr') then '{key}'
+          when s.literal[1] ~ '^{?(?:user_metadata|raw_user_meta_data)' then '{written}'
+          when s.literal[1] in ('service_role', 'supabase_admin') then '{service}'
+          when s.literal[1] = 'pg_database_owner' then '{dba}'
+          when s.literal[1] = any (l.roles) then '{apirole}'
+          when lower(s.literal[1]) in ('public', 'published', 'everyone', 'shared', 'visible', 'listed') then '{open}'
+          when lower(s.literal[1]) = 'private' then '{closed}'
+          else '{k}' end), '' order by s.n)
+      from rows from (regexp_split_to_table(p.text, p.pattern), regexp_matches(p.text, p.pattern, 'g'))
+        with ordinality as s (part, literal, n)) end as text offset 0
   ) q
   -- a quoted name as one word: "Owner Id" becomes q_owner_id
   cross join lateral (
@@ -960,8 +963,7 @@ marked as materialized (
   ) n
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(lower(
-      regexp_replace(regexp_replace(n.text, 'pg_catalog\.', '', 'gi'), '(?<![\w.$])\d+(?:\.\d+)?(?![\w$])', '{k}',
-        'g')),
+      regexp_replace(n.text, '(?<![\w.$])\d+(?:\.\d+)?(?![\w$])', '{k}', 'g')),
         '\ytrue\y', '{yes}', 'g'), '\yfalse\y', '{no}', 'g'),
         '(?<!\yis )(?<!\yis not )\ynull' || l.cast_to || '(?![\w])', '{null}', 'g') as text
   ) t
@@ -1175,7 +1177,8 @@ function_text as materialized (
           '(?:(?!\y(?:raise|return|begin)\y|\yend ?;).)*\yend ?;.*\y(?:from|into|update|execute)\y)'
           || case when (select is_strict from scope) then '|(?<=\yif (?:(?!\y(?:then|end if)\y).)*\y'
           'current_setting ?\( ?{k}(?:(?!\yend if\y).)*)\yraise\y' else '' end,
-        'null', 'g') end as text) x
+        'null', 'g') end as text offset 0) x
+    offset 0
   ) e
   -- after a check that raises an error if a parameter is not the user, the parameter counts as the user
   cross join lateral (
@@ -1236,6 +1239,7 @@ function_text as materialized (
         '\1 on \3 = {me}'), concat('(?<![\w.{])(?:', regexp_replace(lower(b.proname), '\W', '\\\&',
         'g'), '\.)?(?:', replace(w.names, '$', '\$'), ')(?![\w.(])(?! ?:=)'), '{me}', 'g'),
         'coalesce ?\( ?{me} ?, ?{me} ?\)', '{me}', 'g') end as text
+    offset 0
   ) m
   -- A recursive CTE that only serves to find a row of the user reveals no other row: with recursive up as (...) select
   -- exists (select from up join members m on m.unit = up.id where m.person = {me})
@@ -1243,7 +1247,7 @@ function_text as materialized (
     select case when b.prorettype <> 'boolean'::regtype or strpos(m.text, 'with recursive ') = 0 then m.text
       else regexp_replace(m.text, '\ywith recursive ([\w$]+) (?:(?!\y(?:insert|update|delete|merge)\y).)*\) ?(select '
         'exists ?\( ?select (?:(?!\y(?:or|union|select)\y).)*(?:= \1\.|\y\1\.[\w$]+ =)(?:(?!\y(?:or|union|select)\y).)*'
-        '= {me}(?:(?!\y(?:or|union|select)\y).)*)$', '\2') end as text
+        '= {me}(?:(?!\y(?:or|union|select)\y).)*)$', '\2') end as text offset 0
   ) c
   -- In comparisons, {mine} is a variable that contains nothing but values of rows of the user.
   cross join lateral (
@@ -1264,7 +1268,7 @@ function_text as materialized (
   cross join lateral (
     select case when a.names is null then c.text else regexp_replace(c.text, format('(?:= ?any|\yin) ?\( ?(?:%1$s) ?\)'
       '|\yin ?\( ?select unnest ?\( ?(?:%1$s) ?\) ?\)|= ?(?:%1$s)(?:\.[\w$]+)?(?![\w.(])',
-      replace(a.names, '$', '\$')), '= {mine}', 'g') end as text
+      replace(a.names, '$', '\$')), '= {mine}', 'g') end as text offset 0
   ) v
   where b.lanname in ('sql', 'plpgsql')
 ),
@@ -1303,7 +1307,9 @@ statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) a
           'case\y((?:(?!\y(?:case|end)\y).)*)\yend( ?(?:$|(?:and|order|group|limit|returning)\y.*))$') m (part)
         where m.part is not null), p.text) as text
       from (select c.text as text offset 0) p
+      offset 0
     ) c
+    offset 0
   ) k
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(
@@ -1324,7 +1330,7 @@ statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) a
       -- the filter of one aggregate beside an aggregate without one
       case when strpos(k.text, 'filter') > 0
         and k.text ~ '\y(?:count|sum|avg|min|max|\w+_agg) ?\((?:[^()]|\([^()]*\))*\)(?! ?filter\y)'
-        then '\yfilter ?(\( ?)where\y' else '$.' end, '\1or', 'g') as text
+        then '\yfilter ?(\( ?)where\y' else '$.' end, '\1or', 'g') as text offset 0
   ) n
   cross join lateral unnest(
     regexp_split_to_array(n.text, ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)')) as s (text)
@@ -1465,6 +1471,7 @@ statement as materialized (
   -- both sides of `or`
   cross join lateral (
     select coalesce(regexp_count(q.filter, '{(?:own|rows)}[^;]*') = regexp_count(q.filter, ';') + 1, false) as is_own
+    offset 0
   ) o
   cross join lateral (
     select array_agg(m.part[2]) as tables, array_agg(coalesce(m.part[3], m.part[2])) as aliases,
@@ -1615,7 +1622,7 @@ table_statement as materialized (
       cross join lateral (values (m.part[1], m.part[2], m.part[3], m.part[4]),
         (m.part[3], m.part[4], m.part[1], m.part[2])) as e (alias, name, other_alias, other)
       where e.alias = s.aliases[array_position(s.tables, a.relname)] or e.alias is null and cardinality(s.tables) = 1
-    ) else false end as is_loose
+    ) else false end as is_loose offset 0
   ) l
   cross join lateral (
     select w.is_target, case when w.is_target then s.is_given and k.is_own
@@ -1649,6 +1656,7 @@ table_statement as materialized (
                   and x.indnkeyatts = 1 and x.indkey[0] = c.attnum)
                 or exists (select from pg_constraint k where k.conrelid = c.attrelid and k.contype = 'f'
                   and k.conkey = array[c.attnum])))) end as is_filtered
+    offset 0
   ) h
   where a.classid = 'pg_class'::regclass and case when s.oid is null then exists (
       select
@@ -1810,7 +1818,8 @@ rule_text (step, needs, pattern, word) as materialized (
     ('coalesce\({token}, {blank}\)', '{token}', 'coalesce('),
     ('coalesce\({(me|claims|token|own [\w$]+|member|rank|list has|list ranked)}(?:, {(?:\1|no|me)})*\)', '{\1}',
       'coalesce('),
-    ('(?<![\w$])\({([^{}]*)}\)|\( select {([^{}]*)}(?: as [\w$]+)? ?\)', '{\1\2}', '}'),
+    ('(?<![\w$])\({([^{}]*)}\)', '{\1}', '({'),
+    ('\( select {([^{}]*)}(?: as [\w$]+)? ?\)', '{\1}', '( select {'),
     ('\( with ([\w$]+)(?: ?\([\w$]+\))? as (?:(?:not )?materialized )?{(me|list (?:has|linked|ranked))} select '
       '(?:\1\.)?[\w$]+ from \1(?: [\w$]+)?\)', '{\2}', '( with '),
     ('\( select (?:[\w$]+\.)?[\w$]+ from {me} [\w$]+\)', '{me}', 'from {me}'),
@@ -1851,19 +1860,23 @@ rule_text (step, needs, pattern, word) as materialized (
     ('\( select {items}(?: as [\w$]+)?\)', '{list link}', 'select {items}'),
     ('\((?:row\.)?[\w$]+ (?:->>|#>>) {(?:k|claim)}\)(?=\)?(?:::\w+)? = {me})|(?<={me} = \(?)\((?:row\.)?[\w$]+ '
       '(?:->>|#>>) {(?:k|claim)}\)', '{field}', '>> {'),
-    ('\({field} = {me}\)|\({me} = {field}\)|\((?:(?:row\.)?[\w$]+|{field}) (?:\? '
-      '{me}|\?\| array\[{me}\])\)|\({me} = any \(?(?:row\.)?[\w$]+\)?\)|\((?:row\.)?[\w$]+ (?:@>|&&) '
-      'array\[{me}\]\)|\(array_position\((?:row\.)?[\w$]+, {me}\) (?:is not null|(?:=|>=?) {k})\)|'
-      '\({me} (?:=|in|= any) {list link}\)|\({list link} = {me}\)', '{member}', '{me}'),
+    ('\({field} = {me}\)|\({me} = {field}\)', '{member}', '{field}'),
+    ('\((?:(?:row\.)?[\w$]+|{field}) (?:\? {me}|\?\| array\[{me}\])\)', '{member}', ' ?'),
+    ('\((?:row\.)?[\w$]+ (?:@>|&&) array\[{me}\]\)', '{member}', 'array[{me}]'),
+    ('\({me} = any \(?(?:row\.)?[\w$]+\)?\)', '{member}', '{me} = any'),
+    ('\(array_position\((?:row\.)?[\w$]+, {me}\) (?:is not null|(?:=|>=?) {k})\)', '{member}', 'array_position('),
+    ('\({me} (?:=|in|= any) {list link}\)|\({list link} = {me}\)', '{member}', '{list link}'),
     ('\((?:[\w$]+\.)?[\w$]+ <> {closed}\)', '{flag}', '{closed}'),
     ('\((?:[\w$]+\.)?(?:is_)?private (?:=|is) {no}\)|\(not (?:[\w$]+\.)?(?:is_)?private\)', '{flag}', 'private'),
     ('\(FLAG(?: (?:=|is) {yes})?\)|\((?:[\w$]+\.)?[\w$]+ = {open}\)|^FLAG$|( or | and |\()FLAG(?= or | and |\))',
       '\1{flag}', ''),
-    ('\(COL (?:is distinct from|<>) {me}\)|\({me} <> COL\)', '{apart \1\2}', '{me}'),
+    ('\(COL is distinct from {me}\)', '{apart \1}', 'distinct from {me}'),
+    ('\(COL <> {me}\)|\({me} <> COL\)', '{apart \1\2}', ' <> '),
     ('\(not {apart ([\w$]+)}\)', '{own \1}', '{apart'),
     ('\(INNER (?:=|in) {me}\)|\({me} = INNER\)', '{has \1\2}', '{me}'),
-    ('\((?:row\.[\w$]+|{row}) = (?!row\.)[\w$]+\.[\w$]+\)|\((?!row\.)[\w$]+\.[\w$]+ = (?:row\.[\w$]+|{row})\)'
-      '|\({link}(?: or {link})+\)', '{link}', ''),
+    ('\((?:row\.[\w$]+|{row}) = (?!row\.)[\w$]+\.[\w$]+\)|\((?!row\.)[\w$]+\.[\w$]+ = (?:row\.[\w$]+|{row})\)',
+      '{link}', 'row'),
+    ('\({link}(?: or {link})+\)', '{link}', '({link} or'),
     ('\([\w$]+\.[\w$]+(?:::[\w.]+)? (?:=|<>|>=|<=|<|>) (?:any '
       ')?{(?:k|yes|no|key|claim|apirole|other)}(?:::[\w.]+)?\)|\(\([\w$]+\.[\w$]+\)::[\w.]+ (?:=|<>) (?:any '
       ')?{(?:k|key|claim|apirole|other)}(?:::[\w.]+)?\)', '{const}', '('),
@@ -1903,8 +1916,8 @@ rule_text (step, needs, pattern, word) as materialized (
       '(exists ( select \2 where {has \1}))', '({me} '),
     ('\yexists \( select (?:(?:{\w+}|[\w$.]+)(?:, [\w$.]+)*(?: as [\w$"?]+)? )?from ([\w$.]+)(?: [\w$]+)? where '
       '{has ([\w$]+)}\)', '{roll \1.\2}', 'exists ('),
-    ('\( select (?:{(?:k|yes|open)}|count\(\*\))(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)',
-      '{list none}', '( select '),
+    ('\( select {(?:k|yes|open)}(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)', '{list none}', '( select {'),
+    ('\( select count\(\*\)(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)', '{list none}', '( select count('),
     ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* (?:where|on) '
       '{(has|linked|ranked)[^{}]*}[^()]*\)', '{list \1}', '( select '),
     ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* where '
@@ -1938,7 +1951,8 @@ rule_text (step, needs, pattern, word) as materialized (
     ('\({(own [\w$]+|member|rank|mix|staff|parent|flag|asked|no)} (?:=|is) {yes}\)', '{\1}', ' {yes}'),
     ('\(not {no}\)', '{yes}', 'not {no}'),
     ('\(not {yes}\)', '{no}', 'not {yes}'),
-    ('{(?:open|closed)}', '{k}', ''),
+    ('{open}', '{k}', '{open}'),
+    ('{closed}', '{k}', '{closed}'),
     -- calls and parentheses that remain
     ('(?:[\w$.]+|{\w+ \d+})?\((?!\s*select)[^()]*(?:row\.|{row})[^()]*\)(?:\[{k}\])?', '{row}', 'row'),
     ('(?:[\w$.]+|{\w+ \d+})\([^()]*\)|\((?!{[^{}]*}\))[^()]*\)', '{other}', '(')
@@ -1957,6 +1971,7 @@ condition as materialized (
     select case when s.kind <> 'policy' then m.text
       else regexp_replace(m.text, '(?<![\w.$])(?:q_)?' || regexp_replace(replace(lower(c.relname), '$', '\$'),
         '[^\w$\\]', '_', 'g') || '\.(?![\w$]+\()', 'row.', 'g') end as text -- not a function in a schema of this name
+    offset 0
   ) t
   -- columns that cannot be null
   left join lateral (
@@ -2044,9 +2059,9 @@ trace as materialized (
       and original in (select original from reduction where is_done and text !~ '^{(?:own |me}|member|no|yes)')
   ) t
   cross join (values ('member|rank|parent|staff|flag|asked|list has|list ranked|roll [\w$.]+|vacant')) b (branch)
-  cross join regexp_matches(t.text, format('{(?:has|own) ([\w$]+)}|(?:or|then|else) {(%1$s)}|{(%1$s)}(?= or)'
-    '|(?:[\w$]\(|[^(]){(me)}%2$s|\({(me)}(?!\))%2$s', b.branch,
-    '(?! as |(?:::\w+)? is not null|, {blank})'), 'g') m (part)
+  cross join regexp_matches(t.text, '{(?:has|own) ([\w$]+)}' || case when t.text ~ '{me}|(?:or|then|else) {|} or'
+    then format('|(?:or|then|else) {(%1$s)}|{(%1$s)}(?= or)|(?:[\w$]\(|[^(]){(me)}%2$s|\({(me)}(?!\))%2$s', b.branch,
+      '(?! as |(?:::\w+)? is not null|, {blank})') else '' end, 'g') m (part)
   group by t.original
 ),
 
@@ -2907,9 +2922,9 @@ test as materialized (
     select p.oid, p.n, concat('not exists ', m.part[1], '('), 'raise', p.pattern, p.text
     from function_part p
     cross join regexp_match(p.text, '\y(?:perform|call) (?:[\w$]+\.)?([\w$]+) ?\((?! ?\))') m (part)
-    join function_text h on lower(h.proname) = m.part[1]
-    where h.text ~ '{me}' and h.text ~ ('\yif (?:not \(? ?exists|(?:not )?found|[^;]*is distinct from {me})'
-      '(?:(?!\ythen\y).)* then raise\y')
+    where (m.part[1] in (select lower(proname) from function_text
+      where text ~ '{me}' and text ~ ('\yif (?:not \(? ?exists|(?:not )?found|[^;]*is distinct from {me})'
+        '(?:(?!\ythen\y).)* then raise\y'))) is true
     union all
     -- the row of the user, or an error
     select p.oid, p.n, 'not exists', 'raise', p.pattern, p.text
@@ -4418,11 +4433,10 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     '-- review it, then accept this finding'
   from definer d
   cross join lateral (
-    select bool_and(s.comparisons >= cardinality(s.tables) or s.is_given and coalesce(s.added = s.tables, false))
-      and d.is_tied is null
-      and d.oid not in (select oid from function_text where text ~ '{me} is distinct from {me}') as is_simple
-    from statement s
-    where s.oid = d.oid and s.tables is not null
+    select d.is_tied is null
+      and d.oid not in (select oid from function_text where text ~ '{me} is distinct from {me}') and d.oid in (
+      select oid from statement where tables is not null group by oid
+      having bool_and(comparisons >= cardinality(tables) or is_given and coalesce(added = tables, false))) as is_simple
   ) s
   where not d.is_trigger and d.names is null and not d.is_dynamic
     and (not d.has_path or d.oid not in (select a.function from lookup_call a join clause j on j.text = a.text))
