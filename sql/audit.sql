@@ -194,13 +194,14 @@ policies as materialized (
   from pg_policy p
 ),
 
--- Functions in SQL and PL/pgSQL, without comments. PostgreSQL deparses bodies that were parsed when the function was
--- created.
+-- Functions in SQL and PL/pgSQL, without comments, and with = for operator(pg_catalog.=). PostgreSQL deparses bodies
+-- that were parsed when the function was created.
 source_code as materialized (
   select p.oid, n.nspname, p.proname, p.pronargs, p.proretset, p.prorettype, l.lanname,
     p.proargnames, p.proargmodes, p.proconfig, p.prosqlbody is not null as is_parsed,
-    regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
-      '(''(?:[^'']|'''')*'')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/', '\1 ', 'g') as code
+    regexp_replace(regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
+      '(''(?:[^'']|'''')*'')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/', '\1 ', 'g'),
+      '\yoperator\s*\(\s*pg_catalog\s*\.\s*([^\w\s()'']+)\s*\)', '\1', 'gi') as code
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
   join pg_language l on l.oid = p.prolang
@@ -1218,6 +1219,17 @@ function_text as materialized (
       union
       select unnest(array[lower(u.name), '$' || u.place])
       union
+      -- the owner column of a new row: with w as (insert into t (owner) values ({me}) returning id, owner)
+      select concat(m.part[1], '\.', i.name)
+      from regexp_matches(case when e.text ~ ' as \( ?insert into ' then e.text end, '(\w+) as \( ?insert into '
+        '[\w$.]+ ?\(([\w, ]+)\) ?values ?\(?((?:[^()]|\( ?\))*?)\)? ?returning ([\w., ]+)\)', 'g') m (part)
+      cross join unnest(regexp_split_to_array(m.part[2], ' ?, ?'), regexp_split_to_array(m.part[3], ' ?, ?'))
+        i (name, item)
+      where btrim(i.item) = '{me}' and m.part[4] ~ ('\m' || i.name || ' *(?:,|$)')
+        and regexp_count(e.text, '\m' || m.part[1] || '\M(?!\.)') = 2
+        and e.text ~ format('\) ?insert into [\w$.]+ ?(?:\([\w, ]+\) ?)?select (?:(?:%1$s\.\w+|{\w+})(?: as \w+)?'
+          ',? ?)+ ?from %1$s\M', m.part[1])
+      union
       -- an output of a CTE or a sub-select, unless its name is also that of another relation
       select concat(m.part[1], m.part[4], '\.', coalesce(m.part[2], m.part[3], '\w+'))
       from regexp_matches(case when e.text ~ '[\w,] {me}|{me} as ' then e.text end, format(
@@ -1604,7 +1616,14 @@ table_statement as materialized (
             where t.attrelid = a.objid and t.attnum > 0 and not t.attisdropped) end, ' ?, ?'),
           regexp_split_to_array(m.part[2], ' ?, ?')
         ) i (name, item)
-        where (i.item ~ '^{me}' or s.is_own and (a.objid, i.name) in (select relid, attname from owner_guess))
+        where (i.item ~ '^{me}' or s.is_own and ((a.objid, i.name) in (select relid, attname from owner_guess)
+            -- the key of a row of the user
+            or split_part(i.item, '.', 1) = any (s.compared) and exists (
+              select from body_reference r
+              join pg_index x on x.indrelid = r.objid and x.indisunique and x.indnkeyatts = 1 and x.indpred is null
+              join pg_attribute t on t.attrelid = x.indrelid and t.attnum = x.indkey[0]
+              where r.function = a.function and split_part(i.item, '.', 2) = lower(t.attname)
+                and r.relname = s.tables[array_position(s.aliases, split_part(i.item, '.', 1))])))
           and (i.name = any (regexp_split_to_array(m.part[3], '[^\w$]+')) or exists (
           select from pg_constraint f join pg_attribute t on t.attrelid = f.conrelid and t.attnum = any (f.conkey)
           where f.conrelid = a.objid and m.part[3] like 'on constraint ' || f.conname and lower(t.attname) = i.name))
@@ -2849,7 +2868,7 @@ definer_reads as materialized (
   ) h on h.within = b.within and h.relid = b.named
   left join guarded_statement s on s.function = b.within and s.relid = b.named
   cross join lateral (
-    select case when b.oid < 16384 or b.relkind in ('m', 'f') then false
+    select case when b.oid < 16384 or b.relkind = 'f' then false
       -- A new row is not another user's if no policy trusts its table, and this contains users or no owner column.
       when h.is_added and not scope.is_strict and b.oid not in (select relid from trusted_column)
         and (b.oid not in (select table_oid from owner_of) or b.oid in (select oid from user_table)) then true
@@ -2860,6 +2879,25 @@ definer_reads as materialized (
     and (h.relid is not null or b.relkind not in ('r', 'p')
       or not exists (select from function_text f where f.oid = b.within))
   group by b.within
+),
+
+-- Random keys that nothing reveals: of tables without an owner column or a privilege of the API, which no foreign key
+-- references. Whoever knows one, such as a link, may read its row.
+capability as materialized (
+  select a.attrelid as relid, lower(a.attname) as attname
+  from pg_attribute a
+  join pg_index x on x.indrelid = a.attrelid and x.indisunique and x.indnkeyatts = 1 and x.indkey[0] = a.attnum
+  join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    and pg_get_expr(d.adbin, d.adrelid) ~ '^(?:\w+\.)?(?:gen_random_uuid|uuid_generate_v4)\(\)$'
+  where a.atttypid = 'uuid'::regtype and a.attrelid not in (select oid from api_relation)
+    and a.attrelid not in (select relid from owner_guess)
+    and not exists (select from pg_constraint f where f.contype = 'f' and f.confrelid = a.attrelid)
+    and not exists (
+      select from pg_attribute o left join pg_attrdef v on v.adrelid = o.attrelid and v.adnum = o.attnum
+      where o.attrelid = a.attrelid and o.attnum <> a.attnum
+        and (pg_get_expr(v.adbin, v.adrelid) ~ '\w\.\w|current_'
+          or o.attname ~* '(^|_)(user|owner|member|author|account|customer|tenant|profile|person|email)'
+            '(_?id|s)?$|_by$'))
 ),
 
 -- The parts of functions between semicolons, if a statement does not compare the user: the words of each part, and the
@@ -2884,7 +2922,8 @@ function_part as materialized (
         '= ?any ?\( ?([\w$]+) ?\)|\yin ?\( ?select unnest ?\( ?([\w$]+) ?\) ?\)', '= \1\2[{k}]', 'g'),
         '(\yforeach [\w$]+ in array [\w$]+)(?= loop if (?!not).*{me}.* then [\w$]+ := {yes}$)', '\1[{k}]') end as text
   ) c
-  where f.text ~ ' then |\y(?:crypt|sha\d+|digest|hmac) ?\(|token|secret|\y(?:perform|call|strict) '
+  where (f.text ~ ' then |\y(?:crypt|sha\d+|digest|hmac) ?\(|token|secret|\y(?:perform|call|strict) |{me} = any'
+      or f.oid in (select r.function from body_reference r join capability c on c.relid = r.objid))
     and f.oid in (select function from table_statement where not is_filtered_by_caller)
 ),
 
@@ -2958,6 +2997,26 @@ test as materialized (
           and (m.part[2] is not null or f.text ~ '{me}'
             or regexp_count(f.text, '\y(?:insert into|update|delete from)\y')
               = regexp_count(p.text, '\ydelete from\y')))
+    union all
+    -- the row of such a key, and those that are joined to it
+    select p.oid, p.n, 'exists', 'lookup', p.pattern, '{me} ' || m.part[2]
+    from function_part p
+    join body_reference r on r.function = p.oid
+    join capability c on c.relid = r.objid
+    join argument a on a.oid = p.oid
+    cross join regexp_match(p.text, '\yselect (?!.*\y(?:or|case|coalesce|union)\y|.*\yfrom (?:(?!\ywhere\y).)*,)'
+      '.* where (?:.* and )?\(*(?:[\w$]+\.)?([\w$]+) = ([\w$]+)(?![\w$.(])') m (part)
+    join function_text f on f.oid = p.oid and f.text !~ '\y(?:insert into|update|delete from)\y'
+    where m.part[1] = c.attname and m.part[2] = any (a.names)
+      and regexp_count(p.text, ' = ') >= regexp_count(p.text, '\y(?:from|join)\y')
+    union all
+    -- only whether the user is in a list, of a table without an owner column
+    select p.oid, p.n, 'exists', 'lookup', p.pattern, '{me}'
+    from function_part p
+    join function_text f on f.oid = p.oid and f.prorettype = 'boolean'::regtype
+      and f.text !~ '\y(?:insert into|update|delete from)\y'
+    where p.text ~ '{me} = any ?\( ?[\w$]+\.' and not exists (select from body_reference r
+      where r.function = p.oid and r.classid = 'pg_class'::regclass and r.objid in (select relid from owner_guess))
   ) t
   cross join lateral (
     select count(*) > 0 as is_call,
@@ -3054,6 +3113,8 @@ guarded_statement as materialized (
           when exists (select from skippable k where k.oid = g.oid and k.n = g.n and (not k.is_outer or exists (
               select from function_part e where e.oid = k.oid and e.n > k.n and e.n < t.n and e.depth < k.depth)))
             then 'an argument decides whether the user is tested'
+          when g.word = 'lookup' and g.n <> t.n and g.arguments && p.words
+            then 'the key that the caller must know is compared with another column'
           when g.arguments && r.arguments and t.is_loose then 'the value that it compares is unique only within a user'
           when r.arguments <> '{}' and (g.relname is not null and g.arguments = '{}' or g.arguments <> '{}'
             and not g.arguments && r.arguments)

@@ -981,3 +981,24 @@ begin
 end $$;
 -- exploit
 select app.render(77) = 'secret';
+
+-- the id of a page in place of its link: hole security_definer app.open_handbill(uuid)
+create table app.handbills (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null, body text);
+call attack.protect('app.handbills', 'select');
+create table app.handbill_links (link uuid primary key default gen_random_uuid(), page uuid not null references app.handbills);
+alter table app.handbill_links enable row level security;
+insert into app.handbills values ('00000000-0000-0000-0000-0000000000aa', 'alice', 'secret');
+create function app.open_handbill(p_link uuid) returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare v_page uuid;
+begin
+  select l.page into v_page from app.handbill_links l where l.link = p_link;
+  return (select p.body from app.handbills p where p.id = coalesce(v_page, p_link));
+end $$;
+-- exploit
+select app.open_handbill('00000000-0000-0000-0000-0000000000aa') = 'secret';
+
+-- the whole materialized view: hole security_definer app.tallies_of()
+create materialized view app.tallies as select user_id, min(title) as title from app.tasks group by user_id;
+create function app.tallies_of() returns setof text language sql stable security definer set search_path = pg_catalog begin atomic select t.title from app.tallies t where t.user_id <> app.current_user_id(); end;
+-- exploit
+select 'secret' in (select app.tallies_of());

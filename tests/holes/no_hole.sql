@@ -956,3 +956,30 @@ create foreign data wrapper rates_files;
 create server rates_files foreign data wrapper rates_files;
 create foreign table app.rates (currency text, rate numeric) server rates_files;
 grant select on app.rates to tasks_api;
+
+-- a comparison with the operator of pg_catalog
+create function app.my_headings() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select t.title from app.tasks t where t.user_id operator(pg_catalog.=) app.current_user_id() $$;
+
+-- the user's rows of a materialized view
+create materialized view app.tallies2 as select user_id, count(*) as n from app.tasks group by user_id;
+create function app.my_tally() returns bigint language sql stable security definer set search_path = pg_catalog begin atomic select t.n from app.tallies2 t where t.user_id = app.current_user_id(); end;
+
+-- a random link, an offer by the key of an own row, members of a new team, and a list of users
+create table app.leaflets (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), body text);
+call attack.protect('app.leaflets', 'select');
+create table app.leaflet_links (link uuid primary key default gen_random_uuid(), page uuid not null references app.leaflets);
+alter table app.leaflet_links enable row level security;
+create function app.open_leaflet(p_link uuid) returns text language sql stable security definer set search_path = pg_catalog begin atomic select p.body from app.leaflet_links l join app.leaflets p on p.id = l.page where l.link = p_link; end;
+create table app.leaflet_offers (page uuid primary key references app.leaflets, offered_to text collate "C" not null);
+alter table app.leaflet_offers enable row level security;
+create function app.offer_leaflet(wanted uuid, recipient text) returns void language sql security definer set search_path = pg_catalog begin atomic
+insert into app.leaflet_offers select p.id, recipient from app.leaflets p where p.id = wanted and p.user_id = app.current_user_id() on conflict (page) do update set offered_to = excluded.offered_to; end;
+create table app.binders (id uuid primary key default gen_random_uuid(), founder text collate "C" not null);
+create table app.binder_people (binder uuid not null references app.binders, person text collate "C" not null, primary key (binder, person));
+alter table app.binders enable row level security;
+alter table app.binder_people enable row level security;
+create function app.found_binder() returns uuid language sql security definer set search_path = pg_catalog begin atomic
+with b as (insert into app.binders (founder) values (app.current_user_id()) returning id, founder) insert into app.binder_people select b.id, b.founder from b returning binder; end;
+create table app.features (feature text primary key, logins text[] not null);
+alter table app.features enable row level security;
+create function app.has_feature(f text) returns boolean language sql stable security definer set search_path = pg_catalog return coalesce((select app.current_user_id() = any (g.logins) from app.features g where g.feature = f), false);
