@@ -210,7 +210,7 @@ source_code as materialized (
       or p.oid not in (select objid from extension_made where classid = 'pg_proc'::regclass))
 ),
 
--- Functions with dynamic SQL, with a number between two characters 1 in place of each constant.
+-- Functions with dynamic SQL. Each constant is replaced by a number between two control characters (code 1).
 numbered as materialized (
   select s.oid, array_agg(c.m[1] order by c.n) as literals,
     array_agg(coalesce(replace(c.m[2], '''''', ''''), c.m[3]) order by c.n) as constants,
@@ -2881,8 +2881,9 @@ definer_reads as materialized (
   group by b.within
 ),
 
--- Random keys that nothing reveals: of tables without an owner column or a privilege of the API, which no foreign key
--- references. Whoever knows one, such as a link, may read its row.
+-- Unique columns with random values that the API cannot read, such as the secret part of a link. The table has no
+-- owner column, the API has no privilege on it, and no foreign key references it. A user who knows a value may read its
+-- row.
 capability as materialized (
   select a.attrelid as relid, lower(a.attname) as attname
   from pg_attribute a
@@ -2998,7 +2999,7 @@ test as materialized (
             or regexp_count(f.text, '\y(?:insert into|update|delete from)\y')
               = regexp_count(p.text, '\ydelete from\y')))
     union all
-    -- the row of such a key, and those that are joined to it
+    -- the row that a random key of `capability` finds, and rows that are joined to it
     select p.oid, p.n, 'exists', 'lookup', p.pattern, '{me} ' || m.part[2]
     from function_part p
     join body_reference r on r.function = p.oid
@@ -3134,7 +3135,7 @@ definer as materialized (
   select c.oid, c.name, c.owner_name, c.has_path, c.is_migrated, c.is_trigger, b.names, b.filtered_names, n.is_exposed,
     i.is_instead, g.is_safe and b.is_guarded is not false as is_safe, g.is_open, b.gap,
     c.oid in (select oid from callable) as is_callable, d.is_dynamic, d.is_tied,
-    -- Who may execute it can call it by a trigger of a temporary table, with rows of its own.
+    -- A role that may execute it can attach it to a temporary table as a trigger, and insert any rows there.
     b.is_appended and c.has_path and not i.is_instead and c.oid not in (select objid from granted
       where classid = 'pg_proc'::regclass) as is_appended
   from code c
