@@ -14,7 +14,11 @@ from psycopg import OperationalError
 
 TIME_LIMIT = 8  # seconds; longer than the role's limits, which do not help if the network fails
 CANCEL_GRACE = 0.2  # seconds from the start of a wait; most statements end by then without being cancelled
-LATE = partial(OperationalError, "no response in time")
+LATE = partial(
+    OperationalError,
+    f"no response within {TIME_LIMIT} s: the server hangs, or its pooler has too few server connections "
+    "(in session mode, a process needs POOL_SIZE + 1)",
+)
 
 
 class ClientGone(Exception):

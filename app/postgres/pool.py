@@ -139,13 +139,13 @@ class Pool(AsyncConnectionPool[Connection]):
     async def give_back(self, user: str | None, connection: Connection) -> None:
         """Take a connection back.
 
-        It is kept for the next request. If it is broken or due, or if a request waits for psycopg's pool, it
-        is returned to psycopg's pool.
+        It is kept for the next request. If it is broken or due, if a request waits for psycopg's pool, or if
+        there is no user, it is returned to psycopg's pool. So each check at startup uses the same connection.
         """
         now = monotonic()
         try:
             idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
-            if idle and not self.asking and not self.closed and now < connection.due:
+            if idle and user is not None and not self.asking and not self.closed and now < connection.due:
                 self._keep(connection)
             else:
                 await asyncio.shield(self._return(connection))

@@ -3,13 +3,16 @@
 import re
 from collections.abc import Callable, Iterator
 
+import httpx
 import psycopg
 import pytest
 from conftest import ACT_AS, ROOT, Server, serving
 from support.crossing import cross_while_looking
 from support.faults import KEEPS_PREPARED, PGBOUNCER, Cluster, Ends, Network, cluster, network, pgbouncer
+from support.starts import refusal
 
 from app.commands import migrations, reports
+from app.postgres import deadline
 
 pytestmark = pytest.mark.skipif(not PGBOUNCER, reason="PgBouncer is not installed")
 
@@ -44,6 +47,26 @@ def test_a_user_is_set_for_one_transaction_of_a_pooled_connection(postgres: Clus
     assert seen.rows
     assert looks
     assert (seen.foreign, left, seen.unsound, seen.refusals) == (0, 0, [], {})
+
+
+def test_in_session_mode_one_connection_more_than_pool_size_is_enough(postgres: Cluster) -> None:
+    with (
+        pgbouncer(postgres, "session") as port,
+        serving(postgres.conninfo("tasks", "tasks_api", port), POOL_SIZE="1") as api,
+    ):
+        assert httpx.get(f"{api.url}/ready", timeout=60).status_code == 200
+
+
+def test_a_start_with_too_few_connections_in_session_mode_names_the_cause(
+    postgres: Cluster, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadline, "TIME_LIMIT", 1)
+    with pgbouncer(postgres, "session") as port:
+        pooler = postgres.conninfo("tasks", "tasks_api", port)
+        configure(DATABASE_URL=pooler, JWT_SECRET="x" * 32)
+        with psycopg.connect(pooler) as other:
+            other.execute("select 1")  # now one of the two connections is left
+            assert "in session mode, a process needs POOL_SIZE + 1" in refusal()
 
 
 @pytest.mark.parametrize("mode", ["transaction", "session"])
