@@ -15,7 +15,7 @@ import psycopg
 from pydantic import SecretStr
 
 from app.commands import migrations, page, reports
-from app.postgres.database import CITUS
+from app.postgres.citus import CITUS
 from app.setting_types import DatabaseUrl
 from app.settings import Base, DatabaseSettings, MigrationSettings, load
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from app.commands import findings, migrations
-from app.postgres.database import CITUS
+from app.postgres.citus import CITUS
 from app.postgres.safety import SQL
 
 ON_WORKERS = """

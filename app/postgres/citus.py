@@ -1,4 +1,4 @@
-"""Checks of the workers of a Citus cluster: each is queried through the coordinator, as requests are."""
+"""The workers of a Citus cluster. Each is checked through the coordinator, as requests reach it."""
 
 import json
 from collections.abc import Container
@@ -8,8 +8,23 @@ from psycopg import OperationalError
 
 from app.postgres import NotReady
 from app.postgres.connection import Connection
-from app.postgres.database import Database
 from app.postgres.session import PROBE_USER
+
+# If sql/citus.sql has created app.act_as, the user must be set with it: only `set local` in a transaction
+# block reaches the workers.
+DISTRIBUTED = "select 1 from pg_catalog.pg_proc where oid = pg_catalog.to_regprocedure('app.act_as(text)')"
+CITUS = "select 1 from pg_catalog.pg_extension where extname = 'citus'"
+# The worker that has the user's rows, if there are several.
+WORKER = """
+select placement.groupid
+from pg_catalog.pg_dist_shard as shard
+join pg_catalog.pg_dist_placement as placement on placement.shardid = shard.shardid
+where shard.logicalrelid = 'app.users'::pg_catalog.regclass
+  and pg_catalog.hashtext(%(user_id)s)
+    between shard.shardminvalue::pg_catalog.int4 and shard.shardmaxvalue::pg_catalog.int4
+  and exists (select from pg_catalog.pg_dist_placement as other where other.groupid <> placement.groupid)
+"""
+WORKERS_AGE = 60  # seconds, since rows may be moved to another worker
 
 # A probe user for each worker. The hash of the user id determines the worker that has the user's rows.
 WORKERS = """
@@ -41,21 +56,9 @@ where id = %s
 START_TIMEOUT, READY_TIMEOUT = "5s", "500ms"
 
 
-def check_distributed(database: Database, *, distributed: bool) -> None:
-    """Raise NotReady if this process sets app.user_id in a way that does not reach the workers.
-
-    `distributed` is whether app.act_as exists now, that is, whether sql/citus.sql has distributed the tables.
-    """
-    if distributed != database.distributed:
-        raise NotReady("The tables were distributed, or made local, after this process started: restart it")
-    if database.on_citus and not distributed:
-        raise NotReady("The database has the extension citus, but its tables are local: run sql/citus.sql")
-
-
-async def check_identity(database: Database) -> None:
+async def check_identity(connection: Connection) -> None:
     """Raise NotReady if app.user_id does not reach a worker. A worker that does not respond is ignored."""
-    async with await database.connect() as connection:
-        await _reach(connection, PROBE_USER, "the workers", READY_TIMEOUT)
+    await _reach(connection, PROBE_USER, "the workers", READY_TIMEOUT)
 
 
 async def audit_each(

@@ -17,6 +17,7 @@ from psycopg.errors import ReadOnlySqlTransaction, UniqueViolation
 from psycopg.pq import Conninfo
 
 from app.postgres import session
+from app.postgres.citus import CITUS, DISTRIBUTED, WORKER, WORKERS_AGE
 from app.postgres.connection import Connection, ConnectionLost, Row, StalePreparedStatement, Value
 from app.postgres.deadline import Client, Deadline
 from app.postgres.pool import Pool
@@ -45,22 +46,6 @@ select pg_catalog.set_config('app.user_id', %(user_id)s, true),
   pg_catalog.set_config('transaction_read_only', 'on', true),
   pg_catalog.set_config('statement_timeout', '2s', true)
 """
-
-# If sql/citus.sql has created app.act_as, the user must be set with it: only `set local` in a transaction
-# block reaches the workers.
-DISTRIBUTED = "select 1 from pg_catalog.pg_proc where oid = pg_catalog.to_regprocedure('app.act_as(text)')"
-CITUS = "select 1 from pg_catalog.pg_extension where extname = 'citus'"
-# The worker that has the user's rows, if there are several.
-WORKER = """
-select placement.groupid
-from pg_catalog.pg_dist_shard as shard
-join pg_catalog.pg_dist_placement as placement on placement.shardid = shard.shardid
-where shard.logicalrelid = 'app.users'::pg_catalog.regclass
-  and pg_catalog.hashtext(%(user_id)s)
-    between shard.shardminvalue::pg_catalog.int4 and shard.shardmaxvalue::pg_catalog.int4
-  and exists (select from pg_catalog.pg_dist_placement as other where other.groupid <> placement.groupid)
-"""
-WORKERS_AGE = 60  # seconds, since rows may be moved to another worker
 
 # The statements that set the user, in the implicit transaction of a pipeline or in an explicit one.
 SET = "select app.act_as(%(user_id)s)"

@@ -15,7 +15,7 @@ from textwrap import indent
 from psycopg import Error, errors
 
 from app.postgres import NotReady, session
-from app.postgres.citus import EXPLAIN_HERE, audit_each, check_distributed, check_identity
+from app.postgres.citus import EXPLAIN_HERE, audit_each, check_identity
 from app.postgres.connection import ConnectionLost, Row, Value
 from app.postgres.database import READ_AS, Database
 from app.postgres.deadline import Deadline
@@ -126,9 +126,7 @@ async def check(database: Database) -> None:
         if bypasses:
             remedy = "the role is a superuser or has BYPASSRLS; run make migrate"
         raise NotReady(f"Row security is not active for tasks_api on {exposed}: {remedy}")
-    check_distributed(database, distributed=distributed)
-    if database.on_citus:
-        await check_identity(database)
+    await _check_citus(database, distributed=distributed)
 
 
 def _check_role(database: Database, wrong: list[Row], role: str) -> None:
@@ -156,6 +154,20 @@ def _check_session(database: Database, wrong: list[Row], path: str, *, standby: 
         raise NotReady(
             f"The search_path of tasks_api is {path}: run make migrate, then have poolers reconnect"
         )
+
+
+async def _check_citus(database: Database, *, distributed: bool) -> None:
+    """Raise NotReady if this process sets app.user_id in a way that does not reach the workers.
+
+    `distributed` is whether app.act_as exists now, that is, whether sql/citus.sql has distributed the tables.
+    """
+    if distributed != database.distributed:
+        raise NotReady("The tables were distributed, or made local, after this process started: restart it")
+    if database.on_citus and not distributed:
+        raise NotReady("The database has the extension citus, but its tables are local: run sql/citus.sql")
+    if database.on_citus:
+        async with await database.connect() as connection:
+            await check_identity(connection)
 
 
 async def check_statements(database: Database, statements: Iterable[str]) -> None:
