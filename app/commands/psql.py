@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 from app.commands.token import named_user
-from app.postgres import session
+from app.postgres import session_settings
 from app.settings import DatabaseSettings, load
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     environment = os.environ | {
         variable: str(conninfo[name]) for variable, name in variables.items() if name in conninfo
     }
-    environment |= session.START_UP
+    environment |= session_settings.START_UP
     environment["PGOPTIONS"] = "-c app.user_id=" + re.sub(r"([\\\s])", r"\\\1", user)
     prompt = f"%n as {user.replace('%', '%%')} %R%# "
     signal.signal(signal.SIGINT, lambda *_: None)  # psql handles Ctrl-C itself

@@ -8,7 +8,7 @@ from psycopg import OperationalError
 
 from app.postgres import NotReady
 from app.postgres.connection import Connection
-from app.postgres.session import PROBE_USER
+from app.postgres.session_settings import PROBE_USER
 
 # If sql/citus.sql has created app.act_as, the user must be set with it: only `set local` in a transaction
 # block reaches the workers.

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import ReadOnlySqlTransaction, UniqueViolation
 from psycopg.pq import Conninfo
 
-from app.postgres import session
+from app.postgres import session_settings
 from app.postgres.citus import CITUS, DISTRIBUTED, WORKER, WORKERS_AGE
 from app.postgres.connection import Connection, ConnectionLost, Row, StalePreparedStatement, Value
 from app.postgres.deadline import Client, Deadline
@@ -73,7 +73,7 @@ class Database:
     """A pool of connections as the role tasks_api."""
 
     def __init__(self, settings: Settings) -> None:
-        session.set_environment()
+        session_settings.set_environment()
         self.conninfo = settings.database_url.get_secret_value()
         self.options: dict[str, Any] = _defaults(self.conninfo) | {
             "autocommit": True,
@@ -102,7 +102,7 @@ class Database:
                 self.distributed = (await connection.execute(DISTRIBUTED)).rowcount > 0
                 self.on_citus = (await connection.execute(CITUS)).rowcount > 0
         except Error as error:
-            raise await session.explain(error, self.connect) from None
+            raise await session_settings.explain(error, self.connect) from None
         self.unaudited: list[str] | None = None if self.on_citus else []  # workers to audit; None means all
         self.identities = EXPLICIT if self.distributed else IMPLICIT
         self.workers: dict[str, int | None] = {}  # the workers of users

@@ -14,7 +14,7 @@ from textwrap import indent
 
 from psycopg import Error, errors
 
-from app.postgres import NotReady, session
+from app.postgres import NotReady, session_settings
 from app.postgres.citus import EXPLAIN_HERE, audit_each, check_identity
 from app.postgres.connection import ConnectionLost, Row, Value
 from app.postgres.database import READ_AS, Database
@@ -66,7 +66,7 @@ from (
 ) as needed (name, held)
 where not held
 """
-PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id=session.PROBE_USER, id=0)
+PROBE: Mapping[str, Value] = defaultdict(lambda: None, user_id=session_settings.PROBE_USER, id=0)
 
 # The search_path and the quoting are those that audit.sql expects. The role's statement_timeout is too short
 # for the audit.
@@ -90,13 +90,13 @@ NOT_UTF_8 = (errors.CharacterNotInRepertoire, errors.UntranslatableCharacter, er
 async def check(database: Database) -> None:
     """Raise NotReady unless all migrations are applied and row security is active for this connection."""
     try:
-        wrong = await database.probe([session.WRONG], PROBE)
+        wrong = await database.probe([session_settings.WRONG], PROBE)
         (row,) = await database.probe([CHECK], PROBE)
     except errors.InsufficientPrivilege as error:
         async with await database.connect() as connection:  # without app.user_id: setting it may be denied
             _check_role(
                 database,
-                await connection.execute_pipeline([session.WRONG], PROBE),
+                await connection.execute_pipeline([session_settings.WRONG], PROBE),
                 (await connection.execute_pipeline([WHO], PROBE))[0][0],
             )
         said = error.diag.message_primary
@@ -111,13 +111,13 @@ async def check(database: Database) -> None:
             "The database, or a pooler in front of it, does not support UTF-8: see `show server_encoding`"
         ) from None
     except Error as error:
-        raise await session.explain(error, database.connect) from None
+        raise await session_settings.explain(error, database.connect) from None
     version, role, user, exposed, standby, path, distributed, bypasses = row
     _check_role(database, wrong, role)
     if version < SCHEMA_VERSION:
         raise NotReady(f"The database is at migration {version}, not at {SCHEMA_VERSION}: run make migrate")
     _check_session(database, wrong, path, standby=standby)
-    if user != session.PROBE_USER:
+    if user != session_settings.PROBE_USER:
         raise NotReady(
             "app.user_id does not reach the statement: the pooler splits the transaction of a pipeline"
         )
@@ -133,7 +133,7 @@ def _check_role(database: Database, wrong: list[Row], role: str) -> None:
     """Raise NotReady unless the role is tasks_api. The setting `role` may have changed it."""
     if switched := [row for row in wrong if row[0] == "role"]:
         database.pool.renew()
-        raise NotReady(session.describe(switched))
+        raise NotReady(session_settings.describe(switched))
     if role != "tasks_api":
         raise NotReady(f"The role is {role}, not tasks_api: set the user in DATABASE_URL to tasks_api")
 
@@ -149,7 +149,7 @@ def _check_session(database: Database, wrong: list[Row], path: str, *, standby: 
     if standby:
         raise NotReady("The database is a standby, so it is read-only: point DATABASE_URL at the primary")
     if wrong:
-        raise NotReady(session.describe(wrong))
+        raise NotReady(session_settings.describe(wrong))
     if path != "pg_catalog":  # operators of another schema could replace those in the check
         raise NotReady(
             f"The search_path of tasks_api is {path}: run make migrate, then have poolers reconnect"

@@ -42,7 +42,7 @@ from app.postgres.connection import Connection, state_of_refusal
 from app.postgres.database import ACT_AS, DEFAULTS
 from app.postgres.database import Database as Pool
 from app.postgres.pool import Pool as Connections
-from app.postgres.session import PROBE_USER
+from app.postgres.session_settings import PROBE_USER
 from app.settings import Settings, load
 
 ACTIVE = (

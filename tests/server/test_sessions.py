@@ -16,7 +16,7 @@ from support.faults import PGBOUNCER, Cluster, cluster, eventually, pgbouncer
 from support.starts import refusal, start
 
 from app.commands import migrations
-from app.postgres import session
+from app.postgres import session_settings
 from app.postgres.connection import Connection
 from app.postgres.database import Database as Pool
 from app.settings import Settings, load
@@ -237,7 +237,7 @@ def test_a_start_as_another_role_names_the_setting(
 
 
 @on_18  # transaction_timeout came with 17
-@pytest.mark.parametrize("name", session.LIMITS.split())
+@pytest.mark.parametrize("name", session_settings.LIMITS.split())
 @pytest.mark.parametrize("milliseconds", [1, 900])
 def test_a_time_limit_that_is_too_short_is_refused_and_named(
     server: Server, broken: str, name: str, milliseconds: int, configure: Configure
@@ -272,7 +272,7 @@ def test_a_transaction_timeout_that_ends_a_login_is_named_in_any_language(
     configure(DATABASE_URL=server.conninfo(database, "tasks_api"), JWT_SECRET=secrets.token_hex(32))
     configure(PGOPTIONS="-c transaction_timeout=1")
     ended = in_japanese("トランザクションタイムアウトのため接続を終了します")
-    explained = asyncio.run(session.explain(ended, Pool(load(Settings)).connect))
+    explained = asyncio.run(session_settings.explain(ended, Pool(load(Settings)).connect))
     assert "transaction_timeout is 1ms, set at the start of the session" in str(explained)
 
 
@@ -284,7 +284,7 @@ def test_after_a_refusal_in_another_language_one_further_login_is_tried() -> Non
         attempts.append(options)
         raise refused
 
-    assert asyncio.run(session.explain(refused, refuse)) is refused
+    assert asyncio.run(session_settings.explain(refused, refuse)) is refused
     assert attempts == [{"options": "-c transaction_timeout=0"}]
 
 

@@ -29,21 +29,10 @@ CLOSED = ("server closed the connection", "SSL connection has been closed")  # l
 LIFT_ATTEMPTS = 50  # a limit of 1 ms can also end the statement that lifts it
 HAS_TRANSACTION_TIMEOUT = 170000  # server_version of the first release with it
 
-# The settings that are wrong in this session (`here` is true), and those that would be wrong in a new session
-# (`here` is false), since settings in the catalog apply only to sessions that start later. Settings that the
-# client sends are not looked up in the catalog.
-#
-# pg_settings lists neither role nor app.user_id. The transaction of this check has changed app.user_id and
-# statement_timeout, so their values at the start of the session are checked. For app.user_id, set_config()
-# with null restores and returns that value. For time limits it is in reset_val, in milliseconds.
+# The wrong settings of this session (`here` is true) and of a new one (`here` is false): settings in the
+# catalog apply only to sessions that start later. Those that the client sends are not looked up there.
 WRONG = """
-with wrong (name, value, source, here) as (
-select s.name, s.setting,
-  case when s.source = 'session' and exists (
-    select from pg_catalog.pg_event_trigger where evtevent = 'login' and evtenabled <> 'D'
-  ) then 'login trigger' else s.source end,
-  true
-from (
+with in_session (name, is_right) as (
   values
     ('client_encoding', %(user_id)s::text = 'j' || pg_catalog.chr(246) || 'rg ' || pg_catalog.chr(128512)),
     ('client_encoding', pg_catalog.pg_client_encoding() = 'UTF8'),
@@ -57,51 +46,66 @@ from (
     ('search_path', pg_catalog.current_setting('search_path') = 'pg_catalog'),
     ('session_replication_role', pg_catalog.current_setting('session_replication_role') = 'origin'),
     ('standard_conforming_strings', pg_catalog.current_setting('standard_conforming_strings')::boolean)
-) as relied_on (name, is_so)
-join pg_catalog.pg_settings as s on s.name = relied_on.name
-where not relied_on.is_so
-union
-select 'app.user_id', value, 'start', false
-from (select pg_catalog.set_config('app.user_id', null, true)) as start (value)
-where value <> ''
-union
-select name, reset_val || 'ms', 'start', false
-from pg_catalog.pg_settings
-where case
-  when name = any (pg_catalog.string_to_array('LIMITS', ' ')) then reset_val::bigint between 1 and 999
-end
-union
-select 'role', current_user, 'start', false
-where current_user <> session_user
-union
-select name, value, source, false
-from (
-  select distinct on (n.name) n.name, pg_catalog.substr(c.entry, pg_catalog.length(n.name) + 2) as value,
+),
+in_catalog (name, value, source) as (
+  select distinct on (setting.name)
+    setting.name, pg_catalog.substr(c.entry, pg_catalog.length(setting.name) + 2),
     case
       when s.setrole <> 0 and s.setdatabase <> 0 then 'database user'
       when s.setrole <> 0 then 'user'
       when s.setdatabase <> 0 then 'database'
       else 'global'
-    end as source
+    end
   from pg_catalog.pg_db_role_setting as s
   cross join pg_catalog.unnest(s.setconfig) as c (entry)
-  cross join pg_catalog.split_part(c.entry, '=', 1) as n (name)
+  cross join pg_catalog.split_part(c.entry, '=', 1) as setting (name)
   where s.setrole in (0, (select oid from pg_catalog.pg_roles where rolname = session_user))
     and s.setdatabase in (
       0, (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database()))
-  order by n.name, s.setrole <> 0 desc, s.setdatabase <> 0 desc
-) as new
-where not case name
-  when 'default_transaction_isolation' then pg_catalog.lower(value) = 'read committed'
-  when 'default_transaction_read_only' then not value::boolean
-  when 'row_security' then value::boolean
-  when 'search_path' then value in ('pg_catalog', '"pg_catalog"')
-  when 'session_replication_role' then pg_catalog.lower(value) = 'origin'
-  when 'standard_conforming_strings' then value::boolean
-  when 'role' then value = 'none'
-  when 'app.user_id' then value = ''
-  else name <> all (pg_catalog.string_to_array('LIMITS', ' ')) or value !~ '^ *0*[1-9][0-9]{0,2} *(ms)? *$'
-end
+  order by setting.name, s.setrole <> 0 desc, s.setdatabase <> 0 desc
+),
+wrong (name, value, source, here) as (
+  select name, setting,
+    case
+      when source = 'session' and exists (
+        select from pg_catalog.pg_event_trigger where evtevent = 'login' and evtenabled <> 'D'
+      ) then 'login trigger'
+      else source
+    end,
+    true
+  from in_session
+  join pg_catalog.pg_settings using (name)
+  where not is_right
+  union
+  select name, value, source, false
+  from in_catalog
+  where not case name
+    when 'default_transaction_isolation' then pg_catalog.lower(value) = 'read committed'
+    when 'default_transaction_read_only' then not value::boolean
+    when 'row_security' then value::boolean
+    when 'search_path' then value in ('pg_catalog', '"pg_catalog"')
+    when 'session_replication_role' then pg_catalog.lower(value) = 'origin'
+    when 'standard_conforming_strings' then value::boolean
+    when 'role' then value = 'none'
+    when 'app.user_id' then value = ''
+    else name <> all (pg_catalog.string_to_array('LIMITS', ' ')) or value !~ '^ *0*[1-9][0-9]{0,2} *(ms)? *$'
+  end
+  -- pg_settings does not list the next two, and the transaction of this check has changed app.user_id and
+  -- statement_timeout. So the values at the start of the session are checked: set_config() with null restores
+  -- and returns that of app.user_id, and reset_val contains that of a time limit, in milliseconds.
+  union
+  select 'role', current_user, 'start', false
+  where current_user <> session_user
+  union
+  select 'app.user_id', value, 'start', false
+  from (select pg_catalog.set_config('app.user_id', null, true)) as start (value)
+  where value <> ''
+  union
+  select name, reset_val || 'ms', 'start', false
+  from pg_catalog.pg_settings
+  where case
+    when name = any (pg_catalog.string_to_array('LIMITS', ' ')) then reset_val::bigint between 1 and 999
+  end
 )
 select name, value, source, here, pg_catalog.quote_ident(pg_catalog.current_database()) from wrong
 """.replace("LIMITS", LIMITS)
