@@ -4,7 +4,6 @@ It shows the verdict, the access of each role, policies, findings, accepted find
 """
 
 import getpass
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from psycopg.conninfo import conninfo_to_dict
+import psycopg
 
 from app import __version__
 from app.commands import findings
@@ -156,9 +155,10 @@ def _verdict(holes: list[str], counted: str, *, sound: bool) -> Iterator[str]:
 
 def _facts(conninfo: str) -> Iterator[str]:
     [facts] = run(conninfo, "report", FACTS)
-    named = conninfo_to_dict(conninfo)
+    with psycopg.connect(conninfo) as connection:
+        host = connection.info.host  # with several hosts, or a service file, the URL does not tell it
     shown = {
-        "host": str(named.get("host") or named.get("hostaddr") or os.environ.get("PGHOST") or "local socket"),
+        "host": host,
         **dict(zip(facts.names, facts.rows[0], strict=True)),
         "run by": _user(),
         "migration": run(conninfo, "report", MIGRATION)[0].rows[0][0] or "none of this project",

@@ -358,7 +358,9 @@ def test_the_page_of_a_sound_database_says_so(
     server: Server, database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGDATESTYLE", "German")
-    assert run(page.report, DATABASE_URL=server.conninfo(database)) == 0
+    Path("services").write_text(f"[tasks]\nhost={server.host}\ndbname={database}\nuser=postgres\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(Path("services").absolute()))
+    assert run(page.report, DATABASE_URL="service=tasks") == 0
     assert capsys.readouterr().out.endswith(": sound\n")
     html = page.PAGE.read_text()
     assert 'class="verdict ok"' in html
