@@ -321,28 +321,6 @@ def _check_host(host: str, scheme: str) -> None:
         )
 
 
-# Where to listen
-
-
-HOST_RULES = refusing({
-    r"\*": "is *; write 0.0.0.0, or :: with IPv6, to listen on all addresses",
-    r".*[/?#@].*": "is more than a host; write only an address or a name, like 127.0.0.1 or 0.0.0.0",
-    r"\[.*": "is in brackets; write an IPv6 address without them, like ::1, and set PORT to the port",
-    r"[^:]*:[^:]*": "contains a port; write only the host, and set PORT to the port",
-    r"(?!.*:)(?!([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?$).*": "is not a host name or an address; "
-    "write one, like 127.0.0.1 or 0.0.0.0",
-})  # fmt: skip
-
-
-def _ipv6(value: str) -> str:
-    if ":" in value:
-        try:
-            ip_address(value)
-        except ValueError:
-            raise ValueError("is not an IPv6 address; write one, like ::1") from None
-    return value
-
-
 # The path of a URL: segments of pchar (RFC 3986, section 3.3), none of them empty or dots.
 PATH = r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*"
 PREFIX_RULES = refusing({
@@ -361,6 +339,5 @@ Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Algorithms = Annotated[list[Literal[Hmac, Published]], NoDecode, BeforeValidator(_split)]
 Origin = Annotated[str, ORIGIN_RULES, AfterValidator(_origin)]
 Origins = Annotated[list[Origin], NoDecode, BeforeValidator(_split)]
-Host = Annotated[str, HOST_RULES, AfterValidator(_ipv6)]
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 Prefix = Annotated[str, PREFIX_RULES]

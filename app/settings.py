@@ -94,7 +94,7 @@ class Settings(DatabaseSettings, TokenSettings):
     """Settings of the API. `.env.example` explains each."""
 
     cors_origins: types.Origins = ["http://localhost:3000"]
-    host: types.Host = "127.0.0.1"
+    host: str = "127.0.0.1"
     port: types.Port = 8000
     keep_alive: Annotated[int, Field(ge=1, le=3600)] = 75  # seconds
     root_path: types.Prefix = ""

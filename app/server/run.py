@@ -84,7 +84,8 @@ def try_address(host: str, port: int) -> None:
 
     As in uvicorn, an IPv6 address of a host name is ignored on a machine without IPv6.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # A str would be encoded as IDNA, which raises UnicodeError for a name like a..b.
+    found = socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     here = [each for each in found if _has(each[0])]
     for family, kind, *_, address in here or found:
         with socket.socket(family, kind) as trial:
@@ -102,7 +103,7 @@ def _has(family: int) -> bool:
 def why_not(error: OSError, host: str, port: int) -> str:
     """Return one line with the reason why a process cannot listen, and what to write."""
     if isinstance(error, socket.gaierror):
-        return f"HOST: {host} does not resolve to an address; write one, like 127.0.0.1 or 0.0.0.0"
+        return f"HOST: {host} does not resolve; write only an address or a name, like 127.0.0.1 or 0.0.0.0"
     match error.errno:
         case errno.EADDRINUSE:
             return f"PORT: {port} is used by another program; run PORT={port + 1} make run"

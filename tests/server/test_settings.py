@@ -136,12 +136,18 @@ def test_a_port_in_use_is_reported_first_with_a_command_for_another(configure: C
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "host.invalid", "256.0.0.1"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("192.0.2.1", "2001:db8::1", "host.invalid", "256.0.0.1", "0.0.0.0/0", "127.0.0.1:8000", "[::1]"),
+        *("http://127.0.0.1", "/run/tasks.sock", "127.0.0.1 ::1", "1::2::3", "a..b", "münchen", "x" * 64),
+    ],
+)
 def test_a_host_that_is_not_of_this_machine_is_reported_first(
     configure: Configure, host: str, processes: str
 ) -> None:
     configure(**SOUND | {"HOST": host, "PORT": "0", "WEB_CONCURRENCY": processes})
-    with pytest.raises(SystemExit, match=f"^HOST: {host} .*; write [^\n]+$"):
+    with pytest.raises(SystemExit, match=f"^HOST: {re.escape(host)} .*; write [^\n]+$"):
         serve()
 
 
@@ -524,40 +530,6 @@ def test_an_unknown_parameter_that_may_be_part_of_a_password_is_not_printed(conf
     assert TAIL not in refused()
     configure(DATABASE_URL="postgresql://u:p@h/d?a\nb=1")
     assert refused()
-
-
-HOSTS = {
-    "http://127.0.0.1": "only an address",
-    "tcp://0.0.0.0": "only an address",
-    "0.0.0.0/0": "only an address",
-    "unix:/run/tasks.sock": "only an address",
-    "/run/tasks.sock": "only an address",
-    "[::1]": "brackets",
-    "[::]:8000": "brackets",
-    "0.0.0.0:8000": "PORT",
-    "localhost:": "PORT",
-    "*": "0.0.0.0",
-    "127.0.0.1 ::1": "IPv6",
-    "127.0.0.1,::1": "IPv6",
-    "a..b": "not a host name",
-    "1::2::3": "IPv6",
-    "münchen": "not a host name",
-    "x" * 64: "not a host name",
-    "127.0.0.1\n::1": "line break",
-}
-
-
-@pytest.mark.parametrize("host", HOSTS)
-def test_an_invalid_host_is_refused_with_the_right_form(configure: Configure, host: str) -> None:
-    configure(**SOUND | {"HOST": host})
-    assert refused().startswith("HOST: ")
-    assert HOSTS[host] in refused()
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "fe80::1%eth0", "localhost", "a-b.example."])
-def test_an_address_or_a_name_is_accepted_as_host(configure: Configure, host: str) -> None:
-    configure(**SOUND | {"HOST": host})
-    assert load(Settings).host == host
 
 
 # Passwords of which libpq would parse a part as host, port, database or parameter.
