@@ -105,7 +105,7 @@ def _split(value: object, info: ValidationInfo) -> object:
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-HOST_NAMES = re.compile(r"[A-Za-z0-9._:%,-]*|/.*")  # or the directory of a Unix socket
+HOST_NAMES = re.compile(r"@?[A-Za-z0-9._:%,-]*|/.*")  # or an abstract socket, or the directory of a socket
 MAX_PORT = 65535
 ESCAPE = (
     "contains a character that must be percent-encoded in the user name or the password; "
@@ -142,13 +142,16 @@ def _conninfo(value: SecretStr) -> SecretStr:
     host, ports = str(given.get("host", "")), str(given.get("port", "")).split(",")
     numbers = all(port.isdecimal() for port in ports if port)
     if SCHEME.match(text) and (
-        "@" in str(given.get("dbname")) or not HOST_NAMES.fullmatch(host) or not numbers
+        "@@" in text or "@" in str(given.get("dbname")) or not HOST_NAMES.fullmatch(host) or not numbers
     ):
         raise ValueError(ESCAPE)
     if not numbers or any(int(port) not in range(1, MAX_PORT + 1) for port in ports if port):
         raise ValueError(f"has a port that is not a number between 1 and {MAX_PORT}")
-    if given.get("sslrootcert", os.environ.get("PGSSLROOTCERT")) == "system":
-        find_roots()
+    if not find_roots() and given.get("sslrootcert", os.environ.get("PGSSLROOTCERT")) == "system":
+        raise ValueError(
+            "has sslrootcert=system, and this system has no CA certificates; "
+            "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates"
+        )
     return value
 
 
@@ -184,26 +187,22 @@ BUNDLES = (
 )
 
 
-def find_roots() -> None:
-    """Set SSL_CERT_FILE or SSL_CERT_DIR for sslrootcert=system. Raise ValueError if no CA file is found.
+def find_roots() -> bool:
+    """Set SSL_CERT_FILE or SSL_CERT_DIR for sslrootcert=system. Return False if no CA file is found.
 
     The OpenSSL inside the psycopg-binary wheel looks for them in a directory of the machine that built the
     wheel, unless one of the two variables is set.
     """
     if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
-        return
+        return True
     paths = ssl.get_default_verify_paths()
-    for file in (paths.cafile, *BUNDLES):
-        if file and Path(file).is_file():
-            os.environ["SSL_CERT_FILE"] = file
-            return
-    if paths.capath and any(Path(paths.capath).glob("*.0")):
+    if file := next((file for file in (paths.cafile, *BUNDLES) if file and Path(file).is_file()), None):
+        os.environ["SSL_CERT_FILE"] = file
+    elif paths.capath and any(Path(paths.capath).glob("*.0")):
         os.environ["SSL_CERT_DIR"] = paths.capath
-        return
-    raise ValueError(
-        "has sslrootcert=system, and this system has no CA certificates; "
-        "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates"
-    )
+    else:
+        return False
+    return True
 
 
 # Keys and tokens

@@ -620,6 +620,8 @@ def test_a_url_that_libpq_cannot_parse_is_refused_with_the_reason(configure: Con
         "postgresql://u@[::1]:5432/d",
         "postgresql://u@%2Frun%2Fpostgresql/d",
         "postgresql:///d?host=/run/postgresql&user=u",
+        "postgresql://u@%40tasks/d",
+        "postgresql:///d?host=@tasks&user=u",
         "postgresql://u@h/d?ssl=true&connect_timeout=3",
         "postgresql://h/d?user=u@server",
         "host=/run/postgresql dbname=d user=u password='a b@c/d'",
@@ -641,14 +643,13 @@ def test_migrations_are_refused_as_tasks_api(configure: Configure, url: str) -> 
 def test_sslrootcert_system_uses_existing_root_certificates_or_is_refused(
     configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    url = "postgresql://u@h/d?sslmode=verify-full&sslrootcert=system"
     roots = tmp_path / "roots.pem"
     roots.touch()
     monkeypatch.setenv("SSL_CERT_FILE", "")  # so that monkeypatch restores it
     monkeypatch.setenv("SSL_CERT_DIR", "")
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: ssl.DefaultVerifyPaths(*[""] * 6))
     monkeypatch.setattr(setting_types, "BUNDLES", ["/nowhere", str(roots)])
-    configure(**SOUND | {"DATABASE_URL": url})
+    configure(**SOUND | {"DATABASE_URL": "service=tasks"})  # which may contain sslrootcert=system
     load(Settings)
     assert os.environ["SSL_CERT_FILE"] == str(roots)
     os.environ["SSL_CERT_FILE"] = "/mine"
@@ -656,6 +657,8 @@ def test_sslrootcert_system_uses_existing_root_certificates_or_is_refused(
     assert os.environ["SSL_CERT_FILE"] == "/mine"
     os.environ["SSL_CERT_FILE"] = ""
     monkeypatch.setattr(setting_types, "BUNDLES", ["/nowhere"])
+    load(Settings)
+    configure(DATABASE_URL="postgresql://u@h/d?sslmode=verify-full&sslrootcert=system")
     assert "SSL_CERT_FILE" in refused()
     configure(**SOUND | {"DATABASE_URL": "postgresql://u@h/d", "PGSSLROOTCERT": "system"})
     assert "SSL_CERT_FILE" in refused()
