@@ -20,7 +20,7 @@ from support.load import MARK, QUICK, Client, Report, port_of
 
 INPUTS = 6_000 if QUICK else 110_000
 PROCESSES, CONNECTIONS = 2, 12
-ALLOWED = {200, 201, 204, 304, 400, 401, 403, 404, 405, 412, 413, 414, 422, 503}
+ALLOWED = {200, 201, 204, 304, 400, 401, 403, 404, 405, 412, 413, 414, 415, 422, 431, 501, 503, 505}
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "PURGE"]
 # A request that is valid by the document may be refused, for example because of If-Match or a used key.
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance"
