@@ -64,31 +64,30 @@ preset (kind, roles, schemas, settings, owners) as materialized (values
   ('postgrest', null, null, '{request.jwt.claims,request.jwt.claim,request.jwt.claim.sub}', null)
 ),
 
--- Guards that the migrations of the tasks API create. A missing or changed one is reported. Each has its definition, or
--- the MD5 of the function's body with white space reduced.
-guard (kind, relname, name, definition, loss) as materialized (values
-  ('trigger', 'users', 'users_last_task_id_counts',
+-- Guards that the migrations of the tasks API create, with their definitions: of a function, the MD5 of its body with
+-- white space reduced. A trigger has two: that of the newest migration and that of earlier ones.
+guard (relname, name, definition, loss) as materialized (values
+  ('users', 'trigger users_last_task_id_counts',
     'BEFORE UPDATE ON app.users FOR EACH ROW WHEN ((new.last_task_id IS DISTINCT FROM (old.last_task_id + 1))) '
     'EXECUTE FUNCTION app.refuse_recount()', 'a counter can be decreased, so an id is used twice'),
-  ('trigger', 'tasks', 'tasks_touch',
-    'BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION app.touch_task() '
-    'or BEFORE UPDATE ON app.tasks FOR EACH ROW EXECUTE FUNCTION app.touch_task()',
+  ('tasks', 'trigger tasks_touch', 'BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) '
+    'EXECUTE FUNCTION app.touch_task()', '`version` is not incremented, so updates can be lost'),
+  ('tasks', 'trigger tasks_touch', 'BEFORE UPDATE ON app.tasks FOR EACH ROW EXECUTE FUNCTION app.touch_task()',
     '`version` is not incremented, so updates can be lost'),
-  ('foreign key', 'tasks', 'tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE',
+  ('tasks', 'constraint tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE',
     'tasks remain after their user is deleted'),
-  ('foreign key', 'idempotency_keys', 'idempotency_keys_user_id_fkey',
+  ('idempotency_keys', 'constraint idempotency_keys_user_id_fkey',
     'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'keys remain after their user is deleted'),
-  ('check', 'users', 'users_id_length', 'CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))',
+  ('users', 'constraint users_id_length', 'CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))',
     'a user id may be empty, like an unset setting'),
-  ('check', 'tasks', 'tasks_title_length', 'CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))',
+  ('tasks', 'constraint tasks_title_length', 'CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))',
     'a title may be empty or of any length'),
-  ('default', 'tasks', 'id', 'app.next_task_id()',
-    'an id can be used twice, or reveals how many rows others create'),
-  ('function', null, 'app.refuse_recount()', 'b8acf57a169d2ac7dc222b558c71ddab',
+  ('tasks', 'default of id', 'app.next_task_id()', 'an id can be used twice, or reveals how many rows others create'),
+  (null, 'function app.refuse_recount()', 'b8acf57a169d2ac7dc222b558c71ddab',
     'a counter can be decreased, so an id is used twice'),
-  ('function', null, 'app.touch_task()', 'f3e10ee00eb619cca313a65afedb8c67',
+  (null, 'function app.touch_task()', 'f3e10ee00eb619cca313a65afedb8c67',
     '`version` is not incremented, so updates can be lost'),
-  ('function', null, 'app.next_task_id()', '13455cf6b995e8a7d8862d36316f31e9',
+  (null, 'function app.next_task_id()', '13455cf6b995e8a7d8862d36316f31e9',
     'an id can be used twice, or reveals how many rows others create')
 ),
 
@@ -500,23 +499,17 @@ declared_table as materialized (
     or k.nspname is null and c.relnamespace in (select oid from home)
 ),
 
--- Columns that only the database sets, and the columns that may be granted to the API instead of all.
-server_column (relname, columns, instead, others) as materialized (
-  select d.relname, d.columns, jsonb_build_object('INSERT', w.columns) || jsonb_strip_nulls(jsonb_build_object('UPDATE',
-    case d.relname when 'users' then 'last_task_id' when 'tasks' then w.columns end)), d.others
+-- Columns of this project's tables that only the database sets, and the privileges of the API in the migrations.
+server_column (relname, columns, privileges) as materialized (
+  select d.*
   from scope
-  cross join (values
-    ('users', '{last_task_id,created_at}'::text[], 'select'),
-    ('tasks', '{id,version,created_at,updated_at}', 'select, delete'),
-    ('idempotency_keys', '{created_at}', 'select, delete')
-  ) as d (relname, columns, others)
-  cross join lateral (
-    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
-    from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-    where c.relnamespace = to_regnamespace('app') and c.relname = d.relname
-      and a.attname <> 'user_id' and a.attname <> all (d.columns)
-  ) w
-  where scope.is_tasks
+  join (values
+    ('users', '{last_task_id,created_at}'::text[], 'select, insert (id), update (last_task_id)'),
+    ('tasks', '{id,version,created_at,updated_at}', 'select, delete, '
+      'insert (title, description, completed, priority, due_date, category, tags), '
+      'update (title, description, completed, priority, due_date, category, tags)'),
+    ('idempotency_keys', '{created_at}', 'select, delete, insert (key, task)')
+  ) as d (relname, columns, privileges) on scope.is_tasks
 ),
 
 -- Tables, and shards of Citus with their suffix in the names of keys and triggers. Shards are in the schema of their
@@ -639,7 +632,6 @@ role_path as materialized (
 -- The API's roles and the roles that they can become, with a shortest path to each.
 assumable_role as materialized (
   select r.oid, r.rolname, p.path, cardinality(p.path) = 1 as is_api,
-    r.rolsuper or r.rolbypassrls or r.rolname ~ '^pg_' as is_above,
     (select string_agg(quote_ident(s.rolname), ' -> ' order by w.step)
      from unnest(p.path) with ordinality as w (oid, step) join pg_roles s on s.oid = w.oid) as way
   from role_path p join pg_roles r on r.oid = p.oid
@@ -649,7 +641,8 @@ assumable_role as materialized (
 -- Roles whose privileges the API has: its own roles, those that they can become, and PUBLIC (0). Roles that bypass row
 -- security are skipped here, since the role itself is a finding.
 grantee as materialized (
-  select oid, quote_ident(rolname) as name from assumable_role where is_api or not is_above
+  select oid, quote_ident(rolname) as name from assumable_role
+  where is_api or rolname !~ '^pg_' and oid not in (select oid from pg_roles where rolsuper or rolbypassrls)
   union all
   select 0, 'public'
 ),
@@ -660,76 +653,54 @@ grantee as materialized (
 --   grant truncate on app.tasks to tasks_api;
 --   => hole privilege app.tasks: tasks_api has TRUNCATE here: row security does not apply to TRUNCATE
 
--- `= any (array(...))` here and below selects few rows by an index, with a good estimate. Otherwise the planner expects
--- millions of rows, and JIT compilation takes longer than the audit.
+-- `= any (array(...))` selects few rows by an index, with a good estimate. Otherwise the planner expects millions of
+-- rows, and JIT compilation takes longer than the audit.
 grants as materialized (
-  select o.classid, o.objid, o.subid, o.kind, o.object, coalesce(o.target, format('%s %s', o.kind, o.object)) as target,
-    a.grantee, e.name as grantee_name, a.privilege_type as privilege, a.is_grantable, o.column_name
+  select o.classid, o.objid, o.subid, o.kind, o.column_name, a.grantee, e.name as grantee_name,
+    a.privilege_type as privilege, a.is_grantable
   from (
-    select 'pg_class'::regclass::oid as classid, c.oid as objid, 0 as subid, c.relkind::text as kind,
-      format('%I.%I', n.nspname, c.relname) as object,
-      format('%s %I.%I', case c.relkind when 'S' then 'sequence' else 'table' end, n.nspname, c.relname) as target,
-      null::name as column_name, c.relacl as acl
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relacl is not null and c.relpersistence <> 't'
+    select 'pg_class'::regclass::oid, oid, 0, relkind::text, null::name, relacl from pg_class
+    where relpersistence <> 't'
     union all
-    select 'pg_class'::regclass, c.oid, t.attnum, 'column', format('%I.%I.%I', n.nspname, c.relname, t.attname),
-      format('table %I.%I', n.nspname, c.relname), t.attname, t.attacl
-    from pg_attribute t join pg_class c on c.oid = t.attrelid join pg_namespace n on n.oid = c.relnamespace
-    where t.attrelid = any (array(select x.attrelid from pg_attribute x where x.attacl is not null))
-      and t.attacl is not null and not t.attisdropped and c.relpersistence <> 't'
+    select 'pg_class'::regclass, attrelid, attnum, 'column', attname, attacl from pg_attribute
+    where attrelid = any (array(select x.attrelid from pg_attribute x where x.attacl is not null))
     union all
-    select 'pg_proc'::regclass, p.oid, 0, 'function',
-      format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)),
-      format('routine %I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)), null, p.proacl
-    from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-    where p.oid = any (array(select x.oid from pg_proc x where x.proacl is not null))
+    select 'pg_proc'::regclass, oid, 0, 'routine', null, proacl from pg_proc
+    where oid = any (array(select x.oid from pg_proc x where x.proacl is not null))
     union all
-    select 'pg_type'::regclass, t.oid, 0, 'type', format('%I.%I', n.nspname, t.typname), null, null, t.typacl
-    from pg_type t join pg_namespace n on n.oid = t.typnamespace
-    where t.oid = any (array(select x.oid from pg_type x where x.typacl is not null))
+    select 'pg_namespace'::regclass, oid, 0, 'schema', null, nspacl from pg_namespace
     union all
-    select 'pg_namespace'::regclass, oid, 0, 'schema', quote_ident(nspname), null, null, nspacl from pg_namespace
+    select 'pg_database'::regclass, oid, 0, 'database', null, datacl from pg_database where datname = current_database()
     union all
-    select 'pg_database'::regclass, oid, 0, 'database', quote_ident(datname), null, null, datacl
-    from pg_database where datname = current_database()
-    union all
-    select 'pg_language'::regclass, oid, 0, 'language', quote_ident(lanname), null, null, lanacl from pg_language
-    union all
-    select 'pg_foreign_data_wrapper'::regclass, oid, 0, 'foreign data wrapper', quote_ident(fdwname), null, null, fdwacl
+    select 'pg_foreign_data_wrapper'::regclass, oid, 0, 'foreign data wrapper', null, fdwacl
     from pg_foreign_data_wrapper
     union all
-    select 'pg_foreign_server'::regclass, oid, 0, 'foreign server', quote_ident(srvname), null, null, srvacl
-    from pg_foreign_server
+    select 'pg_foreign_server'::regclass, oid, 0, 'foreign server', null, srvacl from pg_foreign_server
     union all
-    select 'pg_tablespace'::regclass, oid, 0, 'tablespace', quote_ident(spcname), null, null, spcacl from pg_tablespace
+    select 'pg_tablespace'::regclass, oid, 0, 'tablespace', null, spcacl from pg_tablespace
     union all
-    select 'pg_largeobject_metadata'::regclass, oid, 0, 'large object', oid::text, null, null, lomacl
-    from pg_largeobject_metadata
+    select 'pg_largeobject'::regclass, oid, 0, 'large object', null, lomacl from pg_largeobject_metadata
     union all
-    select 'pg_parameter_acl'::regclass, oid, 0, 'parameter', parname, null, null, paracl from pg_parameter_acl
-  ) o
+    select 'pg_parameter_acl'::regclass, oid, 0, 'parameter', null, paracl from pg_parameter_acl
+  ) o (classid, objid, subid, kind, column_name, acl)
   cross join lateral aclexplode(o.acl) a
   join grantee e on e.oid = a.grantee
 ),
 
--- PostgreSQL's objects and those of extensions have initial privileges: pg_init_privs, or the default.
+-- The same with names. `is_foreign`: the object belongs to PostgreSQL, an extension or a platform.
 granted as materialized (
-  select g.classid, g.objid, g.subid, g.kind, g.object, g.target, g.grantee, g.privilege, g.is_grantable, g.column_name,
-    g.grantee_name, case g.grantee when 0 then 'everybody' else g.grantee_name end as who,
+  select g.*, concat(o.name, '.' || quote_ident(g.column_name)) as object,
+    case g.grantee when 0 then 'everybody' else g.grantee_name end as who,
     g.objid < 16384 or m.objid is not null as is_foreign,
-    (g.classid, g.objid, g.subid, g.privilege) in (
-      select i.classoid, i.objoid, i.objsubid, a.privilege_type
-      from pg_init_privs i cross join lateral aclexplode(i.initprivs) a join grantee e on e.oid = a.grantee
-    )
-    or g.kind in ('function', 'type', 'language')
-      and (g.classid, g.objid) not in (select i.classoid, i.objoid from pg_init_privs i)
-    -- pg_init_privs lacks information_schema.
-    or g.grantee = 0 and g.privilege = 'SELECT' and g.object like 'information\_schema.%' as is_initial,
-    format('revoke %s%s on %s from %s;', lower(g.privilege), ' (' || quote_ident(g.column_name) || ')', g.target,
-      g.grantee_name) as revoke
+    format('revoke %s%s on %s %s from %s;', lower(g.privilege), ' (' || quote_ident(g.column_name) || ')',
+      case when g.kind = 'S' then 'sequence' when g.classid = 'pg_class'::regclass then 'table' else g.kind end,
+      o.name, g.grantee_name) as revoke
   from grants g
   left join authored m on m.classid = g.classid and m.objid = g.objid
+  cross join lateral (
+    select regexp_replace(identity, '(?<=[(,])pg_catalog\.', '', 'g') as name
+    from pg_identify_object(g.classid, g.objid, 0)
+  ) o
 ),
 
 -- The API's privileges on relations and their columns.
@@ -780,19 +751,33 @@ writable as materialized (
 --   alter role tasks_api set row_security = off;
 --   => hole setting role tasks_api set row_security: row_security = off is set here
 
-watched (name, sound, danger) as materialized (
-  select * from (values
-    ('role', 'none', 'statements then have another role''s privileges and policies'),
-    ('session_authorization', 'default', 'statements then have another role''s privileges and policies'),
-    ('row_security', 'on|t(rue)?|y(es)?|1', 'a role that may bypass row security then does so without an error'),
-    ('session_replication_role', 'origin', 'triggers and foreign keys are disabled'),
+-- `is_session`: a wrong value is not a hole, and the API refuses to start if it would break its contract.
+watched (name, sound, danger, is_session) as materialized (
+  select w.* from (values
+    ('role', 'none', 'statements then have another role''s privileges and policies', false),
+    ('session_authorization', 'default', 'statements then have another role''s privileges and policies', false),
+    ('row_security', 'on|t(rue)?|y(es)?|1', 'a role that may bypass row security then does so without an error', false),
+    ('session_replication_role', 'origin', 'triggers and foreign keys are disabled', false),
     ('lo_compat_privileges', 'off?|f(alse)?|no?|0',
-      'the privileges of large objects are not checked, so every user can read them'),
-    ('transform_null_equals', 'off?|f(alse)?|no?|0', '`= null` means `is null`, so a missing user id matches rows'),
-    ('search_path', null, null) -- judged by its schemas
-  ) as w (name, sound, danger)
+      'the privileges of large objects are not checked, so every user can read them', false),
+    ('transform_null_equals', 'off?|f(alse)?|no?|0', '`= null` means `is null`, so a missing user id matches rows',
+      false),
+    ('search_path', null, null, false), -- judged by its schemas
+    ('client_encoding', 'utf-?8|unicode', 'a session that does not set UTF-8 itself stores wrong characters', true),
+    ('timezone', '(etc/)?(utc|gmt)', 'a session that does not set UTC itself returns time stamps with another offset',
+      true),
+    ('default_transaction_isolation', 'read committed', 'concurrent changes of one user fail', true),
+    ('default_transaction_read_only', 'off?|f(alse)?|no?|0', 'every change fails', true),
+    ('standard_conforming_strings', 'on|t(rue)?|y(es)?|1',
+      'a backslash in a string literal begins an escape sequence', true),
+    ('synchronous_commit', 'on|true|yes|1|local|remote_\w+', 'a committed change can be lost if the server crashes',
+      true),
+    ('fsync', 'on', 'a crash of the machine can lose committed changes, and corrupt the database', true),
+    ('full_page_writes', 'on', 'a crash of the machine can corrupt the database', true)
+  ) as w (name, sound, danger, is_session) cross join scope where scope.is_tasks or not w.is_session
   union all
-  select name, '', 'a request that does not set the user acts as this one, and reads their rows' from identity_setting
+  select name, '', 'a request that does not set the user acts as this one, and reads their rows', false
+  from identity_setting
 ),
 
 -- Settings of the API's roles. Precedence: role in database, role, database, all roles.
@@ -827,49 +812,47 @@ file_setting as materialized (
   where lower(split_part(f.word, '=', 1)) in (select name from watched)
 ),
 
+-- Of the settings in `is_session`, only those count here that no session can set. Values from the command line do not
+-- count, since such servers are temporary.
 server_setting as materialized (
-  select name, value, format('configuration file: %s', name) as object,
-    format('alter system reset %s; select pg_reload_conf(); -- or remove it from the file', name) as remedy
-  from file_setting
-  union all
-  select s.name, s.reset_val, format('server: %s', s.name),
-    format('alter system reset %s; select pg_reload_conf(); -- or remove it from the command line or environment',
-      s.name)
-  from pg_settings s
-  where s.name in (select name from watched)
-    and s.source in ('configuration file', 'command line', 'environment variable')
-    and s.name not in (select name from file_setting)
+  select s.name, s.value, format('%s: %s', s.place, s.name) as object,
+    format('alter system reset %s; select pg_reload_conf(); -- or remove it from the file, command line or environment',
+      s.name) as remedy
+  from (
+    select name, value, 'configuration file' as place, 'configuration file' as source from file_setting
+    union all
+    select name, reset_val, case source when 'configuration file' then source else 'server' end, source from pg_settings
+    where source in ('configuration file', 'command line', 'environment variable')
+      and name not in (select name from file_setting)
+  ) s
+  join watched w on w.name = s.name
+  where not w.is_session
+    or s.name in ('synchronous_commit', 'fsync', 'full_page_writes') and s.source = 'configuration file'
 ),
 
--- The schemas in all values of search_path for the API's roles, and the effective one. The default is "$user", public.
-path_entry as materialized (
-  select p.rolname, p.object, p.value, p.rank, p.place, p.is_effective, s.schema, s.step, n.oid,
-    s.step = count(*) over (partition by p.object, p.rolname) as is_last
+-- The values of search_path for the API's roles, and the effective one. The default is "$user", public.
+session_path as materialized (
+  select rolname, object, value, place, rank = max(rank) over (partition by rolname) as is_effective,
+    array(select case btrim(s, ' "') when '$user' then rolname::text else btrim(s, ' "') end
+      from unnest(string_to_array(value, ',')) s) as schemas
   from (
-    select *, rank = max(rank) over (partition by rolname) as is_effective
-    from (
-      select rolname, format('%s set search_path', place) as object, value, rank, place from role_setting
-        where name = 'search_path'
-      union all
-      select api.rolname, s.object, s.value, -1, null from server_setting s cross join api where s.name = 'search_path'
-      union all
-      select rolname, 'the default search_path', '"$user", public', -2, null from api
-    ) v
-  ) p
-  cross join lateral (
-    select e.step, case btrim(e.part, ' "') when '$user' then p.rolname::text else btrim(e.part, ' "') end as schema
-    from unnest(string_to_array(p.value, ',')) with ordinality as e (part, step)
-  ) s
-  left join pg_namespace n on n.nspname = s.schema
+    select rolname, format('%s set search_path', place), value, rank, place from role_setting
+      where name = 'search_path'
+    union all
+    select api.rolname, s.object, s.value, -1, null from server_setting s cross join api where s.name = 'search_path'
+    union all
+    select rolname, 'the default search_path', '"$user", public', -2, null from api
+  ) v (rolname, object, value, rank, place)
 ),
 
 -- Functions that shadow PostgreSQL's: PostgreSQL calls the best match in the whole path, so f(record) is called instead
 -- of f(anyelement) even if pg_catalog is first. A function with a parameter of a custom type does not shadow: it
 -- applies only to that type.
 shadow as materialized (
-  select p.oid, e.object as path
-  from (select distinct oid, object from path_entry where is_effective and schema not in ('pg_catalog', 'pg_temp')) e
-  join pg_proc p on p.pronamespace = e.oid
+  select distinct p.oid, e.object as path
+  from session_path e
+  join pg_namespace n on e.is_effective and n.nspname = any (e.schemas) and n.nspname <> 'pg_catalog'
+  join pg_proc p on p.pronamespace = n.oid
   where p.oid >= 16384
     and not exists (select from unnest(p.proargtypes) t where t >= 16384)
     and exists (select from pg_proc b where b.proname = p.proname and b.pronamespace = 'pg_catalog'::regnamespace)
@@ -1504,7 +1487,7 @@ word as materialized (
     w.part[3] is not null as is_call
   from (
     select b.oid, b.code, array(
-      select e.oid from path_entry e where e.is_effective and e.oid is not null
+      select n.oid from session_path e join pg_namespace n on e.is_effective and n.nspname = any (e.schemas)
       union select oid from home
       union
       select n.oid
@@ -2161,7 +2144,7 @@ callable as materialized (
   where (p.oid >= 16384 or p.prosecdef or p.proconfig is not null)
     and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
     and (p.proowner in (select oid from assumable_role) or p.proacl is null
-      or p.oid in (select objid from grants where kind = 'function'))
+      or p.oid in (select objid from grants where kind = 'routine'))
 ),
 
 -- Edges of the graph. `by_right`: the API has no privilege on the relation, so the edge is followed only in
@@ -2301,63 +2284,28 @@ code as materialized (
   where p.oid = any (array(select objid from reachable where classid = 'pg_proc'::regclass))
 ),
 
--- How automatic functions are called: the table, the hook, and SQL that removes it.
-hook (hookclass, hook, table_oid, what, unhook) as materialized (
-  select 'pg_trigger'::regclass::oid, t.oid, t.tgrelid, format('trigger %I', t.tgname),
-    format('drop trigger if exists %I on %s;', t.tgname, t.tgrelid::regclass)
-  from pg_trigger t
-  where not t.tgisinternal
-  union all
-  select 'pg_attrdef'::regclass, d.oid, d.adrelid, format('the default of %I', a.attname),
-    format(case when a.attgenerated = '' then 'alter table %s alter column %I drop default;'
-      else 'alter table %s drop column if exists %I;' end, d.adrelid::regclass, a.attname)
-  from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
-  union all
-  select 'pg_constraint'::regclass, k.oid, k.conrelid, format('constraint %I', k.conname),
-    case when k.coninhcount = 0 then format('alter table %s drop constraint if exists %I;', k.conrelid::regclass,
-      k.conname) else '-- is dropped with the constraint of its parent' end
-  from pg_constraint k
-  where k.conrelid <> 0 and k.contype <> 'f'
-  union all
-  select 'pg_policy'::regclass, y.oid, y.polrelid, format('policy %I', y.polname), null from pg_policy y
-  union all
-  select 'pg_rewrite'::regclass, w.oid, w.ev_class, 'its definition', null from pg_rewrite w where w.oid >= 16384
-  union all
-  select 'pg_class'::regclass, i.indexrelid, i.indrelid, format('index %s', i.indexrelid::regclass),
-    format('drop index if exists %s;', i.indexrelid::regclass)
-  from pg_index i
-  where i.indexrelid in (select p.hook from reachable p where p.hookclass = 'pg_class'::regclass)
-  union all
-  select 'pg_statistic_ext'::regclass, s.oid, s.stxrelid, format('statistics %I', s.stxname),
-    format('drop statistics if exists %s.%I;', s.stxnamespace::regnamespace, s.stxname)
-  from pg_statistic_ext s
-  union all
-  select 'pg_proc'::regclass, d.refobjid, d.objid, 'the partition key', null
-  from pg_depend d
-  where d.refclassid = 'pg_proc'::regclass and d.refobjid >= 16384 and d.classid = 'pg_class'::regclass
-  union all
-  select 'pg_type'::regclass, a.atttypid, a.attrelid, format('column %I of type %s', a.attname, a.atttypid::regtype),
-    (select string_agg(format('alter domain %s drop constraint if exists %I;', k.contypid::regtype, k.conname), ' ')
-      from pg_constraint k where k.contypid = a.atttypid)
-  from pg_attribute a
-  where a.atttypid >= 16384 and a.attrelid in (select oid from used_table)
-),
-
+-- Objects that commands on a table use automatically, what uses them, the table, and SQL that removes this use.
 hooked as materialized (
-  select distinct p.classid, p.objid, p.within, p.hookclass, p.hook, coalesce(h.table_oid, 0) as table_oid,
-    coalesce(h.what, lower(pg_describe_object(p.hookclass, p.hook, 0))) as what,
-    h.table_oid::regclass::text as table_name, h.unhook
-  from reachable p
-  left join hook h on h.hookclass = p.hookclass and h.hook = p.hook
-  where p.automatic and p.hook <> 0
-    and p.classid in ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass,
-      'pg_opfamily'::regclass, 'pg_collation'::regclass, 'pg_statistic_ext'::regclass)
+  select distinct p.classid, p.objid, p.within, p.hookclass, p.hook, coalesce(d.refobjid, 0) as table_oid,
+    coalesce(d.refobjid::regclass::text, 'tables of the API') as table_name, case p.hookclass when 'pg_proc'::regclass
+      then 'the partition key of a table' else concat(i.type, ' ', i.identity) end as what,
+    case when i.type in ('trigger', 'index', 'statistics object')
+      then format('drop %s if exists %s;', replace(i.type, ' object', ''), i.identity) end as unhook
+  from (
+    select distinct classid, objid, within, hookclass, hook from reachable
+    where automatic and hook <> 0
+      and classid in ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass,
+        'pg_opfamily'::regclass, 'pg_collation'::regclass, 'pg_statistic_ext'::regclass)
+  ) p
+  left join pg_depend d on d.classid = p.hookclass and d.objid = p.hook and d.refclassid = 'pg_class'::regclass
+    and d.deptype in ('a', 'i')
+  cross join lateral pg_identify_object(p.hookclass, p.hook, 0) i
 ),
 
--- Each automatic function with the first of its tables and hooks.
+-- Each automatic function with the first of its uses.
 hooked_function as materialized (
-  select distinct on (objid) objid as oid, format(' by %s on %s', what, table_name) as place, table_name, what, unhook,
-    hook, count(*) over w - 1 as more, bool_or(hookclass = 'pg_trigger'::regclass) over w as is_trigger
+  select distinct on (objid) objid as oid, ' by ' || what as place, table_name, what, unhook, hook,
+    count(*) over w - 1 as more, bool_or(hookclass = 'pg_trigger'::regclass) over w as is_trigger
   from hooked
   where classid = 'pg_proc'::regclass
   window w as (partition by objid)
@@ -3173,13 +3121,10 @@ definer as materialized (
 --   alter role tasks_api bypassrls;
 --   => hole role_attribute tasks_api: the API role has the attribute BYPASSRLS
 
--- The new owner of an object in a remedy: the owner of the schema, or else another trusted role.
+-- The new owner of an object in a remedy.
 new_owner as materialized (
-  select quote_ident(coalesce((
-    select t.rolname from pg_roles t
-    where t.oid in (select oid from trusted) and t.rolname !~ '^pg_' and t.oid not in (select oid from assumable_role)
-    order by t.oid in (select nspowner from home) desc, t.oid limit 1
-  ), 'postgres')) as name
+  select quote_ident(coalesce(min(owner_name), 'postgres')) as name from home
+  where nspowner not in (select oid from assumable_role) and owner_name !~ '^pg_'
 ),
 
 found_roles (check_name, severity, object, finding, remedy) as materialized (
@@ -3192,12 +3137,11 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     case when t.n = 0 then '-- make migrate'
       else '-- create a role for the application, and policies for this role; or set audit.role' end
   from (
-    select count(*) as n, count(*) filter (where c.relrowsecurity) as secured,
-      string_agg(distinct quote_ident(pg_get_userbyid(c.relowner)), ', ') as owners
-    from pg_class c
-    where c.relkind in ('r', 'p') and c.oid >= 16384 and c.relpersistence <> 't'
-      and c.relnamespace not in (select oid from platform)
-      and c.oid not in (select objid from extension_made where classid = 'pg_class'::regclass)
+    select count(*) as n, count(*) filter (where relrowsecurity) as secured,
+      string_agg(distinct relowner::regrole::text, ', ') as owners
+    from pg_class
+    where relkind in ('r', 'p') and oid >= 16384 and relpersistence <> 't'
+      and oid not in (select objid from authored where classid = 'pg_class'::regclass)
   ) t
   where not exists (select from wanted_role)
   union all
@@ -3229,16 +3173,18 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   ) m (object, wrong, setting)
   union all
   select 'assumed', 'note', api_names.names,
-    format('assumed: the role of the API is %s%s; %s; its schemas are %s%s%s', api_names.names,
-      (select ', the owner of the tables, since no other role has a privilege on them' from owner_found limit 1),
-      coalesce('the user id is in ' || (select string_agg(name, ', ' order by name) from identity_setting),
+    concat('assumed: the role of the API is ', api_names.names,
+      case when exists (select from owner_found)
+        then ', the owner of the tables, since no other role has a privilege on them' end,
+      coalesce('; the user id is in ' || (select string_agg(name, ', ' order by name) from identity_setting),
         case when exists (select from policies where concat_ws(' ', using_text, check_text) ~ '(CURRENT|SESSION)_USER')
-          then 'each user is a role of the database' else 'no policy reads a setting' end),
+          then '; each user is a role of the database' else '; no policy reads a setting' end),
+      '; its schemas are ',
       coalesce((select string_agg(quote_ident(nspname), ', ' order by nspname) from home), 'none'),
-      case when scope.kind <> '' then format(' (preset %s)', scope.kind) end,
-      (select '; not audited, since only logins that bypass row security can become them, or since they log in '
-        'themselves and all their policies are true: ' || string_agg(quote_ident(rolname), ', ' order by rolname)
-        from role_left)),
+      ' (preset ' || nullif(scope.kind, '') || ')',
+      '; not audited, since only logins that bypass row security can become them, or since they log in themselves and '
+        'all their policies are true: ' || (select string_agg(quote_ident(rolname), ', ' order by rolname)
+          from role_left)),
     '-- if that is wrong, set audit.role, audit.setting and audit.schema'
   from scope
   cross join api_names
@@ -3249,7 +3195,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       case when s.is_api then 'has' else 'can become this role, which has' end, string_agg(a.attribute, ', '),
       min(a.danger)),
     case when s.is_api then string_agg(format('alter role %I no%s;', s.rolname, lower(a.attribute)), ' ')
-      else format('revoke %I from %I;', pg_get_userbyid(s.path[2]), pg_get_userbyid(s.path[1])) end
+      else format('revoke %s from %s;', s.path[2]::regrole, s.path[1]::regrole) end
   from assumable_role s
   join pg_roles r on r.oid = s.oid
   cross join lateral (values
@@ -3262,39 +3208,45 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   where a.is_set and (s.is_api or s.rolname not like 'pg\_%')
   group by s.way, s.is_api, s.rolname, s.path
   union all
-  -- One row for each role that was granted. The roles that are reached through it are listed in the finding.
-  select 'role_membership', case when bool_or(m.is_hole) then 'hole' else 'hint' end,
-    (array_agg(m.way order by m.is_hole desc, m.is_above desc, cardinality(m.path) desc))[1],
-    format('the API role is a member of %I%s, so it can %s', m.direct,
-      case when count(*) > 1 then format(', and so of %s more', count(*) - 1) end,
-      coalesce(string_agg(m.danger, '; ') filter (where m.is_hole),
+  -- One row for each role that was granted. The roles that are reached through it are listed in the finding. The grants
+  -- of a role, and its policies that restrict rows, are checked like those of the API's role.
+  select 'role_membership', ('{hole,warning,hint}'::text[])[min(m.rank)],
+    (array_agg(m.way order by m.rank, cardinality(m.path) desc))[1],
+    format('the API role is a member of %s%s, so it can %s', m.path[2]::regrole,
+      case when count(distinct m.oid) > 1 then format(', and so of %s more', count(distinct m.oid) - 1) end,
+      coalesce(string_agg(m.danger, '; ' order by m.rank),
         'use the privileges of this role, which are checked like its own')),
-    min(format('revoke %I from %I;', m.direct, pg_get_userbyid(m.path[1])))
+    min(format('revoke %s from %s;', m.path[2]::regrole, m.path[1]::regrole))
   from (
-    select s.way, s.path, s.is_above, pg_get_userbyid(s.path[2]) as direct,
-      d.danger is not null or s.oid in (
-        -- Its grants and the policies that restrict rows are checked like those of the API's role.
-        select unnest(p.polroles) from clause c join policies p on p.oid = c.oid
-        where c.polpermissive and not c.is_filtered and c.polrelid not in (select oid from lookup)
-        union all
-        select refobjid from pg_shdepend where refclassid = 'pg_authid'::regclass and deptype = 'o'
-      ) as is_hole,
-      coalesce(d.danger, format('use the privileges of %I, and read the rows that its policies permit', s.rolname))
-        as danger
+    select s.oid, s.way, s.path, d.danger, d.rank
     from assumable_role s
     join pg_roles r on r.oid = s.oid
-    left join predefined d on d.rolname = s.rolname
+    cross join lateral (
+      select 1 as rank, danger from predefined where rolname = s.rolname
+      union all
+      select 1, format('change the tables of %I, and disable their row security', s.rolname)
+      where s.oid in (select relowner from reached)
+      union all
+      select case when bool_or(c.text !~ '{(?:me|claims|token)}') then 1 else 2 end,
+        format('read or change the rows that the policies of %I permit: %s', s.rolname,
+          string_agg(distinct format('%I on %s', c.polname, c.polrelid::regclass), ', '))
+      from clause c join policies p on p.oid = c.oid and s.oid = any (p.polroles)
+      where c.polpermissive and not c.is_filtered and c.polrelid not in (select oid from lookup)
+      having count(*) > 0
+      union all
+      select 3, null
+    ) d
     where not s.is_api
       and not (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication)
   ) m
-  group by m.direct
+  group by m.path[2]
   union all
   -- Members of the API's role, such as logins and workers, set users as the API does, so they count as the API.
   select 'role_impersonation', 'hint',
-    (select string_agg(quote_ident(pg_get_userbyid(w.oid)), ' -> ' order by w.step desc)
+    (select string_agg(w.oid::regrole::text, ' -> ' order by w.step desc)
       from unnest(i.path) with ordinality as w (oid, step)),
-    format('%I can become the API role, and then set any user, as the API does', pg_get_userbyid(i.oid)),
-    format('revoke %I from %I; -- if it is not part of the API', pg_get_userbyid(i.path[1]), pg_get_userbyid(i.path[2]))
+    format('%s can become the API role, and then set any user, as the API does', i.oid::regrole),
+    format('revoke %s from %s; -- if it is not part of the API', i.path[1]::regrole, i.path[2]::regrole)
   from role_path i
   where not i.up and cardinality(i.path) > 1
   union all
@@ -3303,24 +3255,22 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       then 'the API role' else format('a role that the API role can become (%s)', o.way) end, o.type),
     case when o.type in ('large object', 'database')
         then format('alter %s %s owner to %s;', o.type, o.object, new_owner.name)
-      else format('reassign owned by %I to %s;', o.rolname, new_owner.name) || coalesce(o.regrant, '') end
+      else concat(format('reassign owned by %I to %s;', o.rolname, new_owner.name), o.regrant) end
   from new_owner
   cross join (
     -- the identity of a function contains pg_catalog.json in PostgreSQL 15, and json in 18
     select s.rolname, s.is_api, s.way, i.type, regexp_replace(i.identity, '(?<=[(,])pg_catalog\.', '', 'g') as object,
       -- After a change of the owner, the old owner's privileges are lost, so grant them again.
-      case when s.is_api then coalesce(
-        (select format(' grant %s%s on %s to %I;', k.others, (select string_agg(format(', %s (%s)', lower(e.key),
-            e.value), '') from jsonb_each_text(k.instead) e), i.identity, s.rolname)
-          from server_column k where i.type = 'table' and i.identity = format('app.%I', k.relname)),
-        (select format(' grant execute on function %s to %I;', i.identity, s.rolname)
-          from code c where i.type = 'function' and c.oid = d.objid and c.is_migrated and not c.is_trigger),
-        (select format(' grant usage on schema %s to %I;', i.identity, s.rolname)
-          from home where i.type = 'schema' and home.oid = d.objid)
-      ) end as regrant,
+      case when scope.is_tasks and s.is_api then format(case i.type
+          when 'schema' then ' grant usage on schema %s to %I;'
+          when 'function' then ' grant execute on function %s to %I;'
+          when 'table' then ' grant %3$s on %1$s to %2$I;' end,
+        i.identity, s.rolname,
+        (select k.privileges from server_column k where i.identity = format('app.%I', k.relname))) end as regrant,
       row_number() over (partition by s.oid order by i.schema in (select nspname::text from home) desc nulls last,
         i.identity) as place
-    from pg_shdepend d
+    from scope
+    cross join pg_shdepend d
     join assumable_role s on s.oid = d.refobjid
     cross join lateral pg_identify_object(d.classid, d.objid, d.objsubid) i
     where d.refclassid = 'pg_authid'::regclass and d.deptype = 'o'
@@ -3338,50 +3288,39 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     format('-- create a role for it, grant it what it needs, and let it log in as that role instead of %I', rolname)
   from owner_found
   union all
-  -- Limits that are not set, and limits that are longer than those of the migrations.
-  select case when s.is_longer then 'session' else 'role_limit' end,
-    case when scope.is_tasks then 'warning' else 'hint' end, api.name,
-    case when s.is_longer
-      then format('%s is %s, longer than %s, so a request can wait after its client has given up', l.name, e.value,
-        l.value)
-      else format('the API role has no %s, so %s', l.name, l.danger) end,
+  select 'role_limit', case when scope.is_tasks then 'warning' else 'hint' end, api.name,
+    case when coalesce(e.length, '0') = '0' then format('the API role has no %s, so %s', l.name, l.danger)
+      else format('%s is %s, longer than %s, so a request can wait after its client has given up', l.name, e.length,
+        l.value) end,
     format('alter %s set %s = %L;', case when e.place ~ '^role (?!all$)' then e.place else 'role ' || api.name end,
       l.name, l.value)
   from scope
   cross join api
   cross join (values
-    ('statement_timeout', '5s', 5000,
-      'one statement can occupy a connection without limit, while other requests wait for this connection'),
-    ('lock_timeout', '2s', 2000, 'a request can wait for a lock without limit'),
-    ('idle_in_transaction_session_timeout', '10s', 10000,
+    ('statement_timeout', '5s', 'one statement can occupy a connection without limit'),
+    ('lock_timeout', '2s', 'a request can wait for a lock without limit'),
+    ('idle_in_transaction_session_timeout', '10s',
       'a client that stalls in a transaction holds its locks without limit')
-  ) as l (name, value, milliseconds, danger)
+  ) as l (name, value, danger)
   left join lateral (
-    select s.place, s.value, regexp_match(lower(s.value), '^ *([0-9.]+) *(us|ms|s|min|h|d|) *$') as part
-    from role_setting s where s.name = l.name and s.rolname = api.rolname order by s.rank desc limit 1
+    select s.place, (s.value || case when s.value ~ '\d *$' then 'ms' else '' end)::interval as length
+    from role_setting s
+    where s.name = l.name and s.rolname = api.rolname and s.value ~ '^ *[0-9.]+ *(us|ms|s|min|h|d|) *$'
+    order by s.rank desc limit 1
   ) e on true
-  cross join lateral (
-    select scope.is_tasks and e.part[1]::numeric * case e.part[2] when 'us' then 0.001 when 's' then 1000
-      when 'min' then 60000 when 'h' then 3600000 when 'd' then 86400000 else 1 end > l.milliseconds as is_longer
-  ) s
-  where (s.is_longer or e.value is null or e.value ~ '^0*[a-z]*$')
+  where (coalesce(e.length, '0') = '0' or scope.is_tasks and e.length > l.value::interval)
     and (scope.is_tasks or scope.kind = '' and l.name = 'statement_timeout')
   union all
   select 'role_leftover', case when scope.is_tasks then 'warning' else 'hint' end, quote_ident(r.rolname),
-    format('this login role %s, so its password gives access to every user''s rows', a.can),
-    format('alter role %I %s; -- or nologin', r.rolname, a.remedy)
+    'this login role is or can become a role that bypasses row security, so its password gives access to every user''s '
+      'rows',
+    format('alter role %I nosuperuser nobypassrls nocreaterole; -- or nologin', r.rolname)
   from scope
-  cross join pg_roles r
-  cross join lateral (values
-    (r.rolsuper, 'is a superuser', 'nosuperuser'),
-    (r.rolbypassrls and not r.rolsuper, 'bypasses row security', 'nobypassrls'),
-    (not r.rolbypassrls and not r.rolsuper and exists (select from pg_roles b
-      where (b.rolsuper or b.rolbypassrls) and pg_has_role(r.oid, b.oid, 'member')),
-      'can become a role that bypasses row security', 'nologin'),
-    (r.rolcreaterole and not r.rolsuper and current_setting('server_version_num')::integer < 160000,
-      'may grant itself every role that is not a superuser (CREATEROLE, before PostgreSQL 16)', 'nocreaterole')
-  ) as a (is_set, can, remedy)
-  where r.rolcanlogin and a.is_set and r.oid <> 10 and r.oid not in (select oid from assumable_role)
+  join pg_roles r on r.rolcanlogin
+  where (exists (select from pg_roles b where (b.rolsuper or b.rolbypassrls) and pg_has_role(r.oid, b.oid, 'member'))
+      -- Before PostgreSQL 16, such a role may grant itself every role that is not a superuser.
+      or r.rolcreaterole and current_setting('server_version_num')::integer < 160000)
+    and r.oid <> 10 and r.oid not in (select oid from assumable_role)
     and r.oid not in (select datdba from pg_database where datname = current_database())
     and r.oid not in (select nspowner from home)
     and (scope.is_tasks or r.rolname !~ '^(supabase_|postgres$|rds|cloudsql|azure|neon|doadmin|authenticator$)')
@@ -3434,24 +3373,17 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
       else format(', so the privileges of the API role (%s) apply to the rows of all users',
         coalesce((select string_agg(distinct u.privilege, ', ') from right_on u where u.oid = r.oid),
           'all, as its owner'))
-        || coalesce('; it is no lookup table, since users write to it by ' || l.filled_by, '')
+        || coalesce('; users write to it by ' || (select f.names from filled f where f.relid = r.oid), '')
         || coalesce('; then check the code that uses the table with the rights of other roles: ' || (
           select string_agg(distinct case b.within when 0 then b.reader::regclass::text
             else b.within::regprocedure::text end, ', ')
           from other_rights_read b where b.oid = r.oid and b.oid in (select oid from open_table)), '') end,
-    case when l.filled_by is not null
-      then format('revoke select on %s from public, %s; -- or add an owner column and a policy', r.name,
-        api_names.names)
-      else format('alter table %s enable row level security;', r.name) || case when scope.is_tasks
-        then format(' alter table %s force row level security;', r.name)
-        else ' -- and create a policy for the permitted users' end end
+    format('alter table %s enable row level security;', r.name) || case when scope.is_tasks
+      then format(' alter table %s force row level security;', r.name)
+      else ' -- and create a policy for the permitted users' end
   from scope
-  cross join api_names
   cross join reached r
-  left join filled f on f.relid = r.oid
-  cross join lateral (select r.oid in (select oid from lookup) as is_lookup,
-    case when not exists (select from right_on u where u.oid = r.oid and u.privilege <> 'SELECT') then f.names end
-      as filled_by) l
+  cross join lateral (select r.oid in (select oid from lookup) as is_lookup) l
   where r.relkind in ('r', 'p') and not r.relrowsecurity and not r.is_platform
   union all
   -- The owner bypasses row security unless it is forced. If the API is not the owner, this matters only if a function
@@ -3483,11 +3415,12 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     ('materialized_view', 'm', 'materialized view, a copy of the rows that its owner saw')
   ) as w (check_name, relkind, kind)
   join reached r on r.relkind = w.relkind and not r.is_platform
+  -- A materialized view counts only if it reads rows of users, or views.
   where r.relkind = 'f' or exists (
     select from pg_rewrite w join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
       and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.oid
-    where w.ev_class = r.oid and (d.refobjid in (select oid from personal)
-      or exists (select from pg_class v where v.oid = d.refobjid and v.relkind = 'v')))
+    join pg_class v on v.oid = d.refobjid
+    where w.ev_class = r.oid and (v.relkind = 'v' or v.oid in (select oid from personal)))
   union all
   select 'view', case when f.is_roll and f.is_barrier and not f.is_letter_box then 'warning' else 'hole' end, r.name,
     case when f.is_letter_box
@@ -3528,18 +3461,17 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   join view_reads v on v.view = r.oid and v.reader not in (select oid from view_as_owner)
   join api_relation m on m.oid = v.oid and m.relkind = 'm'
   union all
+  -- 7 is CMD_NOTHING: DO INSTEAD NOTHING without a condition.
   select 'rule', case when a.is_empty then 'warning' else 'hole' end, format('%I on %s', w.rulename, r.name),
     case when a.is_empty then 'this rule discards commands, also those of a foreign key with ON DELETE CASCADE'
       else 'the commands that a rule adds run with the rights of the table''s owner, so they can read and change all '
         'rows' end,
     format('drop rule %I on %s;', w.rulename, r.name)
   from reached r
-  join pg_rewrite w on w.ev_class = r.oid
+  join pg_rewrite w on w.ev_class = r.oid and w.rulename <> '_RETURN' and not r.is_platform
   cross join lateral (
-    -- DO INSTEAD NOTHING without a condition; 7 is CMD_NOTHING
-    select w.ev_action::text ~ '^\({QUERY :commandType 7 ' and w.ev_qual::text = '<>' as is_empty
-  ) a
-  where w.rulename <> '_RETURN' and not r.is_platform and (r.is_known or not a.is_empty)
+    select w.ev_action::text ~ '^\({QUERY :commandType 7 ' and w.ev_qual::text = '<>' as is_empty) a
+  where r.is_known or not a.is_empty
   union all
   -- Only on Citus.
   select 'shard_unprepared', 'warning', s.object, s.finding,
@@ -3560,8 +3492,8 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     select k.oid::regclass::text,
       'this table is distributed, but its earlier rows are still on the coordinator, where no statement reaches them'
     from declared_table k
-    where pg_relation_size(k.oid) > 0 and exists (select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-      where t.tgrelid = k.oid and p.proname = 'citus_truncate_trigger')
+    join pg_trigger t on t.tgrelid = k.oid and t.tgfoid::regproc::text ~ 'citus_truncate_trigger'
+    where pg_relation_size(k.oid) > 0
   ) s (object, finding)
 ),
 
@@ -4016,7 +3948,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     select c.name, '-- create it again as in the migration users'
     from code c
     where c.body ~* '\y(nextval|setval)\y' and c.oid in (select h.objid from hooked h
-      where h.hookclass = 'pg_attrdef'::regclass and h.what = 'the default of id')
+      where h.hookclass = 'pg_attrdef'::regclass and h.what like '%.id')
   ) c (object, remedy) on scope.is_tasks
   union all
   -- Statistics of columns, of columns of expression indexes, and extended ones.
@@ -4058,8 +3990,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   where r.relkind in ('r', 'p') and not r.is_platform and (r.oid, a.attname) in (select attrelid, attname from settable)
     and exists (select from api where has_function_privilege(api.oid, 'lo_from_bytea(oid, bytea)', 'execute'))
   union all
-  -- Unique keys whose error on a duplicate reveals another user's row.
-  select 'unique_key', case when scope.is_strict then 'hole' else 'warning' end,
+  -- Unique keys whose error on a duplicate reveals another user's row. Other roles' code may choose a key, too.
+  select 'unique_key', case when scope.is_strict and c.is_chosen then 'hole' else 'warning' end,
     format('%I on %s', i.relname, t.name),
     format('this %s spans all users, since it does not compare %s for equality, so an error reveals that another user '
       'has such a row',
@@ -4073,55 +4005,37 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   join pg_index x on x.indrelid = t.oid and (x.indisunique or x.indisexclusion)
   join pg_class i on i.oid = x.indexrelid
   left join pg_constraint k on k.conindid = i.oid and k.conrelid = t.oid and k.contype in ('p', 'u', 'x')
+  cross join lateral (
+    select bool_or(s.is_settable) as is_chosen,
+      -- = of the default operator class, or of text, uuid and integers
+      bool_or(a.attnum = t.attnum and case when x.indisexclusion then k.conexclop[p.place + 1] in (98, 2972, 96, 410)
+        else x.indclass[p.place] < 16384 end
+        and x.indcollation[p.place] not in (select oid from pg_collation where not collisdeterministic)
+        or (t.root, a.attnum) in (select polrelid, attnum from tied_column where word in ('{parent}', '{member}')))
+        as is_of_one_user,
+      bool_or(a.atttypid = 'uuid'::regtype or not (scope.is_strict and s.is_settable)
+        and (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* 'nextval|random|uuid|nanoid')) as is_random
+    from generate_series(0, x.indnkeyatts - 1) as p (place)
+    left join pg_attribute a on a.attrelid = t.oid and a.attnum = x.indkey[p.place] -- null: an expression
+    left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    cross join lateral (
+      select a.attname is null or (t.root, a.attname) in (select attrelid, attname from settable) as is_settable) s
+  ) c
   where t.relkind in ('r', 'p') and not t.is_platform
     -- Without INSERT or UPDATE, no error can be provoked.
     and (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true
     and (scope.is_tasks or t.attnum is not null and (not x.indisprimary or x.indnkeyatts = 1))
     -- Only the parent of a partitioned index is reported.
     and not exists (select from pg_inherits h where h.inhrelid = i.oid)
-    and not exists (
-      select from generate_series(0, x.indnkeyatts - 1) as p (place)
-      where x.indkey[p.place] = t.attnum
-        and x.indcollation[p.place] not in (select oid from pg_collation where not collisdeterministic)
-        and case when x.indisexclusion then k.conexclop[p.place + 1] in (98, 2972, 96, 410) -- = of text, uuid, integers
-          else x.indclass[p.place] < 16384
-        end
-    )
-    -- A key that includes the parent of one user spans only that user's rows.
-    and not exists (
-      select from tied_column k where k.polrelid = t.root and k.attnum = any (x.indkey::int2[])
-        and k.word in ('{parent}', '{member}')
-    )
-    -- Users cannot probe keys that they cannot guess or choose: random ones, or generated ones without a privilege. In
-    -- the migrations' own tables, the key must be both random and without a privilege.
-    and not exists (
-      select from generate_series(0, x.indnkeyatts - 1) as p (place)
-      join pg_attribute a on a.attrelid = t.oid and a.attnum = x.indkey[p.place]
-      left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-      cross join lateral (select (t.root, a.attname) in (select attrelid, attname from settable) as is_settable) s
-      where case when t.oid in (select oid from declared_table) and t.relname in (select relname from server_column)
-        then not s.is_settable and a.atttypid = 'uuid'::regtype
-          and pg_get_expr(d.adbin, d.adrelid) ~ '^(?:\w+\.)?(?:gen_random_uuid|uuid_generate_v4|uuidv[47])\(\)$'
-        else a.atttypid = 'uuid'::regtype
-          or (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* 'nextval|random|uuid|nanoid')
-            and not (scope.is_strict and s.is_settable) end
-    )
-    -- only functions without arguments write it, with random values
-    and not ((t.root, 'INSERT') not in (select oid, privilege from right_on)
-      and not exists (
-        select from pg_attribute a where a.attrelid = t.oid and a.attnum = any (x.indkey::int2[])
-          and (t.root, a.attname) in (select attrelid, attname from settable))
-      and 0 <> all (x.indkey::int2[]) and (
-        select bool_and(p.pronargs = 0 and p.prorettype <> 'trigger'::regtype
-          and p.prosrc ~* '\ygen_random_(?:uuid|bytes)\y')
-        from table_use u join pg_proc p on p.oid = u.function
-        where u.relid = t.oid and u.is_written and u.function in (select oid from code)) is true)
+    and c.is_of_one_user is not true
+    -- Users cannot guess random keys. The API of the tasks needs to set none.
+    and (c.is_random is not true or c.is_chosen and t.root in (select oid from declared_table))
   union all
   -- Foreign keys that find another user's row.
   select 'foreign_key', case when scope.is_strict and not r.is_random then 'hole' else 'warning' end,
     format('%I on %s', f.conname, t.name),
     format('this foreign key can reference the rows of all users in %s, so a user can test whether a row exists, or '
-      'attach rows to it%s', rc.oid::regclass, x.effects),
+      'attach rows to it%s', f.confrelid::regclass, x.effects),
     format('alter table %s drop constraint %I; -- and create it again with the owner column first', t.name, f.conname)
   from scope
   cross join used_table_owner t
@@ -4143,25 +4057,41 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       select from granted g where g.classid = 'pg_class'::regclass and g.objid = f.confrelid and g.privilege = 'UPDATE'
         and g.subid = any (0 || f.confkey::integer[])))
   ) x
-  where (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true
-    and not t.is_platform
-    and (ro.attnum is not null or rc.relrowsecurity)
-    and f.confrelid not in (select oid from lookup)
+  where (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true and not t.is_platform
+    and (ro.attnum is not null or rc.relrowsecurity) and f.confrelid not in (select oid from lookup)
+    -- In other projects, users cannot guess random keys, and policies check the owner column.
+    and (scope.is_strict or not r.is_random)
+    and (scope.is_tasks or t.attnum is distinct from f.conkey[1])
+    and exists (select from pg_attribute a where a.attrelid = t.oid and a.attnum = any (f.conkey)
+      and (t.root, a.attname) in (select attrelid, attname from settable))
+    -- The owner is a part of the key, and it is the table's own owner, or what each policy compares with the user.
     and not exists (
       select from generate_subscripts(f.conkey, 1) as k (place)
       where f.confkey[k.place] = ro.attnum and (f.conkey[k.place] = t.attnum or (
         select bool_and(coalesce(c.attnum = f.conkey[k.place], false))
         from clause c where c.polrelid = t.root and c.clause = 'with check' and c.polpermissive))
     )
-    -- users cannot guess random keys; policies check the owner column; users cannot choose a value without a privilege
-    and (scope.is_strict or not r.is_random)
-    and (scope.is_tasks or t.attnum is distinct from f.conkey[1])
-    and exists (select from pg_attribute a where a.attrelid = t.oid and a.attnum = any (f.conkey)
-      and (t.root, a.attname) in (select attrelid, attname from settable))
     -- The policy rejects a parent of another user before the foreign key is checked.
-    and not exists (
-      select from tied_column k where k.polrelid = t.root and k.attnum = any (f.conkey)
-    )
+    and not exists (select from tied_column k where k.polrelid = t.root and k.attnum = any (f.conkey))
+  union all
+  -- Generated columns that show the values of columns without a privilege, in rows of other users.
+  select 'generated_column', 'warning', format('%s.%I', r.name, a.attname),
+    format('this generated column shows %s of other users, a column that the API role may not read; verify that users '
+      'cannot infer its values', string_agg(distinct quote_ident(h.attname), ', ')),
+    format('revoke select (%I) on %s from %s, public;', a.attname, r.name, api_names.names)
+  from api_names
+  cross join reached r
+  join pg_attribute a on a.attrelid = r.oid and a.attgenerated <> ''
+  join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  join pg_depend u on u.classid = 'pg_attrdef'::regclass and u.objid = d.oid and u.refobjid = r.oid
+    and u.refobjsubid <> a.attnum
+  join pg_attribute h on h.attrelid = r.oid and h.attnum = u.refobjsubid
+  where (r.oid, a.attnum) in (select objid, subid from granted where privilege = 'SELECT')
+    and (r.oid, 0) not in (select objid, subid from granted where privilege = 'SELECT')
+    and (r.oid, h.attnum) not in (select objid, subid from granted where privilege = 'SELECT')
+    and (not r.relrowsecurity or r.oid in (
+      select polrelid from clause where cmd = 'r' and polpermissive and not is_identity and word <> '{no}'))
+  group by r.name, a.attname, api_names.names
 ),
 
 -- 15. Checks: privileges ----------------------------------------------------------------------------------------------
@@ -4202,45 +4132,34 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   group by p.check_name, p.severity, p.finding,
     case when scope.is_tasks or p.check_name <> 'privilege' then p.object end
   union all
-  -- Privileges of roles that are not the API's.
-  select d.check_name, min(d.severity), a.object,
-    format('%s, which is not the API''s role, has %s here: %s', string_agg(distinct quote_ident(w.rolname), ', '),
-      string_agg(distinct a.privilege, ', '), (array_agg(d.danger order by d.severity))[1]),
-    string_agg(distinct format('revoke %s on %s %s from %I;', lower(a.privilege), d.type, a.object, w.rolname), ' ')
+  -- Privileges of roles that are neither trusted nor the API's.
+  select d.check_name, d.severity, a.object, format('%s, which is not the API''s role, has %s here: %s',
+      string_agg(distinct a.grantee::regrole::text, ', '), d.privilege, d.danger),
+    string_agg(distinct format('revoke %s on %s %s from %s;', lower(d.privilege), a.type, a.object, a.grantee::regrole),
+      ' ')
   from (
-    select c.oid::regclass::text, x.grantee, x.privilege_type
-    from pg_class c
-    cross join lateral (
-      select a.* from aclexplode(c.relacl) a
-      union all
-      select a.* from pg_attribute t cross join lateral aclexplode(t.attacl) a
-      where t.attrelid = c.oid and t.attacl is not null
-    ) x
-    where c.oid in (select oid from used_table) and c.relkind in ('r', 'p', 'v')
-      and c.relnamespace not in (select oid from platform) and x.grantee <> c.relowner
+    select 'table', r.name, x.grantee, x.privilege_type
+    from used_table_owner r join pg_class c on c.oid = r.oid cross join lateral aclexplode(c.relacl) x
+    where not r.is_platform and x.grantee <> c.relowner
     union all
-    select quote_ident(n.nspname), x.grantee, x.privilege_type
+    select 'schema', quote_ident(n.nspname), x.grantee, x.privilege_type
     from home join pg_namespace n on n.oid = home.oid cross join lateral aclexplode(n.nspacl) x
-    where x.grantee <> n.nspowner
-  ) a (object, grantee, privilege)
+  ) a (type, object, grantee, privilege)
   join (values
-    ('privilege', 'table', 'TRIGGER', 'hole',
+    ('privilege', 'TRIGGER', 'hole',
       'a trigger of this role runs in the API''s requests and can read and change every user''s rows'),
-    ('privilege', 'table', 'REFERENCES', 'warning', 'a foreign key of this role reveals whether a user''s row exists'),
-    ('create', 'schema', 'CREATE', 'warning', 'a function or operator of this role can shadow the real one')
-  ) as d (check_name, type, privilege, severity, danger) on d.privilege = a.privilege
-  join pg_roles w on w.oid = a.grantee
-  where w.oid not in (select oid from trusted) and w.oid not in (select oid from grantee)
-  group by d.check_name, a.object
+    ('privilege', 'REFERENCES', 'warning', 'a foreign key of this role reveals whether a user''s row exists'),
+    ('create', 'CREATE', 'warning', 'a function or operator of this role can shadow the real one')
+  ) as d (check_name, privilege, severity, danger) on d.privilege = a.privilege
+  where a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
+  group by d.check_name, d.privilege, d.severity, d.danger, a.object
   union all
   -- The owner column may be granted if a policy checks it. But then the policy is the only protection.
   select w.check_name, w.severity,
     case when g.subid = 0 then format('%s.%I', g.object, k.owner_column) else g.object end,
     format('%s may %s this column: %s', g.who, g.privilege, w.danger),
-    g.revoke || case when (g.subid = 0 or k.relname = 'users') and d.instead ? g.privilege
-      then format(' grant %s (%s) on %s to %s;', lower(g.privilege), d.instead ->> g.privilege, g.target,
-        api_names.name)
-      else '' end
+    concat(g.revoke, case when g.subid = 0 then format(' grant %s on app.%I to %s;', d.privileges, d.relname,
+      api_names.name) end)
   from scope
   cross join api_names
   join granted g on scope.is_tasks and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
@@ -4265,7 +4184,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   where c.relnamespace in (select oid from home) and c.relkind in ('r', 'p', 'f', 'm')
       and g.privilege not in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN') and c.oid not in (select oid from lookup)
     or g.kind = 'schema' and g.privilege = 'USAGE' and g.objid in (select oid from home)
-    or g.kind = 'function' and g.objid in (select oid from code where is_migrated)
+    or g.kind = 'routine' and g.objid in (select oid from code where is_migrated)
   group by g.object
   union all
   select 'grant_option', 'hole', g.object,
@@ -4276,15 +4195,21 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   where g.is_grantable and (g.classid, g.objid) not in (select classid, objid from platform_object)
   group by g.object
   union all
+  -- Privileges on relations and functions of PostgreSQL and extensions besides the initial ones, and on TOAST tables
+  -- (t), with the long values of a table. pg_init_privs lacks information_schema, and functions that all may call.
   select 'system_privilege', 'hole', g.object,
     format('%s was granted %s on this object, which by default only superusers may use', g.who, g.privilege),
     g.revoke
-  from granted g
-  where (g.is_foreign and not g.is_initial or g.kind = 't') -- t: TOAST tables, with the long values of a table
+  from scope
+  cross join granted g
+  where g.classid in ('pg_class'::regclass, 'pg_proc'::regclass)
+    and (g.kind = 't' or g.is_foreign and g.object not like 'information\_schema.%')
+    and (g.classid, g.objid, g.subid, g.privilege) not in (
+      select i.classoid, i.objoid, i.objsubid, a.privilege_type
+      from pg_init_privs i cross join lateral aclexplode(i.initprivs) a join grantee e on e.oid = a.grantee)
+    and (g.kind <> 'routine' or (g.objid < 16384 or scope.kind <> 'supabase')
+      and g.objid in (select objoid from pg_init_privs where classoid = 'pg_proc'::regclass))
     and (g.classid, g.objid) not in (select classid, objid from platform_object)
-    and g.kind not in ('schema', 'database', 'language', 'foreign data wrapper', 'foreign server', 'tablespace',
-      'large object', 'parameter', 'type')
-    and not (g.kind = 'function' and g.objid >= 16384 and (select kind from scope) = 'supabase')
   union all
   select 'system_privilege', 'warning', format('functions of Citus for %s', g.who),
     format('%s may call functions that sql/citus.sql revokes, since they run commands on other servers: %s', g.who,
@@ -4294,7 +4219,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   join pg_depend d on d.classid = g.classid and d.objid = g.objid and d.deptype = 'e'
   join pg_extension e on d.refclassid = 'pg_extension'::regclass and e.oid = d.refobjid and e.extname ~ '^citus'
   join pg_proc p on p.oid = g.objid
-  where g.kind = 'function' and exists (select from citus_object where object = 'app.act_as(text)')
+  where g.kind = 'routine' and exists (select from citus_object where object = 'app.act_as(text)')
     and p.proname not in ('assign_distributed_transaction_id', 'relation_is_a_known_shard', 'read_intermediate_result')
   group by g.who
   union all
@@ -4307,11 +4232,11 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   where m.srvid not in (
     select f.ftserver from reached r join pg_foreign_table f on f.ftrelid = r.oid where not r.is_platform)
   union all
-  select 'language', 'hole', quote_ident(l.lanname),
+  select 'language', 'hole', quote_ident(lanname),
     'functions in this language can reach files and programs, but it is marked as trusted, so every role may use it',
-    format('update pg_language set lanpltrusted = false where lanname = %L;', l.lanname)
-  from pg_language l
-  where l.lanpltrusted and l.lanname in ('c', 'internal', 'plperlu', 'plpythonu', 'plpython2u', 'plpython3u', 'pltclu')
+    format('update pg_language set lanpltrusted = false where lanname = %L;', lanname)
+  from pg_language
+  where lanpltrusted and lanname in ('c', 'internal', 'plperlu', 'plpythonu', 'plpython2u', 'plpython3u', 'pltclu')
   union all
   select 'default_privilege',
     case when not scope.is_tasks then 'hint' when d.defaclobjtype = 'r' then 'hole' else 'warning' end,
@@ -4320,14 +4245,14 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
     format('alter default privileges for role %s revoke all on %s from %s;', w.whose, k.kinds, e.name)
   from scope
   join pg_default_acl d on scope.kind <> 'supabase'
-  join (values ('r', 'tables'), ('S', 'sequences'), ('n', 'schemas'), ('L', 'large objects'), ('f', 'functions'),
-    ('T', 'types')) as k (type, kinds) on k.type = d.defaclobjtype::text
-  left join pg_namespace n on n.oid = d.defaclnamespace
-  cross join lateral (select concat(quote_ident(pg_get_userbyid(d.defaclrole)), ' in schema ' || quote_ident(n.nspname))
-    as whose) w
+  join (values ('r', 'tables'), ('S', 'sequences'), ('n', 'schemas'), ('L', 'large objects'), ('f', 'functions'))
+    as k (type, kinds) on k.type = d.defaclobjtype::text
+  cross join lateral (
+    select concat(d.defaclrole::regrole, ' in schema ' || nullif(d.defaclnamespace, 0)::regnamespace::text) as whose
+  ) w
   join grantee e on e.oid <> d.defaclrole and e.oid in (select x.grantee from aclexplode(d.defaclacl) x)
-  where not (e.oid = 0 and d.defaclobjtype in ('f', 'T'))
-    and (n.oid is null or e.oid <> 0 or n.oid in (select oid from usable))
+  where not (e.oid = 0 and d.defaclobjtype = 'f')
+    and (d.defaclnamespace = 0 or e.oid <> 0 or d.defaclnamespace in (select oid from usable))
 ),
 
 -- 16. Checks: code ----------------------------------------------------------------------------------------------------
@@ -4343,7 +4268,7 @@ call_path as materialized (
     case when x.oid is not null then concat(coalesce(nullif(api_names.names, ''), 'the API'), ' may execute it',
         case when c.is_public then ' (as every role may, by default)' end)
       when v.callers is not null then v.callers
-      when h.place is not null then format('commands on %s call it (%s)', h.table_name, h.what)
+      when h.place is not null then h.what || ' calls it'
       else 'an operator, a cast, a type or an aggregate calls it' end as way,
     h.place, h.table_name, h.more, h.unhook, h.hook
   from code c
@@ -4360,35 +4285,26 @@ call_path as materialized (
   ) v on v.toid = c.oid
 ),
 
--- Guards of the migrations, and their current definitions.
-guard_found as materialized (
-  select g.kind, g.relname || k.suffix as relname, g.name, g.loss, g.definition,
-    case when k.suffix <> '' then regexp_replace(f.text, '_[0-9]{6,}\M', '', 'g') else f.text end as found, f.is_off,
-    case when k.suffix <> ''
-      then '-- move this shard to another worker, which creates it again: tests/cluster/README.md'
-      else '-- create it again as in its migration' end as remedy
-  from guard g
-  join scope on scope.is_tasks
-  left join table_or_shard k on k.relname = g.relname and (k.suffix = '' or g.kind <> 'default')
-  left join lateral (
-    select regexp_replace(pg_get_triggerdef(t.oid), '^.*?(?=BEFORE|AFTER|INSTEAD)', '') as text, false as is_off
-    from pg_trigger t where g.kind = 'trigger' and t.tgrelid = k.oid and t.tgname = g.name || k.suffix
+-- The current definitions of objects that may be guards. They include NOT VALID and NOT ENFORCED. On Citus, the number
+-- of the shard is removed from names.
+defined as materialized (
+  select d.relid, regexp_replace(d.name, '_[0-9]{6,}$', '') as name,
+    regexp_replace(d.definition, '_[0-9]{6,}\M', '', 'g') as definition
+  from (
+    select tgrelid, concat('trigger ', tgname), substring(pg_get_triggerdef(oid) from '(?:BEFORE|AFTER|INSTEAD).*')
+    from pg_trigger where not tgisinternal
     union all
-    select regexp_replace(pg_get_constraintdef(f.oid), '( NOT VALID| NOT ENFORCED)+$', ''), not f.convalidated
-      or not coalesce((to_jsonb(f) ->> 'conenforced')::boolean, true)
-    from pg_constraint f where g.kind in ('check', 'foreign key') and f.conrelid = k.oid
-      and (f.conname = any (array[g.name, g.name || k.suffix]) or f.contype = 'f' and g.kind = 'foreign key'
-        and f.confrelid in (select oid from table_or_shard where relname = 'users'))
+    select conrelid, concat('constraint ', conname), pg_get_constraintdef(oid) from pg_constraint
+    where contype in ('c', 'f')
     union all
-    select pg_get_expr(d.adbin, d.adrelid), false
-    from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum where g.kind = 'default'
-      and a.attrelid = k.oid and a.attname = g.name
+    select d.adrelid, concat('default of ', a.attname), pg_get_expr(d.adbin, d.adrelid)
+    from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
     union all
-    select md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')), false from pg_proc p
-      join pg_namespace n on n.oid = p.pronamespace where g.kind = 'function' and p.pronargs = 0
-      and format('%I.%I()', n.nspname, p.proname) = g.name
-  ) f on true
-  where g.relname is null or k.oid is not null
+    select null, format('function %s.%I()', pronamespace::regnamespace, proname),
+      md5(regexp_replace(prosrc, '\s+', ' ', 'g'))
+    from pg_proc where pronargs = 0 and pronamespace = to_regnamespace('app')
+  ) d (relid, name, definition)
+  where d.relid is null or d.relid in (select oid from table_or_shard)
 ),
 
 found_code (check_name, severity, object, finding, remedy) as materialized (
@@ -4438,8 +4354,9 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     case w.check_name
       when 'trigger' then case when c.is_migrated then '-- create it again as in its migration'
         else coalesce(h.unhook, (select remedy from policy_remedy where oid = h.hook),
-          format('drop routine %s cascade;', c.name)) end
-      when 'advisory_lock' then format('drop routine %s cascade; -- or lock a row of the user instead', c.name)
+          format('drop routine if exists %s cascade;', c.name)) end
+      when 'advisory_lock'
+        then format('drop routine if exists %s cascade; -- or lock a row of the user instead', c.name)
       else concat(format('revoke execute on routine %s from public, %s;', c.name, api_names.names),
         case w.check_name when 'session_state' then ' -- or use on commit drop, and set_config(..., true)' end)
     end
@@ -4476,7 +4393,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       case when not d.has_path then '; it has no setting of search_path, so it uses that of its caller' end,
       case when w.more > 0 then format('; the number of other ways to call it is %s', w.more) end),
     case when w.way like '%execute%' or w.place is null
-      then concat(case when not d.is_migrated and w.unhook !~ '^--' then w.unhook || ' ' end,
+      then concat(case when not d.is_migrated then w.unhook || ' ' end,
         format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name,
           api_names.names))
       else coalesce(case when not d.is_migrated then w.unhook end,
@@ -4527,7 +4444,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   join call_path w on w.oid = d.oid and w.place is not null
   having count(*) > 0
   union all
-  select 'trigger', 'warning', format('%s by %s on %s', c.name, h.what, h.table_name),
+  select 'trigger', 'warning', format('%s by %s', c.name, h.what),
     'it writes to other tables or runs dynamic SQL, and a copy of the rows may have no owner column and no policy',
     h.unhook
   from scope
@@ -4557,53 +4474,52 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   join pg_trigger t on t.tgrelid = k.oid
   where t.tgenabled in ('D', 'R') and t.tgparentid = 0
   union all
-  select case when g.is_missing then 'guard_missing' else 'guard_changed' end, 'warning',
-    case g.kind when 'function' then g.name when 'default' then format('default of %I of app.%I', g.name, g.relname)
-      else concat(case when g.is_missing then g.kind || ' ' end, format('%I on app.%I', g.name, g.relname)) end,
-    case when g.is_missing then 'the migrations created it, and it was dropped or renamed: ' || g.loss
+  select case when min(d.definition) is null then 'guard_missing' else 'guard_changed' end, 'warning',
+    concat(g.name, ' on ' || k.oid::regclass),
+    case when min(d.definition) is null then 'the migrations created it, and it was dropped or renamed: ' || g.loss
       else format('its definition differs from that in the migrations: %s. It is now %s', g.loss,
-        case when g.is_off then 'not enforced, or was never checked' when g.kind = 'function' then 'something else'
-          else coalesce(g.found, 'nothing') end) end,
-    g.remedy
-  from (
-    select kind, relname, name, loss, min(remedy) as remedy, min(found) as found, bool_or(is_off) as is_off,
-      min(found) is null and kind <> 'default' as is_missing
-    from guard_found
-    group by kind, relname, name, loss, definition
-    having bool_or(found = any (string_to_array(definition, ' or ')) and not is_off) is not true
-  ) g
+        case when g.relname is null then 'another body' else min(d.definition) end) end,
+    case when k.suffix <> ''
+      then '-- move this shard to another worker, which creates it again: tests/cluster/README.md'
+      else '-- create it again as in its migration' end
+  from scope
+  join guard g on scope.is_tasks
+  left join table_or_shard k on k.relname = g.relname and (k.suffix = '' or g.name !~ '^default')
+  left join defined d on d.name = g.name and (d.relid = k.oid or g.relname is null)
+  where g.relname is null or k.oid is not null
+  group by k.oid, k.suffix, g.relname, g.name, g.loss
+  having bool_or(d.definition = g.definition) is not true
   union all
-  -- Tables, their partitions, and objects that commands on them use, of a role that is not trusted.
-  select case when t.is_root then 'owner' else 'untrusted_owner' end,
-    case when not t.is_root then 'hole' when scope.is_tasks then 'warning' else 'hint' end, t.object,
-    format('this %s belongs to %I, a role that owns neither the database nor its schema, and that can %s', t.kind,
-      pg_get_userbyid(t.owner), t.danger),
-    format('alter %s owner to %s;', t.target, new_owner.name)
+  -- Tables, their partitions, and objects that commands on them use, of a role that is not trusted. A SECURITY DEFINER
+  -- function of such a role has no rights of the API, but gets the rows of its trigger.
+  select case when o.is_root then 'owner' else 'untrusted_owner' end,
+    case when o.is_root and not scope.is_tasks then 'hint'
+      when o.is_root or o.objid in (select oid from code where prosecdef) then 'warning' else 'hole' end, i.object,
+    format('this %s%s belongs to %s, a role that owns neither the database nor its schema, and that can %s', i.type,
+      o.used, d.refobjid::regrole, o.danger),
+    format('alter %s %s owner to %s;', i.type, i.object, new_owner.name)
   from scope
   cross join new_owner
   cross join (
-    select u.oid = u.root, c.oid::regclass::text, 'table ' || c.oid::regclass, c.relowner,
-      case when u.oid = u.root then 'table' else 'partition or child of a table of the API' end,
-      case when u.oid = u.root then 'disable its row security' else 'read and change every user''s rows in it' end
-    from used_table u
-    join pg_class c on c.oid = u.oid
-    where u.oid <> u.root or c.relkind in ('r', 'p') and c.relnamespace not in (select oid from platform)
-      and c.relowner <> (select n.nspowner from pg_namespace n where n.oid = c.relnamespace)
+    select 'pg_class'::regclass::oid, oid, oid = root, case when oid <> root then ', a part of a table of the API,' end,
+      case when oid = root then 'disable its row security' else 'read and change every user''s rows in it' end
+    from used_table
     union all
-    select false, coalesce(c.name, concat(i.identity, ' on ' || h.table_name)), case when c.name is not null
-      then 'routine ' || c.name else concat(replace(i.type, ' object', ''), ' ', i.identity) end, d.refobjid,
-      format('%s, which commands on %s use (%s),', i.type, coalesce(h.table_name, 'the API''s tables'), h.what),
-      'replace it'
-    from (select classid, objid, min(what) as what, min(table_name) as table_name from hooked group by classid, objid) h
-    join pg_shdepend d on d.classid = h.classid and d.objid = h.objid and d.deptype = 'o'
-      and d.dbid = (select oid from pg_database where datname = current_database())
-    cross join lateral pg_identify_object(h.classid, h.objid, 0) i
-    left join code c on h.classid = 'pg_proc'::regclass and c.oid = h.objid
-  ) t (is_root, object, target, owner, kind, danger)
-  where t.owner not in (select oid from trusted) and t.owner not in (select oid from assumable_role)
-    -- except a role that only trusted roles can become
-    and (t.is_root or exists (select from pg_roles l where l.rolcanlogin and l.oid not in (select oid from trusted)
-      and pg_has_role(l.oid, t.owner, 'member')))
+    select classid, objid, false, format(', which commands on %s use (%s),', min(table_name), min(what)), 'replace it'
+    from hooked group by classid, objid
+  ) o (classid, objid, is_root, used, danger)
+  join pg_shdepend d on d.classid = o.classid and d.objid = o.objid and d.deptype = 'o'
+    and d.dbid = (select oid from pg_database where datname = current_database())
+  cross join lateral (
+    select schema, replace(type, ' object', '') as type, regexp_replace(identity, '(?<=[(,])pg_catalog\.', '', 'g')
+      as object from pg_identify_object(o.classid, o.objid, 0)
+  ) i
+  where d.refobjid not in (select oid from trusted) and d.refobjid not in (select oid from assumable_role)
+    and case when o.is_root then i.type = 'table' and o.objid not in (select objid from platform_object)
+        and d.refobjid <> (select nspowner from pg_namespace where nspname = i.schema)
+      -- except a role that only trusted roles can become
+      else exists (select from pg_roles l where l.rolcanlogin and l.oid not in (select oid from trusted)
+        and pg_has_role(l.oid, d.refobjid, 'member')) end
   union all
   -- Names in bodies that are stored as text are looked up at each call.
   select 'untrusted_owner', 'hole', format('schema %I', w.nspname),
@@ -4618,7 +4534,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   union all
   select 'untrusted_language', 'hole', c.name,
     format('the API calls this function, and PostgreSQL does not limit what functions in %I do', c.lanname),
-    format('drop routine %s cascade; -- or revoke execute on it from public', c.name)
+    format('drop routine if exists %s cascade; -- or revoke execute on it from public', c.name)
   from code c
   where c.oid >= 16384 and not c.is_authored and not c.lanpltrusted and c.lanname <> 'sql'
     and c.oid not in (select oid from native_identity)
@@ -4628,18 +4544,18 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       and d.refclassid = 'pg_type'::regclass and d.deptype = 'i')
     and (c.oid in (select oid from callable) or c.oid in (select oid from hooked_function))
   union all
-  select 'leakproof', 'hole', f.name,
+  select 'leakproof', 'hole', r.name,
     'it is marked leakproof, so it may be called on other users'' rows before the policy, and its errors reveal values',
-    format('alter function %s not leakproof;', f.name)
+    format('alter function %s not leakproof;', r.name)
   from pg_proc p
-  join pg_namespace n on n.oid = p.pronamespace
-  cross join lateral format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) as f (name)
+  cross join lateral (
+    select format('%s.%I(%s)', p.pronamespace::regnamespace, p.proname, oidvectortypes(p.proargtypes)) as name) r
   where p.proleakproof
     -- initdb writes its rows in one transaction, so a row of another transaction was changed later
     and (p.oid < 16384 and p.xmin::text <> (
         select mode() within group (order by b.xmin::text) from pg_proc b where b.proleakproof and b.oid < 16384)
-      or p.oid in (select oid from callable) and (n.oid in (select oid from usable)
-        or p.oid in (select objid from reachable where classid = 'pg_proc'::regclass)))
+      or p.oid in (select oid from callable where pronamespace in (select oid from usable))
+      or p.oid in (select oid from code))
     and not (p.oid in (select objid from authored where classid = 'pg_proc'::regclass)
       and p.prolang = (select oid from pg_language where lanname = 'c') and p.proname !~ 'citext')
   union all
@@ -4660,24 +4576,20 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     and o.oid not in (select objid from authored where classid = 'pg_operator'::regclass)
   union all
   select 'event_trigger', case when w.is_hole then 'hole' else 'warning' end, quote_ident(e.evtname),
-    format('this event trigger calls %I.%I, which %s', p.pronamespace::regnamespace::text, p.proname, w.wrong),
+    format('this event trigger calls %s, which %s', e.evtfoid::regproc, w.wrong),
     format('drop event trigger %I;', e.evtname)
-  from literal l
-  cross join pg_event_trigger e
+  from pg_event_trigger e
   join pg_proc p on p.oid = e.evtfoid
   left join body b on b.oid = p.oid
-  cross join lateral (
-    -- the body without messages, comments and lists of values
-    select regexp_replace(regexp_replace(coalesce(b.code, p.prosrc), '\y(raise|comment)\y[^;]*;', ';', 'gi'),
-      'in\s*\([^()]*\)', '', 'gi') as code
-  ) x
+  cross join literal l
   cross join lateral (values
     (p.proowner not in (select oid from trusted), true,
       'a role that is not trusted can replace, so its code runs with the rights of the role that changes the schema'),
     (p.prosecdef, true, 'runs with the rights of its owner, for example if the API role creates a temporary table'),
-    (x.code ~* ('set_config|set\s+(local\s+|session\s+)?row_security|disable\s+row|' || coalesce(l.settings, '$')),
-      true, 'sets the user, or weakens row security'),
-    (x.code ~* '\y(grant|revoke)\y\s+\w+.*\y(on|to|from)\y', false,
+    (coalesce(b.code, p.prosrc) ~* ('set_config|set\s+(local\s+|session\s+)?row_security|disable\s+row|'
+      || coalesce(l.settings, '$')), true, 'sets the user, or weakens row security'),
+    (regexp_replace(coalesce(b.code, p.prosrc), '\y(raise|comment)\y[^;]*;', '', 'gi')
+      ~* '\y(grant|revoke)\s+\w+.*\yon\y', false,
       'grants privileges whenever the schema changes; review to which roles')
   ) as w (is_wrong, is_hole, wrong)
   where e.evtenabled <> 'D' and w.is_wrong
@@ -4691,69 +4603,40 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
 --   alter function app.trimmed(text) set app.user_id = 'bob';
 --   => hole function_setting app.trimmed(text) set app.user_id: app.user_id = bob is set here
 
--- Settings that the API's sessions need besides `watched`. A wrong value is not a hole, and the API refuses to start if
--- it would break its contract. Each is judged by the value with the highest precedence.
-session_setting (name, sound, danger) as materialized (values
-  ('client_encoding', 'utf-?8|unicode', 'a session that does not set UTF-8 itself stores wrong characters'),
-  ('timezone', '(etc/)?(utc|gmt)', 'a session that does not set UTC itself returns time stamps with another offset'),
-  ('default_transaction_isolation', 'read committed', 'concurrent changes of one user fail'),
-  ('default_transaction_read_only', 'off?|f(alse)?|no?|0', 'every change fails'),
-  ('standard_conforming_strings', 'on|t(rue)?|y(es)?|1', 'a backslash in a string literal begins an escape sequence'),
-  ('synchronous_commit', 'on|true|yes|1|local|remote_\w+', 'a committed change can be lost if the server crashes'),
-  ('fsync', 'on', 'a crash of the machine can lose committed changes, and corrupt the database'),
-  ('full_page_writes', 'on', 'a crash of the machine can corrupt the database')
-),
-
 set_here (name, value, object, remedy, rank) as materialized (
-  select distinct name, value, format('%s set %s', place, name), format('alter %s reset %s;', place, name), rank
+  select name, value, format('%s set %s', place, name), format('alter %s reset %s;', place, name), rank
   from role_setting
   union all
   select name, value, object, remedy, -1 from server_setting
   union all
-  -- Values from the command line are ignored, since such servers are temporary.
-  select name, setting, 'configuration file: ' || name,
-    format('alter system reset %s; select pg_reload_conf(); -- or remove it from the file', name), -1
-  from pg_settings
-  where source = 'configuration file' and name in ('synchronous_commit', 'fsync', 'full_page_writes')
-  union all
-  select lower(e.name), substr(e.entry, length(e.name) + 2), format('%s set %s', f.name, e.name),
-    format('alter routine %s reset %s;', f.name, e.name), null
-  from (
-    select format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) as name, p.proconfig
-    from pg_proc p
-    join pg_namespace n on n.oid = p.pronamespace
-    where p.proconfig is not null
-      and (p.oid < 16384 or p.oid in (select oid from callable) and n.oid in (select oid from usable)
-        or p.oid in (select oid from code))
-      and p.oid not in (select objid from authored where classid = 'pg_proc'::regclass)
-  ) f
-  cross join lateral (select c, split_part(c, '=', 1) from unnest(f.proconfig) c) as e (entry, name)
+  select lower(e.name), substr(e.entry, length(e.name) + 2), format('%s set %s', c.name, e.name),
+    format('alter routine %s reset %s;', c.name, e.name), null
+  from code c
+  cross join lateral (select entry, split_part(entry, '=', 1) from unnest(c.proconfig) entry) as e (entry, name)
+  where not c.is_authored
 ),
 
 -- The schemas of the search_path of the API's roles and of functions.
 path_danger as materialized (
-  select e.*, case
-    when w.oid is not null and e.schema <> 'pg_catalog'
-      then format('contains schema %I, in which %s may create objects that shadow the real ones', e.schema, w.who)
-    when e.schema = 'pg_temp' and not e.is_last
+  select e.*, s.schema, case
+    when w.oid is not null and s.schema <> 'pg_catalog'
+      then format('contains schema %I, in which %s may create objects that shadow the real ones', s.schema, w.who)
+    when s.schema = 'pg_temp' and s.step < cardinality(e.schemas)
       then 'searches temporary objects before others, so a temporary table can shadow the real one'
-    when e.oid is null and e.schema <> 'pg_temp' and e.rolname is not null and o.who is not null
-      then format('contains schema %I, which does not exist, and %s may create it in database %I', e.schema, o.who,
+    when n.oid is null and s.schema <> 'pg_temp' and e.rolname is not null and o.who is not null
+      then format('contains schema %I, which does not exist, and %s may create it in database %I', s.schema, o.who,
         current_database())
     end as wrong
   from (
-    select rolname, place, object, value, is_effective, schema, oid, is_last, null as remedy from path_entry
+    select *, null as remedy from session_path
     union all
-    select null, null, s.object, s.value, false, x.schema, n.oid, x.is_last, s.remedy
-    from set_here s
-    cross join lateral (
-      select btrim(part, ' "') as schema, step = count(*) over () as is_last
-      from unnest(string_to_array(s.value, ',')) with ordinality as e (part, step)
-    ) x
-    left join pg_namespace n on n.nspname = x.schema
-    where s.name = 'search_path' and s.rank is null
+    select null, object, value, null, false, array(select btrim(p, ' "') from unnest(string_to_array(value, ',')) p),
+      remedy
+    from set_here where name = 'search_path' and rank is null
   ) e
-  left join writable w on w.oid = e.oid
+  cross join unnest(e.schemas) with ordinality as s (schema, step)
+  left join pg_namespace n on n.nspname = s.schema
+  left join writable w on w.oid = n.oid
   cross join lateral (
     select string_agg(case a.grantee when 0 then 'every role' else pg_get_userbyid(a.grantee) end, ', ') as who
     from pg_database d cross join lateral aclexplode(d.datacl) a
@@ -4766,11 +4649,7 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
     case when w.is_session then 'warning' else 'hole' end, s.object,
     format('%s = %s is set here: %s', s.name, s.value, w.danger), s.remedy
   from set_here s
-  join (
-    select name, sound, danger, false as is_session from watched
-    union all
-    select e.*, true from scope join session_setting e on scope.is_tasks
-  ) w on w.name = s.name and lower(s.value) !~ ('^(' || w.sound || ')$')
+  join watched w on w.name = s.name and lower(s.value) !~ ('^(' || w.sound || ')$')
   where not w.is_session or (s.name, s.rank) in (select name, max(rank) from set_here group by name)
   union all
   -- chr(196), A with an umlaut, is an error in encodings without this character, even if only the planner evaluates it.
@@ -4809,25 +4688,20 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
         'pg_catalog')), ' ' order by c.name) || ' -- or revoke temporary on the database from public'
   from scope
   cross join code c
-  -- a test, or a part of a statement, that looks the user up in a table without its schema
   cross join lateral (
-    select scope.is_strict and c.oid in (select oid from definer) and exists (
-      select from function_text f cross join unnest(string_to_array(f.text, ';')) p (text)
-      where f.oid = c.oid and f.text !~ '\ywith\y'
-        and p.text ~ '\y(?:from|join) (?:only )?(?!{)[\w$]+(?![\w$.{(]| ?\().*{me}'
-        and (p.text ~ '\y(?:if|perform|into)\y' and f.text ~ ' then (?:raise|return)\y'
-          or regexp_count(p.text, '\y(?:from|join|update|into) ') > 1)) as is_read
+    -- exists (select from admins where ...): a sub-select that reads a table without its schema
+    select scope.is_strict and c.body !~* '\ywith\y'
+      and c.body ~* '\(\s*select\s[^();]*\yfrom\s+[\w$]+(?![\w$.]|\s*\()' as is_read
   ) b
   where c.prosecdef and not c.is_authored and not c.is_parsed and c.lanname in ('sql', 'plpgsql')
     and c.proowner not in (select oid from assumable_role)
     and exists (select from api where has_database_privilege(api.oid, current_database(), 'temporary'))
     and not exists (select from unnest(c.proconfig) e where e ~ '^search_path=.*\ypg_temp"?$')
-    and (c.body ~* ('\ydeclare\y|:: ?"?(?!pg_catalog\.|(?:big|small)?int|bool|numeric|decimal|real|float|double|char'
-        '|time)\w+"?(?![\w".])')
+    and (b.is_read or c.body ~* '\ydeclare\y|:: ?"?(?!pg_catalog\.|(?:big|small)?int|bool|numeric|decimal|real|float'
+      '|double|char|time)\w+"?(?![\w".])'
       or exists (
         select from word w join pg_class r on r.relname = w.name and r.relnamespace = any (w.path)
-        where w.oid = c.oid and w.schema is null and not w.is_call and r.relkind in ('r', 'p', 'f', 'v', 'm'))
-      or b.is_read)
+        where w.oid = c.oid and w.schema is null and not w.is_call and r.relkind in ('r', 'p', 'f', 'v', 'm')))
   group by scope.is_tasks, case when scope.is_tasks then c.oid end
   union all
   select 'search_path', case when scope.is_tasks then 'hole' else 'hint' end,

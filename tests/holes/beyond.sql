@@ -61,7 +61,7 @@ grant select on app.feed to tasks_api;
 create function app.feed_it() returns trigger language plpgsql security definer set search_path = pg_catalog as $$ begin insert into app.feed values (new.title); return new; end $$;
 create trigger feeds after insert on app.tasks for each row execute function app.feed_it();
 
--- statistics object of another: hole untrusted_owner app.by_title on app.tasks
+-- statistics object of another: hole untrusted_owner app.by_title
 create role lurker login;
 create statistics app.by_title on version, completed from app.tasks;
 alter statistics app.by_title owner to lurker;
@@ -200,10 +200,10 @@ drop trigger users_last_task_id_counts on app.users;
 -- version's trigger dropped: warning guard_missing trigger tasks_touch on app.tasks | unmended
 drop trigger tasks_touch on app.tasks;
 
--- foreign key dropped: warning guard_missing foreign key tasks_user_id_fkey on app.tasks | unmended
+-- foreign key dropped: warning guard_missing constraint tasks_user_id_fkey on app.tasks | unmended
 alter table app.tasks drop constraint tasks_user_id_fkey;
 
--- foreign key of keys dropped: warning guard_missing foreign key idempotency_keys_user_id_fkey on app.idempotency_keys | unmended
+-- foreign key of keys dropped: warning guard_missing constraint idempotency_keys_user_id_fkey on app.idempotency_keys | unmended
 alter table app.idempotency_keys drop constraint idempotency_keys_user_id_fkey;
 
 -- counter for all: hole shared_counter app.next_task_id() | alone | unmended
@@ -316,3 +316,12 @@ alter table app.tasks alter description set default app.slurp('PG_VERSION');
 -- copy to program in a trigger: hole trigger app.shell() by trigger s on app.tasks
 create function app.shell() returns trigger language plpgsql security definer as $$ begin copy (select 1) to program 'cat'; return new; end $$;
 create trigger s after insert on app.tasks for each statement execute function app.shell();
+
+-- a generated column with a column that is not granted: warning generated_column app.directory.search
+create table app.directory (id text primary key, shown text not null, email text not null, search text generated always as (lower(shown || ' ' || email)) stored);
+alter table app.directory enable row level security; alter table app.directory force row level security;
+create policy anybody on app.directory for select to tasks_api using (true);
+grant select (id, shown, search) on app.directory to tasks_api;
+insert into app.directory values ('alice', 'Alice', 'alice@example.org');
+-- exploit
+select search like '%alice@example.org' from app.directory;

