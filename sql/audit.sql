@@ -83,6 +83,8 @@ guard (relname, name, definition, loss) as materialized (values
   ('tasks', 'constraint tasks_title_length', 'CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))',
     'a title may be empty or of any length'),
   ('tasks', 'default of id', 'app.next_task_id()', 'an id can be used twice, or reveals how many rows others create'),
+  ('tasks', 'default of user_id', 'app.current_user_id()', 'only the policies reject another user''s id'),
+  ('idempotency_keys', 'default of user_id', 'app.current_user_id()', 'only the policies reject another user''s id'),
   (null, 'function app.refuse_recount()', 'b8acf57a169d2ac7dc222b558c71ddab',
     'a counter can be decreased, so an id is used twice'),
   (null, 'function app.touch_task()', 'f3e10ee00eb619cca313a65afedb8c67',
@@ -751,7 +753,7 @@ writable as materialized (
 --   alter role tasks_api set row_security = off;
 --   => hole setting role tasks_api set row_security: row_security = off is set here
 
--- `is_session`: a wrong value is not a hole, and the API refuses to start if it would break its contract.
+-- `is_session`: durability, which is not a hole. The API itself refuses to start with another encoding or time zone.
 watched (name, sound, danger, is_session) as materialized (
   select w.* from (values
     ('role', 'none', 'statements then have another role''s privileges and policies', false),
@@ -763,13 +765,6 @@ watched (name, sound, danger, is_session) as materialized (
     ('transform_null_equals', 'off?|f(alse)?|no?|0', '`= null` means `is null`, so a missing user id matches rows',
       false),
     ('search_path', null, null, false), -- judged by its schemas
-    ('client_encoding', 'utf-?8|unicode', 'a session that does not set UTF-8 itself stores wrong characters', true),
-    ('timezone', '(etc/)?(utc|gmt)', 'a session that does not set UTC itself returns time stamps with another offset',
-      true),
-    ('default_transaction_isolation', 'read committed', 'concurrent changes of one user fail', true),
-    ('default_transaction_read_only', 'off?|f(alse)?|no?|0', 'every change fails', true),
-    ('standard_conforming_strings', 'on|t(rue)?|y(es)?|1',
-      'a backslash in a string literal begins an escape sequence', true),
     ('synchronous_commit', 'on|true|yes|1|local|remote_\w+', 'a committed change can be lost if the server crashes',
       true),
     ('fsync', 'on', 'a crash of the machine can lose committed changes, and corrupt the database', true),
@@ -796,38 +791,16 @@ role_setting as materialized (
     and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
 ),
 
--- ts_stat(text) runs a query that is built at run time, or none. So this statement can read objects that do not exist
--- in every database, or that few roles may read: a direct reference would fail the whole audit.
-file_setting as materialized (
-  select lower(split_part(f.word, '=', 1)) as name, substr(f.word, strpos(f.word, '=') + 1) as value
-  from ts_stat(
-    case when has_table_privilege('pg_file_settings', 'select')
-      and has_function_privilege('pg_show_all_file_settings()', 'execute')
-      then 'select pg_catalog.array_to_tsvector(pg_catalog.array_agg(
-              pg_catalog.left(name || ''='' || coalesce(setting, ''''), 500)))
-            from (select distinct on (name) name, setting from pg_catalog.pg_file_settings
-                  where name is not null and error is null order by name, seqno desc) newest'
-    end
-  ) f
-  where lower(split_part(f.word, '=', 1)) in (select name from watched)
-),
-
--- Of the settings in `is_session`, only those count here that no session can set. Values from the command line do not
--- count, since such servers are temporary.
+-- Settings in files, on the command line and in the environment. Durability on the command line does not count, since
+-- such servers are temporary.
 server_setting as materialized (
-  select s.name, s.value, format('%s: %s', s.place, s.name) as object,
+  select s.name, s.reset_val as value,
+    format('%s: %s', case s.source when 'configuration file' then s.source else 'server' end, s.name) as object,
     format('alter system reset %s; select pg_reload_conf(); -- or remove it from the file, command line or environment',
       s.name) as remedy
-  from (
-    select name, value, 'configuration file' as place, 'configuration file' as source from file_setting
-    union all
-    select name, reset_val, case source when 'configuration file' then source else 'server' end, source from pg_settings
-    where source in ('configuration file', 'command line', 'environment variable')
-      and name not in (select name from file_setting)
-  ) s
+  from pg_settings s
   join watched w on w.name = s.name
-  where not w.is_session
-    or s.name in ('synchronous_commit', 'fsync', 'full_page_writes') and s.source = 'configuration file'
+  where s.source = 'configuration file' or s.source in ('command line', 'environment variable') and not w.is_session
 ),
 
 -- The values of search_path for the API's roles, and the effective one. The default is "$user", public.
@@ -3919,15 +3892,6 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   where r.attnum is not null and r.relkind in ('r', 'p') and w.is_wrong and not r.is_platform
     and r.oid not in (select polrelid from clause where word = '{parent}')
   union all
-  select 'owner_default', 'warning', format('%s.%I', r.name, r.attname),
-    format('its default is %s, not the user of the transaction, so only the policies reject another user''s id',
-      pg_get_expr(d.adbin, d.adrelid)),
-    format('alter table %s alter column %I set default app.current_user_id();', r.name, r.attname)
-  from scope
-  join relation_owner_column r on scope.is_tasks and r.relkind in ('r', 'p')
-  join pg_attrdef d on d.adrelid = r.oid and d.adnum = r.attnum
-  where d.oid not in (select oid from verdict where kind = 'default' and word = '{me}')
-  union all
   select 'shared_counter', 'hole', c.object,
     'all users share this counter, so the gaps between a user''s own numbers reveal how many rows others create',
     c.remedy
@@ -4773,19 +4737,6 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
   where s.subdbid = (select oid from pg_database where datname = current_database())
     and (t.names is not null or t.tables = 0)
   union all
-  -- A session may have set its user, but only the API's role does so.
-  select 'unknown', 'warning', s.name,
-    format('%s is set, perhaps in the configuration files, which this role may not read, so a request that does not '
-      'set the user may act as this one', s.name),
-    format('select name, setting, sourcefile from pg_file_settings where name = %L; -- as a superuser', s.name)
-  from scope
-  join identity_setting s on scope.is_tasks
-  where current_setting(s.name, true) <> ''
-    and not (has_table_privilege('pg_file_settings', 'select')
-      and has_function_privilege('pg_show_all_file_settings()', 'execute'))
-    and session_user not in (select rolname from api)
-    and lower(s.name) not in (select r.name from role_setting r)
-  union all
   select 'server_version', case when v.fixed is null then 'warning' else 'hole' end,
     'PostgreSQL ' || current_setting('server_version'),
     'this release ' || coalesce(v.finding, 'has vulnerabilities in row security that are fixed in ' || v.fixed),
@@ -4823,6 +4774,8 @@ acceptance_table as materialized (
   join pg_class c on c.relnamespace = n.oid and c.relname = split_part(scope.accepted, '.', -1) and c.relkind = 'r'
 ),
 
+-- ts_stat(text) runs a query that is built at run time, or none. A direct reference to a table that does not exist in
+-- every database, or that few roles may read, would fail the whole audit.
 acceptance as materialized (
   select r.*
   from acceptance_table t

@@ -333,10 +333,10 @@ call attack.protect('app.above', test => 'user_id <= any (select app.current_use
 -- exploit
 select attack.sees('app.above');
 
--- owner by default somebody: warning owner_default app.tasks.user_id | alone
+-- owner by default somebody: warning guard_changed default of user_id on app.tasks | alone | unmended
 alter table app.tasks alter user_id set default 'alice';
 
--- owner by default coalesced: warning owner_default app.idempotency_keys.user_id | alone
+-- owner by default coalesced: warning guard_changed default of user_id on app.idempotency_keys | alone | unmended
 alter table app.idempotency_keys alter user_id set default coalesce(app.current_user_id(), 'anonymous');
 
 -- a user who sees all: hole policy by_name on app.tasks

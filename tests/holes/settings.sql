@@ -47,21 +47,5 @@ alter database {database} set search_path = pg_temp, public;
 -- commits not on disk: warning session role tasks_api set synchronous_commit
 alter role tasks_api set synchronous_commit = off;
 
--- another isolation: warning session set default_transaction_isolation
-alter role tasks_api reset default_transaction_isolation;
-alter database {database} set default_transaction_isolation = 'repeatable read';
-
--- another isolation for the role here: warning session role tasks_api in database
-alter role tasks_api in database {database} set default_transaction_isolation = 'serializable';
-
--- every change refused: warning session set default_transaction_read_only
-alter database {database} set default_transaction_read_only = on;
-
--- another encoding: warning session role tasks_api set client_encoding
-alter role tasks_api set client_encoding = 'LATIN1';
-
--- another zone: warning session role tasks_api set timezone
-alter role tasks_api set timezone = 'Asia/Karachi';
-
 -- a longer limit: warning role_limit tasks_api
 alter role tasks_api set lock_timeout = '1min';
