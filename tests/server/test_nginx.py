@@ -3,17 +3,20 @@
 import re
 import signal
 import socket
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from threading import Event
 from urllib.parse import quote
 
 import httpx
 import pytest
 from conftest import Api, Server, deployed, free_port, on_18, serving
-from support.proxies import nginx
+from support.issuers import certificate
+from support.proxies import nginx, program
 
 ORIGIN = {"Origin": "http://localhost:3000"}
 
@@ -82,6 +85,18 @@ def assert_readable(answer: httpx.Response) -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN["Origin"]
     assert answer.headers["Access-Control-Allow-Credentials"] == "true"
     assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
+
+
+@on_18
+def test_the_413_of_nginx_is_problem_json_over_http_2_too(watched: Api, tmp_path: Path) -> None:
+    port, other, file = int(watched.url.rpartition(":")[2]), free_port(), certificate(tmp_path)
+    listen = f"listen 127.0.0.1:{other} ssl http2; ssl_certificate {file}; ssl_certificate_key {file};"
+    with nginx(port, port, {"limit_req_status 429;": listen}):
+        options = ("-sik", "--http2", "-d@-", f"https://127.0.0.1:{other}/api/a/tasks")
+        command = [program("curl"), *options]  # may fail after the response, since nginx reads no further
+        said = subprocess.run(command, input=b"x" * 65537, capture_output=True, check=False).stdout
+    assert said.startswith(b"HTTP/2 413")
+    assert b"content-type: application/problem+json" in said
 
 
 @on_18
