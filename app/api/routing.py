@@ -56,8 +56,8 @@ class Resource(Route):
     """
 
     def __init__(self, path: str, operations: Iterable[APIRoute]) -> None:
-        endpoint = Operations(operations)
-        super().__init__(path, endpoint, methods=endpoint.by_method)
+        self.operations = Operations(operations)
+        super().__init__(path, self.operations, methods=self.operations.by_method)
         *_, self.last_part = filter(None, re.split("{.*?}", path))
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -87,14 +87,20 @@ class Operations:
             self.by_method |= dict.fromkeys(route.methods or (), operation)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to a request."""
+        """Respond to a request, or raise the exception that its operation raised in ResourceMiddleware."""
+        if "failure" in scope:
+            raise scope.pop("failure")
+        response = await self.respond(scope, receive)
+        await response(scope, receive, send)
+
+    async def respond(self, scope: Scope, receive: Receive) -> Response:
+        """Return the response to a request."""
         endpoint, readers = self.by_method[scope["method"]]
         arguments = {}
         for name, read, is_awaited in readers:
             value = read(scope, receive)
             arguments[name] = await value if is_awaited else value
-        response = await endpoint(**arguments)
-        await response(scope, receive, send)
+        return await endpoint(**arguments)
 
 
 def resources(routers: Iterable[APIRouter]) -> list[Resource]:

@@ -1,8 +1,10 @@
 """A resource reads the parameters as the endpoint declares them, or cannot be created."""
 
 import asyncio
+import inspect
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -15,6 +17,8 @@ from fastapi import APIRouter, BackgroundTasks, Body, Cookie, Depends, Header, P
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Message
 
 from app import main
 from app.api.preconditions import IfMatch
@@ -120,6 +124,13 @@ def with_middleware() -> main.API:
     return app
 
 
+def limited() -> main.API:
+    """Return an app that limits bodies in FastAPI's middleware."""
+    app = main.create_app()
+    app.max_body_size = 5
+    return app
+
+
 WAYS = [as_served, as_made_by_fastapi, with_middleware]
 
 
@@ -198,14 +209,31 @@ def test_dependencies_are_overridden_as_fastapi_documents(use: Use) -> None:
     use(app, ask)
 
 
+def first(app: main.API, router: APIRouter) -> None:
+    """Add the endpoints as resources before all other routes, so that they skip FastAPI's middleware."""
+    app.router.routes[:0] = resources([router])
+
+
+def between(app: main.API, router: APIRouter) -> None:
+    """Add the endpoints as resources after other routes."""
+    app.router.routes += resources([router])
+
+
+def without_resources(app: main.API, router: APIRouter) -> None:
+    app.router.routes += router.routes
+
+
 @on_18
-@pytest.mark.parametrize("faster", [True, False])
-def test_exception_handlers_work_as_fastapi_documents(use: Use, faster: bool) -> None:
-    app = main.create_app()
+@pytest.mark.parametrize("add", [first, between, without_resources])
+def test_exception_handlers_work_as_fastapi_documents(
+    use: Use, add: Callable[[main.API, APIRouter], None]
+) -> None:
+    app, calls = main.create_app(), Counter[str]()
     router = APIRouter()
 
     @router.get("/fail")
     async def fail(request: Request) -> Response:
+        calls[request.url.query] += 1
         raise {"key": KeyError, "value": ValueError}[request.url.query]
 
     @app.exception_handler(KeyError)
@@ -216,12 +244,64 @@ def test_exception_handlers_work_as_fastapi_documents(use: Use, faster: bool) ->
     def of_path(_: Request, __: Exception) -> Response:
         return PlainTextResponse("no such path", 404)
 
-    app.router.routes += resources([router]) if faster else router.routes
+    add(app, router)
 
     async def ask(client: httpx.AsyncClient) -> None:
         assert (await client.get("http://api/fail?key")).text == "no such key"
         assert (await client.get("http://api/nowhere")).text == "no such path"
         answer = await client.get("http://api/fail?value")
         assert (answer.status_code, answer.headers["Content-Type"]) == (500, "application/problem+json")
+        assert calls == {"key": 1, "value": 1}
+
+    use(app, ask)
+
+
+@pytest.mark.parametrize("way", [as_served, with_middleware])
+def test_a_defect_gets_a_500_and_is_raised_to_the_server(way: Callable[[], main.API]) -> None:
+    app, router = way(), APIRouter()
+    sent: list[Message] = []
+
+    @router.get("/fail")
+    async def fail() -> Response:
+        raise ValueError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    first(app, router)
+    scope = {"type": "http", "http_version": "1.0", "method": "GET", "path": "/fail", "raw_path": b"/fail"}
+    with pytest.raises(ValueError):
+        asyncio.run(app(scope | {"query_string": b"", "headers": []}, None, send))  # type: ignore[arg-type]  # no body
+    assert [message.get("status") for message in sent] == [500, None]
+
+
+@pytest.mark.parametrize(("way", "skipped"), [(as_served, True), (with_middleware, False), (limited, False)])
+def test_a_request_skips_fastapis_middleware_stack_if_it_only_handles_exceptions(
+    way: Callable[[], main.API], skipped: bool
+) -> None:
+    app, router = way(), APIRouter()
+
+    @router.get("/modules")
+    async def modules() -> Response:
+        return PlainTextResponse(" ".join(frame.frame.f_globals["__name__"] for frame in inspect.stack()))
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+            assert ("starlette.middleware" in (await client.get("/modules")).text) is not skipped
+
+    first(app, router)
+    asyncio.run(ask())
+
+
+def test_a_route_before_the_resources_is_served_first(use: Use) -> None:
+    app = main.create_app()
+
+    async def fixed(_: Request) -> Response:
+        return PlainTextResponse("fixed")
+
+    app.router.routes.insert(0, Route("/api/{user}/tasks", fixed))
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        assert (await client.get("tasks")).text == "fixed"
 
     use(app, ask)
