@@ -197,7 +197,7 @@ policies as materialized (
 
 -- Functions in SQL and PL/pgSQL, without comments, and with = for operator(pg_catalog.=). PostgreSQL deparses bodies
 -- that were parsed when the function was created.
-source_code as materialized (
+body as materialized (
   select p.oid, n.nspname, p.proname, p.pronargs, p.proretset, p.prorettype, l.lanname,
     p.proargnames, p.proargmodes, p.proconfig, p.prosqlbody is not null as is_parsed,
     regexp_replace(regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
@@ -209,119 +209,6 @@ source_code as materialized (
   where p.oid >= 16384 and l.lanname not in ('c', 'internal')
     and (p.pronamespace in (select oid from home)
       or p.oid not in (select objid from extension_made where classid = 'pg_proc'::regclass))
-),
-
--- Functions with dynamic SQL. Each constant is replaced by a number between two control characters (code 1).
-numbered as materialized (
-  select s.oid, array_agg(c.m[1] order by c.n) as literals,
-    array_agg(coalesce(replace(c.m[2], '''''', ''''), c.m[3]) order by c.n) as constants,
-    string_agg(c.part || case when c.m is null then '' else chr(1) || c.n || chr(1) end, '' order by c.n) as text,
-    array(select lower(a.name) from unnest(s.proargnames) a (name)) as arguments,
-    array(select lower(a.name) from pg_proc p cross join unnest(p.proargnames, p.proargtypes::oid[]) a (name, type)
-      where p.oid = s.oid and a.type = any ('{bigint,integer,smallint,boolean}'::regtype[])) as numbers
-  from source_code s
-  cross join lateral (
-    select regexp_replace(translate(s.code, chr(1), ' '), '(?<!'')''\s*\|\|\s*''(?!'')', '', 'g') as code,
-      '(''((?:[^'']|'''')*)''|\$\w*\$((?:[^$]|\$\d)*)\$\w*\$)' as pattern
-  ) t
-  cross join lateral rows from (unnest(regexp_split_to_array(t.code, t.pattern)),
-    regexp_matches(t.code, t.pattern, 'g')) with ordinality as c (part, m, n)
-  where s.code ~* '\y(?:execute|ts_stat|query_to_xml)\y'
-  group by s.oid, s.proargnames
-),
-
--- Each EXECUTE, and each call of a function that executes its argument. `sql` is the statement with the expressions of
--- format() and USING in it, and name_of_table and name_of_column for other names. It is null if a caller can change
--- more than names, values, and constants of a closed list: those of CASE, of an array, or that the function checks.
---
---   execute format('select * from app.tasks where user_id = %L order by %I', me, p) into r;
---   select * from app.tasks where user_id = (me) order by name_of_column into r;
-executed as materialized (
-  select c.oid, e.n, e.part, e.m[1] as whole, case when s.sql ~* '^[\s(]*(?:select|with|insert|update|delete|merge)\y'
-      and s.sql !~* '\u0001|--|/\*|\yset\s+name_of|\yinto\s[^()]*\([^()]*name_of' then
-      case when e.m[4] is not null then '(' || s.sql || ')'
-        else concat(s.sql, ' ', substring(e.m[3] from '(?i)\yinto\s(?:(?!\yusing\y).)*')) end end as sql
-  from numbered c
-  cross join (values ('(?=(?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*$)', '^[\w.$]+(\(\))?$'))
-    x (outside, word)
-  cross join lateral (
-    select '(\yexecute\s+((?:(?!\y(?:into|using|loop)\y)[^;])+)((?:(?!\yloop\y)[^;])*)'
-      '|\y(?:ts_stat|query_to_xml)\s*\(((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*)\))' as pattern
-  ) y
-  cross join lateral rows from (unnest(regexp_split_to_array(c.text, y.pattern, 'i')),
-    regexp_matches(c.text, y.pattern, 'gi')) with ordinality as e (part, m, n)
-  -- a concatenation as one format()
-  cross join lateral (
-    select string_agg(case when p.text ~ '^\u0001\d+\u0001$' then replace(p.constant, '%', '%%')
-        when p.text ~* '^format\s*\(\s*\u0001' then p.constant when p.text ~* '^quote_ident\s*\(' then '%I'
-        when p.text ~* '^quote_(?:literal|nullable)\s*\(' then '%L' else '%s' end, '' order by p.k) as format,
-      regexp_split_to_array(string_agg(case when p.text ~* '^format\s*\(' then substring(p.text from ',(.*)\)$')
-        when p.text ~* '^quote_\w+\s*\(' then substring(p.text from '\((.*)\)$')
-        when p.text !~ '^\u0001\d+\u0001$' then p.text end, ',' order by p.k), '\s*,\s*' || x.outside) as arguments
-    from (
-      select p.k, p.text, c.constants[substring(p.text from '\u0001(\d+)\u0001')::integer] as constant
-      from (
-        select p.k, btrim(regexp_replace(p.text, '::text|\ypg_catalog\.', '', 'gi'), E' \r\n\t') as text
-        from unnest(regexp_split_to_array(coalesce(e.m[2], (regexp_split_to_array(e.m[4], ',' || x.outside))[1]),
-          '\|\|' || x.outside)) with ordinality p (text, k)
-      ) p
-    ) p
-  ) f
-  cross join lateral (
-    select string_agg(replace(s.m[1], '%%', '%') || case when s.m[3] = '0' then ''
-        when s.argument is null then chr(1)
-        when s.m[3] = 'L' then case when s.argument ~ x.word then s.argument else '(' || s.argument || ')' end
-        when s.m[3] = 's' and l.list is null and s.argument !~* '^\d+$|::regclass$'
-          and lower(s.argument) <> all (c.numbers) then chr(1)
-        when s.m[1] ~* '\y(?:from|join|into|update|only|using)\s+(?:[\w$"]+\.)?$'
-          then case when l.list is null and n.name = any (c.arguments) then chr(1) when s.m[3] = 's' then 'unknown.'
-            else '' end || 'name_of_table'
-        when s.m[3] = 'I' then 'name_of_column' else coalesce('(' || l.list || ')', s.argument) end, '' order by s.k)
-        as sql
-    from (
-      select s.k, s.m, btrim(f.arguments[coalesce(s.m[2]::integer, s.k::integer)], E' \r\n\t') as argument
-      from regexp_matches(f.format || '%0', '((?:[^%]|%%)*)%(?:(\d)\$)?([sIL0])', 'g') with ordinality s (m, k)
-    ) s
-    cross join lateral (values (substring(lower(s.argument) from '^(?:(?:upper|lower)\()?(\w+)\)?$'))) n (name)
-    cross join lateral (
-      select case when bool_and(q.text ~ '^(?:then|else|end|null|array|coalesce|\u0001\d+\u0001|::\w+|[][(),\s])+$')
-        then (select string_agg(c.constants[m.part[1]::integer], ' or ')
-          from regexp_matches(string_agg(q.text, ','), '\u0001(\d+)\u0001', 'g') m (part)) end as list
-      from unnest(coalesce((
-        select coalesce(array_agg(w.part[1]) filter (where w.part[1] is not null), array_agg(coalesce(w.part[2],
-          w.part[3], 'into')) filter (where n.name <> all (c.arguments)))
-        from regexp_matches(c.text, replace(
-          '\yif\s(?:(?!\y(?:and|then|if)\y).)*(?:\yNAME\)?\s+(?:not\s+in|<>\s*all)|\ynot\s*\(?\s*NAME\s*(?:=\s*any|in))'
-            '\s*(\((?:[^()]|\([^()]*\))*\))(?:(?!\y(?:and|then)\y).)*\ythen\s+(?:return(?!\s+(?:query|next))'
-            '|raise(?!\s+(?:debug|log|info|notice|warning)))\y(?!.*(?:\yNAME\s*:=|\yexception\s+when\y))'
-          '|(?:;|\y(?:declare|begin|then|else|loop)\y)\s*NAME(?:\s+(?:constant\s)?[\w.]+)?\s*(?::=|=|default\y)([^;]*);'
-          '|\yforeach\s+NAME\s+in\s+array\s((?:(?!\yloop\y).)*)|\yinto\s[^;]*\yNAME\y|\yfor\s+NAME\y',
-          'NAME', n.name), 'gi') w (part)), array[s.argument])) w (text)
-      cross join lateral (
-        select lower(regexp_replace(w.text, '\y(?:case|when)\y(?:(?!\ythen\y).)*(?=\ythen\y)', '', 'gi')) as text) q
-    ) l
-  ) v
-  cross join lateral (
-    select string_agg(u.part || case when u.m is null then '' when a.value ~ x.word then a.value
-      else concat('(', a.value, ')') end, '' order by u.n) as sql
-    from rows from (unnest(regexp_split_to_array(replace(v.sql, 'name_of_table.name_of_column',
-      'unknown.name_of_table'), '\$\d+')), regexp_matches(v.sql, '\$(\d+)', 'g')) with ordinality as u (part, m, n)
-    cross join lateral (
-      select btrim((regexp_split_to_array(substring(e.m[3] from '(?i)\yusing\s+((?:(?!\yinto\y).)*)'),
-        '\s*,\s*' || x.outside))[u.m[1]::integer], E' \r\n\t') as value) a
-  ) s
-),
-
-body as materialized (
-  select s.oid, s.nspname, s.proname, s.pronargs, s.proretset, s.prorettype, s.lanname, s.proargnames, s.proargmodes,
-    s.proconfig, s.is_parsed, coalesce((
-      select string_agg(case when t.n % 2 = 0 then c.literals[t.part::integer] else t.part end, '' order by t.n)
-      from numbered c
-      cross join lateral string_to_table((
-        select string_agg(concat(e.part, coalesce(e.sql, e.whole)), '' order by e.n) from executed e where e.oid = c.oid
-        ), chr(1)) with ordinality as t (part, n)
-      where c.oid = s.oid), s.code) as code
-  from source_code s
 ),
 
 -- The conditions of policies. A database without policies may isolate users by views alone.
@@ -1038,41 +925,6 @@ passed as materialized (
   select lower(b.nspname), lower(b.proname), b.pronargs from by_default d join body b on b.oid = d.oid
 ),
 
--- Functions that the API cannot call, and to which each caller passes the user. In their bodies, that parameter counts
--- as the user, too.
-inner_function as materialized (
-  select c.oid, min(c.place)::integer as place
-  from (
-    select i.oid, i.calls, coalesce(array_position(i.proargnames, a.item[1]), a.place) as place, count(*) as n
-    from (
-      select b.oid, b.proargnames, x.pattern, t.text,
-        sum(regexp_count(f.code, x.pattern || '\(', 1, 'i')) over (partition by b.oid) as calls
-      from body b
-      cross join lateral (
-        select format('(?<![\w$])%s\s*', regexp_replace(lower(b.proname), '\W', '\\\&', 'g')) as pattern) x
-      join body_reference r on r.classid = 'pg_proc'::regclass and r.objid = b.oid
-      join body f on f.oid = r.function
-      left join user_text t on t.raw = f.code and t.is_last
-      where (b.oid not in (select oid from callable) or b.oid not in (select p.oid from callable p
-          where p.pronamespace in (select oid from usable)))
-        and not exists (select from pg_depend d where d.refclassid = 'pg_proc'::regclass and d.refobjid = b.oid
-          and d.classid <> 'pg_proc'::regclass)
-        and b.code !~* (x.pattern || '\(')
-    ) i
-    -- f({me}) is f{me} here
-    cross join regexp_matches(i.text, i.pattern || '(?:\(([^()]*)\)|({me}))', 'g') m (part)
-    cross join string_to_table(coalesce(m.part[1], m.part[2]), ',') with ordinality s (item, place)
-    cross join lateral (
-      select regexp_match(s.item, '^ ?(?:([\w$]+) ?(?:=>|:=) ?)?({me}|[\w$]+) ?$') as item, s.place) a
-    where a.item[2] = '{me}' or i.text ~ format('\y%s (?:constant )?[\w.]+ ?(?::=|=|default) ?{me} ?;', a.item[2])
-      and i.text !~ format('\y%1$s ?:=|\yinto [\w$, ]*\y%1$s\y', a.item[2])
-    group by i.oid, i.calls, 3
-  ) c
-  where c.n = c.calls
-  group by c.oid
-  having count(*) = 1
-),
-
 -- Arguments of SQL functions with the name of a column of a table in the body. The column takes precedence, so
 -- `m.team_id = team_id` is always true.
 captured as materialized (
@@ -1091,356 +943,142 @@ captured as materialized (
     and b.code ~* format('=\s*(?:[\w$]+\.)?%s(?![\w$.(])', x.name)
 ),
 
--- The text of each function with {me} in place of the user id, and of variables that only contain the user id.
+-- The text of each function with {me} in place of the user id, and of variables that contain only the user id. In
+-- `text`, the argument to which a policy passes the user also counts as the user. In `own_text` it does not, since a
+-- direct call can pass another user: `is_chosen`, if the function does more than return a boolean.
+--
+--   declare me text := app.current_user_id(); begin delete from app.tasks where user_id = me and id = p_id; end
+--   declare {me} text := {me}; begin delete from app.tasks where user_id = {me} and id = p_id; end
 function_text as materialized (
-  select b.oid, b.nspname, b.proname, b.prorettype, v.text, u.place, c.text <> m.text as is_shortened,
+  select b.oid, b.nspname, b.proname, b.prorettype, u.place, v.text as own_text, x.text,
     v.text ~ '\y(?:execute|ts_stat|\w+_to_xml\w*|crosstab\w*|dblink\w*)\y' as is_dynamic,
-    -- The body compares with a parameter, so the caller chooses the user. This is secure only if the function returns a
-    -- boolean and changes nothing.
-    coalesce(u.is_chosen, false) and (b.prorettype <> 'boolean'::regtype
-      or v.text ~ '\y(?:insert into|update|delete from|merge)\y') as is_about_any
+    y.is_asking, y.is_own_asking,
+    u.place is not null and (b.prorettype <> 'boolean'::regtype
+      or v.text ~ '\y(?:insert into|update|delete from|merge)\y') as is_chosen
   from body b
   join user_text t on t.raw = b.code and t.is_last
   left join lateral (
-    select min(p.place) as place, min(coalesce(nullif(b.proargnames[p.place], ''), '$' || p.place)) as name,
-      bool_or(p.is_chosen) as is_chosen
-    from (
-      select place, true as is_chosen from passed where name = lower(b.proname) and schema in ('', lower(b.nspname))
-      union all
-      select place, false from inner_function where oid = b.oid
-    ) p
-    where p.place <= b.pronargs and b.oid not in (select function from captured where is_true)
-    having count(*) = 1
+    select min(p.place) as place, min(coalesce(nullif(lower(b.proargnames[p.place]), ''), '$' || p.place)) as name
+    from passed p
+    where p.name = lower(b.proname) and p.schema in ('', lower(b.nspname)) and p.place <= b.pronargs
+      and b.oid not in (select function from captured where is_true)
+    having count(distinct p.place) = 1
   ) u on true
+  -- In a trigger, the owner column of the row: policies have compared it with the user. An INSTEAD OF trigger gets an
+  -- old row that its view has returned to the user.
   cross join lateral (
-    -- (a, b) = (c, d) as a = c and b = d; the owner column of a trigger's row, which the policies have compared with
-    -- the user
-    select regexp_replace(case when b.prorettype <> 'trigger'::regtype then x.text
-      -- of a view: it returned the old row to the user, but no policy has compared the new one. The ids of tasks, which
-      -- begin at 1 for each user, do not identify a row.
-      when b.oid in (select tgfoid from pg_trigger where tgtype & 64 <> 0)
-        then regexp_replace(x.text, case when x.text ~ '\yapp\.tasks\y' and (select is_tasks from scope)
-          then '\yold\.user_id(?![\w$])' else '\yold\.[\w$]+' end, '{me}', 'g')
-      else regexp_replace(regexp_replace(x.text, '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])',
-        '{me}', 'g'), 'coalesce ?\( ?{me} ?, ?{me} ?\)', '{me}', 'g')
-      end, '\(([\w$.{}]+), ?([\w$.{}]+)\) ?= ?\(([\w$.{}]+), ?([\w$.{}]+)\)', '(\1 = \3 and \2 = \4)', 'g') as text
-    from (select case when t.text !~ '\y(?:raise|perform|call)\y' then t.text
-      -- Messages are removed. `null` replaces a `raise`, or the call of a function that may raise, if the block catches
-      -- the error, and a `raise` that a caller's setting prevents.
-      else regexp_replace(regexp_replace(t.text, '\yraise (?:debug|log|info|notice|warning)\y[^;]*; ?', '', 'g'),
-        '\y(?:raise|(?:perform|call)(?= [\w$.]+ ?\())\y'
-          '(?=(?:(?!\y(?:begin|exception when)\y|\yend ?;).)*\yexception when\y(?:(?!\ythen\y).)*'
-          '\y(?:others|raise_exception|insufficient_privilege|sqlstate)\y'
-          '(?:(?!\y(?:raise|return|begin)\y|\yend ?;).)*\yend ?;.*\y(?:from|into|update|execute)\y)'
-          || case when (select is_strict from scope) then '|(?<=\yif (?:(?!\y(?:then|end if)\y).)*\y'
-          'current_setting ?\( ?{k}(?:(?!\yend if\y).)*)\yraise\y' else '' end,
-        'null', 'g') end as text offset 0) x
+    select case when b.prorettype <> 'trigger'::regtype then t.text
+      else regexp_replace(regexp_replace(t.text, case
+        when b.oid not in (select tgfoid from pg_trigger where tgtype & 64 <> 0)
+          then '\y(?:new|old)\.(?:user_id|owner_id|q_userid|q_ownerid)(?![\w$])'
+        -- the ids of tasks begin at 1 for each user
+        when t.text ~ '\yapp\.tasks\y' and (select is_tasks from scope) then '\yold\.user_id(?![\w$])'
+        else '\yold\.[\w$]+' end, '{me}', 'g'), 'coalesce ?\( ?{me} ?, ?{me} ?\)', '{me}', 'g') end as text
     offset 0
   ) e
-  -- after a check that raises an error if a parameter is not the user, the parameter counts as the user
   cross join lateral (
-    select string_agg(distinct x.name, '|') as names
-    from (
-      select coalesce(m.part[1], m.part[2], m.part[3], m.part[4]) as name
-      from regexp_matches(case when e.text ~ '{me}(?: ?;| into )' then e.text end,
-        '(?:(?<=; ?|\ydeclare )(?!(?:begin|else|loop|return)\y)([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? '
-        '?(?:not {null} )?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+)'
-        '|select into (?:strict )?([\w$]+) {me} ?;)', 'g') m (part)
-      union
-      -- The check is not in a branch of an IF, or each branch that compares the parameter has the check. After END IF,
-      -- the parameter counts if no argument decides whether the branch is executed.
-      select n.name
-      from (
-        select distinct m.part[1] as name, replace(m.part[1], '$', '\$') as pattern
-        from regexp_matches(e.text, 'if ([\w$]+) is distinct from {me} then raise', 'g') m (part)
-      ) n
-      cross join lateral (
-        select regexp_replace(e.text, '\y(?:els)?if ' || n.pattern
-          || ' is distinct from {me} then raise\y[^;]*;(?: ?end if ?;)?', '{check}', 'g') as text
-      ) c
-      cross join lateral (select split_part(c.text, '{check}', 1) as text) before
-      where regexp_count(before.text, '(?<!\yend )\y(?:if|loop|case)\y')
-          <= regexp_count(before.text, '\yend (?:if|loop|case)\y')
-        or not exists (
-          select from regexp_split_to_table(c.text, case when exists (
-              select from unnest(b.proargnames) a (name)
-              where lower(a.name) = any (regexp_split_to_array(substring(before.text from '.*\yif (.*)'), '[^\w$]+')))
-            then '\y(?:elsif|else|when|end if)\y' else '\y(?:elsif|else|when)\y' end) p (text)
-          where p.text ~ format('^(?:(?!{check}).)*(?:= ?%1$s(?![\w$(])|(?<![\w$.])%1$s ?=)', n.pattern))
-      union
-      -- the parameter of a cursor that is opened only for the user
-      select m.part[2] from regexp_matches(e.text, '(\w+) (?:no scroll |scroll )?cursor ?\( ?(\w+) [\w.]+ ?\)',
-        'g') m (part)
-      where e.text !~ format('\y(?:in|open) %s(?! ?\(? ?{me})', m.part[1])
-      union
-      select unnest(array[lower(u.name), '$' || u.place])
-      union
-      -- the owner column of a new row: with w as (insert into t (owner) values ({me}) returning id, owner)
-      select concat(m.part[1], '\.', i.name)
-      from regexp_matches(case when e.text ~ ' as \( ?insert into ' then e.text end, '(\w+) as \( ?insert into '
-        '[\w$.]+ ?\(([\w, ]+)\) ?values ?\(?((?:[^()]|\( ?\))*?)\)? ?returning ([\w., ]+)\)', 'g') m (part)
-      cross join unnest(regexp_split_to_array(m.part[2], ' ?, ?'), regexp_split_to_array(m.part[3], ' ?, ?'))
-        i (name, item)
-      where btrim(i.item) = '{me}' and m.part[4] ~ ('\m' || i.name || ' *(?:,|$)')
-        and regexp_count(e.text, '\m' || m.part[1] || '\M(?!\.)') = 2
-        and e.text ~ format('\) ?insert into [\w$.]+ ?(?:\([\w, ]+\) ?)?select (?:(?:%1$s\.\w+|{\w+})(?: as \w+)?'
-          ',? ?)+ ?from %1$s\M', m.part[1])
-      union
-      -- an output of a CTE or a sub-select, unless its name is also that of another relation
-      select concat(m.part[1], m.part[4], '\.', coalesce(m.part[2], m.part[3], '\w+'))
-      from regexp_matches(case when e.text ~ '[\w,] {me}|{me} as ' then e.text end, format(
-        '(\w+)(?: ?\(\w+\))? as (?:(?:not )?materialized )?(?:{me}|%1$s)'
-        '|(?:(?:from|join|using|,) {me}|%1$s) (?:as )?(\w+)\M(?! ?\((?<!as \w+ ?\())', '\( ?select '
-        '(?:(?!\yunion\y)[^()])*?(?<=select |, ){me} as (\w+)\M(?:(?!\yunion\y)(?:[^()]|\([^()]*\)))*\)'), 'g')
-        m (part)
-      where regexp_count(e.text, case when m.part[1] is null then '\m' || m.part[4]
-        else '(?<!\y(?:from|join|using|with|recursive) |, )\m' || m.part[1] end || '(?![\w$.}])')
-        = (m.part[1] is null)::integer
-    ) x
-    where x.name is not null and not exists (select
-      from regexp_matches(e.text, '(?<![\w.])' || regexp_replace(x.name, '\$', '\\$', 'g') || ' ?:=(?! ?{me} ?;)'))
+    select replace(string_agg(distinct n.name, '|'), '$', '\$') as names
+    from regexp_matches(case when e.text ~ '{me}(?: ?;| into )' then e.text end,
+      '(?:(?<=; ?|\ydeclare )(?!(?:begin|else|loop|return)\y)([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? '
+      '?(?:not {null} )?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+)'
+      '|select into (?:strict )?([\w$]+) {me} ?;)', 'g') m (part)
+    cross join lateral coalesce(m.part[1], m.part[2], m.part[3], m.part[4]) n (name)
+    -- and is set to nothing else
+    where n.name <> all (coalesce(b.proargnames, '{}')) and e.text !~ replace(format('(?<![\w.])%1$s ?:=(?! ?{me} ?;)'
+      '|(?<!select {me} )into (?:strict )?(?:[\w$]+ ?, ?)*%1$s\y(?! {me} ?;)', n.name), '$', '\$')
   ) w
   cross join lateral (
-    select case when w.names is null then e.text
-      else regexp_replace(regexp_replace(regexp_replace(e.text, '(\y(\w+)(?: ?\(\w+\))? as (?:(?:not )?materialized )?'
-        '{me}.*\y(?:from \2 (?:inner )?join [\w$.]+(?: (?:as )?(?!using)\w+)?|join \2)) using ?\((\w+)\)',
-        '\1 on \3 = {me}'), concat('(?<![\w.{])(?:', regexp_replace(lower(b.proname), '\W', '\\\&',
-        'g'), '\.)?(?:', replace(w.names, '$', '\$'), ')(?![\w.(])(?! ?:=)'), '{me}', 'g'),
-        'coalesce ?\( ?{me} ?, ?{me} ?\)', '{me}', 'g') end as text
-    offset 0
-  ) m
-  -- A recursive CTE that only serves to find a row of the user reveals no other row: with recursive up as (...) select
-  -- exists (select from up join members m on m.unit = up.id where m.person = {me})
-  cross join lateral (
-    select case when b.prorettype <> 'boolean'::regtype or strpos(m.text, 'with recursive ') = 0 then m.text
-      else regexp_replace(m.text, '\ywith recursive ([\w$]+) (?:(?!\y(?:insert|update|delete|merge)\y).)*\) ?(select '
-        'exists ?\( ?select (?:(?!\y(?:or|union|select)\y).)*(?:= \1\.|\y\1\.[\w$]+ =)(?:(?!\y(?:or|union|select)\y).)*'
-        '= {me}(?:(?!\y(?:or|union|select)\y).)*)$', '\2') end as text offset 0
-  ) c
-  -- In comparisons, {mine} is a variable that contains nothing but values of rows of the user.
-  cross join lateral (
-    select string_agg(a.name, '|') as names
-    from (
-      select a.name
-      from regexp_split_to_table(case when b.lanname = 'plpgsql' and c.text ~ '= ?{me}|{me} ?=' then c.text end,
-        ';|\y(?:then|else|loop|begin|declare)\y') p (text)
-      cross join regexp_matches(p.text, '(?<!\y(?:insert|merge) )\yinto (?:strict )?([\w$]+(?: ?, ?[\w$]+)*)'
-        '|^ ?(?:foreach |for )?([\w$]+)(?:\.[\w$]+| (?:constant )?[\w$.%]+(?:\[\]|\([^()]*\))?(?: not {null})?)? ?'
-        '(?::=|=|\ydefault\y|\yin\y)', 'g') m (part)
-      cross join unnest(coalesce(regexp_split_to_array(m.part[1], ' ?, ?'), m.part[2:2])) a (name)
-      where a.name <> all (coalesce(b.proargnames, '{}'))
-      group by a.name
-      having bool_and(p.text ~ '= ?{me}|{me} ?=' and p.text ~ '\y(?:from|update)\y' and p.text !~ '\yor\y')
-    ) a
-  ) a
-  cross join lateral (
-    select case when a.names is null then c.text else regexp_replace(c.text, format('(?:= ?any|\yin) ?\( ?(?:%1$s) ?\)'
-      '|\yin ?\( ?select unnest ?\( ?(?:%1$s) ?\) ?\)|= ?(?:%1$s)(?:\.[\w$]+)?(?![\w.(])',
-      replace(a.names, '$', '\$')), '= {mine}', 'g') end as text offset 0
+    select coalesce(regexp_replace(e.text, '(?<![\w.{])(?:' || w.names || ')(?![\w.(])(?! ?:=)', '{me}', 'g'), e.text)
+      as text offset 0
   ) v
+  cross join lateral (
+    select coalesce(regexp_replace(regexp_replace(v.text, '(?<![\w.{$])(?:' || regexp_replace(lower(b.proname),
+      '\W', '\\\&', 'g') || '\.)?(?:' || replace(u.name, '$', '\$') || '|\$' || u.place
+      || ')(?![\w.(])(?! ?:=)', '{me}', 'g'), 'coalesce ?\( ?{me} ?, ?{me} ?\)', '{me}', 'g'), v.text) as text
+    offset 0
+  ) x
+  -- The user is compared, passed to a function in a condition, or returned by a sub-select. SET and INSERT only store
+  -- the user.
+  cross join lateral (
+    select a.text ~ replace(c.pattern, '{USER}', '{(?:me|claims|token)}') as is_asking,
+      o.text ~ (replace(c.pattern, '{USER}', '{(?:me|claims|token)}') || c.secret) as is_own_asking
+    from (values ('(?<![:=])[=<>?@&] ?[[( ]*(?:[\w$.]+ ?\((?:[^();]*, ?)?)?{USER}'
+      '|\y(?:from|join|using|as|materialized|in|any|array|like) ?[[( ]*{USER}|\yfrom (?:(?!\ywhere\y)[^;()])*, ?{USER}'
+      '|{USER}[) ]*(?:[=<>?@~-]|!=|in\y|is (?:not )?distinct)|\( ?(?:select|values) (?:[^();]*, ?)?{USER}'
+      '|(?:\y(?:if|elsif|where|and|or|not|when|on|select|return|query|perform|call|from|in)|:=) ?[( ]*[\w$.]+'
+        '(?: ?\((?:[^();]*[,>] ?)?| ?){USER}',
+      -- or a token or a password that the caller must know
+      '|(?:token|secret|hash|digest|password)(?:_\w+)? ?= ?[\w$({]|= ?(?:\w+\.)?(?:crypt|sha\d+|digest|hmac) ?\('))
+      c (pattern, secret)
+    cross join (values ('\yset (?:(?!\y(?:where|from|returning)\y)[^;])*')) n (pattern)
+    cross join lateral regexp_replace(x.text, n.pattern, 'set ', 'g') a (text)
+    cross join lateral regexp_replace(v.text, n.pattern, 'set ', 'g') o (text)
+    offset 0
+  ) y
   where b.lanname in ('sql', 'plpgsql')
 ),
 
--- Each SELECT, INSERT, UPDATE, DELETE and MERGE of a function, also in a CTE, a sub-select or a set operation. Only its
--- own WHERE, or ON of an inner join, restricts its rows. In `filter`, {own} is a comparison of a column with the user,
--- or a parenthesized expression that requires one. Other parenthesized expressions are removed. `or` is a semicolon.
--- Sub-selects are {rows} if they are restricted to the user, otherwise {all}. Each step removes one level of
--- parentheses, or the first sub-select: it becomes the output `query`, so a CTE is judged before its uses. A sub-select
--- that uses a column of the outer query is judged as a part of it.
-statement_text (oid, n, is_about_any, step, text, filter, query, query_filter) as (
-  select f.oid, c.n, f.is_about_any, 0, s.text,
-    regexp_replace(regexp_replace(case when s.text !~ '{me}|{mine}|current of' then s.text else regexp_replace(s.text,
-      '(?<![\w.$])(?:[\w$]+\.)?(?!name_of_column)[\w$]+(?: ?:: ?\w+)? ?= ?{me}'
-        '|{me} ?= ?(?!(?:[\w$]+\.)?name_of_column)(?:[\w$]+\.)?[\w$]+(?: ?:: ?\w+)?(?![\w$.(])'
-        '|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ is not distinct from {me}|\ycurrent of \w+'
-        '|(?<![\w.$])(?:[\w$]+\.)?[\w$]+ ?= {mine}', '{own}', 'g') end,
-    '\ydistinct from\y', '<>', 'g'), '\yor\y', ';', 'g'), null::text collate "C", null::text collate "C"
+-- The statements of each function, and their sub-selects as statements of their own. Each step replaces one kind of
+-- innermost parentheses: a sub-select becomes {query}; parentheses around conditions with AND are removed; other
+-- conditions become {expression}; then the parentheses of lists and calls are removed.
+--
+--   select title from tasks where (user_id = {me}) and id in (select task from shares where (a or b))
+--   select task from shares where {expression}      select title from tasks where user_id = {me} and id in {query}
+query (oid, n, text, query) as (
+  select f.oid, c.n, regexp_replace(s.text, ' {2,}', ' ', 'g'), null::text collate "C"
   from function_text f
   cross join lateral unnest(string_to_array(f.text, ';')) with ordinality as c (text, n)
-  cross join lateral (
-    -- CASE becomes a parenthesized expression with `or`
-    select case when strpos(c.text, 'case') = 0 then c.text
-      else regexp_replace(regexp_replace(regexp_replace(regexp_replace(c.text,
-      '\y(?:then|else)\y(?=(?:(?!\ycase\y).)*\yend\y)', 'or', 'g'),
-      '\ycase\y((?:(?!\ycase\y).)*?)\yend\y', '( or \1)', 'g'),
-      '\y(?:then|else)\y(?=(?:(?!\ycase\y).)*\yend\y)', 'or', 'g'),
-      '\ycase\y((?:(?!\ycase\y).)*?)\yend\y', '( or \1)', 'g') end as text
-    from (
-      -- CASE as a whole condition: (a) and (b) for each WHEN a THEN b
-      select coalesce((
-        select concat(m.part[1], regexp_replace(regexp_replace(regexp_replace(regexp_replace(m.part[2],
-          '\ywhen (?:(?!\ywhen\y).)* then {(?:no|null)} ?(?=when|else|$)|\yelse {(?:no|null)} ?$', '', 'g'),
-          '\y(?:when|else)\y', ') or (', 'g'), '\ythen\y', ') and (', 'g'), '^.*?\) or \(', '(('), '))', m.part[3])
-        from regexp_match(case when strpos(p.text, 'case') > 0 then p.text end, '^(.*\y(?:where|and) )'
-          'case\y((?:(?!\y(?:case|end)\y).)*)\yend( ?(?:$|(?:and|order|group|limit|returning)\y.*))$') m (part)
-        where m.part is not null), p.text) as text
-      from (select c.text as text offset 0) p
-      offset 0
-    ) c
-    offset 0
-  ) k
-  cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(
-      -- each WHEN of MERGE as a statement; the rows of `not matched by source` do not match the condition in ON
-      case when strpos(k.text, 'merge into') = 0 then k.text else (
-        select string_agg(case when b.text ~ '^not matched by source'
-              then m.part[2] || regexp_replace(b.text, '^not matched by source(?: and)?', ' where')
-            when b.text ~ '^not matched' then concat('insert', substr(m.part[2], 6),
-              regexp_replace(b.text, '.*?insert', ''), '; select from ', m.part[4])
-            else concat_ws(' ', m.part[1], m.part[2], m.part[3], 'using', m.part[4], b.text) end, ';')
-        from regexp_match(k.text,
-          '^(.*?)(merge into (?:only )?[\w$.]+)(.*?) using (.*?)(?=when (?:not )?matched\y)') m (part)
-        cross join regexp_split_to_table(regexp_replace(k.text, '(\ymatched\y(?:(?!\y(?:then|when)\y).)*)\ythen\y',
-          '\1do', 'g'), '\ywhen (?=(?:not )?matched\y)') with ordinality b (text, n)
-        where b.n > 1) end,
-      '\((?<!(?:[\w$]|\yin )\()([\w$.]+)\)(?= ?(?:=|::))|\((?<== \()([\w$.]+)\)', '\1\2', 'g'),
-      '\yusing(?= ?\((?! ?(?:select|with|values)\y))', 'natural', 'g'),
-      -- the filter of one aggregate beside an aggregate without one
-      case when strpos(k.text, 'filter') > 0
-        and k.text ~ '\y(?:count|sum|avg|min|max|\w+_agg) ?\((?:[^()]|\([^()]*\))*\)(?! ?filter\y)'
-        then '\yfilter ?(\( ?)where\y' else '$.' end, '\1or', 'g') as text offset 0
-  ) n
-  cross join lateral unnest(
-    regexp_split_to_array(n.text, ';|\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)')) as s (text)
+  cross join lateral unnest(regexp_split_to_array(case when strpos(c.text, 'case ') = 0 then c.text
+    else regexp_replace(c.text, '\y(?:then|else)\y', 'or', 'g') end,
+    '\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)')) as s (text)
   where s.text ~ '\y(?:from|into|update|table|truncate|copy)\y'
-    and (f.oid in (select function from body_reference where classid = 'pg_class'::regclass)
-      or strpos(s.text, 'name_of_table') > 0)
+    and f.oid in (select function from body_reference where classid = 'pg_class'::regclass)
   union all
-  select oid, n, is_about_any, step + 1,
-    case p.kind when 'plain'
-        then regexp_replace(t.text, '\((?! ?(?:select|with|insert|update|delete|merge)\y)([^()]*)\)', ' \1 ', 'g')
-      when 'query' then concat(left(t.text, t.start - 1),
-        case when v.is_part then regexp_replace(t.query, '\yunion(?: all)?\y', ',', 'g') else '{query}' end,
-        case when v.is_union then regexp_replace(substr(t.text, t.stop),
-          '(?<![\w$.])[\w$]+\.([\w$]+ = {me})|({me} = )[\w$]+\.', '\1\2', 'g') else substr(t.text, t.stop) end) end,
-    case p.kind when 'plain' then regexp_replace(p.filter, '\((?! ?(?:select|with|insert|update|delete|merge)\y)(?:'
-        '((?<!\y(?:left|right|full) (?:outer )?join ?\()[^()]*\yjoin\y[^()]*)|[^(),;]*({own})[^(),;]*(?:;[^(),;]*{own}'
-        '[^(),;]*)*|[^()]*)\)', ' \1\2 ', 'g')
-      -- a restricted CTE restricts only what reads from it
-      when 'query' then concat(left(p.filter, p.start - 1),
-        case when v.marker <> '{rows}' or p.cte is null then v.marker end,
-        case when v.marker = '{rows}' and p.cte is not null
-          then regexp_replace(substr(p.filter, p.stop), '(\y(?:from|join|using) |, ?)' || p.cte || '(?![\w$.(])',
-            '\1{rows}', 'g')
-          else substr(p.filter, p.stop) end) end,
-    case when not v.is_part then t.query end, case when not v.is_part then h.filter end
-  from statement_text
+  select q.oid, q.n, x.text, x.query
+  from query q
+  cross join (values ('\( ?((?:select|with|insert|update|delete|merge)\y[^()]*)\)',
+    '((?:\y(?:where|and|on|from|join)|\() ?)\(((?:(?!\y(?:or|not|case)\y)[^()])*)\)(?= ?(?:\)|$|(?:and|where|group'
+      '|order|limit|returning|for|join|inner|left|right|full|cross|union|on|loop)\y))',
+    '\([^()]*(?:\y(?:or|not|case|and)\y|=|<|(?<![->])>)[^()]*\)')) k (query, condition, expression)
   cross join lateral (
-    select f.*, case f.kind when 'query' then left(f.filter, f.start - 1) end as before,
-      case f.kind when 'query' then substr(f.filter, f.start + 1, f.stop - f.start - 2)
-        when 'end' then f.filter end as query,
-      case f.kind when 'query' then substring(left(f.filter, f.start - 1)
-        from '([\w$]+) as (?:(?:not )?materialized )?$') end as cte
-    from (
-      select f.filter, case when f.start = 0 then 'end'
-          when f.filter ~ '\((?! ?(?:select|with|insert|update|delete|merge)\y)[^()]*\)' then 'plain'
-          else 'query' end as kind, f.start, regexp_instr(f.filter, '\([^()]*\)', 1, 1, 1) as stop
-      from (
-        select r.filter, regexp_instr(r.filter, '\([^()]*\)') as start
-        from (select regexp_replace(regexp_replace(statement_text.filter, ' {2,}', ' ', 'g'),
-          '\ynot {own}|{own} is (?!{yes})', '{not}', 'g') as filter) r offset 0
-      ) f offset 0
-    ) f offset 0
-  ) p
-  cross join lateral (
-    select f.text, f.start, f.stop, case p.kind when 'query' then substr(f.text, f.start + 1, f.stop - f.start - 2)
-      when 'end' then f.text end as query
-    from (
-      select s.text, regexp_instr(s.text, '\([^()]*\)') as start, regexp_instr(s.text, '\([^()]*\)', 1, 1, 1) as stop
-      from (select regexp_replace(statement_text.text, ' {2,}', ' ', 'g') as text offset 0) s offset 0
-    ) f offset 0
-  ) t
-  -- Clauses that do not restrict rows are removed, and ON of an outer join.
-  cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(case when p.cte is null
-      then p.query else regexp_replace(p.query, '(\y(?:from|join) )' || p.cte || '(?![\w$.(])', '\1{rows}', 'g') end,
-      -- what precedes RIGHT JOIN does not restrict the rows of its other table
-      '\yfrom\y(?:(?!\y(?:from|where)\y).)*\y(?:right|full) (?:outer )?join\y', 'from x left join', 'g'),
-      '\y(where|having|union|except|intersect|returning|select|(?:left|right|full) (?:outer )?join)\y', E'\n\\1', 'g'),
-      '\n(?:left|right|full) [^\n]*', '', 'g'),
-      '\y(select(?: distinct on)?|perform|returning|set|values|(?:group|order) by|limit|offset|from|where|having|on'
-      '|using|join|union|except|intersect|filter {own})', E'\n\\1', 'g'),
-      '\n(?:select|perform|returning|set|values|(?:group|order) by|limit|offset)\y[^\n]*|\n', ' ', 'g') as filter
-    offset 0
-  ) h
-  cross join lateral (
-    select k.marker, u.is_union, p.kind = 'query' and m.marker = '{all}' and t.query ~ '^ ?select\y'
-      and t.query !~ '\y(?:except|intersect)\y' and (t.query !~ '\yunion\y' or u.is_union)
-      and (p.before ~ '(?:\y(?:from|join|lateral)|\yas(?: materialized)?) $'
-          and t.query !~ '\y(?:over(?! partition)|limit|count|sum|avg|min|max|\w+_agg)\y'
-        -- a column of an outer query
-        or exists (
-          select from regexp_matches(t.query,
-            '(?<![\w$.])([[:alpha:]_]\w*)\.[\w$]+(?= [=<>])|(?<=[=<>] )([[:alpha:]_]\w*)\.', 'g') c (part)
-          cross join lateral coalesce(c.part[1], c.part[2]) as q (name)
-          where to_regnamespace(q.name) is null and t.query !~ ('(?:[\w$,] |\.)' || q.name || '(?![\w$.])'))) as is_part
-    from (
-      select case when regexp_count(w.filter, '{(?:own|rows)}[^;]*') = regexp_count(w.filter, ';') + 1
-        and coalesce(p.before !~ '\ynot (?:in|exists) $|(?:[<>~]|\yall) $', true)
-        -- a comparison of a column with itself instead of the outer query
-        and not coalesce(p.before ~ '\yexists $' and t.query ~ '(?<![\w$.])([\w$]+\.[\w$]+) = \1(?![\w$.(])', false)
-        then '{rows}' else '{all}' end as marker
-      from (select regexp_replace(h.filter, '\y(?:union|except|intersect)\y', ';', 'g') as filter offset 0) w offset 0
-    ) m
-    -- a UNION that is the only relation of a query with a filter: from (select ... union select ...) x where ...
-    cross join lateral (
-      select p.kind = 'query' and t.query ~ '\yunion\y'
-        and concat(substring(p.before from '\yfrom $|(?<=\ywith )[\w$]+ as $'), substr(t.text, t.stop))
-          ~ ('^(?:from  ?(?:as )?[\w$]+|([\w$]+) as  ?select (?:(?!\y(?:select|from)\y).)* from \1(?: [\w$]+)?) where '
-            '(?:(?!\y(?:select|union|join|from|or)\y).)*$') as is_union offset 0
-    ) u
-    -- exists (select from shares s where s.owner = t.user_id and s.reader = {me}), or (t.user_id, t.id) in (...), but
-    -- not by a value that other users have, too
-    cross join lateral (
-      select case when m.marker = '{rows}' and exists (
-          select
-          from regexp_matches(case when p.before ~ '\yexists $' then t.query when p.before ~ '\yin $' then
-            regexp_replace(substring(left(t.text, t.start - 1) from '([\w$.]+(?: ?, ?[\w$.]+)*) +in $'), '([\w$.]+)',
-              '= \1', 'g') end,
-            '(?<![\w$.])([[:alpha:]_]\w*)\.([\w$]+)(?= = )|(?<== )([[:alpha:]_]\w*)\.([\w$]+)', 'g') c (part)
-          where t.query !~ ('(?:[\w$,] |\.)' || coalesce(c.part[1], c.part[3]) || '(?![\w$.])')
-            and not exists (select from own_value w where w.attname = coalesce(c.part[2], c.part[4])
-              and strpos(p.before, w.relname) > 0))
-        then '{own}' else m.marker end as marker
-    ) k
-  ) v
-  where statement_text.text is not null
+    select regexp_replace(case when q.text ~ k.query then regexp_replace(q.text, k.query, '{query}', 'g')
+      when q.text ~ k.condition then regexp_replace(q.text, k.condition, '\1 \2 ', 'g')
+      when q.text ~ k.expression then regexp_replace(q.text, k.expression, '{expression}', 'g')
+      else regexp_replace(q.text, '\(([^()]*)\)', ' \1 ', 'g') end, ' {2,}', ' ', 'g') as text, null as query
+    where strpos(q.text, '(') > 0
+    union all
+    select null, q.text where strpos(q.text, '(') = 0
+    union all
+    select null, m.part[1] from regexp_matches(q.text, k.query, 'g') m (part)
+  ) x
+  where q.text is not null
 ),
 
--- `is_qualified`: only one table is restricted, so the others must be joined. `linked`: the tables in join conditions.
+-- `is_own`: WHERE, or ON of an inner join, compares a column with the user, and-ed at the top. `is_given`: a new row
+-- contains the user. `compared` are the tables of these columns, `linked` those in other comparisons of columns.
 statement as materialized (
-  select s.oid, s.n, q.text, o.is_own,
-    -- sub-selects alone restrict it, as conditions
-    case when q.filter !~ '{own}|\y(?:from|join|using|in|any|all|as|,) {rows}' then regexp_count(q.filter, '{rows}')
-      end as conditions,
-    o.is_own or q.text ~ '(?<!= ?){me}(?! ?=)' and q.text !~ 'coalesce.*{me}' as is_given,
-    -- The caller does not choose the user if the statement also requires that the argument is the current user.
-    s.is_about_any and (q.text !~ '{me} = {me}' or q.text ~ '\yor\y') as is_about_any,
-    q.text !~ '\ynatural\y' and (q.text ~ '[\w$]\.[\w$]+ = {(?:me|mine)}|{me} = [\w$]+\.'
-      or q.filter ~ '\y(?:from|join|using|,) {rows}') as is_qualified,
-    array(
-      select coalesce(m.part[1], m.part[2])
-      from regexp_matches(q.text, '([\w$]+)\.[\w$]+(?: ?:: ?\w+)?(?= ?(?:=|in\y))|= ?([\w$]+)\.', 'g') m (part)
-    ) as linked,
-    -- the comparisons with the user, and those of the same columns of two tables
-    (select count(*) + coalesce(sum((select count(*)
-        from regexp_matches(q.text, '\.([\w$]+) = [\w$]+\.\1(?![\w$])', 'g') l (part)
-        where l.part[1] = coalesce(m.part[1], m.part[2]))), 0)
-      from regexp_matches(q.text, '([\w$]+)(?: ?:: ?\w+)? (?:=|is not distinct from) {me}|{me} = (?:[\w$]+\.)?([\w$]+)',
-        'g') m (part)) as comparisons,
-    array(
-      select coalesce(m.part[1], m.part[2])
-      from regexp_matches(case when cardinality(t.tables) > 1 then q.text end,
-        '([\w$]+)\.[\w$]+(?: ?:: ?\w+)? (?:=|is not distinct from) {me}|{me} = ([\w$]+)\.', 'g') m (part)) as compared,
-    t.*
-  from statement_text s
-  cross join lateral unnest(regexp_split_to_array(s.query, '\y(?:union|except|intersect)\y'),
-    regexp_split_to_array(s.query_filter, '\y(?:union|except|intersect)\y')) as q (text, filter)
-  -- both sides of `or`
+  select s.oid, s.n, q.text, t.*, w.is_own,
+    q.text ~ '\y(?:values|select) (?:[^,]+, ?)*?{me}(?= ?(?:,|$|(?:from|on|returning)\y))' as is_given,
+    -- ON CONFLICT DO UPDATE changes a row of the user if the first column is a part of the key and contains the user
+    q.text ~ '\ydo update\y' and q.text !~ '\yinto [\w$.]+ (?:as [\w$]+ )?([\w$]+)\y[\w$, ]* (?:values|select) {me}'
+      '(?= ?(?:,|from\y|on\y)).*\yon conflict (?:[\w$]+ ?, ?)*\1\y' as is_replaced, w.compared, w.tied,
+    array(select coalesce(m.part[1], m.part[2]) from regexp_matches(q.text,
+      '([\w$]+)(?: ?:: ?\w+)? ?(?:=|in\y)|= ?(?:any ?)?(?:[\w$]+\.)?([\w$]+)', 'g') m (part)) as columns,
+    array(select unnest(m.part) from regexp_matches(q.text,
+      '([\w$]+)\.[\w$]+(?: ?:: ?\w+)? ?= ?([\w$]+)\.', 'g') m (part)) as linked
+  from query s
+  cross join lateral unnest(regexp_split_to_array(s.query, '\y(?:union(?: all)?|except|intersect)\y')) q (text)
   cross join lateral (
-    select coalesce(regexp_count(q.filter, '{(?:own|rows)}[^;]*') = regexp_count(q.filter, ';') + 1, false) as is_own
-    offset 0
-  ) o
+    select substring(q.text from case when q.text ~ '\y(?:left|right|full)\y' then '\ywhere\y.*'
+      else '\y(?:where|on(?! conflict))\y.*' end) as text
+  ) f
+  cross join lateral (
+    select count(*) > 0 and f.text !~ '\yor\y' and q.text !~ '\ymerge\y' as is_own,
+      array_agg(coalesce(m.part[1], m.part[3])) as compared, array_agg(coalesce(m.part[2], m.part[4])) as tied
+    from regexp_matches(f.text, '\y(?:where|and|on) (?:(?:([\w$]+)\.)?([\w$]+)(?: ?:: ?\w+)? ?= ?{me}'
+      '|{me} ?= ?(?:([\w$]+)\.)?([\w$]+)(?: ?:: ?\w+)?(?![\w$.(]))(?= ?(?:$|(?:and|where|group|order|limit|returning'
+      '|for|join|inner|on|offset|window|loop)\y))', 'g') m (part)
+  ) w
   cross join lateral (
     select array_agg(m.part[2]) as tables, array_agg(coalesce(m.part[3], m.part[2])) as aliases,
       array_agg(m.part[2]) filter (where m.part[1] in ('into', 'update', 'delete from', 'truncate')) as written,
@@ -1452,7 +1090,7 @@ statement as materialized (
       '|left|right|inner|cross|full|natural|order|group|limit|for|returning|and|values|default|from|into|update|delete'
       '|select|when)\y)([\w$]+))?', 'g') m (part)
   ) t
-  where s.query ~ '\y(?:from|into|update|table|truncate|copy)\y'
+  where q.text ~ '\y(?:from|into|update|table|truncate|copy)\y'
 ),
 
 word as materialized (
@@ -1527,15 +1165,9 @@ own_value as materialized (
 -- Statements that find any row of the user in a table that may have several: no unique key is compared as a whole. A
 -- column of a key is optional if it may be null, such as the team of a role in all teams.
 any_row as materialized (
-  select s.oid, s.n, min(a.relname) as relname
-  from (select oid, n, text, read from statement where written is null and text ~ '= {me}|{me} =') s
+  select s.oid
+  from (select oid, n, text, tied, columns, read from statement where written is null and tied is not null) s
   full join (select * from body_reference where classid = 'pg_class'::regclass) a on a.function = s.oid
-  cross join lateral (
-    select array(select coalesce(m.part[1], m.part[2]) from regexp_matches(s.text,
-        '([\w$]+)(?: ?:: ?\w+)? ?(?:=|in\y)|= ?(?:any ?)?(?:[\w$]+\.)?([\w$]+)', 'g') m (part)) as columns,
-      array(select coalesce(m.part[1], m.part[2])
-        from regexp_matches(s.text, '([\w$]+)(?: ?:: ?\w+)? = {me}|{me} = (?:[\w$]+\.)?([\w$]+)', 'g') m (part)) as tied
-  ) c
   cross join lateral (
     select array(select lower(t.attname)::text from pg_attribute t
       where t.attrelid = x.indrelid and t.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1]) and t.attnotnull
@@ -1544,99 +1176,37 @@ any_row as materialized (
   ) k
   where coalesce(a.relname = any (s.read), false)
   group by s.oid, s.n, s.text, a.objid
-  having bool_or(k.columns && c.tied and cardinality(k.columns) > 1) and not bool_or(k.columns <@ c.columns)
+  having bool_or(k.columns && s.tied and cardinality(k.columns) > 1) and not bool_or(k.columns <@ s.columns)
 ),
 
--- The statements of functions that use a table, and whether each compares the owner column with the user. A table whose
--- name follows a word such as FROM, but that no statement is known to use, counts as used without a comparison.
+-- The statements of functions that use a table. `is_filtered`: its rows are those of the user, or are joined to them;
+-- `is_simple`: its own column is compared with the user. A table whose name follows a word such as FROM, but that no
+-- statement is known to use, counts as used without a comparison.
 table_statement as materialized (
-  select a.function, a.objid as relid, s.n, s.text, coalesce(h.is_filtered, false) as is_filtered,
-    coalesce(h.is_filtered and not s.is_about_any, false) as is_filtered_by_caller,
-    coalesce(a.relname = any (s.written), false) as is_written,
-    coalesce(h.is_filtered or h.is_target and strpos(s.text, 'do update') = 0, false) as is_added, l.is_loose
+  select a.function, a.objid as relid, s.n, s.text, s.tied, s.columns, h.is_filtered,
+    h.is_filtered and f.oid is null as is_filtered_by_caller, h.is_filtered and w.is_compared as is_simple,
+    coalesce(a.relname = any (s.written), false) as is_written, coalesce(w.is_target, false) as is_target,
+    coalesce(h.is_filtered or w.is_target and s.text !~ '\ydo update\y', false) as is_added
   from body_reference a
   left join statement s on s.oid = a.function and a.relname = any (s.tables)
+  left join (select oid from function_text where is_chosen) f on f.oid = a.function
   cross join lateral (
-    select a.relname = any (s.added) and (a.relname = any (s.read)) is not true as is_target
+    select a.relname = any (s.added) and (a.relname = any (s.read)) is not true as is_target,
+      s.aliases[array_position(s.tables, a.relname)] as alias
+  ) v
+  cross join lateral (
+    select v.is_target, v.is_target or cardinality(s.tables) = 1 or v.alias = any (s.compared) as is_compared
   ) w
-  -- ON CONFLICT DO UPDATE changes a row of another user, unless the key contains the column that gets the user.
   cross join lateral (
-    select strpos(s.text, 'on conflict') = 0 or s.text !~ '\ydo update\y'
-      or s.text ~ '\ydo update\y.*\ywhere\y.*(?:{me}|\yexcluded\.)' or exists (
-        select
-        from regexp_match(s.text, '\yinto [\w$.]+ (?:as [\w$]+ )?([\w$, ]*?) ?(?:values|select) (.*?) ?(?:\yfrom\y.*)?'
-          '\yon conflict (.*?) ?(?:where .*)?do update') m (part)
-        cross join unnest(
-          regexp_split_to_array(case when m.part[1] <> '' then m.part[1] else (
-            select string_agg(lower(t.attname), ',' order by t.attnum) from pg_attribute t
-            where t.attrelid = a.objid and t.attnum > 0 and not t.attisdropped) end, ' ?, ?'),
-          regexp_split_to_array(m.part[2], ' ?, ?')
-        ) i (name, item)
-        where (i.item ~ '^{me}' or s.is_own and ((a.objid, i.name) in (select relid, attname from owner_guess)
-            -- the key of a row of the user
-            or split_part(i.item, '.', 1) = any (s.compared) and exists (
-              select from body_reference r
-              join pg_index x on x.indrelid = r.objid and x.indisunique and x.indnkeyatts = 1 and x.indpred is null
-              join pg_attribute t on t.attrelid = x.indrelid and t.attnum = x.indkey[0]
-              where r.function = a.function and split_part(i.item, '.', 2) = lower(t.attname)
-                and r.relname = s.tables[array_position(s.aliases, split_part(i.item, '.', 1))])))
-          and (i.name = any (regexp_split_to_array(m.part[3], '[^\w$]+')) or exists (
-          select from pg_constraint f join pg_attribute t on t.attrelid = f.conrelid and t.attnum = any (f.conkey)
-          where f.conrelid = a.objid and m.part[3] like 'on constraint ' || f.conname and lower(t.attname) = i.name))
-      ) as is_own
-  ) k
-  -- The rows are found by such a value, and the owner column is not compared.
-  cross join lateral (
-    select case when not w.is_target and (cardinality(s.tables) > 1 or s.comparisons = 0)
-      and a.objid in (select relid from own_value) and strpos(s.text, ' current of ') = 0 then (
-      select coalesce(bool_or((a.objid, e.name) in (select relid, attname from own_value)
-          or (s.tables[array_position(s.aliases, e.other_alias)], e.other) in (select relname, attname from own_value))
-        and not bool_or(e.other = '{me}' or (a.objid, e.name) in (select relid, owner from own_value)), false)
-      from regexp_matches(s.text, '(?<![\w.$])(?:([\w$]+)\.)?([\w$]+)(?: ?:: ?\w+)? (?:=|in|is not distinct from) '
-        '(?:any )?(?:([\w$]+)\.)?([\w$]+|{\w+})(?![\w(])', 'g') m (part)
-      cross join lateral (values (m.part[1], m.part[2], m.part[3], m.part[4]),
-        (m.part[3], m.part[4], m.part[1], m.part[2])) as e (alias, name, other_alias, other)
-      where e.alias = s.aliases[array_position(s.tables, a.relname)] or e.alias is null and cardinality(s.tables) = 1
-    ) else false end as is_loose offset 0
-  ) l
-  cross join lateral (
-    select w.is_target, case when w.is_target then s.is_given and k.is_own
-      -- `from users u, tasks t where u.id = {me}` does not restrict the rows of tasks
-      else s.is_own and not l.is_loose
-        and (s.conditions <= (select count(*) from any_row y where y.oid = s.oid and y.n = s.n)) is not true
-        and not (s.is_qualified and s.aliases[array_position(s.tables, a.relname)] <> all (s.linked))
-        -- the same table twice requires two comparisons, with the user or with a row of another table
-        and (cardinality(array_positions(s.read, a.relname)) <= greatest(1, s.comparisons)
-          -- whether the user's team has another owner
-          or cardinality(array_positions(s.read, a.relname)) = 2 and exists (
-            select
-            from regexp_match(s.text, format('\yexists select (?:{k} )?from (?:[\w$]+\.)?%1$s (?:as )?([\w$]+) where '
-              '\1\.([\w$]+) = (?:%2$s)\.\2(?: and \1\.[\w$]+ (?:= {k}|<> (?:%2$s)\.[\w$]+))*(?! and|[\w$.])',
-              a.relname, array_to_string(s.compared, '|'))) m (part)
-            join pg_attribute t on t.attrelid = a.objid and lower(t.attname) = m.part[2]
-            join pg_constraint f on f.conrelid = a.objid and f.contype = 'f' and t.attnum = any (f.conkey))
-          or cardinality(s.compared) > 0 and (
-            select not array_agg(x.alias) && s.compared and count(*) <= (
-              select count(*)
-              from regexp_matches(s.text, format('(?<![\w$])(?:%1$s)\.[\w$]+ = (?!(?:%1$s)\.)[\w$]+\.'
-                '|(?<![\w$.])(?!(?:%1$s)\.)[\w$]+\.[\w$]+ = (?:%1$s)\.', string_agg(distinct x.alias, '|')), 'g'))
-            from unnest(s.tables, s.aliases) x (name, alias) where x.name = a.relname))
-        -- A variable identifies rows only by a key: a column that is unique, or references one.
-        and (strpos(s.text, '{mine}') = 0 or s.text ~ '\y(?:where|on)\y.*(?:= {me}|{me} =)' and s.text !~ '\yor\y'
-          or exists (
-            select from pg_attribute c
-            where c.attrelid = a.objid and c.attnum > 0
-              and s.text ~ format('(?<![\w$])(?:q_)?%s ?= {mine}', regexp_replace(lower(c.attname), '\W', '_', 'g'))
-              and (exists (select from pg_index x where x.indrelid = c.attrelid and x.indisunique and x.indpred is null
-                  and x.indnkeyatts = 1 and x.indkey[0] = c.attnum)
-                or exists (select from pg_constraint k where k.conrelid = c.attrelid and k.contype = 'f'
-                  and k.conkey = array[c.attnum])))) end as is_filtered
-    offset 0
+    select coalesce(case when w.is_target then s.is_given and not s.is_replaced
+      else s.is_own and (w.is_compared or v.alias = any (s.linked))
+        -- the same table twice requires two comparisons
+        and cardinality(array_positions(s.read, a.relname)) <= cardinality(s.compared) end, false) as is_filtered
   ) h
   where a.classid = 'pg_class'::regclass and case when s.oid is null then exists (
       select
       from body b join pg_class c on c.oid = a.objid
-      where b.oid = a.function and b.oid not in (select oid from function_text where is_dynamic or is_shortened)
+      where b.oid = a.function and b.oid not in (select oid from function_text where is_dynamic)
         and b.code ~* format(
         '(?:(?<!distinct )\m(?:from|join|into|update|table|truncate|copy)[\s(]+(?:only[\s(]+)?|\musing\s+)'
         '(?:[\w$"]+\s*\.\s*)?"?%s"?(?![\w$.(%%])', regexp_replace(c.relname, '\W', '\\\&', 'g')))
@@ -1644,76 +1214,69 @@ table_statement as materialized (
 ),
 
 table_use as materialized (
-  select function, relid, bool_and(is_filtered) as is_filtered,
+  select function, relid, bool_and(is_filtered) as is_filtered, bool_and(is_simple) as is_simple,
     bool_and(is_filtered_by_caller) as is_filtered_by_caller, bool_or(is_written) as is_written,
-    bool_and(is_added) as is_added
+    bool_and(is_filtered or is_target) as is_target,    bool_and(is_added) as is_added
   from table_statement
   group by function, relid
 ),
 
--- Functions that get such a value from a policy, but not the owner, and look up a row of another table by it.
+-- Functions to which a policy passes a value that is unique only with its owner, and that compare it without the owner.
 loose_lookup as materialized (
-  select p.function
-  from (
-    select distinct b.oid as function, s.relid, b.proargnames, '(?<![\w$.])' || replace(lower(coalesce(
-      nullif(b.proargnames[i.place], ''), '$' || i.place)), '$', '\$') || '(?![\w$.(])' as pattern, i.place
-    from (
-      select s.relid, t.text
-      from (select raw, relid from source where kind = 'policy') s
-      full join (select raw, text from user_text where is_last) t on t.raw = s.raw
-      where coalesce(s.relid, 0) <> 0 offset 0
-    ) s
-    cross join regexp_matches(s.text, '([\w$]+)\(((?:[^(),]+, )*[^(),]+)\)', 'g') m (part)
-    join body b on lower(b.proname) = m.part[1]
-    cross join unnest(string_to_array(m.part[2], ', ')) with ordinality i (item, place)
-    where (s.relid, regexp_replace(i.item, '^[\w$]+\.', '')) in (select relid, attname from own_value)
+  select b.oid as function
+  from source s
+  join user_text t on t.raw = s.raw and t.is_last
+  cross join regexp_matches(t.text, '([\w$]+)\(((?:[^(),]+, )*[^(),]+)\)', 'g') m (part)
+  join body b on lower(b.proname) = m.part[1]
+  cross join unnest(string_to_array(regexp_replace(m.part[2], '[\w$]+\.', '', 'g'), ', ')) with ordinality a (name, n)
+  cross join lateral (
+    select (s.relid, a.name) in (select relid, attname from own_value) as is_value,
+      (s.relid, a.name) in (select relid, owner from own_value) as is_owner,
+      coalesce(nullif(lower(b.proargnames[a.n::integer]), ''), '$' || a.n) as argument
   ) p
-  join table_statement t on t.function = p.function and t.relid <> p.relid
-  where t.text ~ p.pattern and not exists (
-    select from unnest(p.proargnames) with ordinality o (name, place)
-    where o.place <> p.place and t.text ~ ('(?<![\w$.])' || replace(lower(o.name), '$', '\$') || '(?![\w$.(])'))
+  where s.kind = 'policy'
+  group by b.oid, s.relid, m.part
+  having bool_or(p.is_value) and (not bool_or(p.is_owner) or exists (
+    select
+    from table_statement u
+    cross join lateral regexp_split_to_array(u.text, '[^\w$]+') w (words)
+    where u.function = b.oid and w.words && array_agg(p.argument) filter (where p.is_value)
+      and not w.words && array_agg(p.argument) filter (where p.is_owner)))
 ),
 
--- Functions that policies may call: functions that look up rows of the user, with all statements restricted to the
--- user. A function that ignores its arguments (`idle`) returns the same for each row.
+-- Functions that policies may call: functions that look up rows of the user. A function that ignores its arguments
+-- (`idle`) returns the same for each row, `same` compares its argument with the user: is_mine(user_id). `is_unknown`: a
+-- statement is not restricted to the user, but the function uses the user in another form, which is a warning.
 lookup_function as materialized (
-  select f.oid, lower(f.nspname) as schema, lower(f.proname) as name,
-    case when f.prorettype <> 'boolean'::regtype then 'derived' when u.is_used then 'asking' else 'idle' end as word,
-    coalesce(f.place, 0) as place
+  select f.oid, lower(f.nspname) as schema, lower(f.proname) as name, w.word, w.is_unknown,
+    case w.word when 'same' then 1 else coalesce(f.place, 0) end as place
   from function_text f
+  join pg_proc p on p.oid = f.oid
   cross join lateral (
-    select i.is_used or p.pronargs = 0 as is_used, not i.is_used as is_same
-    from pg_proc p
-    cross join lateral (
-      select f.place is not null or f.text ~ '\$\d' or coalesce(bool_or(
-        (f.oid, lower(a.name)) in (select oid, name from word where schema is null)
-        or (f.oid, lower(f.proname), lower(a.name)) in (select oid, schema, name from word)), false) as is_used
-      from unnest(p.proargnames, p.proargmodes) a (name, mode) where coalesce(a.mode, 'i') in ('i', 'b', 'v')
-    ) i
-    where p.oid = f.oid
+    select f.place is not null or f.text ~ '\$\d' or coalesce(bool_or(
+      (f.oid, lower(a.name)) in (select oid, name from word where schema is null)
+      or (f.oid, lower(f.proname), lower(a.name)) in (select oid, schema, name from word)), false) as is_used
+    from unnest(p.proargnames, p.proargmodes) a (name, mode) where coalesce(a.mode, 'i') in ('i', 'b', 'v')
   ) u
-  where not f.is_dynamic and f.prorettype <> 'trigger'::regtype
+  cross join lateral (
+    select f.prorettype = 'boolean'::regtype and p.pronargs = 1 and not p.prosecdef and f.text ~ format(
+      '^(?:select|return|(?:declare [^;]+; )?begin(?: if {me} is null then return (?:{no}|{null}); end if;)? return) '
+      '\(?(?:\$1|%s)(?:::\w+)? = {me}\)?;?(?: end;?)?$',
+      coalesce(nullif(regexp_replace(lower(p.proargnames[1]), '\W', '\\\&', 'g'), ''), '\$1')) as is_same
+  ) s
+  cross join lateral (
+    select case when s.is_same then 'same' when f.prorettype <> 'boolean'::regtype then 'derived'
+      when u.is_used or p.pronargs = 0 then 'asking' else 'idle' end as word,
+      not s.is_same and (f.is_dynamic or f.oid in (select function from loose_lookup)
+        or f.prorettype = 'boolean'::regtype and not u.is_used and f.oid in (select oid from any_row)
+        or (f.oid in (select function from table_use where is_filtered)) is not true
+        or f.oid in (select function from table_use where not is_filtered)) as is_unknown
+  ) w
+  where (f.is_asking or not w.is_unknown) and f.prorettype <> 'trigger'::regtype
+    and f.oid not in (select function from table_use where is_written)
     -- a setting that the caller can change
     and not ((select is_strict from scope) and f.text ~ '\ycurrent_setting ?\(')
     and f.oid not in (select oid from passing_function where not is_looked_up)
-    and f.oid not in (select function from captured where is_true)
-    and f.oid not in (select function from loose_lookup)
-    and not (f.prorettype = 'boolean'::regtype and u.is_same and f.oid in (select oid from any_row))
-    and (f.oid in (select function from table_use where not is_written group by function having bool_and(is_filtered)))
-      is true
-  union all
-  -- functions that compare their argument with the user: is_mine(user_id)
-  select f.oid, lower(f.nspname), lower(f.proname), 'same', 1
-  from function_text f
-  join pg_proc p on p.oid = f.oid and p.pronargs = 1 and not p.prosecdef and f.prorettype = 'boolean'::regtype
-  where f.text ~ format('^(?:select|return|(?:declare [^;]+; )?begin(?: if {me} is null then return (?:{no}|{null}); '
-    'end if;)? return) \(?(?:\$1|%s)(?:::\w+)? = {me}\)?;?(?: end;?)?$',
-    coalesce(nullif(regexp_replace(lower(p.proargnames[1]), '\W', '\\\&', 'g'), ''), '\$1'))
-  union all
-  select f.oid, lower(f.nspname), lower(f.proname), 'asked', 0
-  from scope
-  join function_text f on not scope.is_strict and f.prorettype = 'boolean'::regtype and f.text ~ '{(?:me|claims|token)}'
-  where f.oid not in (select function from table_use where is_filtered or is_written)
     and f.oid not in (select function from captured where is_true)
 ),
 
@@ -2532,7 +2095,7 @@ filled as materialized (
       and case when p.prorettype = 'trigger'::regtype then t.function in (
           select h.objid from hooked h where h.classid = 'pg_proc'::regclass
             and h.table_oid in (select oid from effective where privilege <> 'SELECT'))
-        else t.function not in (select oid from guarded where is_safe and not is_open) end
+        else t.function not in (select oid from test where not is_open) end
   ) s
   where s.text ~ '\y(?:new|old)\M|{(?:me|mine|claims|token|own)}|\$\d|\y([\w$]+) = \(?(?:[\w$]+\.)?\1 ?[-+*|]'
     or s.text ~ '\yinsert into\y' and s.text !~ '\yon conflict\y|\ynot exists\y|\yexcept\y'
@@ -2770,8 +2333,8 @@ definer_reads as materialized (
   select b.within, string_agg(distinct b.name, ', ') filter (where not f.is_filtered) as names,
     string_agg(distinct b.name, ', ') filter (where f.is_filtered) as filtered_names,
     bool_or(b.is_api_relation) as is_api_relation, bool_or(b.is_usable) as is_usable,
-    bool_and(s.is_guarded) filter (where not f.is_filtered) as is_guarded,
-    string_agg(distinct s.gap, '; ') filter (where not f.is_filtered) as gap,
+    bool_and(coalesce(h.is_simple, false)) filter (where f.is_filtered) as is_simple,
+    bool_and(coalesce(h.is_target, false)) filter (where not f.is_filtered) as is_target,
     -- It only adds rows to tables that no policy trusts, in which the API cannot insert rows itself, and of which the
     -- policies restrict the rows that it reads.
     bool_and(coalesce(h.is_added, false) and b.oid not in (select relid from trusted_column)
@@ -2781,13 +2344,13 @@ definer_reads as materialized (
   from other_rights_read b
   cross join scope
   left join (
-    select p.within, t.relid, bool_and(t.is_filtered_by_caller) as is_filtered, bool_and(t.is_added) as is_added
+    select p.within, t.relid, bool_and(t.is_filtered_by_caller) as is_filtered, bool_and(t.is_added) as is_added,
+      bool_and(t.is_simple) as is_simple, bool_and(t.is_target) as is_target
     from (select distinct within, objid from reachable where within <> 0 and classid = 'pg_proc'::regclass) p
     full join table_use t on t.function = p.objid
     where coalesce(p.objid, 0) <> 0 and coalesce(t.function, 0) <> 0
     group by p.within, t.relid
   ) h on h.within = b.within and h.relid = b.named
-  left join guarded_statement s on s.function = b.within and s.relid = b.named
   cross join lateral (
     select case when b.oid < 16384 or b.relkind = 'f' then false
       -- A new row is not another user's if no policy trusts its table, and this contains users or no owner column.
@@ -2802,185 +2365,62 @@ definer_reads as materialized (
   group by b.within
 ),
 
--- Unique columns with random values that the API cannot read, such as the secret part of a link. The table has no
--- owner column, the API has no privilege on it, and no foreign key references it. A user who knows a value may read its
--- row.
-capability as materialized (
-  select a.attrelid as relid, lower(a.attname) as attname
-  from pg_attribute a
-  join pg_index x on x.indrelid = a.attrelid and x.indisunique and x.indnkeyatts = 1 and x.indkey[0] = a.attnum
-  join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-    and pg_get_expr(d.adbin, d.adrelid) ~ '^(?:\w+\.)?(?:gen_random_uuid|uuid_generate_v4)\(\)$'
-  where a.atttypid = 'uuid'::regtype and a.attrelid not in (select oid from api_relation)
-    and a.attrelid not in (select relid from owner_guess)
-    and not exists (select from pg_constraint f where f.contype = 'f' and f.confrelid = a.attrelid)
-    and not exists (
-      select from pg_attribute o left join pg_attrdef v on v.adrelid = o.attrelid and v.adnum = o.attnum
-      where o.attrelid = a.attrelid and o.attnum <> a.attnum
-        and (pg_get_expr(v.adbin, v.adrelid) ~ '\w\.\w|current_'
-          or o.attname ~* '(^|_)(user|owner|member|author|account|customer|tenant|profile|person|email)'
-            '(_?id|s)?$|_by$'))
-),
-
--- The parts of functions between semicolons, if a statement does not compare the user: the words of each part, and the
--- variables that it sets.
-function_part as materialized (
-  select f.oid, c.n, c.text, lag(c.text, 1, '') over (partition by f.oid order by c.n) as previous,
-    sum(regexp_count(c.text, '\yif\y') - 2 * regexp_count(c.text, '\yend if\y')) over (partition by f.oid order by c.n)
-      as depth,
-    array(select m.part[1] from regexp_matches(c.text, w.pattern, 'g') m (part)) as words,
-    array(
-      select regexp_split_to_table(coalesce(m.part[1], m.part[2], m.part[3]), ' ?, ?')
-      from regexp_matches(c.text, '(?<!(?:insert|merge) )\yinto (?:strict )?([\w$]+(?: ?, ?[\w$]+)*)'
-        '|\y(?:for|foreach) ([\w$]+) (?:in|slice|array)\y|([\w$]+)(?: [\w$.%]+)? ?(?::=|\ydefault\y)', 'g') m (part)
-    ) as variables, w.pattern
+-- Functions that compare the user or a secret, or use the user in dynamic SQL, and functions that call them.
+user_check (oid) as (
+  select f.oid
   from function_text f
-  cross join (values ('(?<![\w.$])({(?:me|claims|token)}|\$?\w+(?:\[{k}\])?)(?![\w(])')) w (pattern)
-  cross join lateral unnest(string_to_array(replace(f.text, f.proname || '.', ''), ';')) with ordinality as s (text, n)
-  -- a search for a row of the user among the elements of an array: it finds only one of them
-  cross join lateral (
-    select s.n, case when s.text !~ '= ?{me}|{me} ?=' or s.text ~ '\y(?:bool_and|every) ?\(' then s.text
-      else regexp_replace(regexp_replace(s.text,
-        '= ?any ?\( ?([\w$]+) ?\)|\yin ?\( ?select unnest ?\( ?([\w$]+) ?\) ?\)', '= \1\2[{k}]', 'g'),
-        '(\yforeach [\w$]+ in array [\w$]+)(?= loop if (?!not).*{me}.* then [\w$]+ := {yes}$)', '\1[{k}]') end as text
-  ) c
-  where (f.text ~ ' then |\y(?:crypt|sha\d+|digest|hmac) ?\(|token|secret|\y(?:perform|call|strict) |{me} = any'
-      or f.oid in (select r.function from body_reference r join capability c on c.relid = r.objid))
-    and f.oid in (select function from table_statement where not is_filtered_by_caller)
-),
-
--- Tests such as `if not ... then raise`. A test that can be null, such as `role <> 'admin'` or `not is_admin()`, does
--- not stop a user without a row. `words`: also those of the statement that `found` is about, if it compares the user.
-test as materialized (
-  select t.oid, t.n, t.word, f.is_call, k.relname,
-    array(select w.part[1] from regexp_matches(t.subject, t.pattern, 'g') w (part)) as words,
-    t.word not in ('raise', 'return') or f.is_safe
-      or t.condition ~ '^not ?\(? ?exists|is distinct from|is not {yes}|coalesce|not found'
-      or t.condition ~ '{me} is null or (?:.* or )?([\w$.]+) is null or (?:.* or )?\1 (?:<>|!=) {me}'
-        and t.condition !~ '\yand\y'
-      or exists (
-        select from regexp_matches(t.condition, '([\w$]+)(?:\.[\w$]+)? is null', 'g') m (part)
-        join function_part a on a.oid = t.oid and a.n <= t.n and m.part[1] = any (a.variables)
-          and t.condition !~ '\yand\y'
-          and a.text ~ '= ?{me}|{me} ?=') as is_safe,
-    t.condition ~ '{me}|\yselect\y|\(|<>|!=|\ynot\y' as is_open
-  from (
-    -- RETURN QUERY does not leave the function
-    select p.oid, p.n, c.condition, case when m.part[2] like 'return _%' and exists (
-        select from function_part f where f.oid = p.oid and f.n = p.n + 1 and f.text ~ '^ ?return ?$') then 'return'
-        else m.part[2] end as word, p.pattern,
-      case when c.condition ~ '\yfound\y' and p.previous ~ '= ?{me}|{me} ?=' then p.previous else c.condition end
-        as subject
-    from function_part p
-    cross join regexp_matches(case when p.text ~ ' then ' then p.text end,
-      '\yif ((?:(?!\ythen\y).)*?) then (?!(?:end|null)\y)(\w+(?: query| next)?)\M(?! (?:query|next)\y)', 'g') m (part)
-    -- `me is null or ...` does not test which user it is
-    cross join lateral (
-      select case when regexp_count(m.part[1], '{me}') > 1 then m.part[1]
-        else regexp_replace(m.part[1], '^{me} is null or | or {me} is null$', '') end as condition) c
-    union all
-    -- a function that raises an error: perform app.require_owner(id)
-    select p.oid, p.n, concat('not exists ', m.part[1], '('), 'raise', p.pattern, p.text
-    from function_part p
-    cross join regexp_match(p.text, '\y(?:perform|call) (?:[\w$]+\.)?([\w$]+) ?\((?! ?\))') m (part)
-    where (m.part[1] in (select lower(proname) from function_text
-      where text ~ '{me}' and text ~ ('\yif (?:not \(? ?exists|(?:not )?found|[^;]*is distinct from {me})'
-        '(?:(?!\ythen\y).)* then raise\y'))) is true
-    union all
-    -- the row of the user, or an error
-    select p.oid, p.n, 'not exists', 'raise', p.pattern, p.text
-    from function_part p
-    join function_text f on f.oid = p.oid and strpos(f.text, 'exception when') = 0
-    where p.text ~ '\yinto strict .*(?:= ?{me}|{me} ?=)' and p.text ~ '\yand\y'
-    union all
-    -- The caller must know a password that crypt() checks, or a token or a random number of an invitation. By a
-    -- token, a function writes nothing for another user, but may delete it.
-    select p.oid, p.n, 'exists', 'lookup', p.pattern, '{me}'
-    from function_part p
-    join function_text f on f.oid = p.oid
-    where p.text ~ '= ?(?:[\w$]+\.)?crypt ?\('
-      or exists (
-        select
-        from regexp_matches(p.text, '\y(?:select|delete from|update) (?:(?!\y(?:update|delete)\y).)* where (?:.* and )?'
-          '\(*(?:[\w$]+\.)?((?:\w+_)?(?:token|secret)(?:_hash|_digest)?) ?= ?(?!{me})[\w$.{](?!.*\yor\y)'
-          '|\yselect .* from (?:[\w$]+\.)?\w*invit\w*(?: (?:as )?\w+)? where \(*(?:[\w$]+\.)?(id) ?= ?[\w$]'
-          '|\yselect .* where (?:.* and )?\(*(?:[\w$]+\.)?([\w$]+) = (?:[\w$]+\.)?'
-          '(?:sha(?:224|256|384|512)|digest|hmac) ?\((?!.*\yor\y)', 'g') m (part)
-        join body_reference r on r.function = p.oid and r.classid = 'pg_class'::regclass
-        join pg_attribute a on a.attrelid = r.objid and lower(a.attname) = coalesce(m.part[1], m.part[2], m.part[3])
-        left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-        -- no user can compute its values
-        where a.attgenerated = '' and a.attidentity = ''
-          and coalesce(pg_get_expr(d.adbin, d.adrelid) ~* 'random|nanoid|(?:uuid|gen)\w*\(',
-            m.part[2] is null or a.atttypid = 'uuid'::regtype)
-          and not exists (select from table_statement t where t.relid = r.objid and t.is_written
-            and t.text ~ '\y(?:md5|sha\d+)\y[ (]*(?:[\w$.]+|{me})(?: ?:: ?\w+)? ?\|\| ?(?:{k}|[\w$.]+)'
-            and t.text !~ 'random|uuid')
-          and (m.part[2] is not null or f.text ~ '{me}'
-            or regexp_count(f.text, '\y(?:insert into|update|delete from)\y')
-              = regexp_count(p.text, '\ydelete from\y')))
-    union all
-    -- the row that a random key of `capability` finds, and rows that are joined to it
-    select p.oid, p.n, 'exists', 'lookup', p.pattern, '{me} ' || m.part[2]
-    from function_part p
-    join body_reference r on r.function = p.oid
-    join capability c on c.relid = r.objid
-    join argument a on a.oid = p.oid
-    cross join regexp_match(p.text, '\yselect (?!.*\y(?:or|case|coalesce|union)\y|.*\yfrom (?:(?!\ywhere\y).)*,)'
-      '.* where (?:.* and )?\(*(?:[\w$]+\.)?([\w$]+) = ([\w$]+)(?![\w$.(])') m (part)
-    join function_text f on f.oid = p.oid and f.text !~ '\y(?:insert into|update|delete from)\y'
-    where m.part[1] = c.attname and m.part[2] = any (a.names)
-      and regexp_count(p.text, ' = ') >= regexp_count(p.text, '\y(?:from|join)\y')
-    union all
-    -- only whether the user is in a list, of a table without an owner column
-    select p.oid, p.n, 'exists', 'lookup', p.pattern, '{me}'
-    from function_part p
-    join function_text f on f.oid = p.oid and f.prorettype = 'boolean'::regtype
-      and f.text !~ '\y(?:insert into|update|delete from)\y'
-    where p.text ~ '{me} = any ?\( ?[\w$]+\.' and not exists (select from body_reference r
-      where r.function = p.oid and r.classid = 'pg_class'::regclass and r.objid in (select relid from owner_guess))
-  ) t
-  cross join lateral (
-    select count(*) > 0 as is_call,
-      coalesce(bool_or(t.condition like 'not %' and h.code ~* '\y(?:exists|coalesce|count|return\s+found)\y'), false)
-        as is_safe
-    from regexp_matches(t.condition, '([\w$]+) ?\(', 'g') m (part)
-    join body h on lower(h.proname) = m.part[1]
-  ) f
-  left join lateral (
-    select min(y.relname) as relname
-    from any_row y
-    where y.oid = t.oid and (y.n = t.n or y.n = t.n - 1 and t.condition ~ '\yfound\y' or exists (
-      select from function_part a where a.oid = y.oid and a.n = y.n and a.n <= t.n and a.variables && array(
-        select w.part[1] from regexp_matches(t.condition, t.pattern, 'g') w (part))))
-  ) k on true
-  where case when t.word in ('raise', 'return') then t.condition !~ '^\(?{me} is null\)?$'
-    else t.condition ~ '^\(?(?:exists|found)\y' end
-),
-
--- The words from which a test and the condition of a statement come, through variables.
-origin (oid, n, is_test, word) as (
-  select t.oid, t.n, true, w.word from test t cross join unnest(t.words) w (word)
+  join body b on b.oid = f.oid
+  cross join named n
+  where f.is_own_asking
+    or f.is_dynamic and (f.own_text ~ '{(?:me|claims|token)}' or b.code ~ ('\y(?:' || n.me || ')\('))
   union
-  select t.function, t.n, false, w.part[1]
+  -- a random value in a table without an owner that the API cannot read, such as the secret part of a link
+  select t.function
   from table_statement t
-  join function_part p on p.oid = t.function and p.n = t.n
-  cross join regexp_matches(substring(t.text from case when t.relid in (select relid from trusted_column)
-    then '\y(?:where|on(?! conflict)|values)\y.*' else '\y(?:where|on(?! conflict))\y.*' end), p.pattern, 'g') w (part)
-  where not t.is_filtered_by_caller
+  join pg_attribute a on a.attrelid = t.relid and lower(a.attname) = any (t.columns)
+  join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  where pg_get_expr(d.adbin, d.adrelid) ~ '(?:gen_random_uuid|uuid_generate_v4)\(\)'
+    and t.relid not in (select oid from api_relation) and t.relid not in (select table_oid from owner_of)
   union
-  select o.oid, o.n, o.is_test, w.word
-  from origin o
-  join function_part p on p.oid = o.oid and p.n <= o.n and o.word = any (p.variables)
-  cross join unnest(p.words) w (word)
+  select r.function
+  from user_check u
+  join body_reference r on r.objid = u.oid and r.classid = 'pg_proc'::regclass
+  where u.oid not in (select oid from passing_function)
 ),
 
-traced as materialized (
-  select o.oid, o.n, o.is_test, bool_or(o.word in ('{me}', '{claims}', '{token}')) as is_user,
-    coalesce(array_agg(distinct o.word) filter (where split_part(o.word, '[', 1) = any (a.names)), '{}') as arguments
-  from origin o
-  join argument a on a.oid = o.oid
-  group by o.oid, o.n, o.is_test
+-- Tests of the user: `if ... then raise`. A test that can be null does not stop a user without a row: `is_open`.
+--
+--   if role <> 'admin' then raise      if not app.is_admin() then raise
+test as materialized (
+  select f.oid, bool_or(not c.is_safe) as is_open
+  from function_text f
+  cross join regexp_matches(case when strpos(f.own_text, ' then ') > 0 then f.own_text end,
+    '\yif ((?:(?!\ythen\y)[^;])*) then (?:raise (?!debug|log|info|notice|warning)|return\y(?! (?:query|next)\y))', 'g')
+    m (part)
+  cross join lateral regexp_replace(m.part[1], '^{me} is null or | or {me} is null$', '') t (text)
+  -- the variables of the condition, and the statements that set them
+  cross join lateral (
+    select string_agg(p.text, ' ') as text
+    from unnest(string_to_array(f.own_text, ';')) p (text)
+    cross join regexp_matches(p.text, '(?<!(?:insert|merge) )\yinto (?:strict )?([\w$]+(?: ?, ?[\w$]+)*)'
+      '|([\w$]+)(?: [\w$.%]+)? ?(?::=|\ydefault\y)', 'g') v (part)
+    where regexp_split_to_array(coalesce(v.part[1], v.part[2]), ' ?, ?')
+      && regexp_split_to_array(t.text, '[^\w$]+') and p.text ~ '{(?:me|claims|token)}'
+  ) s
+  left join lateral (
+    select bool_and(h.own_text ~ '\y(?:exists|coalesce|count|found|bool_or)\y') as is_safe
+    from regexp_matches(t.text, '([\w$]+) ?\(', 'g') k (part)
+    join function_text h on lower(h.proname) = k.part[1] and (h.oid in (select oid from user_check)
+      or t.text ~ '{(?:me|claims|token)}')
+    having count(*) > 0
+  ) h on true
+  cross join lateral (
+    select t.text ~ '\y(?:exists|coalesce|found|count)\y|\ydistinct from\y|is not {yes}|is null'
+      or t.text !~ '\ynot\y|<>|!='
+      or coalesce(h.is_safe, s.text ~ '\y(?:exists|coalesce|count|strict|bool_or)\y', false) as is_safe
+  ) c
+  where t.text ~ '{(?:me|claims|token)}' and t.text <> '{me} is null' or s.text is not null or h.is_safe is not null
+  group by f.oid
 ),
 
 argument as materialized (
@@ -2989,93 +2429,36 @@ argument as materialized (
   from body b
 ),
 
--- Tests that the caller can skip by an argument: if not p_force and (a test) then raise; or in an IF until `depth` is
--- less.
-skippable as materialized (
-  select t.oid, t.n, e.n < t.n as is_outer, e.depth
-  from test t
-  join argument a on a.oid = t.oid
-  join function_part e on e.oid = t.oid and e.n <= t.n
-  cross join regexp_matches(e.text, '\yif ((?:(?!\ythen\y).)*?) then\y', 'g') m (part)
-  cross join regexp_split_to_table(m.part[1], case when e.n < t.n then '$.' else '\yand\y(?![^()]*\))' end) c (text)
-  cross join lateral (select array(select w.part[1] from regexp_matches(c.text, '(?<![\w.${])([\w$]+)', 'g') w (part)
-    where w.part[1] !~ '^(?:not|is|distinct|from|in|like)$') as words) w
-  where t.word in ('raise', 'return') and w.words <> '{}' and w.words <@ a.names and c.text !~ '{me}'
-    and not exists (select from function_part b where b.oid = t.oid and b.n > e.n and b.n < t.n and b.depth < e.depth)
-),
-
--- Tests of the user. Others test only what the caller passes.
-user_test as materialized (
-  select t.oid, t.n, t.word, t.is_safe, t.relname, coalesce(r.arguments, '{}') as arguments
-  from test t
-  left join traced r on r.oid = t.oid and r.n = t.n and r.is_test
-  where (t.is_call or r.is_user) and (t.is_safe or t.is_open)
-),
-
-guarded as materialized (
-  select oid, bool_or(is_safe) as is_safe, bool_or(not is_safe) as is_open from user_test group by oid
-),
-
--- Whether such a test stops each statement that does not compare the user: it precedes the statement, or its error
--- undoes it, and it is about the same row.
-guarded_statement as materialized (
-  select s.function, s.relid, bool_and(s.is_guarded) as is_guarded,
-    string_agg(distinct s.gap, '; ') filter (where not s.is_guarded) as gap
-  from (
-    select t.function, t.relid, t.n, bool_or(m.is_early and m.wrong is null) as is_guarded,
-      coalesce(min(m.wrong), 'the test of the user comes after this statement') as gap
-    from table_statement t
-    join user_test g on g.oid = t.function and g.is_safe
-    left join function_part p on p.oid = t.function and p.n = t.n
-    left join traced r on r.oid = t.function and r.n = t.n and not r.is_test
-    cross join lateral (
-      select coalesce(g.n <= p.n, true) or g.word = 'raise'
-          or not (t.is_written or p.text ~ '\yreturn (?:query|next)\y') as is_early,
-        case
-          when exists (select from skippable k where k.oid = g.oid and k.n = g.n and (not k.is_outer or exists (
-              select from function_part e where e.oid = k.oid and e.n > k.n and e.n < t.n and e.depth < k.depth)))
-            then 'an argument decides whether the user is tested'
-          when g.word = 'lookup' and g.n <> t.n and g.arguments && p.words
-            then 'the key that the caller must know is compared with another column'
-          when g.arguments && r.arguments and t.is_loose then 'the value that it compares is unique only within a user'
-          when r.arguments <> '{}' and (g.relname is not null and g.arguments = '{}' or g.arguments <> '{}'
-            and not g.arguments && r.arguments)
-            then regexp_replace(format('the test of the user is about %s, but this statement uses %s',
-              coalesce(nullif(array_to_string(g.arguments, ', '), ''), 'any row in ' || g.relname),
-              array_to_string(r.arguments, ', ')), '(\w+)\[{k}\]', 'one element of \1', 'g')
-        end as wrong
-    ) m
-    where not t.is_filtered_by_caller
-    group by t.function, t.relid, t.n
-  ) s
-  group by s.function, s.relid
-),
-
--- SECURITY DEFINER functions whose owner has more rights than the API.
+-- SECURITY DEFINER functions whose owner has more rights than the API. `is_unknown`: the user decides which rows they
+-- reach, in a form that the audit does not know.
 definer as materialized (
   select c.oid, c.name, c.owner_name, c.has_path, c.is_migrated, c.is_trigger, b.names, b.filtered_names, n.is_exposed,
-    i.is_instead, g.is_safe and b.is_guarded is not false as is_safe, g.is_open, b.gap,
-    c.oid in (select oid from callable) as is_callable, d.is_dynamic, d.is_tied,
+    i.is_instead, t.is_open, b.is_simple, d.is_dynamic, c.oid in (select oid from callable) as is_callable,
+    t.is_open is not true and u.is_checked and c.oid not in (select oid from side_effect where kind = 'export')
+      as is_unknown,
     -- A role that may execute it can attach it to a temporary table as a trigger, and insert any rows there.
     b.is_appended and c.has_path and not i.is_instead and c.oid not in (select objid from granted
       where classid = 'pg_proc'::regclass) as is_appended
   from code c
-  left join guarded g on g.oid = c.oid
   full join definer_reads b on b.within = c.oid
+  left join test t on t.oid = c.oid
   cross join lateral (select c.oid in (select tgfoid from pg_trigger where tgtype & 64 <> 0) as is_instead) i
   cross join lateral (
     select coalesce(b.is_api_relation or b.is_usable and not c.has_path, false) or i.is_instead as is_exposed
   ) n
-  -- `is_tied`: dynamic SQL for unknown tables compares a column with the user
   cross join lateral (
-    select n.is_tied, n.is_tied is false or c.oid in (select oid from side_effect
-      where kind in ('dynamic_sql', 'export')) as is_dynamic
-    from (select bool_and(s.is_own or s.added = s.tables and s.is_given) as is_tied
-      from statement s where s.oid = c.oid and 'name_of_table' = any (s.tables)) n
+    select c.oid in (select oid from side_effect where kind in ('dynamic_sql', 'export')) as is_dynamic
   ) d
+  -- It only inserts rows, and the user into one of them. A function that the API cannot call may get checked rows.
+  cross join lateral (
+    select c.oid in (select oid from user_check)
+      or b.is_target and exists (select from function_text f where f.oid = c.oid and f.own_text ~ '{me}')
+      or c.oid not in (select oid from callable) and c.oid in (
+      select r.objid from body_reference r where r.function in (select oid from user_check)) as is_checked
+  ) u
   where coalesce(c.prosecdef, false) and c.proowner not in (select oid from assumable_role)
     and c.oid not in (select oid from passing_function)
-    and (b.names is not null or b.filtered_names is not null or d.is_tied or d.is_dynamic and exists (
+    and (b.names is not null or b.filtered_names is not null or d.is_dynamic and exists (
       select from personal y join pg_class t on t.oid = y.oid
       where (pg_has_role(c.proowner, t.relowner, 'usage')
         or has_any_column_privilege(c.proowner, t.oid, 'select, insert, update'))
@@ -3688,8 +3071,9 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       '%s', string_agg(distinct format('%I on %s', j.polname, j.polrelid::regclass), ', ')),
     '-- review it, then accept this finding'
   from lookup_call q
-  join lookup_function f on f.oid = q.function and f.word = 'asked'
+  join lookup_function f on f.oid = q.function and f.is_unknown
   join clause j on j.text = q.text and j.polpermissive and j.is_filtered
+  where f.oid not in (select oid from definer where names is not null)
   group by f.oid
   union all
   select 'policy', 'warning', f.oid::regprocedure::text, format('its argument %s has the same name as a column of %s, '
@@ -4345,15 +3729,13 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   where w.is_so and (h.oid is not null or c.oid in (select oid from callable))
   union all
   -- SECURITY DEFINER functions with a statement that is not restricted to the user.
-  select 'security_definer', case when d.is_safe and not coalesce(d.is_open, false) and not d.is_dynamic then 'warning'
-      else 'hole' end,
+  select 'security_definer', case when d.is_unknown then 'warning' else 'hole' end,
     d.name || case when d.is_callable and w.way like '%execute%' then '' else coalesce(w.place, '') end,
     concat(w.way, format(': it runs with the rights of its owner %I, and ', d.owner_name),
       coalesce('reaches ' || d.names || ' in a statement that does not compare the owner column with the user',
         'runs dynamic SQL'),
       case when d.is_open then '; the test before this statement has no effect if its result is null'
-        when d.is_safe then '; a test of the user stops others: review which users pass the test'
-        else '; ' || d.gap end,
+        when d.is_unknown then '; it uses the user in another form: verify that it reaches only rows of the user' end,
       case when not d.has_path then '; it has no setting of search_path, so it uses that of its caller' end,
       case when w.more > 0 then format('; the number of other ways to call it is %s', w.more) end),
     case when w.way like '%execute%' or w.place is null
@@ -4367,29 +3749,21 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   cross join api_names
   where not d.is_trigger and (d.names is not null or d.is_dynamic)
   union all
-  select 'security_definer', case when s.is_simple then 'hint' else 'warning' end, d.name,
-    'it runs with the rights of its owner, and each statement ' || case when s.is_simple
+  select 'security_definer', case when d.is_simple then 'hint' else 'warning' end, d.name,
+    'it runs with the rights of its owner, and each statement ' || case when d.is_simple
       then 'uses only tables whose owner column it compares with the user'
-      when d.is_tied then 'compares a column with the user; the names of some tables are not constant: verify that the '
-        'column contains the owner in each of them'
       else 'is restricted to rows of the user; review it once' end,
     '-- review it, then accept this finding'
   from definer d
-  cross join lateral (
-    select d.is_tied is null
-      and d.oid not in (select oid from function_text where text ~ '{me} is distinct from {me}') and d.oid in (
-      select oid from statement where tables is not null group by oid
-      having bool_and(comparisons >= cardinality(tables) or is_given and coalesce(added = tables, false))) as is_simple
-  ) s
   where not d.is_trigger and d.names is null and not d.is_dynamic
     and (not d.has_path or d.oid not in (select a.function from lookup_call a join clause j on j.text = a.text))
   union all
-  select 'trigger', case when d.is_dynamic or d.names is not null and d.is_exposed and not d.is_appended then 'hole'
-      else 'warning' end, concat(d.name, w.place),
+  select 'trigger', case when (d.is_dynamic or d.names is not null and d.is_exposed and not d.is_appended)
+      and not d.is_unknown then 'hole' else 'warning' end, concat(d.name, w.place),
     format('commands on the table call this function with the rights of its owner %I, so it bypasses the policies of '
       '%s', d.owner_name, coalesce(d.names, d.filtered_names, 'the tables that its dynamic SQL uses'))
       || case when d.is_appended then '; it only adds rows: verify which of their columns becomes the owner, and who '
-        'reads them' else '' end
+        'reads them' when d.is_unknown then '; verify that it reaches only rows of the user' else '' end
       || case when w.more > 0 then format('; %s more triggers call it, too', w.more) else '' end,
     case when d.is_migrated then format('alter routine %s security invoker;', d.name) else w.unhook end
   from scope

@@ -31,7 +31,7 @@ create function app.pathed() returns bigint language sql security definer set se
 -- exploit
 select app.pathed() > 0;
 
--- definer next id: warning security_definer app.next_task_id() | alone | unmended
+-- definer next id: hint security_definer app.next_task_id() | alone | unmended
 alter function app.next_task_id() security definer;
 
 -- definer in a check: hole security_definer app.taken(text)

@@ -21,12 +21,12 @@ end $$;
 -- exploit
 select app.title_of('alice', 77) = 'secret';
 
--- identity or an argument: hole security_definer app.some_titles(text)
+-- identity or an argument: warning security_definer app.some_titles(text)
 create function app.some_titles(wanted text) returns setof text language sql stable security definer set search_path = pg_catalog as 'select title from app.tasks where user_id = app.current_user_id() or user_id = wanted';
 -- exploit
 select 'secret' in (select app.some_titles('alice'));
 
--- identity coalesced with an argument: hole security_definer app.titles_or(text)
+-- identity coalesced with an argument: warning security_definer app.titles_or(text)
 create function app.titles_or(wanted text default null) returns setof text language sql stable security definer set search_path = pg_catalog as 'select title from app.tasks where user_id = coalesce(wanted, app.current_user_id())';
 -- exploit
 select 'secret' in (select app.titles_or('alice'));
@@ -43,7 +43,7 @@ create function app.quoted() returns setof text language sql stable security def
 -- exploit
 select 'secret' in (select app.quoted());
 
--- one statement filters and another does not: hole security_definer app.two_counts()
+-- one statement filters and another does not: warning security_definer app.two_counts()
 create function app.two_counts() returns bigint language plpgsql security definer set search_path = pg_catalog as $$
 declare
   mine bigint;
@@ -220,10 +220,10 @@ grant select on app.with_best to tasks_api;
 insert into app.users (id) values ('mallory') on conflict do nothing;
 select best = 'secret' from app.with_best;
 
--- compares the user beside the table: hole security_definer app.peek_beside()
+-- compares the user beside the table: warning security_definer app.peek_beside()
 create function app.peek_beside() returns setof app.tasks language sql security definer set search_path = '' as $$ select t.* from app.users u, app.tasks t where u.id = app.current_user_id() $$; grant execute on function app.peek_beside() to tasks_api;
 
--- all but the user's: hole security_definer app.peek_others()
+-- all but the user's: warning security_definer app.peek_others()
 create function app.peek_others() returns bigint language sql security definer set search_path = '' as $$ select count(*) from app.tasks where not user_id = app.current_user_id() $$; grant execute on function app.peek_others() to tasks_api;
 
 -- barrier view that filters another instance of the table: hole view app.neighbours
@@ -239,12 +239,12 @@ grant select on app.unbarred to tasks_api;
 -- exploit
 select attack.learns('22P02', 'set local enable_indexscan = off; set local enable_bitmapscan = off; select from app.unbarred where title::integer > 0');
 
--- filter on a left join: hole security_definer app.joined()
+-- filter on a left join: warning security_definer app.joined()
 create function app.joined() returns setof text language sql security definer set search_path = pg_catalog as 'select t.title from app.tasks as t left join app.users as u on u.id = t.user_id and u.id = app.current_user_id()';
 -- exploit
 select 'secret' in (select app.joined());
 
--- filter that must be false: hole security_definer app.others_titles()
+-- filter that must be false: warning security_definer app.others_titles()
 create function app.others_titles() returns setof text language sql security definer set search_path = pg_catalog as 'select title from app.tasks where (user_id = app.current_user_id()) is false';
 -- exploit
 select 'secret' in (select app.others_titles());
@@ -256,7 +256,7 @@ create trigger runs after insert on app.tasks for each row execute function app.
 insert into app.tasks (title, description) values ('x', 'create view app.got as select title from app.tasks'), ('y', 'create function app.get() returns boolean language sql security definer return ''secret'' in (select title from app.got)');
 select app.get();
 
--- trigger that executes a string: hole trigger app.tidy_up() by trigger tidies on app.tasks
+-- trigger that executes a string: warning trigger app.tidy_up() by trigger tidies on app.tasks
 create function app.tidy_up() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin execute 'update app.tasks set user_id = ' || quote_literal(new.user_id) || ' where id = 77'; return null; end $$;
 create trigger tidies after insert on app.tasks for each row when (new.title = 'tidy') execute function app.tidy_up();
 -- exploit
@@ -276,14 +276,14 @@ create function app.rewrite(q tsquery, by text) returns tsquery language sql sta
 -- exploit
 select app.rewrite('a', 'select ''a''::tsquery, plainto_tsquery(''simple'', title) from app.tasks where title = ''secret''') = plainto_tsquery('simple', 'secret');
 
--- guard that only warns: hole security_definer app.titles_noted(text)
+-- guard that only warns: warning security_definer app.titles_noted(text)
 create function app.titles_noted(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
 if who is distinct from app.current_user_id() then raise warning 'reads tasks of %', who; end if;
 return query select title from app.tasks where user_id = who; end $$;
 -- exploit
 select 'secret' in (select app.titles_noted('alice'));
 
--- guard whose error is caught: hole security_definer app.title_caught(text, bigint)
+-- guard whose error is caught: warning security_definer app.title_caught(text, bigint)
 create function app.title_caught(who text, task bigint) returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare t text; begin
 begin if who is distinct from app.current_user_id() then raise exception 'not yours'; end if; exception when others then raise notice '%', sqlerrm; end;
@@ -291,7 +291,7 @@ select title into t from app.tasks where user_id = who and id = task; return t; 
 -- exploit
 select app.title_caught('alice', 77) = 'secret';
 
--- guard that a setting disables: hole security_definer app.titles_set(text)
+-- guard that a setting disables: warning security_definer app.titles_set(text)
 create function app.titles_set(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
 if current_setting('app.admin', true) is distinct from 'on' then if who is distinct from app.current_user_id() then raise insufficient_privilege; end if; end if;
 return query select title from app.tasks where user_id = who; end $$;
@@ -299,32 +299,32 @@ return query select title from app.tasks where user_id = who; end $$;
 set local app.admin = 'on';
 select 'secret' in (select app.titles_set('alice'));
 
--- another output of the CTE with the user: hole security_definer app.recent_of(text)
+-- another output of the CTE with the user: warning security_definer app.recent_of(text)
 create function app.recent_of(wanted text) returns setof text language sql stable security definer set search_path = pg_catalog as 'with me as (select app.current_user_id() as id, wanted as other) select t.title from app.tasks t, me where t.user_id = me.other';
 -- exploit
 select 'secret' in (select app.recent_of('alice'));
 
--- a union in the CTE with the user: hole security_definer app.recent_too(text)
+-- a union in the CTE with the user: warning security_definer app.recent_too(text)
 create function app.recent_too(wanted text) returns setof text language sql stable security definer set search_path = pg_catalog as 'with me as (select app.current_user_id() as id union select wanted) select t.title from app.tasks t, me where t.user_id = me.id';
 -- exploit
 select 'secret' in (select app.recent_too('alice'));
 
--- a table with the name of the CTE: hole security_definer app.recent_all()
+-- a table with the name of the CTE: warning security_definer app.recent_all()
 create function app.recent_all() returns setof text language sql stable security definer set search_path = pg_catalog as 'with me as (select app.current_user_id() as id) select t.title from app.tasks t join app.tasks me on t.user_id = me.user_id';
 -- exploit
 select 'secret' in (select app.recent_all());
 
--- identity at the end of the statement, after or: hole security_definer app.open_or_own()
+-- identity at the end of the statement, after or: warning security_definer app.open_or_own()
 create function app.open_or_own() returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$ begin return query select title from app.tasks where not completed or user_id = app.current_user_id(); end $$;
 -- exploit
 select 'secret' in (select app.open_or_own());
 
--- filter of one aggregate beside another: hole security_definer app.share_of_tasks()
+-- filter of one aggregate beside another: warning security_definer app.share_of_tasks()
 create function app.share_of_tasks() returns table (mine bigint, total bigint) language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select count(*) filter (where user_id = app.current_user_id()), count(*) from app.tasks $$;
 -- exploit
 select total > mine from app.share_of_tasks();
 
--- window over all rows: hole security_definer app.my_rank()
+-- window over all rows: warning security_definer app.my_rank()
 create function app.my_rank() returns table (rank bigint, of bigint) language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 select r, n from (select id, user_id, rank() over (order by title) r, count(*) over () n from app.tasks) x where user_id = app.current_user_id() $$;
 -- exploit
@@ -364,35 +364,35 @@ grant select on app.news to tasks_api;
 create function app.put(line text) returns void language sql set search_path = pg_catalog, pg_temp as $$ insert into app.news values (line) $$;
 create function app.publish(line text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin perform app.put(line); end $$;
 
--- identity in the select list: hole security_definer app.titles_marked()
+-- identity in the select list: warning security_definer app.titles_marked()
 create function app.titles_marked() returns table (title text, mine boolean) language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select t.title, t.user_id = app.current_user_id() from app.tasks t $$;
 -- exploit
 select 'secret' in (select title from app.titles_marked());
 
--- identity in order by: hole security_definer app.own_titles_first()
+-- identity in order by: warning security_definer app.own_titles_first()
 create function app.own_titles_first() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select title from app.tasks order by (user_id = app.current_user_id()) desc $$;
 -- exploit
 select 'secret' in (select app.own_titles_first());
 
--- identity in returning: hole security_definer app.finish_any(bigint)
+-- identity in returning: warning security_definer app.finish_any(bigint)
 create function app.finish_any(task bigint) returns boolean language sql security definer set search_path = pg_catalog, pg_temp as $$ update app.tasks set completed = true where id = task returning user_id = app.current_user_id() $$;
 -- exploit
 select app.finish_any(77) is not null;
 
--- filter outside of the CTE that deletes: hole security_definer app.drop_and_look(bigint)
+-- filter outside of the CTE that deletes: warning security_definer app.drop_and_look(bigint)
 create function app.drop_and_look(task bigint) returns setof text language sql security definer set search_path = pg_catalog, pg_temp as $$ with gone as (delete from app.tasks where id = task returning *) select title from gone where user_id = app.current_user_id() $$;
 -- exploit
 do $$ begin perform app.drop_and_look(77); end $$;
 set local app.user_id = 'alice';
 select not exists (select from app.tasks where id = 77);
 
--- sub-select without the filter of its query: hole security_definer app.best_with_mine()
+-- sub-select without the filter of its query: warning security_definer app.best_with_mine()
 create function app.best_with_mine() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select (select max(o.title) from app.tasks o where o.priority = t.priority) from app.tasks t where t.user_id = app.current_user_id() $$;
 -- exploit
 insert into app.tasks (title) values ('a');
 select 'secret' in (select app.best_with_mine());
 
--- all rows but those that match: hole security_definer app.not_hidden()
+-- all rows but those that match: warning security_definer app.not_hidden()
 create table app.hidden (user_id text collate "C", task_id bigint, primary key (user_id, task_id));
 call attack.protect('app.hidden');
 create function app.not_hidden() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select t.title from app.tasks t where not exists (select from app.hidden h where h.task_id = t.id and h.user_id = app.current_user_id()) $$;
@@ -407,7 +407,7 @@ create function app.copy_task(task bigint) returns void language sql security de
 do $$ begin perform app.copy_task(77); end $$;
 select exists (select from app.copies where title = 'secret');
 
--- filter that a function makes true: hole security_definer app.own_or_true()
+-- filter that a function makes true: warning security_definer app.own_or_true()
 create function app.own_or_true() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select title from app.tasks where coalesce(nullif(user_id = app.current_user_id(), false), true) $$;
 -- exploit
 select 'secret' in (select app.own_or_true());
@@ -422,7 +422,7 @@ create function app.dump_titles() returns setof text language sql stable securit
 -- exploit
 select 'secret' in (select app.dump_titles());
 
--- test after the change, which only ends the function: hole security_definer app.rename_list(integer, text)
+-- test after the change, which only ends the function: warning security_definer app.rename_list(integer, text)
 create table app.lists (id int primary key, user_id text collate "C" not null, name text);
 call attack.protect('app.lists', 'select');
 insert into app.lists values (1, 'alice', 'mine');
@@ -438,7 +438,7 @@ do $$ begin perform app.rename_list(1, 'taken'); end $$;
 set local app.user_id = 'alice';
 select name = 'taken' from app.lists;
 
--- test of the first of many: hole security_definer app.delete_clips(integer[])
+-- test of the first of many: warning security_definer app.delete_clips(integer[])
 create table app.clips (id int primary key, user_id text collate "C" not null);
 call attack.protect('app.clips', 'select');
 insert into app.clips values (1, 'alice'), (2, 'mallory');
@@ -453,7 +453,7 @@ do $$ begin perform app.delete_clips(2, 1); end $$;
 set local app.user_id = 'alice';
 select not exists (select from app.clips);
 
--- test of one team, statement for another: hole security_definer app.read_memo(integer, integer)
+-- test of one team, statement for another: warning security_definer app.read_memo(integer, integer)
 create table app.crews_of (crew int, user_id text collate "C" not null, primary key (crew, user_id));
 call attack.protect('app.crews_of', 'select');
 create table app.memos (id int primary key, crew int not null, body text);
@@ -482,7 +482,7 @@ end $$;
 -- exploit
 select app.read_invitation('alice@example.com') = 'secret';
 
--- FOUND of another statement: hole security_definer app.read_vault(integer)
+-- FOUND of another statement: warning security_definer app.read_vault(integer)
 create table app.keepers (vault int, user_id text collate "C" not null, primary key (vault, user_id));
 create table app.vaults (vault int primary key, body text);
 create table app.vault_log (vault int, user_id text);
@@ -500,7 +500,7 @@ end $$;
 -- exploit
 select app.read_vault(1) = 'secret';
 
--- a comma without a blank: hole security_definer app.peek_tight()
+-- a comma without a blank: warning security_definer app.peek_tight()
 create function app.peek_tight() returns setof text language sql stable security definer set search_path = '' as 'select t.title from app.users u,app.tasks t where u.id = app.current_user_id()';
 -- exploit
 select 'secret' in (select app.peek_tight());
@@ -519,7 +519,7 @@ create function app.peek_escaped() returns setof text language plpgsql stable se
 -- exploit
 select 'secret' in (select app.peek_escaped());
 
--- test of the task by its number, which others have, too: hole security_definer app.rename_by_id(bigint, text)
+-- test of the task by its number, which others have, too: warning security_definer app.rename_by_id(bigint, text)
 create function app.rename_by_id(task bigint, new_title text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform from app.tasks where user_id = app.current_user_id() and id = task;
@@ -533,7 +533,7 @@ insert into app.tasks (id, user_id, title) values (77, 'mallory', 'mine');
 do $$ begin perform app.rename_by_id(77, 'taken'); end $$;
 select exists (select from app.tasks where user_id = 'alice' and title = 'taken');
 
--- test of any team: hole security_definer app.memos_of(integer)
+-- test of any team: warning security_definer app.memos_of(integer)
 create table app.bands_of (band int, user_id text collate "C" not null, primary key (band, user_id));
 create table app.band_memos (band int not null, body text);
 alter table app.bands_of enable row level security;
@@ -548,7 +548,7 @@ end $$;
 -- exploit
 select 'secret' in (select app.memos_of(2));
 
--- joined by the number of a task: hole security_definer app.remarks_of_mine()
+-- joined by the number of a task: warning security_definer app.remarks_of_mine() | unmended
 create table app.remarks_on (user_id text collate "C" not null, task_id bigint not null, body text, foreign key (user_id, task_id) references app.tasks (user_id, id) on delete cascade);
 call attack.protect('app.remarks_on', 'select');
 insert into app.remarks_on values ('alice', 77, 'secret');
@@ -559,7 +559,7 @@ reset role;
 insert into app.tasks (id, user_id, title) values (77, 'mallory', 'mine');
 select 'secret' in (select app.remarks_of_mine());
 
--- joined by a label: hole security_definer app.labelled()
+-- joined by a label: warning security_definer app.labelled() | unmended
 create table app.labels_of (user_id text collate "C" not null, label text not null, primary key (user_id, label));
 create table app.links_of (user_id text collate "C" not null, url text not null, label text, primary key (user_id, url));
 call attack.protect('app.labels_of', 'select, insert (user_id, label)');
@@ -585,7 +585,7 @@ create function app.titles_by_hidden_view() returns setof text language sql stab
 -- exploit
 select 'secret' in (select app.titles_by_hidden_view());
 
--- an upsert by a key without the owner: hole security_definer app.set_option(text, text)
+-- an upsert by a key without the owner: warning security_definer app.set_option(text, text)
 create table app.options (key text primary key, user_id text collate "C" not null, value text);
 call attack.protect('app.options', 'select');
 insert into app.options values ('theme', 'alice', 'dark');
@@ -596,7 +596,7 @@ do $$ begin perform app.set_option('theme', 'pink'); end $$;
 set local app.user_id = 'alice';
 select value = 'pink' from app.options;
 
--- MERGE with a branch that does not compare the user: hole security_definer app.merge_option(text, text)
+-- MERGE with a branch that does not compare the user: warning security_definer app.merge_option(text, text)
 create table app.choices (user_id text collate "C" not null, key text not null, value text, primary key (user_id, key));
 call attack.protect('app.choices', 'select');
 insert into app.choices values ('alice', 'theme', 'dark');
@@ -608,7 +608,7 @@ do $$ begin perform app.merge_option('theme', 'pink'); end $$;
 set local app.user_id = 'alice';
 select not exists (select from app.choices);
 
--- MERGE that inserts for another user: hole security_definer app.merge_for(text, text)
+-- MERGE that inserts for another user: warning security_definer app.merge_for(text, text)
 create table app.picks (user_id text collate "C" not null, key text not null, primary key (user_id, key));
 call attack.protect('app.picks', 'select');
 create function app.merge_for(k text, who text) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
@@ -619,7 +619,7 @@ do $$ begin perform app.merge_for('theme', 'alice'); end $$;
 set local app.user_id = 'alice';
 select exists (select from app.picks);
 
--- filter before a right join: hole security_definer app.right_joined()
+-- filter before a right join: warning security_definer app.right_joined()
 create function app.right_joined() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 select t.title from app.users u join app.users v on v.id = u.id and u.id = app.current_user_id() right join app.tasks t on t.user_id = u.id $$;
 -- exploit
@@ -639,7 +639,7 @@ insert into rulers values ('mallory');
 grant select on rulers to public;
 select 'secret' in (select app.everything());
 
--- rows by a variable that is no key: hole security_definer app.drop_same()
+-- rows by a variable that is no key: warning security_definer app.drop_same()
 create table app.chits (user_id text collate "C" not null default app.current_user_id(), n int not null);
 call attack.protect('app.chits', 'select');
 insert into app.chits values ('alice', 1), ('mallory', 1);
@@ -650,11 +650,11 @@ do $$ begin perform app.drop_same(); end $$;
 set local app.user_id = 'alice';
 select not exists (select from app.chits);
 
--- ids of tasks in a variable, which other users have, too: hole security_definer app.finish_all()
+-- ids of tasks in a variable, which other users have, too: warning security_definer app.finish_all()
 create function app.finish_all() returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare r record; begin
 for r in select t.id from app.tasks t where t.user_id = app.current_user_id() loop update app.tasks set completed = true where id = r.id; end loop; end $$;
 
--- variables with an id of the user's row or of another: hole security_definer app.drop_card(uuid, uuid[])
+-- variables with an id of the user's row or of another: warning security_definer app.drop_card(uuid, uuid[])
 create table app.cards_of (id uuid primary key, user_id text collate "C" not null default app.current_user_id());
 call attack.protect('app.cards_of', 'select');
 insert into app.cards_of values ('00000000-0000-0000-0000-000000000001', 'alice');
@@ -669,37 +669,37 @@ select not exists (select from app.cards_of);
 -- cursor over all rows: hole security_definer app.mark_all()
 create function app.mark_all() returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare c cursor for select from app.tasks t for update; begin for r in c loop update app.tasks set completed = true where current of c; end loop; end $$;
 
--- cursor that is also opened for an argument: hole security_definer app.mark_of(text)
+-- cursor that is also opened for an argument: warning security_definer app.mark_of(text)
 create function app.mark_of(who text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare c cursor (whose text) for select from app.tasks t where t.user_id = whose for update; begin
 for r in c (app.current_user_id()) loop update app.tasks set completed = true where current of c; end loop; for r in c (who) loop update app.tasks set completed = true where current of c; end loop; end $$;
 
--- constants without the filter: hole security_definer app.count_constant(text)
+-- constants without the filter: warning security_definer app.count_constant(text)
 create function app.count_constant(who text) returns bigint language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare n bigint; begin
 execute 'select count(*) from app.tasks where user_id = $2 or $1 is null' into n using app.current_user_id(), who; return n; end $$;
 -- exploit
 select app.count_constant('alice') > 0;
 
--- constant with the filter in a comment: hole security_definer app.count_comment()
+-- constant with the filter in a comment: warning security_definer app.count_comment()
 create function app.count_comment() returns bigint language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare n bigint; begin execute 'select count(*) from app.tasks -- where user_id = $1' into n using app.current_user_id(); return n; end $$;
 -- exploit
 select app.count_comment() > 0;
 
--- name of a column that is compared: hole security_definer app.titles_where(text)
+-- name of a column that is compared: warning security_definer app.titles_where(text)
 create function app.titles_where(c text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin return query execute format('select title from app.tasks where %I <> $1', c) using app.current_user_id(); end $$;
 -- exploit
 select 'secret' in (select app.titles_where('title'));
 
--- name of a column that is the user: hole security_definer app.count_where(text)
+-- name of a column that is the user: warning security_definer app.count_where(text)
 create function app.count_where(c text) returns bigint language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare n bigint; begin execute format('select count(*) from app.tasks where %I = $1', c) into n using app.current_user_id(); return n; end $$;
 
--- order whose direction is not checked: hole security_definer app.titles_ordered(text, text)
+-- order whose direction is not checked: warning security_definer app.titles_ordered(text, text)
 create function app.titles_ordered(c text, direction text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
 if c not in ('title', 'id') then raise 'no such order'; end if;
 return query execute '(select title from app.tasks where user_id = $1 order by ' || quote_ident(c) || ' ' || direction || ')' using app.current_user_id(); end $$;
 -- exploit
 select 'secret' in (select app.titles_ordered('id', 'limit 0) union all (select title from app.tasks'));
 
--- list of conditions, one without the filter: hole security_definer app.titles_by_scope(text)
+-- list of conditions, one without the filter: warning security_definer app.titles_by_scope(text)
 create function app.titles_by_scope(scope text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare condition text; begin
 condition := case scope when 'open' then 'user_id = $1 and not completed' when 'done' then 'completed' else 'user_id = $1' end;
 return query execute 'select title from app.tasks where ' || condition using app.current_user_id(); end $$;
@@ -708,13 +708,13 @@ return query execute 'select title from app.tasks where ' || condition using app
 create function app.erase(who text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare t name; begin
 for t in select c.table_name from information_schema.columns c where c.table_schema = 'app' and c.column_name = 'user_id' loop execute format('delete from app.%I where user_id = $1', t) using who; end loop; end $$;
 
--- rows shared by a number that other users have, too: hole security_definer app.titles_shared(text)
+-- rows shared by a number that other users have, too: warning security_definer app.titles_shared(text)
 create table app.shared_with (task_id bigint not null, reader text collate "C" not null, primary key (task_id, reader));
 alter table app.shared_with enable row level security;
 create function app.titles_shared(q text) returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 select t.title from app.tasks t where t.title like q and (t.user_id = app.current_user_id() or exists (select from app.shared_with s where s.task_id = t.id and s.reader = app.current_user_id())) $$;
 
--- condition on others of the same team, with an argument: hole security_definer app.quit(text, text)
+-- condition on others of the same team, with an argument: warning security_definer app.quit(text, text)
 create table app.bands (name text primary key);
 create table app.band_members (band text not null references app.bands, person text collate "C" not null, nickname text not null, primary key (band, person));
 alter table app.band_members enable row level security;
@@ -722,63 +722,63 @@ create policy own on app.band_members for select to tasks_api using (person = ap
 create function app.quit(b text, guess text) returns boolean language sql security definer set search_path = pg_catalog, pg_temp as $$
 delete from app.band_members m where m.band = b and m.person = app.current_user_id() and exists (select from app.band_members o where o.band = m.band and o.person <> m.person and o.nickname like guess) returning true $$;
 
--- digest or an argument: hole security_definer app.title_by_link(text, bigint)
+-- digest or an argument: warning security_definer app.title_by_link(text, bigint)
 create table app.links_to (digest bytea primary key, owner text collate "C" not null, task_id bigint not null);
 alter table app.links_to enable row level security;
 create function app.title_by_link(link text, wanted bigint) returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 select t.title from app.links_to l join app.tasks t on t.user_id = l.owner and t.id = l.task_id where l.digest = sha256(convert_to(link, 'UTF8')) or t.id = wanted $$;
 
--- helper that only warns: hole security_definer app.drop_warned(bigint)
+-- helper that only warns: warning security_definer app.drop_warned(bigint)
 create function app.warn_owner(task bigint) returns void language plpgsql as $$ begin if not exists (select from app.tasks t where t.id = task and t.user_id = app.current_user_id()) then raise warning 'not yours'; end if; end $$;
 create function app.drop_warned(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin perform app.warn_owner(task); delete from app.tasks where id = task; end $$;
 
--- helper whose error is caught: hole security_definer app.titles_refused(text)
+-- helper whose error is caught: warning security_definer app.titles_refused(text)
 create function app.refuse_others(who text) returns void language plpgsql as $$ begin if not exists (select from app.users u where u.id = who and u.id = app.current_user_id()) then raise exception 'not yours'; end if; end $$;
 create function app.titles_refused(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
 begin perform app.refuse_others(who); exception when others then null; end; return query select title from app.tasks where user_id = who; end $$;
 -- exploit
 select 'secret' in (select app.titles_refused('alice'));
 
--- strict select whose error is caught: hole security_definer app.drop_strict(bigint)
+-- strict select whose error is caught: warning security_definer app.drop_strict(bigint)
 create function app.drop_strict(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare me text; begin
 begin select t.user_id into strict me from app.tasks t where t.id = task and t.user_id = app.current_user_id(); exception when no_data_found then null; end; delete from app.tasks where id = task; end $$;
 
--- <> without a test for a missing user: hole security_definer app.drop_unequal(bigint)
+-- <> without a test for a missing user: warning security_definer app.drop_unequal(bigint)
 create function app.drop_unequal(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare owner text; begin
 select t.user_id into owner from app.tasks t where t.id = task; if owner is null or owner <> app.current_user_id() then raise insufficient_privilege; end if; delete from app.tasks where id = task; end $$;
 
--- deletes after the test, not in it: hole security_definer app.drop_after(bigint)
+-- deletes after the test, not in it: warning security_definer app.drop_after(bigint)
 create function app.drop_after(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare owner text; begin
 select t.user_id into owner from app.tasks t where t.id = task; if owner = app.current_user_id() then perform 1; end if; delete from app.tasks where id = task; end $$;
 
--- one of two sub-selects for each row: hole security_definer app.two_numbers()
+-- one of two sub-selects for each row: warning security_definer app.two_numbers()
 create table app.bits (user_id text collate "C" not null, n int);
 call attack.protect('app.bits');
 create function app.two_numbers() returns table (n bigint, m bigint) language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select (select count(*) from app.bits s where s.user_id = u.id), (select count(*) from app.bits s where s.n > length(u.id)) from app.users u where u.id = app.current_user_id() $$;
 
--- filter outside of a union, beside another table: hole security_definer app.feed_and_all()
+-- filter outside of a union, beside another table: warning security_definer app.feed_and_all()
 create function app.feed_and_all() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select k.task::text from (select t.user_id as u from app.tasks t union all select s.user_id from app.tasks s) f join app.idempotency_keys k on true where f.u = app.current_user_id() $$;
 
--- a check in one branch only: hole security_definer app.export(text, text)
+-- a check in one branch only: warning security_definer app.export(text, text)
 create function app.export(who text, form text) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$ begin
 if form = 'csv' then if who is distinct from app.current_user_id() then raise insufficient_privilege; end if; return query select title from app.tasks where user_id = who;
 elsif form = 'json' then return query select to_json(title)::text from app.tasks where user_id = who; end if; end $$;
 -- exploit
 select '"secret"' in (select app.export('alice', 'json'));
 
--- a check that an argument skips: hole security_definer app.checked_if_strict(text, boolean)
+-- a check that an argument skips: warning security_definer app.checked_if_strict(text, boolean)
 create function app.checked_if_strict(who text, strictly boolean) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$ begin
 if strictly then if who is distinct from app.current_user_id() then raise insufficient_privilege; end if; end if; return query select title from app.tasks where user_id = who; end $$;
 -- exploit
 select 'secret' in (select app.checked_if_strict('alice', false));
 
--- return query goes on: hole security_definer app.history(text)
+-- return query goes on: warning security_definer app.history(text)
 create function app.history(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$ begin
 if who is distinct from app.current_user_id() then return query select 'denied'; end if; return query select title from app.tasks where user_id = who; end $$;
 -- exploit
 select 'secret' in (select app.history('alice'));
 
--- a member of any team, since a column is compared with itself: hole security_definer app.leaves_of(bigint)
+-- a member of any team, since a column is compared with itself: warning security_definer app.leaves_of(bigint)
 create table app.fellows (user_id text collate "C", team bigint, primary key (user_id, team));
 create table app.leaves (id uuid primary key, team bigint, owner_id text collate "C", title text);
 insert into app.fellows values ('mallory', 1);
@@ -787,7 +787,7 @@ create function app.leaves_of(wanted bigint) returns setof text language sql sta
 -- exploit
 select 'secret' in (select app.leaves_of(2));
 
--- tests for null of what the caller passes: hole security_definer app.titles_for_claim(text, boolean)
+-- tests for null of what the caller passes: warning security_definer app.titles_for_claim(text, boolean)
 create table app.staff4 (login text collate "C" primary key, role text not null);
 insert into app.staff4 values ('mallory', 'clerk');
 create function app.titles_for_claim(my_role text, strictly boolean) returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$
@@ -801,7 +801,7 @@ end $$;
 -- exploit
 select 'secret' in (select app.titles_for_claim('admin', false));
 
--- a role that is tested for null, but not required: hole security_definer app.titles_for_others()
+-- a role that is tested for null, but not required: warning security_definer app.titles_for_others()
 create table app.staff5 (login text collate "C" primary key, role text not null);
 create function app.titles_for_others() returns setof text language plpgsql stable security definer set search_path = pg_catalog as $$
 declare mine text;
@@ -812,7 +812,7 @@ end $$;
 -- exploit
 select 'secret' in (select app.titles_for_others());
 
--- one caller passes the user, another what it gets: hole security_definer app.titles_of_one(text)
+-- one caller passes the user, another what it gets: warning security_definer app.titles_of_one(text)
 create function app.titles_of_one(wanted text) returns setof text language sql stable security definer set search_path = pg_catalog as 'select title from app.tasks where user_id = wanted';
 revoke execute on function app.titles_of_one(text) from public;
 create function app.titles_of_me() returns setof text language sql stable security definer set search_path = pg_catalog as 'select app.titles_of_one(app.current_user_id())';
@@ -837,32 +837,32 @@ create function app.titles_by_caller() returns text language sql stable security
 -- exploit
 select 'alice' operator(app.###) 77::bigint = 'secret';
 
--- case as a condition, with a branch for all: hole security_definer app.titles_in_case(text)
+-- case as a condition, with a branch for all: warning security_definer app.titles_in_case(text)
 create function app.titles_in_case(scope text) returns setof text language sql stable security definer set search_path = pg_catalog as $$
   select t.title from app.tasks t where case scope when 'mine' then t.user_id = app.current_user_id() when 'all' then true else false end $$;
 -- exploit
 select 'secret' in (select app.titles_in_case('all'));
 
--- case as a condition, for all but the user: hole security_definer app.titles_but(text)
+-- case as a condition, for all but the user: warning security_definer app.titles_but(text)
 create function app.titles_but(scope text) returns setof text language sql stable security definer set search_path = pg_catalog as $$
   select t.title from app.tasks t where scope = 'others' and case when t.user_id = app.current_user_id() then false else true end $$;
 -- exploit
 select 'secret' in (select app.titles_but('others'));
 
--- merge on the key alone: hole security_definer app.merge_any(jsonb)
+-- merge on the key alone: warning security_definer app.merge_any(jsonb)
 create function app.merge_any(changes jsonb) returns void language sql security definer set search_path = pg_catalog as $$
   merge into app.tasks t
   using (select c.id, c.title, app.current_user_id() as me from jsonb_to_recordset(changes) as c (id bigint, title text)) s
   on t.id = s.id when matched then update set title = s.title $$;
 
--- a CTE that restricts a count alone: hole security_definer app.overview()
+-- a CTE that restricts a count alone: warning security_definer app.overview()
 create function app.overview() returns table (total bigint, titles text[]) language sql security definer set search_path = pg_catalog, pg_temp as $$
   with mine as (select id from app.tasks where user_id = app.current_user_id()), every as (select title from app.tasks)
   select (select count(*) from mine), array_agg(e.title) from every e $$;
 -- exploit
 select 'secret' = any ((select titles from app.overview())::text[]);
 
--- a test of the user in any team: hole security_definer app.titles_by_lead(text)
+-- a test of the user in any team: warning security_definer app.titles_by_lead(text)
 create table app.leads (team text collate "C", user_id text collate "C", until timestamptz not null default 'infinity', primary key (team, user_id));
 insert into app.leads values ('blue', 'mallory');
 create function app.titles_by_lead(wanted text) returns setof text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -873,7 +873,7 @@ end $$;
 -- exploit
 select 'secret' in (select app.titles_by_lead('alice'));
 
--- a sub-select about the user in any team: hole security_definer app.titles_if_lead(text)
+-- a sub-select about the user in any team: warning security_definer app.titles_if_lead(text)
 create table app.leads2 (team text collate "C", user_id text collate "C", primary key (team, user_id));
 insert into app.leads2 values ('blue', 'mallory');
 create function app.titles_if_lead(wanted text) returns setof text language sql security definer set search_path = pg_catalog, pg_temp as $$
@@ -881,7 +881,7 @@ create function app.titles_if_lead(wanted text) returns setof text language sql 
 -- exploit
 select 'secret' in (select app.titles_if_lead('alice'));
 
--- a test of one element of an array: hole security_definer app.read_slips(uuid[])
+-- a test of one element of an array: warning security_definer app.read_slips(uuid[])
 create table app.slips (id uuid primary key, user_id text collate "C" not null, body text);
 insert into app.slips values ('00000000-0000-0000-0000-0000000000aa', 'alice', 'secret'), ('00000000-0000-0000-0000-0000000000bb', 'mallory', 'mine');
 create function app.read_slips(ids uuid[]) returns setof text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -892,7 +892,7 @@ end $$;
 -- exploit
 select 'secret' in (select app.read_slips('{00000000-0000-0000-0000-0000000000aa,00000000-0000-0000-0000-0000000000bb}'));
 
--- a loop that stops at the first own element: hole security_definer app.loop_slips(uuid[])
+-- a loop that stops at the first own element: warning security_definer app.loop_slips(uuid[])
 create table app.slips2 (id uuid primary key, user_id text collate "C" not null, body text);
 insert into app.slips2 values ('00000000-0000-0000-0000-0000000000aa', 'alice', 'secret'), ('00000000-0000-0000-0000-0000000000bb', 'mallory', 'mine');
 create function app.loop_slips(ids uuid[]) returns setof text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -907,7 +907,7 @@ end $$;
 -- exploit
 select 'secret' in (select app.loop_slips('{00000000-0000-0000-0000-0000000000aa,00000000-0000-0000-0000-0000000000bb}'));
 
--- a token that a user can compute: hole security_definer app.open_door(text)
+-- a token that a user can compute: warning security_definer app.open_door(text)
 create table app.doors (user_id text collate "C" primary key, token text generated always as (md5(user_id)) stored);
 insert into app.doors values ('alice');
 create function app.open_door(given text) returns setof text language sql security definer set search_path = pg_catalog, pg_temp as $$
@@ -915,7 +915,7 @@ create function app.open_door(given text) returns setof text language sql securi
 -- exploit
 select 'secret' in (select app.open_door(md5('alice')));
 
--- a token that a function computes: hole security_definer app.open_gate(text)
+-- a token that a function computes: warning security_definer app.open_gate(text)
 create table app.gates (user_id text collate "C" primary key, token text not null);
 insert into app.gates values ('alice', md5('alice:gate'));
 create function app.make_gate() returns text language sql as $$
@@ -938,7 +938,7 @@ end $$;
 -- exploit
 select app.take_invite(1, null) = 'secret';
 
--- a test that an argument skips: hole security_definer app.read_slip(uuid, boolean)
+-- a test that an argument skips: warning security_definer app.read_slip(uuid, boolean)
 create table app.slips3 (id uuid primary key, user_id text collate "C" not null, body text);
 insert into app.slips3 values ('00000000-0000-0000-0000-0000000000aa', 'alice', 'secret');
 create function app.read_slip(wanted uuid, is_checked boolean) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -953,7 +953,7 @@ end $$;
 -- exploit
 select app.read_slip('00000000-0000-0000-0000-0000000000aa', false) = 'secret';
 
--- a condition by which an argument skips the test: hole security_definer app.read_slip(uuid, text)
+-- a condition by which an argument skips the test: warning security_definer app.read_slip(uuid, text)
 create table app.slips4 (id uuid primary key, user_id text collate "C" not null, body text);
 insert into app.slips4 values ('00000000-0000-0000-0000-0000000000aa', 'alice', 'secret');
 create function app.read_slip(wanted uuid, mode text) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -966,7 +966,7 @@ end $$;
 -- exploit
 select app.read_slip('00000000-0000-0000-0000-0000000000aa', 'admin') = 'secret';
 
--- a cache without the user: hole security_definer app.render(bigint)
+-- a cache without the user: warning security_definer app.render(bigint)
 create table app.rendered (task_id bigint primary key, html text);
 insert into app.rendered values (77, 'secret');
 create function app.render(wanted bigint) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -982,7 +982,7 @@ end $$;
 -- exploit
 select app.render(77) = 'secret';
 
--- the id of a page in place of its link: hole security_definer app.open_handbill(uuid)
+-- the id of a page in place of its link: warning security_definer app.open_handbill(uuid)
 create table app.handbills (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null, body text);
 call attack.protect('app.handbills', 'select');
 create table app.handbill_links (link uuid primary key default gen_random_uuid(), page uuid not null references app.handbills);
@@ -997,7 +997,7 @@ end $$;
 -- exploit
 select app.open_handbill('00000000-0000-0000-0000-0000000000aa') = 'secret';
 
--- the whole materialized view: hole security_definer app.tallies_of()
+-- the whole materialized view: warning security_definer app.tallies_of()
 create materialized view app.tallies as select user_id, min(title) as title from app.tasks group by user_id;
 create function app.tallies_of() returns setof text language sql stable security definer set search_path = pg_catalog begin atomic select t.title from app.tallies t where t.user_id <> app.current_user_id(); end;
 -- exploit

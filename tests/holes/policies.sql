@@ -381,7 +381,7 @@ grant select, insert on app.signed to tasks_api;
 insert into app.signed values ('alice', 1, '{"by": "mallory"}');
 select true;
 
--- a function that compares another value than its argument: hole policy own on app.compared
+-- a function that compares another value than its argument: warning policy app.is_any(text) | unmended
 create function app.is_any(owner text) returns boolean language plpgsql stable as $$ begin return owner <> '' or app.current_user_id() = app.current_user_id(); end $$;
 create table app.compared (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
 insert into app.compared values ('alice', 1);

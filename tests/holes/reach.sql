@@ -245,7 +245,7 @@ grant select on app.doubled to tasks_api;
 insert into app.tasks (title) values ('m');
 select attack.sees('app.doubled');
 
--- trigger of a view that takes the owner from the new row: hole trigger app.put_contact() by trigger put on app.contacts_of_me
+-- trigger of a view that takes the owner from the new row: warning trigger app.put_contact() by trigger put on app.contacts_of_me
 create table app.contacts (id bigint, user_id text not null);
 alter table app.contacts enable row level security;
 create view app.contacts_of_me with (security_barrier) as select id, user_id from app.contacts where user_id = app.current_user_id();

@@ -253,7 +253,7 @@ grant insert (asked, accepted) on app.pals to tasks_api;
 create table app.chats (id bigint, owner text not null, primary key (owner, id));
 call attack.protect('app.chats', 'select', 'exists (select from app.pals f where f.asked = chats.owner and f.asker = app.current_user_id() and f.accepted)');
 
--- a helper that finds a share by the number of a task alone: hole policy shared_by_number on app.tasks
+-- a helper that finds a share by the number of a task alone: warning policy app.is_shared(text,bigint) | unmended
 create table app.task_shares (owner_id text collate "C" not null, task_id bigint not null, shared_with text collate "C" not null, primary key (owner_id, task_id, shared_with));
 call attack.protect('app.task_shares', 'select', 'shared_with = app.current_user_id()');
 insert into app.task_shares values ('carol', 77, 'mallory');
@@ -283,7 +283,7 @@ create policy for_owners on app.tasks for select to tasks_api using (exists (sel
 -- exploit
 select attack.sees('app.tasks');
 
--- a role in any team, by a function: hole policy for_leaders on app.tasks
+-- a role in any team, by a function: warning policy app.leads_a_gang() | unmended
 create table app.gangs5 (crew text collate "C", user_id text collate "C", role text not null, primary key (crew, user_id));
 insert into app.gangs5 values ('own', 'mallory', 'owner');
 call attack.protect('app.gangs5', 'select');

@@ -421,7 +421,7 @@ alter table public.circles enable row level security;
 create policy own on public.circles using (user_id = auth.uid()) with check (user_id = auth.uid());
 create function public.in_circle(wanted uuid) returns boolean language sql stable security definer set search_path = '' as 'select exists (select 1 from public.circles c where c.user_id = auth.uid() and c.id = wanted) or (exists (select 1 from public.circles c where c.user_id = auth.uid()) and wanted is null)';
 
--- one branch names nobody: hole security_definer public.in_any_circle(uuid)
+-- one branch names nobody: warning security_definer public.in_any_circle(uuid)
 create table public.circles (id uuid primary key, user_id uuid not null, label text);
 alter table public.circles enable row level security;
 create policy own on public.circles using (user_id = auth.uid()) with check (user_id = auth.uid());
@@ -598,7 +598,7 @@ alter table public.invitations enable row level security;
 create policy o on public.invitations for select using (user_id = auth.uid());
 create function public.renew(invitation uuid, fresh text) returns void language plpgsql security definer set search_path = '' as $$ begin update public.invitations set token = fresh where id = invitation; end $$;
 
--- a token accepted for a user of the caller's choice: hole security_definer public.accept_for(text, uuid)
+-- a token accepted for a user of the caller's choice: warning security_definer public.accept_for(text, uuid)
 create table public.invitations (id uuid primary key default gen_random_uuid(), team_id uuid not null, token text not null, invited_by uuid not null);
 create table public.members (team_id uuid, user_id uuid, primary key (team_id, user_id));
 alter table public.invitations enable row level security; alter table public.members enable row level security;
