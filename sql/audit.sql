@@ -483,48 +483,28 @@ authored as materialized (
   select classid, objid from platform_object
 ),
 
--- One membership as a step: `up` leads from a member to the role, otherwise from the role to the member. A member with
--- the admin option can grant itself the other options. Since PostgreSQL 16, a role with CREATEROLE gets a membership
--- with only the admin option in each role that it creates; this is not reported. Before 16, each membership has the
--- options inherit and set.
-role_step as materialized (
-  select u.up, case when u.up then m.member else m.roleid end as before,
-    case when u.up then m.roleid else m.member end as oid
-  from (
-    select member, roleid, admin_option, coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true)
-      or coalesce((to_jsonb(m) ->> 'set_option')::boolean, true) as is_usable
-    from pg_auth_members m
-  ) m
-  join pg_roles r on r.oid = m.member
-  cross join (values (true), (false)) as u (up)
-  where (m.is_usable or m.admin_option and (u.up or not r.rolcreaterole))
-    and (u.up or m.member not in (select oid from trusted))
-),
-
--- One path of each length to each role, since the number of all paths can be exponential.
-role_way (up, oid, path) as (
-  select d.up, api.oid, array[api.oid] from api cross join (values (true), (false)) as d (up)
+-- One path of each length to each role that the API's roles can become, since the number of all paths can be
+-- exponential. Since PostgreSQL 16, a membership may have none of the options; before, each inherits and can be set.
+role_way (oid, path) as (
+  select oid, array[oid] from api
   union all
-  select n.up, n.oid, n.path
+  select n.oid, n.path
   from (
-    select distinct on (w.up, s.oid) w.up, s.oid, w.path || s.oid as path
-    from role_way w join role_step s on s.up = w.up and s.before = w.oid and s.oid <> all (w.path)
-    order by w.up, s.oid, w.path
+    select distinct on (m.roleid) m.roleid as oid, w.path || m.roleid as path
+    from role_way w join pg_auth_members m on m.member = w.oid and m.roleid <> all (w.path)
+    where m.admin_option or coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true)
+      or coalesce((to_jsonb(m) ->> 'set_option')::boolean, true)
+    order by m.roleid, w.path
   ) n
-),
-
--- One shortest path to each role.
-role_path as materialized (
-  select distinct on (up, oid) * from role_way order by up, oid, cardinality(path), path
 ),
 
 -- The API's roles and the roles that they can become, with a shortest path to each.
 assumable_role as materialized (
   select r.oid, r.rolname, p.path, cardinality(p.path) = 1 as is_api,
-    (select string_agg(quote_ident(s.rolname), ' -> ' order by w.step)
-     from unnest(p.path) with ordinality as w (oid, step) join pg_roles s on s.oid = w.oid) as way
-  from role_path p join pg_roles r on r.oid = p.oid
-  where p.up
+    (select string_agg(w.oid::regrole::text, ' -> ' order by w.step)
+     from unnest(p.path) with ordinality as w (oid, step)) as way
+  from (select distinct on (oid) oid, path from role_way order by oid, cardinality(path), path) p
+  join pg_roles r on r.oid = p.oid
 ),
 
 -- Roles whose privileges the API has: its own roles, those that they can become, and PUBLIC (0). Roles that bypass row
@@ -692,7 +672,9 @@ server_setting as materialized (
 
 -- The values of search_path for the API's roles, and the effective one. The default is "$user", public.
 session_path as materialized (
-  select rolname, object, value, place, rank = max(rank) over (partition by rolname) as is_effective,
+  select rolname, object, value, rank = max(rank) over (partition by rolname) as is_effective,
+    format('alter %s set search_path = pg_catalog;',
+      case when place like 'role % in database %' then place else format('role %I', rolname) end) as remedy,
     array(select case btrim(s, ' "') when '$user' then rolname::text else btrim(s, ' "') end
       from unnest(string_to_array(value, ',')) s) as schemas
   from (
@@ -2597,14 +2579,15 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   ) m
   group by m.path[2]
   union all
-  -- Members of the API's role, such as logins and workers, set users as the API does, so they count as the API.
-  select 'role_impersonation', 'hint',
-    (select string_agg(w.oid::regrole::text, ' -> ' order by w.step desc)
-      from unnest(i.path) with ordinality as w (oid, step)),
-    format('%s can become the API role, and then set any user, as the API does', i.oid::regrole),
-    format('revoke %s from %s; -- if it is not part of the API', i.path[1]::regrole, i.path[2]::regrole)
-  from role_path i
-  where not i.up and cardinality(i.path) > 1
+  -- Members of the API's role, such as logins and workers, set users as the API does, so they count as the API. Since
+  -- PostgreSQL 16, a role with CREATEROLE is a member of each role that it creates.
+  select 'role_impersonation', 'hint', format('%I -> %s', r.rolname, api.name),
+    format('%I can become the API role, and then set any user, as the API does', r.rolname),
+    format('revoke %s from %I; -- if it is not part of the API', api.name, r.rolname)
+  from api
+  join pg_roles r on pg_has_role(r.oid, api.oid, 'member')
+    and (not r.rolcreaterole or pg_has_role(r.oid, api.oid, 'usage'))
+  where r.oid not in (select oid from trusted) and r.oid not in (select oid from api)
   union all
   select 'role_ownership', 'hole', o.object,
     format('%s owns this %s, so it can change and grant it, and disable its row security', case when o.is_api
@@ -3966,10 +3949,9 @@ path_danger as materialized (
         current_database())
     end as wrong
   from (
-    select *, null as remedy from session_path
+    select * from session_path
     union all
-    select null, object, value, null, false, array(select btrim(p, ' "') from unnest(string_to_array(value, ',')) p),
-      remedy
+    select null, object, value, false, remedy, array(select btrim(p, ' "') from unnest(string_to_array(value, ',')) p)
     from set_here where name = 'search_path' and rank is null
   ) e
   cross join unnest(e.schemas) with ordinality as s (schema, step)
@@ -3998,20 +3980,13 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   cross join (select case getdatabaseencoding() when 'UTF8' then 196 end as capital) a
   where scope.is_tasks and lower(chr(a.capital)) <> chr(a.capital + 32)
   union all
-  select 'search_path', 'hole', format('%s: schema %I of database %I', p.object, p.schema, current_database()),
-    format('the search_path %s %s', p.value, p.wrong),
-    format('alter %s set search_path = pg_catalog;',
-      case when p.place like 'role % in database %' then p.place else 'role ' || quote_ident(p.rolname) end)
-  from path_danger p
-  where p.wrong is not null
-    and p.rolname in (select e.rolname from path_danger e where e.is_effective and e.wrong is not null)
-  union all
   select 'search_path', 'hole', case when scope.is_tasks or count(distinct p.object) = 1 then min(p.object)
-    else format('%s, and of %s more functions', min(p.object), count(distinct p.object) - 1) end,
-    format('the search_path %s %s', p.value, min(p.wrong)), string_agg(distinct p.remedy, ' ')
+    else format('%s, and %s more', min(p.object), count(distinct p.object) - 1) end,
+    format('the search_path %s %s', min(p.value), p.wrong), string_agg(distinct p.remedy, ' ')
   from scope
-  join path_danger p on p.rolname is null and p.wrong is not null
-  group by scope.is_tasks, case when scope.is_tasks then p.object end, p.value
+  join path_danger p on p.wrong is not null and (p.rolname is null
+    or p.rolname in (select e.rolname from path_danger e where e.is_effective and e.wrong is not null))
+  group by case when scope.is_tasks then p.object end, p.wrong, scope.is_tasks
   union all
   -- PostgreSQL searches pg_temp first for types and tables, unless the search_path contains it. If a temporary domain
   -- has the name text, a cast to text runs the domain's check.

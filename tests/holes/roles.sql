@@ -95,7 +95,7 @@ grant locked to tasks_api with admin true, inherit false, set false;
 create role web login;
 grant tasks_api to web;
 
--- impersonator through a group: hint role_impersonation intern -> interns -> tasks_api
+-- impersonator through a group: hint role_impersonation intern -> tasks_api
 create role interns;
 create role intern login;
 grant tasks_api to interns;
