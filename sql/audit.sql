@@ -3707,7 +3707,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     -- code that a type or an operator calls
     ('trigger', d.kind in ('identity_change', 'notification', 'export') and h.oid is not null
       and (h.is_trigger or not c.is_authored) and c.oid not in (select oid from passing_function),
-      scope.is_strict or d.kind <> 'notification')
+      d.kind <> 'notification' or scope.is_strict
+        and regexp_replace(c.body, '\yreturn\s+(?:new|old)\y', '', 'gi') ~* '\y(?:new|old)\y')
   ) as w (check_name, is_so, is_hole)
   where w.is_so and (h.oid is not null or c.oid in (select oid from callable))
   union all
@@ -3806,7 +3807,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   from scope
   join guard g on scope.is_tasks
   left join table_or_shard k on k.relname = g.relname and (k.suffix = '' or g.name !~ '^default')
-  left join defined d on d.name = g.name and (d.relid = k.oid or g.relname is null)
+  left join defined d on (d.relid = k.oid or g.relname is null)
+    and (d.name = g.name or g.definition like 'FOREIGN KEY%' and d.definition = g.definition)
   where g.relname is null or k.oid is not null
   group by k.oid, k.suffix, g.relname, g.name, g.loss
   having bool_or(d.definition = g.definition) is not true
@@ -4044,10 +4046,10 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
 -- Rows that leave the database, and releases with known vulnerabilities.
 --
 --   create publication everything for table app.tasks;
---   => hole publication everything: this publication sends the rows of all users in app.tasks to every subscriber
+--   => warning publication everything: this publication sends the rows of all users in app.tasks to every subscriber
 
 found_server (check_name, severity, object, finding, remedy) as materialized (
-  select 'publication', case when scope.is_tasks then 'hole' else 'warning' end, quote_ident(p.pubname),
+  select 'publication', 'warning', quote_ident(p.pubname),
     format('this publication sends the rows of all users in %s to every subscriber, where no policy applies',
       case when p.puballtables then 'every table' else t.names end),
     format('drop publication %I;', p.pubname)

@@ -41,7 +41,7 @@ grant pg_read_all_data to tasks_api;
 -- hole: setting: role tasks_api set app.user_id
 alter role tasks_api set app.user_id = 'bob';
 
--- hole: publication: everybody
+-- warning: publication: everybody
 create publication everybody for table app.{8};
 
 -- hole: statistics: app.{9}.title

@@ -983,3 +983,14 @@ with b as (insert into app.binders (founder) values (app.current_user_id()) retu
 create table app.features (feature text primary key, logins text[] not null);
 alter table app.features enable row level security;
 create function app.has_feature(f text) returns boolean language sql stable security definer set search_path = pg_catalog return coalesce((select app.current_user_id() = any (g.logins) from app.features g where g.feature = f), false);
+
+-- a notification that only says that something has changed
+create function app.say_changed() returns trigger language plpgsql as $$ begin perform pg_notify('changed', ''); return null; end $$;
+create trigger says_changed after insert on app.tasks for each statement execute function app.say_changed();
+
+-- a table that a definer of another role counts in
+create role counting login; grant usage, create on schema app to counting;
+create table app.counted (n bigint not null); alter table app.counted owner to counting;
+create function app.count_one() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin update app.counted set n = n + 1; return null; end $$;
+alter function app.count_one() owner to counting; revoke all on function app.count_one() from public; revoke create on schema app from counting;
+create trigger counts_one after insert on app.tasks for each statement execute function app.count_one();
