@@ -263,27 +263,26 @@ native_identity as materialized (
   where n.nspname = 'auth' and p.proname in ('user_id', 'session') and p.pronargs = 0 and l.lanname in ('c', 'internal')
 ),
 
-policy_role as materialized (
-  select p.polrelid, r.rolid
+-- Tables with a policy that reads the user, and the role that the policy is for (0: all roles). Views on tables with
+-- policies, if they do not bypass these: their owner neither owns the tables nor bypasses row security.
+isolated as materialized (
+  select p.polrelid as oid, r.rolid
   from policies p
   cross join unnest(p.polroles) r (rolid)
   where not exists (select from setting_read)
     or concat_ws(' ', p.using_text, p.check_text) ~* 'current_setting|[\w$]+\((\)| |[^)]*\))'
-),
-
--- Views that do not bypass policies, since their owner neither owns the tables nor bypasses row security.
-restricted_view as materialized (
-  select v.oid as view
+  union
+  select v.oid, 0
   from pg_rewrite w
-  join pg_class v on v.oid = w.ev_class and v.relkind = 'v'
+  join pg_class v on v.oid = w.ev_class and v.relkind = 'v' and v.oid >= 16384
   join pg_roles o on o.oid = v.relowner and not o.rolsuper and not o.rolbypassrls
   join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid and d.refclassid = 'pg_class'::regclass
   join pg_class t on t.oid = d.refobjid and t.relowner <> v.relowner
-  where v.oid >= 16384 and t.oid in (select polrelid from policies)
+  where t.oid in (select polrelid from policies)
 ),
 
--- Roles with a privilege on a table with row security that they do not own, or on such a view. A role that bypasses row
--- security counts only if a policy names it. `is_reached`: a login that does not bypass row security can become it.
+-- Roles with a privilege on such a table or view that they do not own. A role that bypasses row security counts only if
+-- a policy names it. `is_reached`: a login that does not bypass row security can become it.
 role_found as materialized (
   select r.oid, r.rolname, r.rolcanlogin, exists (
     select from pg_roles l
@@ -303,9 +302,8 @@ role_found as materialized (
       ) c
       cross join aclexplode(c.acl) a
       where a.grantee <> c.relowner
-        and (not exists (select from policies) or (c.oid, a.grantee) in (select polrelid, rolid from policy_role)
-          or (c.oid, 0::oid) in (select polrelid, rolid from policy_role)
-          or c.oid in (select view from restricted_view))
+        and (not exists (select from policies) or (c.oid, a.grantee) in (select oid, rolid from isolated)
+          or (c.oid, 0::oid) in (select oid, rolid from isolated))
     )
 ),
 
@@ -341,7 +339,7 @@ wanted_role as materialized (
 ),
 
 -- 3. Roles ------------------------------------------------------------------------------------------------------------
--- The roles that the API's roles can become, and the roles that can become them.
+-- The schemas and the owner columns, the trusted roles, and the roles that the API's roles can become.
 --
 --   create role clerk; grant pg_read_all_data to clerk; grant clerk to tasks_api;
 --   => hole role_membership tasks_api -> clerk -> pg_read_all_data: the API role is a member of clerk, and so of 1 more
