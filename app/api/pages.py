@@ -60,8 +60,6 @@ WORDS = {word: "completed" if completed else "pending" for word, completed in ST
 COMPLETED = {"true": "completed", "false": "pending"}
 # Offset pagination is refused beyond the first page. If it were ignored, every page would be page 1.
 FIRST_PAGES = {"skip": ("0",), "offset": ("0",), "page": ("0", "1")}
-# Other parameters with an empty value are ignored: front ends send all fields of a form, also the empty ones.
-NEVER_EMPTY = {*FIRST_PAGES, "cursor", "limit", "count"}
 
 
 def _timestamp(value: str) -> str:
@@ -118,8 +116,8 @@ def _boolean(value: object) -> object:
 
 
 def _no_filter(value: object) -> object:
-    """Return None for a value that other clients send instead of leaving the filter out."""
-    return None if isinstance(value, str) and value.lower() == "all" else value
+    """Return None for values that other clients send instead of leaving the filter out."""
+    return None if isinstance(value, str) and value.lower() in ("", "all") else value
 
 
 def _array(value: str) -> str:
@@ -226,8 +224,7 @@ class Page(BaseModel, frozen=True):
     @model_validator(mode="before")
     @classmethod
     def _translate(cls, given: dict[str, str]) -> dict[str, str]:
-        """Drop empty values, refuse offset pagination, and translate `completed` if `status` is not sent."""
-        given = {name: value for name, value in given.items() if value or name in NEVER_EMPTY}
+        """Refuse offset pagination, and translate `completed` to `status` if that is not sent."""
         for name, first in FIRST_PAGES.items():
             if given.get(name, "0") not in first:
                 raise Invalid((name, "is not supported; the Link header leads to the next page"))

@@ -121,13 +121,15 @@ def test_a_list_is_sorted_as_asked(carol: Person, sort: str, order: str) -> None
         ({"sort": "due_date"}, {"sort": "due_date", "order": "asc"}),
         ({"sort": "status"}, {"sort": "status", "order": "asc"}),
         ({"priority": "all"}, {}),
+        ({"priority": ""}, {}),
         ({"category": "all"}, {}),
+        ({"category": ""}, {}),
         ({"tags": "all"}, {}),
+        ({"tags": ""}, {}),
         ({"tags": " , ,"}, {}),
         ({"order": "asc"}, {"sort": "created", "order": "asc"}),
+        ({"search": ""}, {}),
         ({"count": "false"}, {}),
-        (dict.fromkeys(("status", "completed", "priority", "category", "tags", "search", "sort"), ""), {}),
-        (dict.fromkeys(("due_before", "due_after", "order", "tag", "q", "sort_by", "sort_order"), ""), {}),
     ],
 )
 def test_the_defaults_are_those_of_the_contract(
@@ -240,6 +242,7 @@ def test_a_page_has_a_link_only_if_more_rows_follow(carol: Person) -> None:
         *(({"status": word}, {"status": "pending"}) for word in ("incomplete", "active", "todo", "open")),
         ({"status": "done"}, {"status": "completed"}),
         ({"q": "ABOUT A"}, {"search": "about a"}),
+        ({"q": ""}, {}),
         ({"tag": "b"}, {"tags": "b"}),
         ({"tag": "all"}, {}),
     ],
@@ -254,7 +257,7 @@ def test_alternative_names_have_the_same_meaning(
 
 def test_the_contracts_names_have_precedence(carol: Person) -> None:
     theirs = {"sort_by": "nonsense", "sort_order": "asc", "completed": "true", "q": "x" * 200, "tag": "\0"}
-    ours = {"sort": "title", "order": "desc", "status": "pending", "search": "about", "tags": "all"}
+    ours = {"sort": "title", "order": "desc", "status": "pending", "search": "about", "tags": ""}
     assert tasks(carol, **theirs, **ours) == tasks(carol, **ours)
 
 
@@ -400,6 +403,7 @@ def test_special_characters_of_a_search_are_literal(alice: Person, wild: str) ->
 
 NO_LOCAL_TIMES = [
     *(
+        "",
         "now",
         "infinity",
         "2026-02-30",
@@ -411,9 +415,9 @@ NO_LOCAL_TIMES = [
     ),
 ]
 BAD = {
-    "status": ["finished", "Pending", "all ", "pending,completed", "true", "\0"],
+    "status": ["", "finished", "Pending", "all ", "pending,completed", "true", "\0"],
     "search": ["\0", "a\0b", "x" * 101],
-    "sort": ["id", "created_on", "Title", "title desc", "title;"],
+    "sort": ["", "id", "created_on", "Title", "title desc", "title;"],
     "priority": ["critical", "low,high", " low", "\0", "null"],
     "category": ["x" * 51, "\0", "a\0b"],
     "tags": ["\0", "home,a\0"],
@@ -421,11 +425,11 @@ BAD = {
     "q": ["\0", "x" * 101],
     "due_before": NO_LOCAL_TIMES,
     "due_after": NO_LOCAL_TIMES,
-    "sort_by": ["recurrence"],
-    "sort_order": ["DESC"],
-    "completed": ["True", "1", "all"],
+    "sort_by": ["", "recurrence"],
+    "sort_order": ["", "DESC"],
+    "completed": ["", "True", "1", "all"],
     "count": ["", "1", "yes", "True"],
-    "order": ["up", "DESC", "desc,asc"],
+    "order": ["", "up", "DESC", "desc,asc"],
     "limit": [
         "",
         "0",
