@@ -3361,10 +3361,10 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     and (c.is_random is not true or c.is_chosen and t.root in (select oid from declared_table))
   union all
   -- Foreign keys that find another user's row.
-  select 'foreign_key', case when scope.is_strict and not r.is_random then 'hole' else 'warning' end,
+  select 'foreign_key', case when scope.is_strict and not r.is_random and r.is_chosen then 'hole' else 'warning' end,
     format('%I on %s', f.conname, t.name),
-    format('this foreign key can reference the rows of all users in %s, so a user can test whether a row exists, or '
-      'attach rows to it%s', f.confrelid::regclass, x.effects),
+    concat('this foreign key can reference the rows of all users in ', f.confrelid::regclass,
+      case when r.is_chosen then ', so a user can test whether a row exists, or attach rows to it' end, x.effects),
     format('alter table %s drop constraint %I; -- and create it again with the owner column first', t.name, f.conname)
   from scope
   cross join used_table_owner t
@@ -3373,7 +3373,10 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   left join owner_of ro on ro.table_oid = f.confrelid and ro.root = f.confrelid
   cross join lateral (
     select exists (select from pg_attribute a where a.attrelid = f.confrelid and a.attnum = any (f.confkey)
-      and a.atttypid = 'uuid'::regtype) as is_random
+        and a.atttypid = 'uuid'::regtype) as is_random,
+      (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true
+        and exists (select from pg_attribute a where a.attrelid = t.oid and a.attnum = any (f.conkey)
+          and (t.root, a.attname) in (select attrelid, attname from settable)) as is_chosen
   ) r
   cross join lateral (
     select string_agg(format('; a user who %s also %s rows of others that reference it', a.does,
@@ -3386,13 +3389,11 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       select from granted g where g.classid = 'pg_class'::regclass and g.objid = f.confrelid and g.privilege = 'UPDATE'
         and g.subid = any (0 || f.confkey::integer[])))
   ) x
-  where (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true and not t.is_platform
+  where not t.is_platform and (r.is_chosen or scope.is_strict and x.effects <> '')
     and (ro.attnum is not null or rc.relrowsecurity) and f.confrelid not in (select oid from lookup)
     -- In other projects, users cannot guess random keys, and policies check the owner column.
     and (scope.is_strict or not r.is_random)
     and (scope.is_tasks or t.attnum is distinct from f.conkey[1])
-    and exists (select from pg_attribute a where a.attrelid = t.oid and a.attnum = any (f.conkey)
-      and (t.root, a.attname) in (select attrelid, attname from settable))
     -- The owner is a part of the key, and it is the table's own owner, or what each policy compares with the user.
     and not exists (
       select from generate_subscripts(f.conkey, 1) as k (place)

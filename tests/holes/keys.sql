@@ -125,3 +125,13 @@ create policy authors on app.task_notes to tasks_api using (author = app.current
 grant select, insert (task_owner, task_id) on app.task_notes to tasks_api;
 -- exploit
 select attack.learns('23503', 'insert into app.task_notes values (''alice'', 78)');
+
+-- a delete that reaches rows which the role cannot create: warning foreign_key labelled_label_fkey on app.labelled
+create table app.labels (label text primary key, user_id text collate "C" not null default app.current_user_id());
+call attack.protect('app.labels', 'select, delete');
+create table app.labelled (user_id text collate "C" not null default app.current_user_id(), id bigint, label text references app.labels on delete cascade, primary key (user_id, id));
+call attack.protect('app.labelled', 'select, delete');
+insert into app.labels values ('home', 'mallory'); insert into app.labelled values ('alice', 1, 'home');
+alter table app.labels alter label set statistics 0; alter table app.labelled alter label set statistics 0;
+-- exploit
+delete from app.labels; reset role; select not exists (select from app.labelled where user_id = 'alice');
