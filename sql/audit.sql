@@ -965,7 +965,7 @@ function_text as materialized (
     cross join lateral coalesce(m.part[1], m.part[2], m.part[3], m.part[4]) n (name)
     -- and is set to nothing else
     where n.name <> all (coalesce(b.proargnames, '{}')) and e.text !~ replace(format('(?<![\w.])%1$s ?:=(?! ?{me} ?;)'
-      '|(?<!select {me} )into (?:strict )?(?:[\w$]+ ?, ?)*%1$s\y(?! {me} ?;)', n.name), '$', '\$')
+      '|(?<!select {me} )into (?:strict )?(?:[\w$]+ ?, ?)*%1$s\y(?! {me} ?;)|\yfor(?:each)? %1$s\y', n.name), '$', '\$')
   ) w
   cross join lateral (
     select coalesce(regexp_replace(e.text, '(?<![\w.{])(?:' || w.names || ')(?![\w.(])(?! ?:=)', '{me}', 'g'), e.text)
@@ -1053,7 +1053,9 @@ statement as materialized (
       else '\y(?:where|on(?! conflict))\y.*' end) as text
   ) f
   cross join lateral (
-    select count(*) > 0 and f.text !~ '\yor\y' and q.text !~ '\ymerge\y' as is_own,
+    select count(*) > 0 and f.text !~ '\yor\y' and q.text !~ '\ymerge\y'
+        -- a column compared with itself instead of the outer query
+        and f.text !~ '(?<![\w$.])([\w$]+\.[\w$]+) = \1(?![\w$.(])' as is_own,
       array_agg(coalesce(m.part[1], m.part[3])) as compared, array_agg(coalesce(m.part[2], m.part[4])) as tied
     from regexp_matches(f.text, '\y(?:where|and|on) (?:(?:([\w$]+)\.)?([\w$]+)(?: ?:: ?\w+)? ?= ?{me}'
       '|{me} ?= ?(?:([\w$]+)\.)?([\w$]+)(?: ?:: ?\w+)?(?![\w$.(]))(?= ?(?:$|(?:and|where|group|order|limit|returning'
@@ -1248,6 +1250,8 @@ lookup_function as materialized (
     select case when s.is_same then 'same' when f.prorettype <> 'boolean'::regtype then 'derived'
       when u.is_used or p.pronargs = 0 then 'asking' else 'idle' end as word,
       not s.is_same and (f.is_dynamic or f.oid in (select function from loose_lookup)
+        -- all users but these
+        or f.text ~ '\ynot (?:exists|in) ?\(|(?:[<>~]|\yall) ?\( ?select\y|\yexcept\y|\ycoalesce ?\(.*, ?{yes} ?\)'
         or f.prorettype = 'boolean'::regtype and not u.is_used and f.oid in (select oid from any_row)
         or (f.oid in (select function from table_use where is_filtered)) is not true
         or f.oid in (select function from table_use where not is_filtered)) as is_unknown
@@ -2354,13 +2358,15 @@ user_check (oid) as (
   where f.is_own_asking
     or f.is_dynamic and (f.own_text ~ '{(?:me|claims|token)}' or b.code ~ ('\y(?:' || n.me || ')\('))
   union
-  -- a random value in a table without an owner that the API cannot read, such as the secret part of a link
+  -- a random value that the API cannot read, of a table without an owner, or of an invitation
   select t.function
   from table_statement t
   join pg_attribute a on a.attrelid = t.relid and lower(a.attname) = any (t.columns)
   join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  join pg_class c on c.oid = t.relid
   where pg_get_expr(d.adbin, d.adrelid) ~ '(?:gen_random_uuid|uuid_generate_v4)\(\)'
-    and t.relid not in (select oid from api_relation) and t.relid not in (select table_oid from owner_of)
+    and (c.relname ~ 'invit' and not t.is_written
+      or t.relid not in (select oid from api_relation) and t.relid not in (select table_oid from owner_of))
   union
   select r.function
   from user_check u
@@ -2876,7 +2882,8 @@ asked_column as materialized (
       array(select coalesce(m.part[1], m.part[2]) from regexp_matches(n.text,
         '(?<![\w$])([\w$]+) ?(?:::\w+ ?)?= ?{me}|{me} ?= ?(?:[\w$]+\.)?([\w$]+)(?![\w$(])', 'g') m (part)) as tied
     from function_text n
-    where n.oid in (select function from lookup_call) offset 0
+    where n.oid in (select function from lookup_call)
+      and n.oid not in (select oid from lookup_function where is_unknown) offset 0
   ) f
   join table_use t on t.function = f.oid
   join pg_attribute a on a.attrelid = t.relid and a.attnum > 0 and not a.attisdropped

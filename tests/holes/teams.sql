@@ -283,6 +283,17 @@ create policy for_owners on app.tasks for select to tasks_api using (exists (sel
 -- exploit
 select attack.sees('app.tasks');
 
+-- all users but those whom the owner has blocked, by a function: warning policy app.may_see(text) | unmended
+create table app.blocks (blocker text collate "C" not null, blocked text collate "C" not null, primary key (blocker, blocked));
+alter table app.blocks enable row level security;
+create function app.may_see(owner text) returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+select not exists (select from app.blocks b where b.blocker = owner and b.blocked = app.current_user_id()) $$;
+create table app.postings (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
+insert into app.postings values ('alice', 1);
+call attack.protect('app.postings', 'select', 'app.may_see(user_id)');
+-- exploit
+select attack.sees('app.postings');
+
 -- a role in any team, by a function: warning policy app.leads_a_gang() | unmended
 create table app.gangs5 (crew text collate "C", user_id text collate "C", role text not null, primary key (crew, user_id));
 insert into app.gangs5 values ('own', 'mallory', 'owner');
