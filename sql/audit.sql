@@ -3713,8 +3713,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     -- code that a type or an operator calls
     ('trigger', d.kind in ('identity_change', 'notification', 'export') and h.oid is not null
       and (h.is_trigger or not c.is_authored) and c.oid not in (select oid from passing_function),
-      d.kind <> 'notification' or scope.is_strict
-        and regexp_replace(c.body, '\yreturn\s+(?:new|old)\y', '', 'gi') ~* '\y(?:new|old)\y')
+      d.kind <> 'notification' or scope.is_strict and (not c.is_trigger
+        or regexp_replace(c.body, '\yreturn\s+(?:new|old)\y', '', 'gi') ~* '\y(?:new|old)\y'))
   ) as w (check_name, is_so, is_hole)
   where w.is_so and (h.oid is not null or c.oid in (select oid from callable))
   union all

@@ -79,17 +79,17 @@ create table vault.rows as select user_id, title from app.tasks;
 grant select on vault.rows to public;
 create function app.rows() returns setof text language sql stable begin atomic select title from vault.rows; end;
 
--- other may create in public: hole search_path the default search_path: schema public of database {database} | alone
+-- other may create in public: hole search_path the default search_path | alone
 alter role tasks_api reset search_path;
 create role tenant login;
 grant create on schema public to tenant;
 
--- role's own schema on the path: hole search_path the default search_path: schema tasks_api of database {database} | alone
+-- role's own schema on the path: hole search_path the default search_path | alone
 alter role tasks_api reset search_path;
 create role squatter login;
 create schema tasks_api authorization squatter;
 
--- anyone may make the schema on the path: hole search_path the default search_path: schema tasks_api of database {database} | alone
+-- anyone may make the schema on the path: hole search_path the default search_path | alone
 alter role tasks_api reset search_path;
 create role opener login;
 grant create on database {database} to opener;
@@ -98,7 +98,7 @@ grant create on database {database} to opener;
 alter role tasks_api reset search_path;
 create function public.to_json(record) returns json language plpgsql as $$ begin perform pg_notify('x', $1::text); return pg_catalog.to_json($1); end $$;
 
--- path of the role with a stranger's schema: hole search_path role tasks_api set search_path: schema bazaar of database {database} | alone
+-- path of the role with a stranger's schema: hole search_path role tasks_api set search_path | alone
 create role merchant login;
 create schema bazaar;
 grant create on schema bazaar to merchant;
