@@ -2358,13 +2358,16 @@ user_check (oid) as (
   where f.is_own_asking
     or f.is_dynamic and (f.own_text ~ '{(?:me|claims|token)}' or b.code ~ ('\y(?:' || n.me || ')\('))
   union
-  -- a random value that the API cannot read, of a table without an owner, or of an invitation
+  -- an argument compared with a random value that the API cannot read, of a table without an owner, or an invitation
   select t.function
   from table_statement t
   join pg_attribute a on a.attrelid = t.relid and lower(a.attname) = any (t.columns)
   join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
   join pg_class c on c.oid = t.relid
-  where pg_get_expr(d.adbin, d.adrelid) ~ '(?:gen_random_uuid|uuid_generate_v4)\(\)'
+  join argument g on g.oid = t.function
+  cross join regexp_matches(t.text, '([\w$]+) = (?:[\w$]+\.)?([\w$]+)', 'g') m (part)
+  where m.part[1] = lower(a.attname) and m.part[2] = any (g.names)
+    and pg_get_expr(d.adbin, d.adrelid) ~ '(?:gen_random_uuid|uuid_generate_v4)\(\)'
     and (c.relname ~ 'invit' and not t.is_written
       or t.relid not in (select oid from api_relation) and t.relid not in (select table_oid from owner_of))
   union
