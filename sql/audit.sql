@@ -1266,220 +1266,71 @@ lookup_function as materialized (
 
 -- 7. Conditions -------------------------------------------------------------------------------------------------------
 -- The rows that policies and views return, and the values of defaults.
--- Fails safe: a form that no rule matches becomes {other}, which counts as no restriction, so it is a finding.
+-- Fails safe: an unknown form is {with} if the user is involved, which is a warning. Otherwise it restricts nothing,
+-- which is a hole.
 --
 --   create policy urgent on app.tasks for select to tasks_api
 --     using (user_id = app.current_user_id() or priority = 'urgent');
 --   => hole policy urgent on app.tasks: this permissive policy lets the API role read rows of other users
 
--- A condition is reduced from the innermost parentheses outwards, one rule at a time, until one marker remains:
+-- PostgreSQL deparses each operator with its own parentheses. Each step replaces all parentheses without inner ones by
+-- one word in braces, until the alternatives of the condition remain:
 --
---   ((user_id = {me}) and (length(title) > {k}))
---   ({own user_id} and {other})
---   {own user_id}
+--   ((user_id = {me}) or (exists ( select {k} from app.members m where ((m.team = row.team) and (m.person = {me})))))
+--   ({own:user_id} or (exists(({link} and {has:person}))))
+--   ({own:user_id} or (exists({member})))
+--   ({own:user_id} or {member})
+--   {member|own:user_id}
 --
---   (exists ( select {k} from app.members m where ((m.team = row.team) and (m.user_id = {me}))))
---   (exists ( select {k} from app.members m where ({link} and {has user_id})))
---   (exists ( select {k} from app.members m where {linked}))
---   (exists {list linked})
---   {member}
+-- The words of conditions, from the weakest. `and` is its strongest operand; the operands of `or` are alternatives. A
+-- word that is not in this list restricts nothing. {has} and {link} are {member} together, {has} and {const} {ranked}.
 --
---   {me}      the user id             {own c}   true only if column c of the row is the user id
---   {no}      false or null           {member}  true only if a row of the user in another table exists
---   {rank}    true for some users and all rows, for example administrators
---   {roll t.c}  the same, for users in column c of table t   {vacant}  the owner column is null
---   {parent}  a row of another table that the caller may read   {staff}  a claim of the token has a certain value
---   {flag}    a column of the row permits others to read it     {asked}  a function with the user id, unknown form
---   {mix}     an `or` of several of these                       {other}  an unknown form: it may return any row
+--   apart:c  column c of the row is not the user         wrong   the user is involved, but others' rows match
+--   asked    a function that reads the user              with    the user is involved in an unknown form
+--   flag     a column such as is_public permits it       vacant  a column of the row is null
+--   link     a row of another table has its value        parent  such a row exists, and the caller may read it
+--   has:c    column c of another table is the user       roll    any row of another table is the user's
+--   ranked   and another column of it is a constant      rank    any such row exists
+--   staff    a claim or a setting is a constant          member  a row of another table connects row and user, or the
+--   own:c    column c of the row is the user                     user is in a list of the row
+--   no       false or null
 --
--- In a pattern, COL is a column of the row, INNER a column of another table, FLAG a column with a name such as
--- is_public, PATH a part of a JSON column, CAST a type whose cast keeps the value, ITEM a marker or a column, ACC a
--- marker that restricts rows, and AT the place of the user among the arguments. `needs` is a string that occurs in each
--- text that the pattern matches.
-rule_text (step, needs, pattern, word) as materialized (
-  select row_number() over (), r.needs,
-    replace(replace(replace(replace(replace(replace(replace(replace(r.pattern, 'PATH',
-      '(?:(?:row\.)?[\w$]+|{field}) (?:->|#>) {\w+}'), 'CAST',
-      concat('(?:text|uuid|bigint|integer|numeric|character varying', l.domains, ')')), 'AT', f.at), 'ACC',
-      '(?:own [\w$]+|no|member|rank|parent|staff|flag|asked|mix|list has|list ranked|roll [\w$.]+|vacant)'), 'ITEM',
-      '(?:{[^{}]*}|[\w$.]+)'),
-      'COL', '(?:row\.)?([\w$]+)'), 'INNER', '(?:(?!row\.)[\w$]+\.)([\w$]+)'), 'FLAG',
-      '(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)(?![\w$.(])'),
-    r.word
+-- The words of values: me (the user), claims, token (another claim), mine (a list of the user's ids), derived (looked
+-- up for the user), field (a part of a column), ofrow (a claim named by the row), folder (of a file's name), made and
+-- found (computed from columns of the row, or of another table), v (any other). A sub-select is list:WORD if it returns
+-- columns of another table, lost:WORD for a column of the row, some:WORD for others; WORD is what it requires.
+scale (words) as materialized (
+  values ('{apart,wrong,asked,with,flag,vacant,link,parent,has,roll,ranked,staff,rank,member,own,no}'::text[])
+),
+
+-- Comparisons: the kinds of the left and the right operand, the operators, and the word. In a word, L is the column.
+comparison (l, operators, r, word) as materialized (
+  select string_to_array(c.l, ' '), string_to_array(c.operators, ' '), string_to_array(c.r, ' '), c.word
   from scope
-  cross join named n
-  cross join literal l
-  cross join (
-    select '(?:0}\(|' || string_agg(format('%s}\((?=(?:[^(),]+, ){%s}{me}[,)])', n, n - 1), '|') || ')' as at
-      from generate_series(1, 9) n
-  ) f
+  cross join literal
   cross join lateral (values
-    -- the user
-    ('current_setting\({setting}(?:, {\w+})?\)', '{me}', 'current_setting('),
-    ('(?<![\w.])(?:' || n.me || ')\(\)', '{me}', case n.me when '$' then '{{' else '()' end),
-    ('(?<![\w.])(?:' || n.claims || ')\(\)', '{claims}', case n.claims when '$' then '{{' else '()' end),
-    ('(?<![\w.])(?:' || n.token || ')\(\)', '{token}', case n.token when '$' then '{{' else '()' end),
-    ('current_setting\({' || case when scope.is_strict then 'other' else '(?:other|k)' end || '}(?:, {\w+})?\)',
-      '{token}', 'current_setting('),
-    ('(?<![\w.])(?:' || n.written || ')\(\)', '{forged}', case n.written when '$' then '{{' else '()' end),
-    ('{derived AT[^()]*\)', '{derived}', '{derived '),
-    ('{(?:asking|idle) AT(?:{\w+}(?:, {\w+})*)?\)', '{rank}', '}('),
-    ('{asking AT[^()]*\)', '{member}', '{asking '),
-    -- whether session_user is the owner of the database: never in the tasks API, but others may log in as the owner and
-    -- set the role
-    ('pg_has_role\(session_user, {dba}, {k}\)', case when scope.is_tasks then '{no}' else '{other}' end, '{dba}'),
-    ('\ycurrent_user\y|\ysession_user\y', case when l.settings is null then '{me}' else '{other}' end, '_user'),
-    -- a list of users, unless the setting contains one user id, which might look like a list
-    ('string_to_array\({me}, {k}\)', case when scope.is_strict then '{other}' else '{mine}' end, 'string_to_array('),
-    ('{asked AT[^()]*\)', '{asked}', '{asked '),
-    ('nullif\({(me|claims|token)}, {blank}\)', '{\1}', 'nullif('),
-    -- the hash of the user: no other user has the same
-    ('(?<![\w.$])(?:convert_to|encode)\({me}, {k}\)', '{me}', '{me}, {k}'),
-    ('(?<![\w.$])(?:md5|sha(?:224|256|384|512))\({me}\)', '{me}', '({me})'),
-    ('(?<=(?:convert_to|md5)\()\((?:{me} \|\| {k}|{k} \|\| {me})\)', '{me}', ' || '),
-    ('coalesce\({token}, {blank}\)', '{token}', 'coalesce('),
-    ('coalesce\({(me|claims|token|own [\w$]+|member|rank|list has|list ranked)}(?:, {(?:\1|no|me)})*\)', '{\1}',
-      'coalesce('),
-    ('(?<![\w$])\({([^{}]*)}\)', '{\1}', '({'),
-    ('\( select {([^{}]*)}(?: as [\w$]+)? ?\)', '{\1}', '( select {'),
-    ('\( with ([\w$]+)(?: ?\([\w$]+\))? as (?:(?:not )?materialized )?{(me|list (?:has|linked|ranked))} select '
-      '(?:\1\.)?[\w$]+ from \1(?: [\w$]+)?\)', '{\2}', '( with '),
-    ('\( select (?:[\w$]+\.)?[\w$]+ from {me} [\w$]+\)', '{me}', 'from {me}'),
-    ('{(?:me|claims)}::jsonb?', '{claims}', '}::json'),
-    ('{(me|token|field)}::CAST(?![\w(])', '{\1}', '}::'),
-    ('{(derived|list (?:has|linked|ranked))}::(?:character varying|[\w.]+)(?:\[\])?(?![\w(])', '{\1}', '}::'),
-    ('\({claims} ->>? {written}\)|\({claims} #>>? {written}\)|\({forged} ->>? {\w+}\)', '{forged}', '{claims}'),
-    ('\(\({claims} ->> {k}\) = {k}\)|\({k} = \({claims} ->> {k}\)\)', '{staff}', '{claims} ->> {k}'),
-    ('\({claims} -> {\w+}\)', '{claims}', '{claims}'),
-    ('\({claims} (?:->>|#>>) ' || l.claim || '\)', '{me}', '{claims}'),
-    ('\({claims} (?:->>|#>>) {\w+}\)', '{token}', '{claims}'),
-    ('\({token} = {service}\)|\({service} = {token}\)', '{no}', '{service}'),
-    ('\({token} (?:=|= any) {(?:k|claim|key)}\)|\({k} = {token}\)|\({token} = any \(array\[{(?:k|service)}(?:, '
-      '{(?:k|service)})*\]\)\)', '{staff}', '{token}'),
-    -- the row
-    ('\(storage\.foldername\((?:row\.)?name\)\)\[{k}\]|split_part\((?:row\.)?name, {k}, '
-      '{k}\)|(?<![\w$.])[\w$]+\.[\w$]+\((?:row\.)?name\)', 'name', 'name'),
-    ('(?<![\w$])\(((?:[\w$]+\.)?[\w$]+)\)::CAST(?![\w(])', '\1', ')::'),
-    ('\(((?:[\w$]+\.)?[\w$]+) \|\| {blank}\)', '\1', '|| {blank}'),
-    -- me in (payer, payee)
-    ('\(([\w$.]+|{me}) = any \(\(?array\[([\w$.]+), ([\w$., ]+)\](?:\)::[\w ]+\[\])?\)\)',
-      '((\1 = \2) or (\1 = any (array[\3])))', 'array['),
-    ('\(([\w$.]+|{me}) = any \(array\[([\w$.]+)\]\)\)', '(\1 = \2)', 'array['),
-    ('\(COL (?:=|in) {me}\)|\({me} = COL\)|\(COL = any \(array\[?{me}\]?\)\)', '{own \1\2\3}', '{me}'),
-    ('\(\(([\w$]+) = coalesce\({me}, {blank}\)\) and \(\1 <> {blank}\)\)', '{own \1}', 'coalesce({me}, {blank})'),
-    ('{same 1}\(\(?COL\)?(?:::\w+)?\)', '{own \1}', '{same 1}'),
-    ('\({claims} -> (?:row\.)?[\w$]+\)', '{ofrow}', '{claims} ->'),
-    ('\({ofrow} ->>? {\w+}\)', '{ofrow}', '{ofrow}'),
-    ('\({ofrow} (?:=|\?) {\w+}\)|\({claims} \? (?:row\.)?[\w$]+\)', '{member}', '({'),
-    ('\(COL = any {mine}\)', '{own \1}', '{mine}'),
-    -- a user in a JSON column, a list of users in the row, or the user of its parent
-    ('(?:to_jsonb?|jsonb?_build_(?:array|object))\((?:{(?:k|claim|key|open)}, )?{(?:me|doc)}\)', '{doc}', 'json'),
-    ('\((?:(?:row\.)?[\w$]+|{field}) @> {doc}\)', '{member}', '@> {doc}'),
-    ('(?<=_text\((?:coalesce\()?)\(PATH\)|\(PATH\)(?= (?:->|@>|\?\|?) )', '{field}', '> {'),
-    ('coalesce\({field}, {k}\)', '{field}', 'coalesce({field}'),
-    ('unnest\(row\.[\w$]+\)(?: [\w$]+\([\w$]+\))?', '{items}', 'unnest('),
-    ('jsonb?_array_elements_text\((?:row\.[\w$]+|{field})\)(?: [\w$]+\([\w$]+\))?', '{items}', '_text('),
-    ('\( select {items}(?: as [\w$]+)?\)', '{list link}', 'select {items}'),
-    ('\((?:row\.)?[\w$]+ (?:->>|#>>) {(?:k|claim)}\)(?=\)?(?:::\w+)? = {me})|(?<={me} = \(?)\((?:row\.)?[\w$]+ '
-      '(?:->>|#>>) {(?:k|claim)}\)', '{field}', '>> {'),
-    ('\({field} = {me}\)|\({me} = {field}\)', '{member}', '{field}'),
-    ('\((?:(?:row\.)?[\w$]+|{field}) (?:\? {me}|\?\| array\[{me}\])\)', '{member}', ' ?'),
-    ('\((?:row\.)?[\w$]+ (?:@>|&&) array\[{me}\]\)', '{member}', 'array[{me}]'),
-    ('\({me} = any \(?(?:row\.)?[\w$]+\)?\)', '{member}', '{me} = any'),
-    ('\(array_position\((?:row\.)?[\w$]+, {me}\) (?:is not null|(?:=|>=?) {k})\)', '{member}', 'array_position('),
-    ('\({me} (?:=|in|= any) {list link}\)|\({list link} = {me}\)', '{member}', '{list link}'),
-    ('\((?:[\w$]+\.)?[\w$]+ <> {closed}\)', '{flag}', '{closed}'),
-    ('\((?:[\w$]+\.)?(?:is_)?private (?:=|is) {no}\)|\(not (?:[\w$]+\.)?(?:is_)?private\)', '{flag}', 'private'),
-    ('\(FLAG(?: (?:=|is) {yes})?\)|\((?:[\w$]+\.)?[\w$]+ = {open}\)|^FLAG$|( or | and |\()FLAG(?= or | and |\))',
-      '\1{flag}', ''),
-    ('\(COL is distinct from {me}\)', '{apart \1}', 'distinct from {me}'),
-    ('\(COL <> {me}\)|\({me} <> COL\)', '{apart \1\2}', ' <> '),
-    ('\(not {apart ([\w$]+)}\)', '{own \1}', '{apart'),
-    ('\(INNER (?:=|in) {me}\)|\({me} = INNER\)', '{has \1\2}', '{me}'),
-    ('\((?:row\.[\w$]+|{row}) = (?!row\.)[\w$]+\.[\w$]+\)|\((?!row\.)[\w$]+\.[\w$]+ = (?:row\.[\w$]+|{row})\)',
-      '{link}', 'row'),
-    ('\({link}(?: or {link})+\)', '{link}', '({link} or'),
-    ('\([\w$]+\.[\w$]+(?:::[\w.]+)? (?:=|<>|>=|<=|<|>) (?:any '
-      ')?{(?:k|yes|no|key|claim|apirole|other)}(?:::[\w.]+)?\)|\(\([\w$]+\.[\w$]+\)::[\w.]+ (?:=|<>) (?:any '
-      ')?{(?:k|key|claim|apirole|other)}(?:::[\w.]+)?\)', '{const}', '('),
-    -- and
-    ('\((?:ITEM and )*{no}(?: and ITEM)*\)', '{no}', '{no}'),
-    ('\((?:ITEM and )*{own ([\w$]+)}(?: and ITEM)*\)', '{own \1}', '{own '),
-    ('\((?:ITEM and )*{member}(?: and ITEM)*\)', '{member}', '{member}'),
-    ('\((?:{(?:rank|ranked|member|linked|flag)} or )*{(has [\w$]+)}(?: or {(?:has '
-      '[\w$]+|rank|ranked|member|linked|flag)})*\)', '{\1}', ' or '),
-    ('\((?=[^()]*{(?:has [\w$]+|linked)})(?=[^()]*{(?:link|linked)})ITEM(?: and ITEM)+\)', '{linked}', '{link'),
-    ('\((?=[^()]*{(?:has [\w$]+|ranked)})(?=[^()]*(?:{const}|{ranked}|(?: and |\()(?:[\w$]+\.)?[\w$]+(?: and '
-      '|\))))ITEM(?: and ITEM)+\)', '{ranked}', 'and'),
-    ('\((?:ITEM and )*{(has [\w$]+|rank|list has|list ranked|parent|asked|mix|staff|link|flag)}(?: and ITEM)*\)',
-      '{\1}', ' and '),
-    ('\((?:ITEM and )*{(roll [\w$.]+)}(?: and ITEM)*\)', '{\1}', '{roll '),
-    ('\(((?:row\.)?[\w$]+ (?:in|= any) \( select )(?:(?! union | left join | right join | full join | having )[^()])*'
-      ' (?:where|on) {(?:has|linked|ranked)[^{}]*}(?:(?! union )[^()])* union (?:all )?select ', '(\1', ' union '),
-    -- rows of the first select, or fewer
-    ('\( (select (?:(?! union )[^()])* where {(?:has|linked|ranked)[^{}]*}) (?:intersect|except) (?:all )?select '
-      '(?:(?! union )[^()])*\)', '( \1)', 't select '),
-    ('\( select bool_or\({has [\w$]+}\)(?: as [\w$]+)? from (?:(?! union | left join | right join | full join )[^()])* '
-      'where {link}\)', '{member}', 'bool_or('),
-    ('from {items} where {has [\w$]+}', 'from {items} where {linked}', 'from {items}'),
-    -- the rows of a sub-select: first (a, {me}) in (select x, y from t) becomes a in (select x from t on y = {me})
-    ('\(\(((?:row\.)?[\w$]+), {me}\) (in|=) \( select ([\w$]+\.[\w$]+), [\w$]+\.([\w$]+) (from [^()]*)\)\)',
-      '(\1 \2 ( select \3 \5 on {has \4}))', ', {me}) '),
-    ('\(\({me}, ((?:row\.)?[\w$]+)\) (in|=) \( select [\w$]+\.([\w$]+), ([\w$]+\.[\w$]+) (from [^()]*)\)\)',
-      '(\1 \2 ( select \4 \5 on {has \3}))', '(({me}, '),
-    ('\( select {yes}(?: as [\w$"?]+)? (from [^()]* where {linked}[^{}()]*\))', 'exists ( select \1', '( select {yes}'),
-    ('(?<![\w$])\(((?!\s*select)[^()]* join [^()]*)\)', '\1', ' join '),
-    -- a sub-select that returns a column of the row, and a list of users
-    ('any \(array(\( select (?:distinct )?(?:row\.|{row})[^()]*\))\)', 'any \1', 'array( select '),
-    ('\((?:((?!row\.)[\w$]+\.[\w$]+) (?:=|in) \( select (?:distinct )?\1|(?:(?:row\.)?[\w$]+|{row}) (?:=|in|= any) '
-      '\( select (?:distinct )?(?:row\.[\w$]+|{row}))(?: as [\w$]+)? (from [^()]*)\)\)', '(exists ( select \2))',
-      '( select '),
-    ('\({me} (?:in|= any) \( select (?:[\w$]+\.)?([\w$]+) (from [\w$.]+(?: [\w$]+)?)\)\)',
-      '(exists ( select \2 where {has \1}))', '({me} '),
-    ('\yexists \( select (?:(?:{\w+}|[\w$.]+)(?:, [\w$.]+)*(?: as [\w$"?]+)? )?from ([\w$.]+)(?: [\w$]+)? where '
-      '{has ([\w$]+)}\)', '{roll \1.\2}', 'exists ('),
-    ('\( select {(?:k|yes|open)}(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)', '{list none}', '( select {'),
-    ('\( select count\(\*\)(?: as [\w$"?]+)? from [^()]* where {has [^()]*\)', '{list none}', '( select count('),
-    ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* (?:where|on) '
-      '{(has|linked|ranked)[^{}]*}[^()]*\)', '{list \1}', '( select '),
-    ('\( select (?![^()]* (?:union|except|intersect|having|left join|right join|full join) )[^()]* where '
-      '{link}[^()]*\)', '{list link}', '( select '),
-    ('\( select (?![^()]* (?:union|except|intersect) )[^()]* from [^()]*\)', '{list none}', '( select '),
-    ('\yexists \( select(?: {k} as q__column_)? where ({ACC})\)', '\1', ' where {'),
-    ('\(?array({list \w+})\)?', '\1', 'array{list'),
-    ('exists {list linked}', '{member}', 'exists {'),
-    ('exists {list ranked}', '{rank}', 'exists {'),
-    ('exists {list link}', '{parent}', 'exists {'),
-    ('\((?:(?:row\.)?[\w$]+|{row}) (?:=|in|= any) {(?:list (?:has|linked|ranked)|derived)}\)', '{member}', ' {'),
-    ('\([\w$]+\.[\w$]+ (?:=|in|= any) {(?:list (?:has|linked|ranked)|derived)}\)', '{has nested}', ' {'),
-    ('\((?:(?:row\.)?[\w$]+|{row}) (?:=|in|= any) {list (?:none|link)}\)', '{parent}', '{list '),
-    ('\({(?:list (?:has|ranked|linked)|derived)}(?:::[\w.]+)? (?:=|= any|>=|>) '
-      '{(?:k|key|claim|other|apirole|yes)}(?:::[\w.]+)?\)|\({(?:k|key|claim|apirole)} = {(?:list '
-      '(?:has|ranked|linked)|derived)}\)', '{rank}', ' {'),
-    -- or, case, is true, not
-    ('({own ([\w$]+)}(?: or ITEM)*) or \((?:row\.)?\2 is null\)', '\1 or {vacant}', ' is null)'),
-    ('\((?:row\.)?([\w$]+) is null\) or ((?:ITEM or )*{own \1})', '{vacant} or \2', ' is null)'),
-    ('\((?:{no} or )*{own ([\w$]+)}(?: or {(?:own \1|no)})*\)', '{own \1}', ' or '),
-    ('\((?:{ACC} or )+{ACC}\)', '{mix}', ' or '),
-    ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})* when (?:(?! then | when |case '
-      ')[^()])* then {own ([\w$]+)}(?: when (?:(?! then | when |case )[^()])* then {(?:own \1|no|null)})*(?: else '
-      '{(?:own \1|no|null)})? end', '{own \1}', 'case'),
-    ('case when {(staff|rank|asked|member|own [\w$]+)} then {yes} else {([^{}]*)} end', '({\1} or {\2})', 'case'),
-    ('case when {own ([\w$]+)} then (?:{[^{}]*}|[\w$.]+)(?: else {(?:no|null)})? end', '{own \1}', 'case'),
-    ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null)})+ else {own ([\w$]+)} end',
-      '{own \1}', 'case'),
-    ('case(?: [^()]*?)?(?: when (?:(?! then | when |case )[^()])* then {(?:no|null|ACC)})+(?: else '
-      '{(?:no|null|ACC)})? end', '{mix}', 'case'),
-    ('\({(own [\w$]+|member|rank|mix|staff|parent|flag|asked|no)} (?:=|is) {yes}\)', '{\1}', ' {yes}'),
-    ('\(not {no}\)', '{yes}', 'not {no}'),
-    ('\(not {yes}\)', '{no}', 'not {yes}'),
-    ('{open}', '{k}', '{open}'),
-    ('{closed}', '{k}', '{closed}'),
-    -- calls and parentheses that remain
-    ('(?:[\w$.]+|{\w+ \d+})?\((?!\s*select)[^()]*(?:row\.|{row})[^()]*\)(?:\[{k}\])?', '{row}', 'row'),
-    ('(?:[\w$.]+|{\w+ \d+})\([^()]*\)|\((?!{[^{}]*}\))[^()]*\)', '{other}', '(')
-  ) r (pattern, word, needs)
-  order by 1
+    ('row folder', '= in', 'me', 'own:L'), ('row', '= in', 'mine', 'own:L'), ('row', '<>', 'me', 'apart:L'),
+    ('inner', '= in', 'me', 'has:L'), ('inner', '= in', 'row made columns', 'link'),
+    ('row made', '=', 'inner', 'link'), ('row', 'is', 'null', 'vacant:L'),
+    -- a list of users in the row
+    ('me', 'in', 'row field', 'member'), ('field', '=', 'me', 'member'), ('row field', '@> && ? ?|', 'me', 'member'),
+    ('claims me', '?', 'row', 'member'), ('ofrow', '= ?', 'k', 'member'),
+    -- values that were looked up for the user
+    ('row', '= in', 'derived', 'member'), ('inner', '= in', 'derived', 'has'), ('derived', '= in > >=', 'k', 'rank'),
+    -- constants
+    ('inner', '= <> < <= > >= in', 'k yes no key claim apirole other open closed v', 'const'),
+    ('token', '= in', 'service', 'no'), ('token', '= in', 'k key claim', 'staff'),
+    ('token', '= in', 'apirole', 'wrong'),
+    ('me', '= in', 'k', case when scope.is_strict then 'wrong' else 'staff' end),
+    ('me claims token', '<> is', 'k blank null', 'true'), ('row', '= is', 'open', 'flag'),
+    ('row', '<>', 'closed', 'flag'),
+    -- parts of JSON values
+    ('claims me', '->> #>>', 'claim', 'me'), ('claims me', '-> #>', 'k claim key', 'claims'),
+    ('claims me', '->> #>>', 'k', case literal.claim when '{claim}' then 'token' else 'me' end),
+    ('claims me', '->> #>>', 'k key', 'token'), ('claims me', '-> ->> #> #>>', 'written', 'v'),
+    ('claims me', '-> ->>', 'row', 'ofrow'), ('ofrow', '-> ->>', 'k key claim', 'ofrow'),
+    ('row field', '-> ->> #> #>>', 'k claim key', 'field')
+  ) c (l, operators, r, word)
 ),
 
 condition as materialized (
@@ -1534,69 +1385,267 @@ lookup_call as materialized (
   select text, unnest(functions) as function from call where functions && array(select oid from lookup_function)
 ),
 
+-- The texts in the form that is reduced: with the words of values, and without casts that keep the value.
 expression as materialized (
-  select c.kind, c.oid, c.clause, c.relid, c.text, coalesce(p.text, c.text) as reducible
+  select c.kind, c.oid, c.clause, c.relid, c.text, x.text as reducible
   from condition c
+  cross join scope
+  cross join literal l
+  cross join named n
   left join (
     select text as original, string_agg(part, '' order by n) as text from call
     where text in (select text from lookup_call) group by text
   ) p on p.original = c.text
-),
-
--- The next rule whose `needs` occurs in the text is applied; after the last rule it starts again, until nothing
--- changes. The rules are applied in order, since PostgreSQL caches only 32 compiled regular expressions.
-reduction (original, text, step, before, is_done) as (
-  select distinct reducible, reducible, 0::bigint, reducible, false from expression
-  union all
-  select d.original, x.text, coalesce(d.next, 0), case when d.next is null then d.text else d.before end,
-    x.text ~ '^{[^{}]*}$' or d.next is null and d.text = d.before
-  from (
-    select d.*, r.step as next, r.pattern, r.word
-    from reduction d
-    cross join (select max(step) as last from rule_text) l
-    left join lateral (
-      select r.* from rule_text r
-      where r.step > d.step and strpos(d.text, r.needs) > 0
-        -- The last two rules replace everything else by {row} or {other}: only after a round in which no other rule
-        -- matched.
-        and (r.step <= l.last - 2 or d.text = d.before)
-      order by r.step
-      limit 1
-    ) r on true
-    where not d.is_done
-    order by r.step
-  ) d
   cross join lateral (
-    select coalesce(regexp_replace(d.text, d.pattern, d.word, 'g'), d.text) as text offset 0
+    select replace(coalesce(p.text, c.text), case when scope.is_tasks then 'pg_has_role(session_user, {dba}, {k})'
+      else '' end, '{no}') as text
+  ) t
+  cross join lateral (
+    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(t.text,
+      '(?<![\w.])(?:' || n.me || ')\(\)', '{me}', 'g'), '(?<![\w.])(?:' || n.claims || ')\(\)', '{claims}', 'g'),
+      '(?<![\w.])(?:' || n.token || ')\(\)', '{token}', 'g'),
+      '\y(?:current_user|session_user)\y', case when l.settings is null then '{me}' else '{v}' end, 'g'),
+      '\y(?:current_date|current_time|current_timestamp|localtime|localtimestamp)\y', '{v}', 'g'),
+      concat('::(?:text|uuid|bigint|integer|numeric|jsonb?|character varying', l.domains,
+      ')(?:\[\])?(?![\w(])'), '', 'g') as text offset 0
+  ) v
+  cross join lateral (
+    select translate(replace(replace(replace(replace(replace(replace(replace(v.text,
+      ' is not distinct from ', ' = '), ' is distinct from ', ' <> '), ' is not ', ' <> '), ' is null', ' is {null}'),
+      ' <> null', ' <> {null}'), '= any (', 'in ('), '[{k}]', '::item'), '[]', '()') as text
   ) x
 ),
 
--- For each condition, over all steps: the columns that it compares with the user, and the markers of its alternatives
--- and of the user.
+-- `f` is the function before the parentheses, `g` their content, `a` its words, and `kinds` the kinds of these.
+reduction (original, text, step) as (
+  select r.text, format('(%s)', r.text), 0 from unnest(array(select distinct reducible from expression)) r (text)
+  union all
+  select d.original, w.text, d.step + 1
+  from reduction d
+  cross join scope
+  cross join scale
+  cross join lateral (
+    select string_agg(concat(p.part, case when p.m is not null then j.word end), '' order by p.n) as text
+    from rows from (
+      unnest(regexp_split_to_array(d.text, '(?:exists |[\w$.]+|{\w+ \d+})?\([^()]*\)')),
+      regexp_matches(d.text, '(exists |[\w$.]+|{\w+ \d+})?\(([^()]*)\)', 'g')
+    ) with ordinality as p (part, m, n)
+    left join lateral (
+      -- a CTE that is the only relation as a sub-select
+      select p.m[1] as f, regexp_replace(btrim(p.m[2]),
+        '^with ([\w$]+) as (?:(?:not )?materialized )?({[^{}]*}) (select .* from )\1\M', '\3\2') as g
+      where p.m is not null
+    ) x on true
+    cross join lateral (
+      select case when strpos(x.g, 'case ') > 0 and x.g ~ '\ycase\y' then 'case'
+          when x.g ~ '^(?:select|with|values) ' then 'select' when x.f is not null then 'call'
+          when strpos(x.g, ' join ') > 0 then 'join' when strpos(x.g, ' and ') > 0 then 'and'
+          when strpos(x.g, ' or ') > 0 then 'or'
+          when x.g like 'not %' then 'not' when strpos(x.g, ', ') > 0 then 'tuple' when strpos(x.g, ' ') = 0 then 'word'
+          when x.g ~ '^\S+ \S+ \S+$' then 'comparison' end as kind,
+        array_agg(a.word order by a.n) as a,
+        array_agg(case when a.word like '{folder}%' then 'folder' when a.word like '%::%' then 'cast'
+          when a.word like '{%' then substring(a.word from '\w+') when left(a.word, 4) = 'row.'
+          or strpos(a.word, '.') = 0 then 'row' else 'inner' end order by a.n) as kinds
+      from (
+        select t.word, case when q.is_swapped then 4 - t.n else t.n end as n
+        from unnest(string_to_array(x.g, case when x.f is null then ' ' else ', ' end)) with ordinality t (word, n)
+        cross join (select x.f is null and x.g ~ ('^{[^{}]*} (?:=|<>) [^{]\S*$|^{(?:k|service)} = {(?!k)\S*$'
+          '|^{me} = {(?:folder|field|derived)}|^{list:[^{}]*} = {me}$') as is_swapped) q
+      ) a
+    ) k
+    -- the word of an unknown form
+    cross join lateral (
+      select x.g ~ ('[{|](?:me|claims|token|mine|derived|ofrow|folder|with|pair|asked|own|has|ranked|member|rank|staff'
+        '|roll|(?:list|lost|some):(?:has|roll|ranked|rank|staff|member|own|with|asked))(?![\w$])') as is_user
+    ) h
+    cross join lateral (
+      select case when h.is_user then '{with}' when x.g ~ '\yrow\.|{(?:made|field)}' or x.f is not null
+          and exists (select from unnest(k.a) a (word) where a.word ~ '^[a-z_][\w$]*$') then '{made}'
+        when x.g ~ '\w\.\w|{found}' then '{found}' else '{v}' end as word
+    ) u
+    -- the operands of `and` and `or`, and their alternatives
+    cross join lateral (
+      select '{' || coalesce(string_agg(distinct o.word, '|') filter (where o.word <> 'no'), 'no') || '}' as either,
+        (array_agg(o.word order by o.strength))[1] as weakest,
+        case when bool_or(o.least in (9, 11)) and bool_or(o.least = 7) and max(o.least) < 15 then '{member}'
+          when bool_or(o.least = 9) and bool_or(o.word = 'const' and o.least = 0) and max(o.least) < 13 then '{ranked}'
+          -- (link and (has or flag)) as (member or flag)
+          when max(o.least) = 7 and bool_or(o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y')
+            then regexp_replace(max(o.item) filter (where o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y'),
+              '(?<=[{|])(?:has:[\w$]+|has|ranked)(?=[|}])', 'member', 'g')
+          when max(o.least) > 0 then (array_agg(o.item order by o.least desc, o.n desc))[1]
+          when bool_or(o.word = 'const') then '{const}' when bool_or(o.word = 'me') then '{me}'
+          when bool_and(o.word = 'yes') then '{yes}' else '{v}' end as strongest
+      from (
+        select i.n, v.word, s.strength, min(s.strength) over (partition by i.n) as least,
+          case when v.word = a.word then i.item else '{' || v.word || '}' end as item
+        from unnest(regexp_split_to_array(case when k.kind in ('and', 'or', 'call') then x.g end, ' (?:and|or) '))
+          with ordinality i (item, n)
+        cross join unnest(string_to_array(btrim(i.item, '{}'), '|')) a (word)
+        cross join lateral (
+          select case when i.item !~ '^{' then
+              case when i.item ~ '^(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)$' then 'flag'
+                when i.item ~ '^(?!row\.)\w+\.' then 'const' else 'v' end
+            when a.word = 'null' then 'no'
+            when a.word ~ '^(?:list|some):(?:own|member)' then 'member'
+            when a.word ~ '^(?:list|some):(?:has|roll|rank|staff)' then 'rank'
+            when a.word ~ '^(?:list|some):(?:with|asked)' then 'with'
+            else a.word end as word
+        ) v
+        cross join lateral (
+          select coalesce(array_position(scale.words, split_part(v.word, ':', 1)), 0) as strength
+        ) s
+      ) o
+    ) o
+    -- the conditions of a sub-select. What an outer join does not require is left out.
+    cross join lateral (
+      select string_agg(c.conditions, ') or (' order by t.n) as conditions,
+        substring(x.g from '^select (?:distinct )?([^ ,]+)(?: as [^ ]+)?(?= from | where |$)') as output
+      from unnest(regexp_split_to_array(case when k.kind = 'select' then
+          regexp_replace(replace(replace(regexp_replace(regexp_replace(x.g,
+            '(.* (?:left|right|full) join .*) on ', '\1 not on ', 'g'),
+            ' from {(?:list|lost|some):(?!.* (?:right|full) join )', ' where {', 'g'),
+            ' from {derived}', ' where {has}'), ' from {me}', ' where {with}'),
+            ' from {(?:made|field)}', ' where {link}', 'g')
+        end, ' union (?:all )?')) with ordinality t (text, n)
+      cross join lateral (
+        select coalesce(string_agg(m.part[1], ' and '), '{none}') as conditions
+        from regexp_matches(t.text, '(?<! not) (?:where|on) ({[^{}]*}|[\w$.]+)(?= |$)', 'g') m (part)
+      ) c
+    ) s
+    -- what a sub-select requires that is the right operand, and one that is the left operand
+    cross join lateral (
+      select substring(k.a[3] from '^{\w+:([^{}]*)') as word,
+        k.a[3] ~ '^{\w+:(?:has|roll|rank|ranked|staff|member|own)\y' as is_user,
+        k.a[1] ~ '^{list:(?:has|roll|rank|ranked|staff)\y' as is_rank,
+        k.a[1] ~ '^{list:(?:member|own)' as is_member
+    ) r
+    -- the user among the arguments of a function
+    cross join lateral (
+      select split_part(btrim(x.f, '{}'), ' ', 1) as word,
+        coalesce(substring(x.f from '^{\w+ (\d+)}')::integer, -1) as place
+    ) l
+    cross join lateral (
+      select case k.kind
+        when 'case' then concat(x.f, '(', replace(replace(replace(regexp_replace(regexp_replace(x.g,
+          '\ycase (?:\S+ )?when ', '(((', 'g'), '\yend\y', ')))', 'g'), ' then ', ') and ('), ' when ', ')) or (('),
+          ' else ', ')) or (('), ')')
+        when 'select' then case when x.f is null and s.output = '{with}'
+            or h.is_user and x.g ~ ' (?:intersect|except) ' then '{with}'
+          when x.g ~ '^select (?:.* )?(?:from|where) ' then concat(
+            case when x.f = 'exists ' then x.f when s.output ~ '^(?:row\.|{made}$)' then 'lost'
+              when x.g ~ replace('^select (?:distinct )?(?:COLUMN, )*COLUMN from ', 'COLUMN',
+                '(?!row\.)[\w$]+\.[\w$]+(?: as [\w$]+)?') then 'list' else 'some' end, '(((', s.conditions, ')))')
+          when x.g like 'select %' then coalesce(s.output, u.word) else u.word end
+        when 'join' then x.g
+        when 'and' then o.strongest
+        when 'or' then o.either
+        when 'word' then x.g
+        when 'tuple' then case when x.g ~ '^(?:{me}, [\w$.]+|[\w$.]+, {me})$' then '{pair}'
+          when strpos(x.g, '{') = 0 then '{made}'
+          else u.word end
+        when 'not' then case when k.a[2] = '{no}' then '{yes}' when k.a[2] = '{yes}' then '{no}'
+          when k.a[2] ~ '^{apart:[^|]*}$' then replace(k.a[2], 'apart', 'own')
+          when k.a[2] ~ '[{|](?:with|asked)' then '{with}'
+          when k.a[2] ~ '(?:^|\.)(?:is_)?private$' then '{flag}' when h.is_user then '{wrong}' else '{v}' end
+        when 'comparison' then coalesce(
+          case when k.a[1] = '{me}' and k.a[3] like '{columns:%' then replace(k.a[3], 'columns', 'own')
+            when k.a[2] in ('=', 'is') and k.a[3] = '{yes}' and k.a[1] like '{%' then k.a[1]
+            when k.a[2] in ('=', 'is') and k.a[3] = '{yes}'
+              and k.a[1] ~ '^(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)$' then '{flag}'
+            when k.a[2] in ('=', 'is') and k.a[3] = '{no}' and k.a[1] ~ '(?:^|\.)(?:is_)?private$' then '{flag}'
+            when k.a[2] = '>' and k.a[1] like '{some:member}' then '{member}' -- count(*) > 0
+            when k.a[2] not in ('=', 'in') then null
+            when k.kinds[3] = 'lost' then case when r.word like 'has%' then '{roll}'
+              when r.word = 'ranked' then '{rank}'
+              when r.is_user then '{' || r.word || '}'
+              when r.word ~ '^(?:with|asked)' then '{with}' else '{v}' end
+            when k.kinds[3] <> 'list' then case when r.is_rank and k.kinds[3] <> 'row' then '{rank}'
+              when r.is_member and k.kinds[3] <> 'row' then '{member}' end
+            when k.kinds[1] = 'pair' then '{member}'
+            when r.is_user then case when k.kinds[1] in ('row', 'made', 'field') then '{member}'
+              when k.kinds[1] in ('inner', 'found') then '{has}'
+              when k.kinds[1] in ('k', 'key', 'claim', 'apirole') then '{rank}' else '{with}' end
+            when r.word ~ '^(?:with|asked)' then '{with}'
+            when k.kinds[1] in ('row', 'made', 'field') then '{parent}'
+            when k.kinds[1] = 'me' then case r.word when 'link' then '{member}' else '{roll}' end end,
+          (select case when c.word like '%:L' then format('{%s:%s}', split_part(c.word, ':', 1),
+              case when k.kinds[1] = 'folder' then 'name' else substring(k.a[1] from '[\w$]+$') end)
+            else format('{%s}', c.word) end
+            from comparison c
+            where k.kinds[1] = any (c.l) and k.a[2] = any (c.operators) and k.kinds[3] = any (c.r) limit 1),
+          u.word)
+        when 'call' then case
+          when x.f = 'exists ' then case when o.weakest like 'has%' then '{roll}'
+            when o.weakest like 'apart%' then '{wrong}'
+            when o.weakest = 'link' then '{parent}' when o.weakest = 'ranked' then '{rank}'
+            when split_part(o.weakest, ':', 1) = any (scale.words) then '{' || o.weakest || '}' else '{v}' end
+          when x.f in ('list', 'lost', 'some') then format('{%s:%s}', x.f, o.weakest)
+          when x.f = 'array' then (
+            select case when count(distinct e.word) = 1 and min(e.word) like '{%' then min(e.word)
+              when bool_and(e.word in ('{k}', '{service}', '{claim}', '{key}')) then '{k}'
+              when bool_and(e.word ~ '^(?:row\.)?[\w$]+$')
+                then '{' || string_agg('columns:' || substring(e.word from '[\w$]+$'), '|') || '}' else u.word end
+            from unnest(k.a) e (word))
+          when x.f = 'current_setting' then case when k.a[1] = '{setting}' then '{me}'
+            when k.a[1] = '{other}' or k.a[1] = '{k}' and not scope.is_strict then '{token}' else u.word end
+          when x.f = 'nullif' and k.a[2] = '{blank}' and k.a[1] in ('{me}', '{claims}', '{token}') then k.a[1]
+          when x.f = 'coalesce' then (select case when count(distinct e.word) = 1 then min(e.word) else u.word end
+            from unnest(k.a) e (word)
+            where e.word not in ('{no}', '{null}') and not (e.word = '{blank}' and k.a[1] = '{token}'))
+          when x.f ~ '^(?:md5|sha\d+|convert_to|encode|digest|to_jsonb?|jsonb?_build_(?:array|object))$'
+            and '{me}' = any (k.a) and k.a <@ '{"{me}","{k}","{claim}","{key}"}' then '{me}'
+          when x.f = 'string_to_array' and k.a[1] = '{me}' and not scope.is_strict then '{mine}'
+          when x.f in ('unnest', 'json_array_elements_text', 'jsonb_array_elements_text')
+            and k.kinds[1] in ('row', 'field') then '{field}'
+          when k.a[1] in ('name', 'row.name') and (x.f = 'split_part' or strpos(x.f, '.') > 0) then '{folder}'
+          when l.place < 0 then u.word
+          when l.word = 'same' then case when k.kinds[1] = 'row' and k.a[1] !~ '^{' then format('{own:%s}',
+            substring(k.a[1] from '[\w$]+$')) else u.word end
+          when l.place > 0 and k.a[l.place] is distinct from '{me}' then u.word
+          when l.word in ('derived', 'asked') then '{' || l.word || '}'
+          when l.word = 'idle' then case when k.kinds && '{row,made,field,inner,found}' then '{wrong}' else '{rank}' end
+          when k.kinds && '{row,made,field}' then '{member}' when k.kinds && '{inner,found}' then '{has}'
+          else '{rank}' end
+        else u.word end as word
+    ) j
+  ) w
+  where strpos(d.text, '(') > 0 and d.step < 100
+),
+
+-- For each condition: the columns that it compares with the user, and its alternatives.
 trace as materialized (
-  select t.original, array_agg(m.part[1]) filter (where m.part[1] is not null) as had,
-    string_agg(concat(m.part[2], m.part[3], m.part[4], m.part[5]), ' ') as seen
-  from (
-    select distinct original, text from reduction where text ~ '{(?:has|own) |(?:or|then|else) {|} or' or text ~ '{me}'
-      and original in (select original from reduction where is_done and text !~ '^{(?:own |me}|member|no|yes)')
-  ) t
-  cross join (values ('member|rank|parent|staff|flag|asked|list has|list ranked|roll [\w$.]+|vacant')) b (branch)
-  cross join regexp_matches(t.text, '{(?:has|own) ([\w$]+)}' || case when t.text ~ '{me}|(?:or|then|else) {|} or'
-    then format('|(?:or|then|else) {(%1$s)}|{(%1$s)}(?= or)|(?:[\w$]\(|[^(]){(me)}%2$s|\({(me)}(?!\))%2$s', b.branch,
-      '(?! as |(?:::\w+)? is not null|, {blank})') else '' end, 'g') m (part)
+  select t.original, array_agg(m.part[1]) as had
+  from (select distinct original, text from reduction where strpos(text, ':') > 0) t
+  cross join regexp_matches(t.text, '(?:own|has):([\w$]+)', 'g') m (part)
   group by t.original
 ),
 
 verdict as materialized (
-  select e.kind, e.oid, e.relid, e.clause, e.text, btrim(d.text, '() ') as word,
-    coalesce(t.had, '{}') as had, concat(t.seen, ' ', btrim(d.text, '(){} ')) as seen, a.attnum, a.attname
+  select e.kind, e.oid, e.relid, e.clause, e.text, coalesce(t.had, '{}') as had, w.seen,
+    case when e.kind <> 'policy' or cardinality(w.seen) = 1 and w.seen[1] in ('yes', 'no')
+      then format('{%s}', d.seen)
+      when exists (select from unnest(w.seen) s (word)
+        where coalesce(array_position(scale.words, split_part(s.word, ':', 1)), 0) < 3)
+        then '{other}'
+      when cardinality(w.seen) > 1 then '{mix}' else format('{%s}', w.seen[1]) end as word, a.attnum, a.attname
   from expression e
-  join (
-    select original, text, substring(text from '^{own ([\w$]+)}$') as own from reduction where is_done offset 0
+  cross join scale
+  full join (
+    select original, btrim(text, '{}') as seen from reduction where strpos(text, '(') = 0
   ) d on d.original = e.reducible
-  left join trace t on t.original = e.reducible
-  left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0
-    and d.own in (lower(a.attname), 'q_' || regexp_replace(lower(a.attname), '[^\w$]', '_', 'g'))
+  cross join lateral (
+    select case when d.seen ~ '^(?:list|some):(?:has|roll|rank|staff)' then '{rank}'
+      when d.seen ~ '^(?:list|some):(?:member|own)' then '{member}'
+      when d.seen ~ '^(?:list|some):(?:with|asked)' then '{with}'
+      when d.seen ~ '^(?:is_)?(?:public|published|shared|visible|listed)$' then '{flag}'
+      else string_to_array(d.seen, '|') end as seen
+  ) w
+  full join trace t on t.original = e.reducible
+  left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0 and cardinality(w.seen) = 1
+    and w.seen[1] in ('own:' || lower(a.attname), 'own:q_' || regexp_replace(lower(a.attname), '[^\w$]', '_', 'g'))
+  where coalesce(e.kind, '') <> ''
 ),
 
 -- 8. Owner columns ----------------------------------------------------------------------------------------------------
@@ -1613,9 +1662,10 @@ reached_policy as materialized (
     v.text,
     0 = any (p.polroles) or (select oids from api_names) && p.polroles as is_for_api
   from policies p
-  join verdict v on v.kind = 'policy' and v.oid = p.oid
+  full join (select * from verdict where kind = 'policy') v on v.oid = p.oid
   cross join unnest(case v.clause when 'using' then '{r,w,d}' else '{a,w}' end::text[]) as c (cmd)
-  where p.polcmd in ('*', c.cmd) and p.polroles && array(select oid from grantee)
+  where coalesce(p.polcmd in ('*', c.cmd) and p.polroles && array(select oid from grantee), false)
+    and coalesce(v.oid, 0) <> 0
 ),
 
 -- 9. Executed code ----------------------------------------------------------------------------------------------------
@@ -1926,19 +1976,19 @@ user_counter as materialized (
 clause as materialized (
   select p.*, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
-      or p.word ~ '^{(?:member|rank|list has|list ranked|mix|parent|flag|asked|roll [\w$.]+)}$'
+      or p.word in ('{member}', '{rank}', '{mix}', '{parent}', '{flag}', '{asked}', '{with}', '{roll}')
         and not m.is_open and not s.is_unbound
-        and (p.seen !~ 'parent' or m.is_guarded and m.is_whole)
-          and not (p.seen ~ 'rank' and m.is_any)
-          and (p.seen !~ 'roll' or array(select y.part[1] from regexp_matches(p.seen, 'roll ([\w$.]+)', 'g') y (part))
-            <@ array(select name from roll))
+        and ('parent' <> all (p.seen) or m.is_guarded and m.is_whole)
+          and not ('rank' = any (p.seen) and m.is_any)
+          and not ('roll' = any (p.seen) and m.is_filled)
           -- Rows without an owner are public, if the API cannot remove the owner of a row.
-          and not case when p.seen ~ 'vacant' then p.cmd <> 'r' or (lower(o.attname) = all (p.had)) is not true
+          and not case when p.word = '{mix}' and array_to_string(p.seen, '|') ~ 'vacant:' then p.cmd <> 'r'
+            or (lower(o.attname) = all (p.had)) is not true
             or exists (select from reached_policy q where q.polrelid = p.polrelid and q.clause = 'with check'
               and q.polpermissive and q.attnum is distinct from o.attnum and q.word <> '{no}')
             or exists (select from pg_constraint f where f.conrelid = p.polrelid and f.contype = 'f'
               and o.attnum = any (f.conkey) and f.confdeltype in ('n', 'd')) else false end
-          and (p.seen !~ 'flag' or p.cmd = 'r'
+          and ('flag' <> all (p.seen) or p.cmd = 'r'
             and not (scope.is_strict and p.polrelid in (select relid from user_counter)))
       -- a table without an owner column has no rows of users, so any user may insert one
       or p.cmd = 'a' and not scope.is_strict and o.attnum is null as is_filtered
@@ -1946,10 +1996,8 @@ clause as materialized (
   full join owner_of o on o.table_oid = p.polrelid and o.root = p.polrelid
   cross join scope
   cross join lateral (
-    select p.clause <> 'using' and exists (
-      select from granted g
-      where g.objid = p.polrelid and g.privilege = case p.cmd when 'a' then 'INSERT' else 'UPDATE' end
-        and g.subid in (0, o.attnum)) as is_set
+    select p.clause <> 'using' and (p.polrelid, o.attname, case p.cmd when 'a' then 'INSERT' else 'UPDATE' end) in (
+      select attrelid, attname, privilege from settable) as is_set
   ) w
   cross join lateral (
     select p.attnum is not null and (o.attnum is null or p.attnum = o.attnum or not o.is_named
@@ -1962,22 +2010,22 @@ clause as materialized (
         '|(?:unnest|array_position|_text)\(\(?(?:row\.)?[\w$]+[ ,)]')
         and o.attnum is not null and w.is_set
       -- a row of two users: each may write it with the other as its author
-      or case when p.word = '{mix}' and p.clause <> 'using' and p.seen ~ '^(?:me| )*mix$' and p.had[2] <> p.had[1]
+      or case when p.word = '{mix}' and p.clause <> 'using' and 'own:' = all (select left(w, 4) from unnest(p.seen) w)
         then not exists (
           select from pg_attribute a
-          where a.attrelid = p.polrelid and lower(a.attname) = any (p.had) and a.attnum > 0 and not exists (
-            select from granted g where g.objid = a.attrelid and g.subid in (0, a.attnum)
-              and g.privilege = case p.cmd when 'a' then 'INSERT' else 'UPDATE' end)) else false end as is_unbound
+          where a.attrelid = p.polrelid and lower(a.attname) = any (p.had) and a.attnum > 0
+            and (a.attrelid, a.attname, case p.cmd when 'a' then 'INSERT' else 'UPDATE' end) not in (
+              select attrelid, attname, privilege from settable)) else false end as is_unbound
   ) s
   -- A comparison with rows of another table that the caller may read counts only if the policies of that table restrict
   -- rows.
   cross join lateral (
     select coalesce(bool_and(t.relrowsecurity and d.refobjid in (select oid from reached) and d.refobjid not in (
       select q.polrelid from reached_policy q where q.clause = 'using' and q.polpermissive and q.cmd = 'r'
-        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{asked}', '{mix}', '{parent}',
-          '{list has}', '{list ranked}'))), false) as is_guarded,
+        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{asked}', '{with}', '{mix}',
+          '{parent}'))), false) as is_guarded,
       -- all columns of a unique key are compared, or the one column of `in (select ...)`
-      coalesce(bool_or(p.seen !~ 'parent' or p.text ~ ' in \( select ' or exists (
+      coalesce(bool_or('parent' <> all (p.seen) or p.text ~ ' in \( select ' or exists (
         select from pg_index x
         where x.indrelid = d.refobjid and x.indisunique and x.indpred is null and x.indexprs is null and not exists (
           select from pg_attribute a where a.attrelid = x.indrelid
@@ -1999,6 +2047,8 @@ clause as materialized (
           group by x.indexrelid
         ) x)), false) as is_any,
       -- a table that other users may write, or the ids of tasks, which begin at 1 for each user
+      coalesce(bool_or(t.oid in (select oid from effective where privilege in ('INSERT', 'UPDATE') and is_for_users)),
+        false) as is_filled,
       coalesce(bool_or(not t.relrowsecurity and t.oid in (select oid from effective
         where privilege in ('INSERT', 'UPDATE'))
         or t.oid in (select oid from declared_table where relname = 'tasks') and d.refobjsubid = 1
@@ -2023,27 +2073,12 @@ command (privilege, cmd) as materialized (values ('SELECT', 'r'), ('INSERT', 'a'
 effective as materialized (
   select u.oid, u.privilege,
     not c.relrowsecurity or exists (select from reached_policy p where p.polrelid = u.oid and p.cmd = m.cmd
-      and p.polpermissive and p.word !~ '^{(?:no|rank|staff|roll .*)}$') as is_for_users
+      and p.polpermissive and p.word not in ('{no}', '{rank}', '{staff}', '{roll}')) as is_for_users
   from right_on u
   join pg_class c on c.oid = u.oid
   join command m on m.privilege = u.privilege
   where not c.relrowsecurity or c.relkind not in ('r', 'p') or (u.oid, m.cmd) in (
     select polrelid, cmd from reached_policy where polpermissive and word <> '{no}')
-),
-
--- Unique columns of tables that the API may not write, nor a function for it: lists of users, such as administrators.
--- A table with other data might be a list of all users.
-roll as materialized (
-  select c.oid, lower(format('%s.%s.%s', c.relnamespace::regnamespace, c.relname, a.attname)) as name
-  from pg_index x
-  join pg_class c on c.oid = x.indrelid
-  join pg_attribute a on a.attrelid = c.oid and a.attnum = x.indkey[0]
-  where x.indisunique and x.indnkeyatts = 1 and x.indpred is null and x.indexprs is null and c.oid >= 16384
-    and (c.oid in (select oid from effective where privilege in ('INSERT', 'UPDATE'))
-      or c.oid in (select relid from table_use where is_written) or c.oid in (select oid from user_table)) is false
-    and not exists (select from pg_attribute o where o.attrelid = c.oid and o.attnum > 0 and not o.attisdropped
-      and o.attnum <> a.attnum and o.attname !~ '_by$'
-      and o.atttypid <> all ('{timestamptz,timestamp,date}'::regtype[]))
 ),
 
 -- Columns with text of users.
@@ -2113,8 +2148,9 @@ lookup as materialized (
       union all
       -- an unknown comparison of a column with the user, and no policy for all rows
       select p.polrelid from clause p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
-      where p.polpermissive and p.cmd = 'r' and not p.is_filtered
-        and (p.seen ~ '\yme\y' or p.text in (select text from lookup_call) or exists (
+      where p.polpermissive and p.cmd = 'r' and (not p.is_filtered or p.seen && '{with,asked}')
+        and (array_to_string(p.seen, '|') ~ '\y(?:with|asked|wrong|apart)\y' or p.text in (select text from lookup_call)
+          or exists (
           select from pg_depend c join function_text f on f.oid = c.refobjid
           where c.classid = d.classid and c.objid = p.oid and c.refclassid = 'pg_proc'::regclass and f.text ~ '{me}'
             and f.oid not in (select oid from passing_function)))
@@ -2254,10 +2290,11 @@ other_rights_read as materialized (
     -- A view without the rights of its owner reads with those of the function.
     select p.within, coalesce(o.oid, 0), coalesce(o.relowner, f.proowner), v.oid, v.view
     from reachable p
-    join view_reads v on v.view = p.objid and v.oid >= 16384 and v.reader not in (select oid from filtered_view)
+    join view_reads v on v.view = p.objid and v.oid >= 16384
+      and v.reader not in (select oid from filtered_view where is_simple)
     join pg_proc f on f.oid = p.within
     left join view_as_owner o on o.oid = v.reader
-    where p.classid = 'pg_class'::regclass and v.view not in (select oid from filtered_view)
+    where p.classid = 'pg_class'::regclass and v.view not in (select oid from filtered_view where is_simple)
   ) b
   cross join (select oid from api order by oid limit 1) api
   join pg_class c on c.oid = b.objid and c.relkind in ('r', 'p', 'f', 'm', 'v')
@@ -2678,38 +2715,28 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
 --   alter table app.tasks disable row level security;
 --   => hole row_security app.tasks: row security is off for this table
 
--- Views with the owner's rights in which every table is restricted to the user. Without the option security_barrier,
--- PostgreSQL may evaluate a condition of the caller before the filter of the view.
+-- Views with the owner's rights that involve the user. `is_simple`: each part of a union reads one table of users, and
+-- compares one of its columns with the user. Without the option security_barrier, PostgreSQL may evaluate a condition
+-- of the caller before the filter of the view.
 filtered_view as materialized (
   select v.oid, o.options ~ 'security_barrier=(true|on|1|yes)' as is_barrier, o.options !~ 'check_option='
     and exists (select from effective e where e.oid = v.oid and e.privilege in ('INSERT', 'UPDATE') and not exists (
       select from pg_trigger t where t.tgrelid = v.oid and t.tgtype & 64 <> 0 -- instead of
         and t.tgtype & (case e.privilege when 'INSERT' then 4 else 16 end) <> 0)) as is_letter_box,
-    v.word ~ '{roll' as is_roll
+    v.word ~ ':(?:own|has|ranked)\y' and coalesce(b.is_once, true) as is_simple
   from verdict v
   join pg_class c on c.oid = v.oid
   cross join lateral (select coalesce(lower(c.reloptions::text), '') as options) o
   cross join lateral (
-    select string_agg('(?<![\w$.])' || replace(regexp_replace(regexp_replace(lower(b.oid::regclass::text),
-      '"([^"]*)"', 'q_\1', 'g'), '[^\w$.]', '_', 'g'), '$', '\$') || '(?![\w$.])', '|') as names
-    from view_reads r join pg_class b on b.oid = r.oid where r.reader = v.oid and r.oid in (select oid from personal)
-      and r.oid not in (select oid from roll)
+    select bool_and(regexp_count(p.text, b.names) <= 1) as is_once
+    from (
+      select string_agg('(?<![\w$.])' || replace(regexp_replace(regexp_replace(lower(b.oid::regclass::text),
+        '"([^"]*)"', 'q_\1', 'g'), '[^\w$.]', '_', 'g'), '$', '\$') || '(?![\w$.])', '|') as names
+      from view_reads r join pg_class b on b.oid = r.oid where r.reader = v.oid and r.oid in (select oid from personal)
+    ) b
+    cross join regexp_split_to_table(v.text, ' union (?:all )?') p (text)
   ) b
-  where v.kind = 'view' and v.word ~ '{(?:own|has|linked|ranked|member|list|roll) ?[^{}]*}'
-    and v.word !~ ' (?:intersect|except) '
-    -- Each part of a union reads one table with a filter, or each table in a sub-select with a filter. A second
-    -- reference might not be restricted to the user.
-    and (
-      select bool_and(coalesce(case
-        when p.word ~ '{list' then p.word !~ '{list (?:none|link)}' and p.word !~ b.names
-          and regexp_count(p.text, b.names) <= regexp_count(p.word, '{list')
-        else (p.word ~ ' where {(?:own|has|linked|ranked|member)[^{}]*}'
-          or substring(p.word from ' where {roll ([^{}]*)}') in (select name from roll))
-          and regexp_count(p.text, b.names) <= 1 and p.word !~ ' (?:left|right|full) join '
-        end, false))
-      from rows from (regexp_split_to_table(v.text, ' union (?:all )?'),
-        regexp_split_to_table(v.word, ' union (?:all )?')) as p (text, word)
-    )
+  where v.kind = 'view' and v.word ~ ':(?:own|has|member|rank|roll|staff|with|asked)'
 ),
 
 found_tables (check_name, severity, object, finding, remedy) as materialized (
@@ -2768,7 +2795,8 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     join pg_class v on v.oid = d.refobjid
     where w.ev_class = r.oid and (v.relkind = 'v' or v.oid in (select oid from personal)))
   union all
-  select 'view', case when f.is_roll and f.is_barrier and not f.is_letter_box then 'warning' else 'hole' end, r.name,
+  select 'view', case when f.is_simple is false and f.is_barrier and not f.is_letter_box then 'warning' else 'hole' end,
+    r.name,
     case when f.is_letter_box
       then format('this view runs with the rights of its owner and filters by the user, but it has no check option, so '
         'the API role can write rows of other users into %s', v.names)
@@ -2776,9 +2804,9 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
         then format('this view runs with the rights of its owner and filters by the user, but without the option '
           'security_barrier, a condition of the caller can be evaluated on other users'' rows of %s, and its errors '
           'reveal values', v.names)
-      when f.is_roll
-        then format('this view shows the users in another table the rows of all users in %s, and users cannot write to '
-          'it; verify who is in it', v.names)
+      when f.oid is not null
+        then format('this view runs with the rights of its owner, and its condition involves the user in a form '
+          'that the audit does not know; verify which rows of %s it shows', v.names)
       when r.oid = v.reader
         then format('this view runs with the rights of its owner, which may read all rows of %s, so the API role can '
           'read them, too', v.names)
@@ -2786,7 +2814,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
         ' rows that this owner may read', v.names, v.reader::regclass)
     end,
     format('alter view %s set (%s);', v.reader::regclass, case when f.is_letter_box then 'check_option = cascaded'
-      when f.oid is not null then 'security_barrier = true' else 'security_invoker = true' end)
+      when f.is_simple then 'security_barrier = true' else 'security_invoker = true' end)
   from reached r
   join (
     select v.view, v.reader, string_agg(distinct b.name, ', ') as names
@@ -2797,7 +2825,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     group by v.view, v.reader
   ) v on v.view = r.oid
   left join filtered_view f on f.oid = v.reader
-  where f.oid is null or f.is_letter_box or f.is_roll or not f.is_barrier
+  where f.oid is null or f.is_letter_box or not f.is_simple or not f.is_barrier
   union all
   select 'view', 'hole', r.name,
     format('this view reads %s, a materialized view without row security, so the API role can read every user''s rows',
@@ -2896,16 +2924,16 @@ asked_column as materialized (
 
 -- Columns of other tables that a policy compares, by itself or by a function.
 trusted_column as materialized (
-  select j.oid as policy, d.refobjid as relid, d.refobjsubid as attnum, j.text
+  select j.oid as policy, d.refobjid as relid, d.refobjsubid as attnum, j.text, j.had
   from (select distinct oid, polrelid, had, text, seen from clause where polpermissive and is_filtered
-    and seen ~ 'member|rank|mix|list') j
+    and seen && '{member,rank,roll,with}') j
   join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = j.oid and d.refclassid = 'pg_class'::regclass
     and d.refobjsubid > 0 and d.refobjid <> j.polrelid
   join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
   where not array[lower(a.attname), 'q_' || regexp_replace(lower(a.attname), '[^\w$]', '_', 'g')] && j.had
-    and (j.seen !~ 'flag' or a.attname !~* '^(is_)?(public|published|shared|visible|listed)$')
+    and ('flag' <> all (j.seen) or a.attname !~* '^(is_)?(public|published|shared|visible|listed)$')
   union
-  select j.oid, t.relid, t.attnum, t.text
+  select j.oid, t.relid, t.attnum, t.text, j.had
   from lookup_call q
   join clause j on j.text = q.text
   join asked_column t on t.function = q.function
@@ -2924,10 +2952,10 @@ writable_column as materialized (
     group by objid, subid, privilege
   ) g on g.objid = t.relid
   full join (
-    select oid, polrelid, polname, cmd, text, substring(word from '^{own (.*)}$') as own
+    select oid, polrelid, polname, cmd, text, substring(word from '^{own:(.*)}$') as own
     from clause
     where polpermissive and clause = 'with check'
-      and word not in ('{no}', '{rank}', '{member}', '{asked}', '{list ranked}')
+      and word not in ('{no}', '{rank}', '{member}', '{asked}', '{with}')
   ) k on k.polrelid = t.relid and k.cmd = g.cmd
   where coalesce(t.policy, 0) <> 0 and coalesce(g.subid in (0, t.attnum), false) and coalesce(k.oid, 0) <> 0
     -- If the compared column of the written row is the user, this row gives access only to rows of this user, and if a
@@ -2947,7 +2975,8 @@ writable_column as materialized (
         where not exists (select from table_use u where u.function = f.oid and not (u.is_filtered and u.relid = (
           select y.polrelid from pg_policy y where y.oid = t.policy)))
       ) o (name)
-      where o.name is not null and t.text ~ format('row\.[\w$]+\)? = \(?(?:[\w$]+\.)?%1$s(?![\w$.])'
+      where o.name is not null and (k.cmd = 'w' or o.name <> all (t.had) or t.text !~ ' or ')
+        and t.text ~ format('row\.[\w$]+\)? = \(?(?:[\w$]+\.)?%1$s(?![\w$.])'
         '|(?<![\w$])%1$s\)? = \(?row\.|^(?!.* in \( select .* in \( select ).*[\w$]\)? in \( select [\w$]+\.%1$s from ',
         replace(o.name, '$', '\$')))
 ),
@@ -3021,18 +3050,21 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
         string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where not j.is_filtered))
       when j.is_flag
         then 'a column of the row decides whether other users can read the row; verify that only its owner can set it'
+      when j.is_with
+        then format('the audit does not know this form of a comparison with the user; verify which rows it permits: %s',
+          string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where 'with' = any (j.seen)))
       when j.is_roll
         then 'the users in another table reach the rows of all users, and users cannot write to it; verify who is in it'
       else format('a request with a certain claim or setting reaches every user''s rows, since these policies test it '
         'instead of a column: %s', string_agg(distinct j.name, ', ')) end,
     string_agg(distinct j.remedy, chr(10))
   from (
-    select j.oid, j.clause, j.is_filtered, format('%I on %s', j.polname, j.polrelid::regclass) as name,
+    select j.oid, j.clause, j.is_filtered, j.seen, format('%I on %s', j.polname, j.polrelid::regclass) as name,
       j.polrelid as relid, t.said, case j.cmd when 'r' then 'read' else lower(u.privilege) end as does, m.remedy,
-      bool_or(not j.is_filtered) over w as is_hole, bool_or(j.seen ~ 'flag') over w as is_flag,
-      bool_or(j.seen ~ 'roll') over w as is_roll,
+      bool_or(not j.is_filtered) over w as is_hole, bool_or('flag' = any (j.seen)) over w as is_flag,
+      bool_or('roll' = any (j.seen)) over w as is_roll, bool_or(j.seen && '{with,asked}') over w as is_with,
       bool_and(j.is_filtered or t.said in ('true', 'nothing')) over w as is_true,
-      case when bool_and(j.is_filtered and j.seen !~ 'flag|roll') over w then
+      case when bool_and(j.is_filtered and not j.seen && '{flag,roll,with}') over w then
         'claim ' || min(coalesce(y.part[1], y.part[2])) over w end as claim
     from clause j
     join command u on u.cmd = j.cmd
@@ -3042,7 +3074,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       else coalesce(p.check_text, p.using_text) end, 'nothing') as said) t
     left join regexp_match(t.said, '(?:''([^'']+)''(?:::[\w\[\]]+)?(?:, true)?(?:\), ''''::text)?|([\w.]+)\()'
       '(?:\)? AS \w+)?\)+ = (?:ANY \(\(?ARRAY\[)?') y (part) on true
-    where j.polpermissive and (not j.is_filtered or j.seen ~ 'staff|flag|roll')
+    where j.polpermissive and (not j.is_filtered or j.seen && '{staff,flag,roll,with}')
       and (j.polrelid in (select oid from declared_table)
         or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
       and not (j.polrelid in (select oid from lookup) and (j.cmd = 'r' or j.polcmd = '*'))
@@ -3054,7 +3086,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       )
     window w as (partition by j.oid)
   ) j
-  group by j.is_hole, j.is_flag, j.is_roll,
+  group by j.is_hole, j.is_flag, j.is_roll, j.is_with,
     coalesce(j.claim, case when j.is_hole and j.is_true then j.relid else j.oid end::text)
   union all
   select 'policy', 'warning', f.oid::regprocedure::text,
@@ -3218,12 +3250,12 @@ tied_column as materialized (
     where is_filtered and cmd = 'a' offset 0
   ) j
   join pg_attribute a on a.attrelid = j.polrelid and a.attnum > 0
-  where array[lower(a.attname), 'q_' || lower(a.attname)] && j.names and j.word <> '{own ' || lower(a.attname) || '}'
+  where array[lower(a.attname), 'q_' || lower(a.attname)] && j.names and j.word <> '{own:' || lower(a.attname) || '}'
 ),
 
 -- Columns that the API may set.
 settable as materialized (
-  select a.attrelid, a.attname
+  select a.attrelid, a.attname, g.privilege
   from granted g
   join pg_attribute a on a.attrelid = g.objid and (g.subid = 0 and a.attnum > 0 or g.subid = a.attnum)
   where g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')

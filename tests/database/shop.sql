@@ -45,7 +45,7 @@ alter table shop.customers no force row level security;
 -- for all to see: hole policy everyone on shop.orders
 create policy everyone on shop.orders for select to web using (true);
 
--- another claim: hole policy by_role on shop.orders
+-- another claim: warning policy by_role on shop.orders
 create policy by_role on shop.orders to web using (tenant_id = (current_setting('request.jwt.claims')::json ->> 'tenant')::uuid);
 
 -- another setting: hole policy by_setting on shop.customers

@@ -275,7 +275,7 @@ call attack.protect('app.comments', 'select', 'exists (select from app.tasks t w
 create table app.cased (user_id text collate "C" not null default app.current_user_id(), open boolean);
 call attack.protect('app.cased', 'select', 'case when open then true else user_id = app.current_user_id() end');
 
--- any of an array with a constant: hole policy own on app.arrayed
+-- any of an array with a constant: warning policy own on app.arrayed
 create table app.arrayed (user_id text collate "C" not null default app.current_user_id());
 call attack.protect('app.arrayed', 'select', 'user_id = any (array[app.current_user_id(), ''alice''])');
 

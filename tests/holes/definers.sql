@@ -207,13 +207,13 @@ grant insert on app.letter_box to tasks_api;
 insert into app.letter_box (user_id, title, id, updated_at) values ('alice', 'forged', 5, now());
 select true;
 
--- barrier view that filters another table: hole view app.half_filtered
+-- barrier view that filters another table: warning view app.half_filtered
 create view app.half_filtered with (security_barrier) as select u.id, t.user_id, t.title from app.users u cross join app.tasks t where u.id = app.current_user_id();
 grant select on app.half_filtered to tasks_api;
 -- exploit
 select attack.sees('app.half_filtered');
 
--- barrier view with a sub-select of all: hole view app.with_best
+-- barrier view with a sub-select of all: warning view app.with_best
 create view app.with_best with (security_barrier) as select u.id, (select max(t.title) from app.tasks t) as best from app.users u where u.id = app.current_user_id();
 grant select on app.with_best to tasks_api;
 -- exploit
@@ -226,7 +226,7 @@ create function app.peek_beside() returns setof app.tasks language sql security 
 -- all but the user's: warning security_definer app.peek_others()
 create function app.peek_others() returns bigint language sql security definer set search_path = '' as $$ select count(*) from app.tasks where not user_id = app.current_user_id() $$; grant execute on function app.peek_others() to tasks_api;
 
--- barrier view that filters another instance of the table: hole view app.neighbours
+-- barrier view that filters another instance of the table: warning view app.neighbours
 create view app.neighbours with (security_barrier) as select a.user_id, a.title from app.tasks as a join app.tasks as b on a.id = b.id where b.user_id = app.current_user_id();
 grant select on app.neighbours to tasks_api;
 insert into app.tasks (id, user_id, title) values (77, 'mallory', 'mine') on conflict do nothing;

@@ -994,3 +994,10 @@ create table app.counted (n bigint not null); alter table app.counted owner to c
 create function app.count_one() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin update app.counted set n = n + 1; return null; end $$;
 alter function app.count_one() owner to counting; revoke all on function app.count_one() from public; revoke create on schema app from counting;
 create trigger counts_one after insert on app.tasks for each statement execute function app.count_one();
+
+-- the user, or nobody, and a concatenation of the owner
+create table app.said3 (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
+alter table app.said3 enable row level security; alter table app.said3 force row level security;
+create policy by_blank on app.said3 for select to tasks_api using (user_id = coalesce(app.current_user_id(), '') and user_id <> '');
+create policy by_concat on app.said3 for delete to tasks_api using (user_id || '' = app.current_user_id());
+grant select, delete on app.said3 to tasks_api;

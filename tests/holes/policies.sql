@@ -30,17 +30,17 @@ create policy by_different on app.tasks for select to tasks_api using (user_id <
 -- exploit
 select attack.sees('app.tasks');
 
--- by order: hole policy by_order on app.tasks
+-- by order: warning policy by_order on app.tasks
 create policy by_order on app.tasks for select to tasks_api using (user_id <= app.current_user_id());
 -- exploit
 select attack.sees('app.tasks');
 
--- by coalesce: hole policy by_coalesce on app.tasks
+-- by coalesce: warning policy by_coalesce on app.tasks
 create policy by_coalesce on app.tasks for select to tasks_api using (user_id = coalesce(nullif(app.current_user_id(), 'mallory'), user_id));
 -- exploit
 select attack.sees('app.tasks');
 
--- by coalesce around: hole policy by_coalesce_around on app.tasks
+-- by coalesce around: warning policy by_coalesce_around on app.tasks
 create policy by_coalesce_around on app.tasks for select to tasks_api using (coalesce(nullif(user_id = app.current_user_id(), false), true));
 -- exploit
 select attack.sees('app.tasks');
@@ -51,7 +51,7 @@ create policy where_nobody_is_named on app.tasks for select to tasks_api using (
 select set_config('app.user_id', '', true);
 select attack.sees('app.tasks');
 
--- by distinct: hole policy by_distinct on app.tasks
+-- by distinct: warning policy by_distinct on app.tasks
 create policy by_distinct on app.tasks for select to tasks_api using (not user_id is distinct from coalesce(app.current_user_id(), 'alice'));
 -- exploit
 select set_config('app.user_id', '', true);
@@ -63,53 +63,53 @@ create policy by_another_setting on app.tasks for select to tasks_api using (use
 select set_config('app.tenant', 'alice', true);
 select attack.sees('app.tasks');
 
--- by prefix: hole policy by_prefix on app.tasks
+-- by prefix: warning policy by_prefix on app.tasks
 create policy by_prefix on app.tasks for select to tasks_api using (starts_with(user_id, left(app.current_user_id(), 0)));
 -- exploit
 select attack.sees('app.tasks');
 
--- by like: hole policy by_like on app.tasks
+-- by like: warning policy by_like on app.tasks
 create policy by_like on app.tasks for select to tasks_api using (user_id like app.current_user_id());
 -- exploit
 select set_config('app.user_id', 'al%', true);
 select attack.sees('app.tasks');
 
--- by pattern: hole policy by_pattern on app.tasks
+-- by pattern: warning policy by_pattern on app.tasks
 create policy by_pattern on app.tasks for select to tasks_api using (user_id ~ app.current_user_id());
 -- exploit
 select set_config('app.user_id', '.', true);
 select attack.sees('app.tasks');
 
--- by case: hole policy by_case on app.tasks
+-- by case: warning policy by_case on app.tasks
 create policy by_case on app.tasks for select to tasks_api using (lower(user_id) = lower(app.current_user_id()));
 -- exploit
 select set_config('app.user_id', 'ALICE', true);
 select attack.sees('app.tasks');
 
--- by length: hole policy by_length on app.tasks
+-- by length: warning policy by_length on app.tasks
 create policy by_length on app.tasks for select to tasks_api using (length(user_id) = length(app.current_user_id()));
 -- exploit
 select set_config('app.user_id', 'carol', true);
 select attack.sees('app.tasks');
 
--- by hash: hole policy by_hash on app.tasks
+-- by hash: warning policy by_hash on app.tasks
 create policy by_hash on app.tasks for select to tasks_api using (hashtext(user_id) % 1 = hashtext(app.current_user_id()) % 1);
 -- exploit
 select attack.sees('app.tasks');
 
--- by part: hole policy by_part on app.tasks
+-- by part: warning policy by_part on app.tasks
 create policy by_part on app.tasks for select to tasks_api using (left(user_id, 1) = left(app.current_user_id(), 1));
 -- exploit
 select set_config('app.user_id', 'anton', true);
 select attack.sees('app.tasks');
 
--- by blank padding: hole policy by_blank_padding on app.tasks
+-- by blank padding: warning policy by_blank_padding on app.tasks
 create policy by_blank_padding on app.tasks for select to tasks_api using (user_id::char(10) = app.current_user_id()::char(10));
 -- exploit
 select set_config('app.user_id', 'alice  ', true);
 select attack.sees('app.tasks');
 
--- by cut name: hole policy by_cut_name on app.tasks
+-- by cut name: warning policy by_cut_name on app.tasks
 create policy by_cut_name on app.tasks for select to tasks_api using (user_id::name = app.current_user_id()::name);
 
 -- by another column: hole policy by_another_column on app.tasks
@@ -118,7 +118,7 @@ create policy by_another_column on app.tasks for select to tasks_api using (titl
 select set_config('app.user_id', 'secret', true);
 select attack.sees('app.tasks');
 
--- by itself: hole policy by_itself on app.tasks
+-- by itself: warning policy by_itself on app.tasks
 create policy by_itself on app.tasks for select to tasks_api using (user_id = user_id and app.current_user_id() = app.current_user_id());
 -- exploit
 select attack.sees('app.tasks');
@@ -133,7 +133,7 @@ create policy by_session_user on app.tasks for select to tasks_api using (sessio
 -- exploit
 select attack.sees('app.tasks');
 
--- by list: hole policy by_list on app.tasks
+-- by list: warning policy by_list on app.tasks
 create policy by_list on app.tasks for select to tasks_api using (user_id = any (string_to_array(app.current_user_id(), ',')));
 -- exploit
 select set_config('app.user_id', 'x,alice', true);
@@ -149,7 +149,7 @@ create policy by_case_when on app.tasks for select to tasks_api using (case when
 -- exploit
 select attack.sees('app.tasks');
 
--- by looser collation: hole policy by_looser_collation on app.tasks | icu
+-- by looser collation: warning policy by_looser_collation on app.tasks | icu
 create collation app.loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 create policy by_looser_collation on app.tasks for select to tasks_api using (user_id = app.current_user_id() collate app.loose);
 -- exploit
@@ -168,13 +168,13 @@ create policy by_function_of_its_name on app.tasks for select to tasks_api using
 -- exploit
 select attack.sees('app.tasks');
 
--- by function of a row: hole policy by_function_of_a_row on app.tasks
+-- by function of a row: warning policy by_function_of_a_row on app.tasks
 create function app.may_see(text, text) returns boolean language sql stable return true;
 create policy by_function_of_a_row on app.tasks for select to tasks_api using (app.may_see(user_id, app.current_user_id()));
 -- exploit
 select attack.sees('app.tasks');
 
--- by own operator: hole policy by_own_operator on app.tasks
+-- by own operator: warning policy by_own_operator on app.tasks
 create function app.always(text, text) returns boolean language sql immutable return true;
 create operator app.= (leftarg = text, rightarg = text, function = app.always);
 create policy by_own_operator on app.tasks for select to tasks_api using (user_id operator(app.=) app.current_user_id());
@@ -326,7 +326,7 @@ call attack.protect('app.unlisted', test => 'user_id not in (select app.current_
 -- exploit
 select attack.sees('app.unlisted');
 
--- greater than the list of one: hole policy own on app.above
+-- greater than the list of one: warning policy own on app.above
 create table app.above (id bigint, user_id text collate "C" not null default app.current_user_id());
 insert into app.above values (1, 'alice');
 call attack.protect('app.above', test => 'user_id <= any (select app.current_user_id())');
@@ -345,7 +345,7 @@ create policy by_name on app.tasks for select to tasks_api using (user_id = app.
 select set_config('app.user_id', 'admin', true);
 select attack.sees('app.tasks');
 
--- a row that is not known to be another's: hole policy own on app.not_false
+-- a row that is not known to be another's: warning policy own on app.not_false
 create table app.not_false (user_id text collate "C" not null default app.current_user_id(), primary key (user_id));
 call attack.protect('app.not_false', 'select', '(user_id = app.current_user_id()) is not false');
 insert into app.not_false values ('alice'), ('mallory');
@@ -356,7 +356,7 @@ select count(*) = 2 from (select set_config('app.user_id', '', true)) s cross jo
 create table app.nobodys (user_id text collate "C" default app.current_user_id(), id bigint not null, unique (user_id, id));
 call attack.protect('app.nobodys', 'select', 'user_id = app.current_user_id() or user_id is null');
 
--- a constant in the array of a sub-select: hole policy own on app.any_of_two
+-- a constant in the array of a sub-select: warning policy own on app.any_of_two
 create table app.any_of_two (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
 insert into app.any_of_two values ('alice', 1);
 call attack.protect('app.any_of_two', 'select', 'user_id = any (array(select app.current_user_id() union select ''alice''))');
@@ -389,14 +389,14 @@ call attack.protect('app.compared', 'select', 'app.is_any(user_id)');
 -- exploit
 select attack.sees('app.compared');
 
--- the user or a constant: hole policy own on app.list_of_two
+-- the user or a constant: warning policy own on app.list_of_two
 create table app.list_of_two (user_id text not null default app.current_user_id(), id bigint);
 call attack.protect('app.list_of_two', 'select', 'app.current_user_id() = any (array[user_id, ''mallory''])');
 insert into app.list_of_two values ('alice');
 -- exploit
 select attack.sees('app.list_of_two');
 
--- all but two users: hole policy own on app.all_but_two
+-- all but two users: warning policy own on app.all_but_two
 create table app.all_but_two (user_id text not null default app.current_user_id(), other text not null default '');
 call attack.protect('app.all_but_two', 'select', 'app.current_user_id() <> all (array[user_id, other])');
 insert into app.all_but_two values ('alice');
@@ -413,7 +413,7 @@ insert into app.by_list values ('alice', '{mallory}') returning true;
 create table app.by_contents (user_id text not null default app.current_user_id(), people text[]);
 call attack.protect('app.by_contents', 'insert', 'people @> array[app.current_user_id()]');
 
--- read-only, with the row itself in place of the user: hole policy own on app.worklog
+-- read-only, with the row itself in place of the user: warning policy own on app.worklog
 create table app.worklog (id bigint, member text not null);
 call attack.protect('app.worklog', 'select', 'member = coalesce(app.current_user_id(), member)');
 insert into app.worklog values (1, 'alice');
@@ -421,7 +421,7 @@ insert into app.worklog values (1, 'alice');
 select set_config('app.user_id', '', true);
 select exists (select from app.worklog);
 
--- read-only, with a part of the user id: hole policy own on app.files_of
+-- read-only, with a part of the user id: warning policy own on app.files_of
 create table app.files_of (id bigint, subject text not null);
 call attack.protect('app.files_of', 'select', 'split_part(subject, ''|'', 2) = split_part(app.current_user_id(), ''|'', 2)');
 insert into app.files_of values (1, 'github|7');
@@ -429,7 +429,7 @@ insert into app.files_of values (1, 'github|7');
 select set_config('app.user_id', 'google|7', true);
 select exists (select from app.files_of);
 
--- read-only, with a list of users in the setting: hole policy own on app.memos
+-- read-only, with a list of users in the setting: warning policy own on app.memos
 create table app.memos (id bigint, person text not null);
 call attack.protect('app.memos', 'select', 'person = any (string_to_array(current_setting(''app.user_id'', true), '',''))');
 insert into app.memos values (1, 'alice');
@@ -437,7 +437,7 @@ insert into app.memos values (1, 'alice');
 select set_config('app.user_id', 'mallory,alice', true);
 select exists (select from app.memos);
 
--- read-only, with the user id in a path: hole policy own on app.pages
+-- read-only, with the user id in a path: warning policy own on app.pages
 create table app.pages (id bigint, acl jsonb not null);
 call attack.protect('app.pages', 'select', 'jsonb_path_exists(acl, (''$.readers[*] ? (@ == "'' || app.current_user_id() || ''")'')::jsonpath)');
 insert into app.pages values (1, '{"readers": ["alice"]}');
@@ -445,7 +445,7 @@ insert into app.pages values (1, '{"readers": ["alice"]}');
 select set_config('app.user_id', 'x" || @ != "', true);
 select exists (select from app.pages);
 
--- a row of two columns, with the user in the wrong place: hole policy own on app.posts_of
+-- a row of two columns, with the user in the wrong place: warning policy own on app.posts_of
 create table app.seats_at (region text, holder text, deputy text, primary key (region, holder));
 call attack.protect('app.seats_at', 'select', 'holder = app.current_user_id()');
 insert into app.seats_at values ('north', 'mallory', 'mallory');
@@ -455,7 +455,7 @@ insert into app.posts_of values (1, 'south');
 -- exploit
 select exists (select from app.posts_of);
 
--- readers or all: hole policy own on app.leaves
+-- readers or all: warning policy own on app.leaves
 create table app.leaves (id bigint primary key, acl jsonb not null);
 call attack.protect('app.leaves', 'select', 'acl -> ''readers'' ?| array[app.current_user_id(), ''all'']');
 insert into app.leaves values (1, '["all"]'), (2, '{"readers": ["all"]}');
@@ -476,7 +476,7 @@ insert into app.doors values (1, '[]');
 -- exploit
 select exists (select from app.doors);
 
--- readers that do not contain the user: hole policy own on app.fences
+-- readers that do not contain the user: warning policy own on app.fences
 create table app.fences (id bigint primary key, readers text[] not null);
 call attack.protect('app.fences', 'select', 'array_position(readers, app.current_user_id()) is null');
 insert into app.fences values (1, '{alice}');
@@ -514,7 +514,7 @@ call attack.protect('app.messages_to', test => 'sender = app.current_user_id() o
 insert into app.messages_to (sender, recipient, body) values ('alice', 'mallory', 'forged');
 select true;
 
--- a short hash of the owner: hole policy by_short_hash on app.tasks
+-- a short hash of the owner: warning policy by_short_hash on app.tasks
 create policy by_short_hash on app.tasks for select to tasks_api using (hashtext(user_id) = hashtext(app.current_user_id()));
 
 -- a hash of another column: hole policy by_other_hash on app.tasks
@@ -523,7 +523,7 @@ create policy by_other_hash on app.tasks for select to tasks_api using (title = 
 -- a CTE that is not the user: hole policy by_other_cte on app.tasks
 create policy by_other_cte on app.tasks for select to tasks_api using (user_id = (with u as (select max(id) as id from app.users) select u.id from u));
 
--- all but the user's: hole policy by_except on app.tasks
+-- all but the user's: warning policy by_except on app.tasks
 create policy by_except on app.tasks for select to tasks_api using (user_id in (select u.id from app.users u except select u.id from app.users u where u.id = app.current_user_id()));
 
 -- whoever may delete what is published: hole policy drop_published on app.placards
@@ -531,7 +531,7 @@ create table app.placards (id bigint, user_id text collate "C" not null default 
 call attack.protect('app.placards', 'select, insert (id, published), delete');
 create policy drop_published on app.placards for delete to tasks_api using (published);
 
--- a column that the table of the sub-select does not have: hole policy by_outer on app.tasks
+-- a column that the table of the sub-select does not have: warning policy by_outer on app.tasks
 create table app.watchers (watched text collate "C", watcher text collate "C", primary key (watched, watcher));
 call attack.protect('app.watchers', 'select', 'watcher = app.current_user_id()');
 create policy by_outer on app.tasks for select to tasks_api using (user_id in (select user_id from app.watchers where watcher = app.current_user_id()));
@@ -539,7 +539,7 @@ insert into app.watchers values ('carol', 'mallory');
 -- exploit
 select attack.sees('app.tasks');
 
--- a row that is compared with itself in a sub-select: hole policy by_same_row on app.tasks
+-- a row that is compared with itself in a sub-select: warning policy by_same_row on app.tasks
 create table app.onlookers (watched text collate "C", watcher text collate "C", primary key (watched, watcher));
 call attack.protect('app.onlookers', 'select', 'watcher = app.current_user_id()');
 create policy by_same_row on app.tasks for select to tasks_api using (exists (select from app.onlookers where user_id = tasks.user_id and watcher = app.current_user_id()));
@@ -547,7 +547,7 @@ insert into app.onlookers values ('carol', 'mallory');
 -- exploit
 select attack.sees('app.tasks');
 
--- any row of the user in a table whose key has two columns: hole policy by_jurors on app.tasks
+-- any row of the user in a table whose key has two columns: warning policy by_jurors on app.tasks
 create table app.jurors (court int, juror text collate "C", primary key (court, juror));
 call attack.protect('app.jurors', 'select', 'juror = app.current_user_id()');
 create policy by_jurors on app.tasks for select to tasks_api using (app.current_user_id() in (select juror from app.jurors));

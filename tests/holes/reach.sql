@@ -238,7 +238,7 @@ grant select on app.mixed to tasks_api;
 -- exploit
 select attack.sees('app.mixed');
 
--- sub-select that filters one of two tables: hole view app.doubled
+-- sub-select that filters one of two tables: warning view app.doubled
 create view app.doubled with (security_barrier) as select o.user_id from (select t.user_id from app.tasks t, app.tasks u where u.user_id = app.current_user_id()) o;
 grant select on app.doubled to tasks_api;
 -- exploit

@@ -47,7 +47,7 @@ create policy shared on app.tasks for select using (tenant_id = current_setting(
 create policy bypass on app.users using (case when (select current_setting('rls.is_admin', true)) = 'true' then true else tenant_id = nullif((select current_setting('app.current_tenant', true)), '')::uuid end);
 create policy flag on app.tasks using (coalesce(current_setting('rls.is_admin', true), '') = 'on' or tenant_id = current_setting('app.current_tenant')::uuid);
 
--- a flag that is set by default: hole policy flag on app.tasks
+-- a flag that is set by default: warning policy flag on app.tasks
 create policy flag on app.tasks using (coalesce(current_setting('rls.is_admin', true), 'on') = 'on' or tenant_id = current_setting('app.current_tenant')::uuid);
 
 -- all rows without the flag: hole policy flag on app.tasks

@@ -337,7 +337,7 @@ create table public.a (id uuid primary key default gen_random_uuid(), user_id uu
 alter table public.a enable row level security;
 create policy p on public.a using (user_id is null or user_id = auth.uid());
 
--- coalesce identity: hole policy p on public.a
+-- coalesce identity: warning policy p on public.a
 create table public.a (id uuid primary key default gen_random_uuid(), user_id uuid, t text);
 alter table public.a enable row level security;
 create policy p on public.a using (user_id = coalesce(auth.uid(), user_id));
@@ -359,7 +359,7 @@ create table public.reports (id uuid primary key default gen_random_uuid(), user
 alter table public.reports enable row level security;
 create policy a on public.reports for select to authenticated using (public.has_role(auth.uid(), 'admin'));
 
--- count of one's own rows: hole policy p on public.a
+-- count of one's own rows: warning policy p on public.a
 create table public.profiles (id uuid primary key references auth.users, name text);
 alter table public.profiles enable row level security;
 create policy s on public.profiles for select using (id = auth.uid());
@@ -367,7 +367,7 @@ create table public.a (id uuid primary key default gen_random_uuid(), user_id uu
 alter table public.a enable row level security;
 create policy p on public.a using ((select count(*) from public.profiles where id = auth.uid()) = 1);
 
--- has a profile: hole policy p on public.a
+-- has a profile: warning policy p on public.a
 create table public.profiles (id uuid primary key references auth.users, name text);
 alter table public.profiles enable row level security;
 create policy s on public.profiles for select using (id = auth.uid());
