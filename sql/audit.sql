@@ -1432,26 +1432,27 @@ reduction (original, text, step) as (
     ) with ordinality as p (part, m, n)
     left join lateral (
       -- a CTE that is the only relation as a sub-select
-      select p.m[1] as f, regexp_replace(btrim(p.m[2]),
-        '^with ([\w$]+) as (?:(?:not )?materialized )?({[^{}]*}) (select .* from )\1\M', '\3\2') as g
+      select p.m[1] as f, case when p.m[2] like '%with %' then regexp_replace(btrim(p.m[2]),
+        '^with ([\w$]+) as (?:(?:not )?materialized )?({[^{}]*}) (select .* from )\1\M', '\3\2')
+        else btrim(p.m[2]) end as g
       where p.m is not null
     ) x on true
     cross join lateral (
       select case when strpos(x.g, 'case ') > 0 and x.g ~ '\ycase\y' then 'case'
-          when x.g ~ '^(?:select|with|values) ' then 'select' when x.f is not null then 'call'
+          when split_part(x.g, ' ', 1) in ('select', 'with', 'values') then 'select' when x.f is not null then 'call'
           when strpos(x.g, ' join ') > 0 then 'join' when strpos(x.g, ' and ') > 0 then 'and'
           when strpos(x.g, ' or ') > 0 then 'or'
           when x.g like 'not %' then 'not' when strpos(x.g, ', ') > 0 then 'tuple' when strpos(x.g, ' ') = 0 then 'word'
-          when x.g ~ '^\S+ \S+ \S+$' then 'comparison' end as kind,
+          when count(*) = 3 then 'comparison' end as kind,
         array_agg(a.word order by a.n) as a,
         array_agg(case when a.word like '{folder}%' then 'folder' when a.word like '%::%' then 'cast'
-          when a.word like '{%' then substring(a.word from '\w+') when left(a.word, 4) = 'row.'
-          or strpos(a.word, '.') = 0 then 'row' else 'inner' end order by a.n) as kinds
+          when a.word like '{%' then split_part(translate(split_part(a.word, ':', 1), '{}', ''), '|', 1)
+          when left(a.word, 4) = 'row.' or strpos(a.word, '.') = 0 then 'row' else 'inner' end order by a.n) as kinds
       from (
         select t.word, case when q.is_swapped then 4 - t.n else t.n end as n
         from unnest(string_to_array(x.g, case when x.f is null then ' ' else ', ' end)) with ordinality t (word, n)
-        cross join (select x.f is null and x.g ~ ('^{[^{}]*} (?:=|<>) [^{]\S*$|^{(?:k|service)} = {(?!k)\S*$'
-          '|^{me} = {(?:folder|field|derived)}|^{list:[^{}]*} = {me}$') as is_swapped) q
+        cross join (select x.f is null and x.g like '{%' and x.g ~ ('^{[^{}]*} (?:=|<>) [^{]\S*$'
+          '|^{(?:k|service)} = {(?!k)\S*$|^{me} = {(?:folder|field|derived)}|^{list:[^{}]*} = {me}$') as is_swapped) q
       ) a
     ) k
     -- the word of an unknown form
@@ -1480,14 +1481,16 @@ reduction (original, text, step) as (
       from (
         select i.n, v.word, s.strength, min(s.strength) over (partition by i.n) as least,
           case when v.word = a.word then i.item else '{' || v.word || '}' end as item
-        from unnest(regexp_split_to_array(case when k.kind in ('and', 'or', 'call') then x.g end, ' (?:and|or) '))
+        from unnest(string_to_array(case when k.kind in ('and', 'or', 'call') then x.g end,
+          case k.kind when 'and' then ' and ' else ' or ' end))
           with ordinality i (item, n)
         cross join unnest(string_to_array(btrim(i.item, '{}'), '|')) a (word)
         cross join lateral (
-          select case when i.item !~ '^{' then
+          select case when i.item not like '{%' then
               case when i.item ~ '^(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)$' then 'flag'
-                when i.item ~ '^(?!row\.)\w+\.' then 'const' else 'v' end
+                when strpos(i.item, '.') > 0 and i.item not like 'row.%' then 'const' else 'v' end
             when a.word = 'null' then 'no'
+            when a.word not like 'list:%' and a.word not like 'some:%' then a.word
             when a.word ~ '^(?:list|some):(?:own|member)' then 'member'
             when a.word ~ '^(?:list|some):(?:has|roll|rank|staff)' then 'rank'
             when a.word ~ '^(?:list|some):(?:with|asked)' then 'with'
@@ -1518,8 +1521,8 @@ reduction (original, text, step) as (
     cross join lateral (
       select substring(k.a[3] from '^{\w+:([^{}]*)') as word,
         k.a[3] ~ '^{\w+:(?:has|roll|rank|ranked|staff|member|own)\y' as is_user,
-        k.a[1] ~ '^{list:(?:has|roll|rank|ranked|staff)\y' as is_rank,
-        k.a[1] ~ '^{list:(?:member|own)' as is_member
+        k.a[1] like '{list:%' and k.a[1] ~ ':(?:has|roll|rank|ranked|staff)\y' as is_rank,
+        k.a[1] like '{list:%' and k.a[1] ~ ':(?:member|own)' as is_member
     ) r
     -- the user among the arguments of a function
     cross join lateral (
@@ -1594,8 +1597,8 @@ reduction (original, text, step) as (
           when x.f = 'coalesce' then (select case when count(distinct e.word) = 1 then min(e.word) else u.word end
             from unnest(k.a) e (word)
             where e.word not in ('{no}', '{null}') and not (e.word = '{blank}' and k.a[1] = '{token}'))
-          when x.f ~ '^(?:md5|sha\d+|convert_to|encode|digest|to_jsonb?|jsonb?_build_(?:array|object))$'
-            and '{me}' = any (k.a) and k.a <@ '{"{me}","{k}","{claim}","{key}"}' then '{me}'
+          when '{me}' = any (k.a) and k.a <@ '{"{me}","{k}","{claim}","{key}"}'
+            and x.f ~ '^(?:md5|sha\d+|convert_to|encode|digest|to_jsonb?|jsonb?_build_(?:array|object))$' then '{me}'
           when x.f = 'string_to_array' and k.a[1] = '{me}' and not scope.is_strict then '{mine}'
           when x.f in ('unnest', 'json_array_elements_text', 'jsonb_array_elements_text')
             and k.kinds[1] in ('row', 'field') then '{field}'
@@ -2723,7 +2726,7 @@ filtered_view as materialized (
     and exists (select from effective e where e.oid = v.oid and e.privilege in ('INSERT', 'UPDATE') and not exists (
       select from pg_trigger t where t.tgrelid = v.oid and t.tgtype & 64 <> 0 -- instead of
         and t.tgtype & (case e.privilege when 'INSERT' then 4 else 16 end) <> 0)) as is_letter_box,
-    v.word ~ ':(?:own|has|ranked)\y' and coalesce(b.is_once, true) as is_simple
+    v.word ~ ':(?:own|has|ranked)\y' and v.text !~ ' over \(' and coalesce(b.is_once, true) as is_simple
   from verdict v
   join pg_class c on c.oid = v.oid
   cross join lateral (select coalesce(lower(c.reloptions::text), '') as options) o
