@@ -960,8 +960,8 @@ function_text as materialized (
     select replace(string_agg(distinct n.name, '|'), '$', '\$') as names
     from regexp_matches(case when e.text ~ '{me}(?: ?;| into )' then e.text end,
       '(?:(?<=; ?|\ydeclare )(?!(?:begin|else|loop|return)\y)([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? '
-      '?(?:not {null} )?(?::=|=|default) ?{me} ?;|([\w$]+) ?:= ?{me} ?;|select {me} into (?:strict )?([\w$]+)'
-      '|select into (?:strict )?([\w$]+) {me} ?;)', 'g') m (part)
+      '?(?:not {null} )?(?::=|=|default) ?{me} ?;|((?:new\.)?[\w$]+) ?:= ?{me} ?;'
+      '|select {me} into (?:strict )?([\w$]+)|select into (?:strict )?([\w$]+) {me} ?;)', 'g') m (part)
     cross join lateral coalesce(m.part[1], m.part[2], m.part[3], m.part[4]) n (name)
     -- and is set to nothing else
     where n.name <> all (coalesce(b.proargnames, '{}')) and e.text !~ replace(format('(?<![\w.])%1$s ?:=(?! ?{me} ?;)'
@@ -1514,7 +1514,7 @@ reduction (original, text, step) as (
         end, ' union (?:all )?')) with ordinality t (text, n)
       cross join lateral (
         select coalesce(string_agg(m.part[1], ' and '), '{none}') as conditions
-        from regexp_matches(t.text, '(?<! not) (?:where|on) ({[^{}]*}|[\w$.]+)(?= |$)', 'g') m (part)
+        from regexp_matches(t.text, '(?<! not) (?:where|on|having) ({[^{}]*}|[\w$.]+)(?= |$)', 'g') m (part)
       ) c
     ) s
     -- what a sub-select requires that is the right operand, and one that is the left operand
@@ -2467,7 +2467,11 @@ definer as materialized (
       as is_unknown,
     -- A role that may execute it can attach it to a temporary table as a trigger, and insert any rows there.
     b.is_appended and c.has_path and not i.is_instead and c.oid not in (select objid from granted
-      where classid = 'pg_proc'::regclass) as is_appended
+      where classid = 'pg_proc'::regclass) as is_appended,
+    -- It only reads, and raises an error with a constant message.
+    not i.is_instead and c.oid in (select f.oid from function_text f
+      where f.own_text !~ '\y(?:insert|update|delete|merge|truncate|into|execute|perform)\y|:=|\yraise [^;]*,')
+      as is_test
   from code c
   full join definer_reads b on b.within = c.oid
   left join test t on t.oid = c.oid
@@ -3102,6 +3106,32 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   where f.oid not in (select oid from definer where names is not null)
   group by f.oid
   union all
+  select 'policy', 'warning', format('%I on %s', j.polname, j.polrelid::regclass),
+    format('%s returns the same for all rows, and it looks up the user in this table, so one row of the user may '
+      'permit all rows', f.oid::regprocedure), min(m.remedy)
+  from lookup_call q
+  join lookup_function f on f.oid = q.function
+    and (f.word = 'idle' or f.oid in (select oid from body where pronargs = 0))
+  join clause j on j.text = q.text and j.polpermissive and j.is_filtered
+  join table_use t on t.function = f.oid and t.relid = j.polrelid
+  join policy_remedy m on m.oid = j.oid
+  group by j.polname, j.polrelid, f.oid
+  union all
+  select 'policy', 'warning', format('%s.%I', r.polrelid::regclass, a.attname),
+    'the policies for SELECT compare this column with the user, and those for INSERT only a column that these do not, '
+      'so a user may add rows that belong to another user',
+    format('revoke insert (%I) on %s from %s;', a.attname, r.polrelid::regclass, min(api_names.names))
+  from (select distinct polrelid, attnum from clause where polpermissive and cmd = 'r' and attnum is not null) r
+  join pg_attribute a on a.attrelid = r.polrelid and a.attnum = r.attnum
+  cross join api_names
+  where (r.polrelid, a.attname, 'INSERT') in (select attrelid, attname, privilege from settable)
+    and exists (select from clause i where i.polrelid = r.polrelid and i.cmd = 'a' and i.polpermissive
+      and i.attnum is not null and (i.polrelid, i.attnum) not in (
+        select polrelid, attnum from clause where polpermissive and cmd = 'r' and attnum is not null))
+    and not exists (select from clause i where i.polrelid = r.polrelid and i.cmd = 'a'
+      and i.text ~ format('(?<![\w$])(?:q_)?%s(?![\w$(])', regexp_replace(lower(a.attname), '\W', '_', 'g')))
+  group by r.polrelid, a.attname
+  union all
   select 'policy', 'warning', f.oid::regprocedure::text, format('its argument %s has the same name as a column of %s, '
       'and the column takes precedence, so this name means the column; for the argument, write %s.%1$s', n.argument,
       string_agg(distinct n.relid::text, ', '), f.oid::regproc),
@@ -3176,7 +3206,8 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
         cross join regexp_matches(k.check_text,
           '\((?:(\w+) = (''[^'']*'')|(?:NOT (\w+)|(\w+) (?:=|IS) false)\)|(\w+) IS NULL\))', 'g') m (part)
         join policies u on u.oid = w.policy
-        where k.oid = w.check_policy and k.check_text !~ ' OR '
+        where (k.oid = w.check_policy or not k.polpermissive and k.polrelid = w.relid and k.polcmd in ('*', w.cmd))
+          and k.check_text !~ ' OR '
           and coalesce(strpos(u.using_text, format('.%s = %s', m.part[1], m.part[2])), 0) = 0
           and u.using_text ~ format('WHERE (?:(?! OR ).)*(?<!NOT [\w$]+)\.%s%s'
             '(?: AND \([^()]*(?:\(\)[^()]*)?\))*\)+\)', coalesce(m.part[1], m.part[3], m.part[4], m.part[5]),
@@ -3787,7 +3818,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     and (not d.has_path or d.oid not in (select a.function from lookup_call a join clause j on j.text = a.text))
   union all
   select 'trigger', case when (d.is_dynamic or d.names is not null and d.is_exposed and not d.is_appended)
-      and not d.is_unknown then 'hole' else 'warning' end, concat(d.name, w.place),
+      and not d.is_unknown and not d.is_test then 'hole' else 'warning' end, concat(d.name, w.place),
     format('commands on the table call this function with the rights of its owner %I, so it bypasses the policies of '
       '%s', d.owner_name, coalesce(d.names, d.filtered_names, 'the tables that its dynamic SQL uses'))
       || case when d.is_appended then '; it only adds rows: verify which of their columns becomes the owner, and who '

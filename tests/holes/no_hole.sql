@@ -1001,3 +1001,37 @@ alter table app.said3 enable row level security; alter table app.said3 force row
 create policy by_blank on app.said3 for select to tasks_api using (user_id = coalesce(app.current_user_id(), '') and user_id <> '');
 create policy by_concat on app.said3 for delete to tasks_api using (user_id || '' = app.current_user_id());
 grant select, delete on app.said3 to tasks_api;
+
+-- a trigger that only tests
+create table app.boats (ship bigint, sailor text collate "C" not null default app.current_user_id(), is_captain boolean not null default false, primary key (sailor, ship));
+alter table app.boats enable row level security;
+create policy aboard on app.boats for all to tasks_api using (sailor = app.current_user_id());
+grant select, delete on app.boats to tasks_api;
+create function app.keep_captain() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin if not exists (select from app.boats c where c.ship = old.ship and c.is_captain) then raise exception 'a ship needs a captain'; end if; return null; end $$;
+revoke all on function app.keep_captain() from public;
+create constraint trigger keep_captain after delete on app.boats deferrable for each row execute function app.keep_captain();
+
+-- a trigger that sets the user, and tests the user's row
+create table app.lent (lender text collate "C" not null, task_id bigint not null, reader text collate "C" not null, primary key (lender, task_id, reader));
+create function app.set_lender() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin new.lender := app.current_user_id(); if not exists (select from app.tasks t where t.user_id = new.lender and t.id = new.task_id) then raise exception 'no such task'; end if; return new; end $$;
+revoke all on function app.set_lender() from public;
+create trigger set_lender before insert on app.lent for each row execute function app.set_lender();
+alter table app.lent enable row level security, force row level security;
+create policy lent on app.lent to tasks_api using (lender = app.current_user_id());
+grant select, insert (task_id, reader) on app.lent to tasks_api;
+
+-- a view of one group
+create view app.my_counts with (security_barrier) as select t.user_id, count(*) as n from app.tasks t group by t.user_id having t.user_id = app.current_user_id();
+grant select on app.my_counts to tasks_api;
+
+-- a restrictive policy for the state of a request
+create table app.guilds (id bigint primary key, user_id text collate "C" not null default app.current_user_id(), news text);
+create table app.joins (club bigint not null, user_id text collate "C" not null default app.current_user_id(), granted boolean not null default false, primary key (user_id, club));
+alter table app.guilds enable row level security, force row level security;
+alter table app.joins enable row level security, force row level security;
+create policy asked on app.joins to tasks_api using (user_id = app.current_user_id());
+create policy "not granted yet" on app.joins as restrictive for insert to tasks_api with check (not granted);
+create policy members on app.guilds for select to tasks_api using (exists (select from app.joins j where j.club = guilds.id and j.user_id = app.current_user_id() and j.granted));
+alter table app.guilds alter news set statistics 0;
+grant select on app.guilds to tasks_api;
+grant select, insert (club) on app.joins to tasks_api;

@@ -560,3 +560,18 @@ create table app.sketches (id uuid primary key default gen_random_uuid(), user_i
 call attack.protect('app.sketches', 'insert (body), delete');
 create policy look on app.sketches for select to tasks_api using (user_id is null or user_id = app.current_user_id());
 grant select on app.sketches to tasks_api;
+
+-- whether the user has any row: warning policy own_one on app.gardens | alone | unmended
+create table app.gardens (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id());
+insert into app.gardens (user_id) values ('alice'), ('bob');
+create function app.has_garden() returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select exists (select from app.gardens g where g.user_id = app.current_user_id()) $$;
+alter table app.gardens enable row level security, force row level security;
+create policy own_one on app.gardens for select to tasks_api using (app.has_garden());
+grant select on app.gardens to tasks_api;
+
+-- rows for another user: warning policy app.boxes.recipient
+create table app.boxes (id uuid primary key default gen_random_uuid(), recipient text collate "C" not null, packer text collate "C" not null default app.current_user_id());
+alter table app.boxes enable row level security, force row level security;
+create policy received on app.boxes for select to tasks_api using (recipient = app.current_user_id());
+create policy packed on app.boxes for insert to tasks_api with check (packer = app.current_user_id());
+grant select, insert (recipient) on app.boxes to tasks_api;
