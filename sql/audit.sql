@@ -1286,7 +1286,7 @@ lookup_function as materialized (
 -- word that is not in this list restricts nothing. {has} and {link} are {member} together, {has} and {const} {ranked}.
 --
 --   apart:c  column c of the row is not the user         wrong   the user is involved, but others' rows match
---   asked    a function that reads the user              with    the user is involved in an unknown form
+--   with     the user is involved in an unknown form
 --   flag     a column such as is_public permits it       vacant  a column of the row is null
 --   link     a row of another table has its value        parent  such a row exists, and the caller may read it
 --   has:c    column c of another table is the user       roll    any row of another table is the user's
@@ -1300,7 +1300,7 @@ lookup_function as materialized (
 -- found (computed from columns of the row, or of another table), v (any other). A sub-select is list:WORD if it returns
 -- columns of another table, lost:WORD for a column of the row, some:WORD for others; WORD is what it requires.
 scale (words) as materialized (
-  values ('{apart,wrong,asked,with,flag,vacant,link,parent,has,roll,ranked,staff,rank,member,own,no}'::text[])
+  values ('{apart,wrong,with,flag,vacant,link,parent,has,roll,ranked,staff,rank,member,own,no}'::text[])
 ),
 
 -- Comparisons: the kinds of the left and the right operand, the operators, and the word. In a word, L is the column.
@@ -1457,22 +1457,23 @@ reduction (original, text, step) as (
     ) k
     -- the word of an unknown form
     cross join lateral (
-      select x.g ~ ('[{|](?:me|claims|token|mine|derived|ofrow|folder|with|pair|asked|own|has|ranked|member|rank|staff'
-        '|roll|(?:list|lost|some):(?:has|roll|ranked|rank|staff|member|own|with|asked))(?![\w$])') as is_user
+      select x.g ~ ('[{|](?:me|claims|token|mine|derived|ofrow|folder|with|pair|own|has|ranked|member|rank|staff'
+        '|roll|(?:list|lost|some):(?:has|roll|ranked|rank|staff|member|own|with))(?![\w$])') as is_user
     ) h
     cross join lateral (
       select case when h.is_user then '{with}' when x.g ~ '\yrow\.|{(?:made|field)}' or x.f is not null
           and exists (select from unnest(k.a) a (word) where a.word ~ '^[a-z_][\w$]*$') then '{made}'
         when x.g ~ '\w\.\w|{found}' then '{found}' else '{v}' end as word
     ) u
-    -- the operands of `and` and `or`, and their alternatives
+    -- the operands of `and` and `or`, and their alternatives. `least` is a place in the scale: 6 is link, 8 has,
+    -- 10 ranked, 12 rank, 14 own.
     cross join lateral (
       select '{' || coalesce(string_agg(distinct o.word, '|') filter (where o.word <> 'no'), 'no') || '}' as either,
         (array_agg(o.word order by o.strength))[1] as weakest,
-        case when bool_or(o.least in (9, 11)) and bool_or(o.least = 7) and max(o.least) < 15 then '{member}'
-          when bool_or(o.least = 9) and bool_or(o.word = 'const' and o.least = 0) and max(o.least) < 13 then '{ranked}'
+        case when bool_or(o.least in (8, 10)) and bool_or(o.least = 6) and max(o.least) < 14 then '{member}'
+          when bool_or(o.least = 8) and bool_or(o.word = 'const' and o.least = 0) and max(o.least) < 12 then '{ranked}'
           -- (link and (has or flag)) as (member or flag)
-          when max(o.least) = 7 and bool_or(o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y')
+          when max(o.least) = 6 and bool_or(o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y')
             then regexp_replace(max(o.item) filter (where o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y'),
               '(?<=[{|])(?:has:[\w$]+|has|ranked)(?=[|}])', 'member', 'g')
           when max(o.least) > 0 then (array_agg(o.item order by o.least desc, o.n desc))[1]
@@ -1493,7 +1494,7 @@ reduction (original, text, step) as (
             when a.word not like 'list:%' and a.word not like 'some:%' then a.word
             when a.word ~ '^(?:list|some):(?:own|member)' then 'member'
             when a.word ~ '^(?:list|some):(?:has|roll|rank|staff)' then 'rank'
-            when a.word ~ '^(?:list|some):(?:with|asked)' then 'with'
+            when a.word ~ '^(?:list|some):with' then 'with'
             else a.word end as word
         ) v
         cross join lateral (
@@ -1550,7 +1551,7 @@ reduction (original, text, step) as (
           else u.word end
         when 'not' then case when k.a[2] = '{no}' then '{yes}' when k.a[2] = '{yes}' then '{no}'
           when k.a[2] ~ '^{apart:[^|]*}$' then replace(k.a[2], 'apart', 'own')
-          when k.a[2] ~ '[{|](?:with|asked)' then '{with}'
+          when k.a[2] ~ '[{|]with' then '{with}'
           when k.a[2] ~ '(?:^|\.)(?:is_)?private$' then '{flag}' when h.is_user then '{wrong}' else '{v}' end
         when 'comparison' then coalesce(
           case when k.a[1] = '{me}' and k.a[3] like '{columns:%' then replace(k.a[3], 'columns', 'own')
@@ -1563,14 +1564,14 @@ reduction (original, text, step) as (
             when k.kinds[3] = 'lost' then case when r.word like 'has%' then '{roll}'
               when r.word = 'ranked' then '{rank}'
               when r.is_user then '{' || r.word || '}'
-              when r.word ~ '^(?:with|asked)' then '{with}' else '{v}' end
+              when r.word ~ '^with' then '{with}' else '{v}' end
             when k.kinds[3] <> 'list' then case when r.is_rank and k.kinds[3] <> 'row' then '{rank}'
               when r.is_member and k.kinds[3] <> 'row' then '{member}' end
             when k.kinds[1] = 'pair' then '{member}'
             when r.is_user then case when k.kinds[1] in ('row', 'made', 'field') then '{member}'
               when k.kinds[1] in ('inner', 'found') then '{has}'
               when k.kinds[1] in ('k', 'key', 'claim', 'apirole') then '{rank}' else '{with}' end
-            when r.word ~ '^(?:with|asked)' then '{with}'
+            when r.word ~ '^with' then '{with}'
             when k.kinds[1] in ('row', 'made', 'field') then '{parent}'
             when k.kinds[1] = 'me' then case r.word when 'link' then '{member}' else '{roll}' end end,
           (select case when c.word like '%:L' then format('{%s:%s}', split_part(c.word, ':', 1),
@@ -1607,7 +1608,7 @@ reduction (original, text, step) as (
           when l.word = 'same' then case when k.kinds[1] = 'row' and k.a[1] !~ '^{' then format('{own:%s}',
             substring(k.a[1] from '[\w$]+$')) else u.word end
           when l.place > 0 and k.a[l.place] is distinct from '{me}' then u.word
-          when l.word in ('derived', 'asked') then '{' || l.word || '}'
+          when l.word = 'derived' then '{derived}'
           when l.word = 'idle' then case when k.kinds && '{row,made,field,inner,found}' then '{wrong}' else '{rank}' end
           when k.kinds && '{row,made,field}' then '{member}' when k.kinds && '{inner,found}' then '{has}'
           else '{rank}' end
@@ -1641,7 +1642,7 @@ verdict as materialized (
   cross join lateral (
     select case when d.seen ~ '^(?:list|some):(?:has|roll|rank|staff)' then '{rank}'
       when d.seen ~ '^(?:list|some):(?:member|own)' then '{member}'
-      when d.seen ~ '^(?:list|some):(?:with|asked)' then '{with}'
+      when d.seen ~ '^(?:list|some):with' then '{with}'
       when d.seen ~ '^(?:is_)?(?:public|published|shared|visible|listed)$' then '{flag}'
       else string_to_array(d.seen, '|') end as seen
   ) w
@@ -1979,7 +1980,7 @@ user_counter as materialized (
 clause as materialized (
   select p.*, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
-      or p.word in ('{member}', '{rank}', '{mix}', '{parent}', '{flag}', '{asked}', '{with}', '{roll}')
+      or p.word in ('{member}', '{rank}', '{mix}', '{parent}', '{flag}', '{with}', '{roll}')
         and not m.is_open and not s.is_unbound
         and ('parent' <> all (p.seen) or m.is_guarded and m.is_whole)
           and not ('rank' = any (p.seen) and m.is_any)
@@ -2025,7 +2026,7 @@ clause as materialized (
   cross join lateral (
     select coalesce(bool_and(t.relrowsecurity and d.refobjid in (select oid from reached) and d.refobjid not in (
       select q.polrelid from reached_policy q where q.clause = 'using' and q.polpermissive and q.cmd = 'r'
-        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{asked}', '{with}', '{mix}',
+        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{with}', '{mix}',
           '{parent}'))), false) as is_guarded,
       -- all columns of a unique key are compared, or the one column of `in (select ...)`
       coalesce(bool_or('parent' <> all (p.seen) or p.text ~ ' in \( select ' or exists (
@@ -2151,8 +2152,8 @@ lookup as materialized (
       union all
       -- an unknown comparison of a column with the user, and no policy for all rows
       select p.polrelid from clause p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
-      where p.polpermissive and p.cmd = 'r' and (not p.is_filtered or p.seen && '{with,asked}')
-        and (array_to_string(p.seen, '|') ~ '\y(?:with|asked|wrong|apart)\y' or p.text in (select text from lookup_call)
+      where p.polpermissive and p.cmd = 'r' and (not p.is_filtered or 'with' = any (p.seen))
+        and (array_to_string(p.seen, '|') ~ '\y(?:with|wrong|apart)\y' or p.text in (select text from lookup_call)
           or exists (
           select from pg_depend c join function_text f on f.oid = c.refobjid
           where c.classid = d.classid and c.objid = p.oid and c.refclassid = 'pg_proc'::regclass and f.text ~ '{me}'
@@ -2743,7 +2744,7 @@ filtered_view as materialized (
     ) b
     cross join regexp_split_to_table(v.text, ' union (?:all )?') p (text)
   ) b
-  where v.kind = 'view' and v.word ~ ':(?:own|has|member|rank|roll|staff|with|asked)'
+  where v.kind = 'view' and v.word ~ ':(?:own|has|member|rank|roll|staff|with)'
 ),
 
 found_tables (check_name, severity, object, finding, remedy) as materialized (
@@ -2962,7 +2963,7 @@ writable_column as materialized (
     select oid, polrelid, polname, cmd, text, substring(word from '^{own:(.*)}$') as own
     from clause
     where polpermissive and clause = 'with check'
-      and word not in ('{no}', '{rank}', '{member}', '{asked}', '{with}')
+      and word not in ('{no}', '{rank}', '{member}', '{with}')
   ) k on k.polrelid = t.relid and k.cmd = g.cmd
   where coalesce(t.policy, 0) <> 0 and coalesce(g.subid in (0, t.attnum), false) and coalesce(k.oid, 0) <> 0
     -- If the compared column of the written row is the user, this row gives access only to rows of this user, and if a
@@ -3069,7 +3070,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     select j.oid, j.clause, j.is_filtered, j.seen, format('%I on %s', j.polname, j.polrelid::regclass) as name,
       j.polrelid as relid, t.said, case j.cmd when 'r' then 'read' else lower(u.privilege) end as does, m.remedy,
       bool_or(not j.is_filtered) over w as is_hole, bool_or('flag' = any (j.seen)) over w as is_flag,
-      bool_or('roll' = any (j.seen)) over w as is_roll, bool_or(j.seen && '{with,asked}') over w as is_with,
+      bool_or('roll' = any (j.seen)) over w as is_roll, bool_or('with' = any (j.seen)) over w as is_with,
       bool_and(j.is_filtered or t.said in ('true', 'nothing')) over w as is_true,
       case when bool_and(j.is_filtered and not j.seen && '{flag,roll,with}') over w then
         'claim ' || min(coalesce(y.part[1], y.part[2])) over w end as claim
