@@ -16,11 +16,11 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import ReadOnlySqlTransaction, UniqueViolation
 from psycopg.pq import Conninfo
 
-from app.postgres import session_settings
+from app.postgres import NotReady, session_settings
 from app.postgres.citus import CITUS, DISTRIBUTED, WORKER, WORKERS_AGE
 from app.postgres.connection import Connection, ConnectionLost, Row, StalePreparedStatement, Value
 from app.postgres.deadline import Client, Deadline
-from app.postgres.pool import Pool
+from app.postgres.pool import Pool, reason_and_remedy
 from app.settings import Settings
 
 POOL_TIMEOUT = 3  # seconds that a request waits for a new connection
@@ -97,12 +97,16 @@ class Database:
 
     async def __aenter__(self) -> Self:
         """Open the pool. Open a separate connection first, since its error gives the reason for a failure."""
+        connection: Connection | None = None
         try:
             async with await self.connect() as connection:
                 self.distributed = (await connection.execute(DISTRIBUTED)).rowcount > 0
                 self.on_citus = (await connection.execute(CITUS)).rowcount > 0
         except Error as error:
-            raise await session_settings.explain(error, self.connect) from None
+            reason = await session_settings.explain(error, self.connect)
+            if reason is error and not connection:
+                reason = NotReady(f"DATABASE_URL: {reason_and_remedy(error)}")
+            raise reason from None
         self.unaudited: list[str] | None = None if self.on_citus else []  # workers to audit; None means all
         self.identities = EXPLICIT if self.distributed else IMPLICIT
         self.workers: dict[str, int | None] = {}  # the workers of users

@@ -28,14 +28,16 @@ from app.postgres.fair_queue import FairQueue
 KEPT = 1  # seconds for which a connection is passed from request to request without psycopg's pool
 RENEWAL_PAUSE = 1  # seconds between two replacements of all connections; a new one starts a server process
 
-# What to do if no connection can be made, by SQLSTATE, for the log.
+# What to do if no connection can be made, by SQLSTATE.
 REMEDIES = {
     REFUSED: "the server or its pooler refused the connection with this message",
     "28P01": "set it to the current password of tasks_api and restart, or extend the role's valid until; "
-    "open connections are not affected",
-    "28000": "let tasks_api log in: pg_hba.conf, sslmode=require or sslcert if needed, "
-    "alter role tasks_api login",
+    "open connections are not affected; if there is no role tasks_api, run make migrate",
+    "28000": "if there is no role tasks_api, run make migrate; let it log in: alter role tasks_api login, "
+    "pg_hba.conf, sslmode=require or sslcert if needed",
     "53300": "lower POOL_SIZE or WEB_CONCURRENCY, or raise max_connections or the role's or database's limit",
+    "57P03": "wait; if it lasts, read the server's log",
+    "25P04": "reset transaction_timeout for the role, the database or the server",
     "25006": "the server is a standby: promote it, or set the host of the primary",
     "3D000": "create the database or set another one",
     "55000": "alter database … allow_connections true",
@@ -49,6 +51,13 @@ TLS_REMEDY = (
 )
 
 log = logging.getLogger("uvicorn.error")
+
+
+def reason_and_remedy(error: Error) -> str:
+    """Return in one line why an attempt to connect failed, and what to do."""
+    reason = " ".join(str(error).split())
+    default = TLS_REMEDY if TLS.search(reason) else REMEDY
+    return f"{reason}; {REMEDIES.get(state_of_refusal(error), default)}"
 
 
 class Pool(AsyncConnectionPool[Connection]):
@@ -127,10 +136,9 @@ class Pool(AsyncConnectionPool[Connection]):
         state = state_of_refusal(made)
         self.failures[state] += 1
         if state != self.failure:
-            reason = " ".join(str(made).split())
-            default = TLS_REMEDY if TLS.search(reason) else REMEDY
-            remedy = REMEDIES.get(state, default)
-            log.error("DATABASE_URL: no connection can be made, SQLSTATE %s: %s; %s", state, reason, remedy)
+            log.error(
+                "DATABASE_URL: no connection can be made, SQLSTATE %s: %s", state, reason_and_remedy(made)
+            )
         self.failure = state
         if not self._has_connection():
             while self.asking:

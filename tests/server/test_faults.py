@@ -42,6 +42,7 @@ from app.postgres.connection import Connection, state_of_refusal
 from app.postgres.database import ACT_AS, DEFAULTS
 from app.postgres.database import Database as Pool
 from app.postgres.pool import Pool as Connections
+from app.postgres.pool import reason_and_remedy
 from app.postgres.session_settings import PROBE_USER
 from app.settings import Settings, load
 
@@ -233,6 +234,12 @@ def test_the_remedy_for_a_failed_tls_connection_names_the_parameters(
 
     asyncio.run(fail())
     assert "correct sslmode, sslrootcert, sslcert, channel_binding or require_auth" in caplog.text
+
+
+def test_the_remedy_for_a_refused_password_includes_a_missing_role() -> None:
+    """With passwords, PostgreSQL gives the same reason in both cases."""
+    error = psycopg.OperationalError('FATAL:  password authentication failed for user "tasks_api"')
+    assert "if there is no role tasks_api, run make migrate" in reason_and_remedy(error)
 
 
 @on_18

@@ -200,6 +200,21 @@ def test_a_database_without_migrations_is_refused(
         assert "make migrate" in refusal()
 
 
+@pytest.mark.usefixtures("template")  # creates tasks_api
+def test_the_refusal_of_a_server_without_the_role_says_to_migrate(
+    server: Server, configure: Configure
+) -> None:
+    configure(**SOUND | {"DATABASE_URL": server.conninfo("postgres", "tasks_api")})
+    with server.connect("postgres") as owner:
+        owner.execute("alter role tasks_api rename to elsewhere")
+        try:
+            said = refusal()
+        finally:
+            owner.execute("alter role elsewhere rename to tasks_api")
+    assert said.startswith("DATABASE_URL: connection failed")
+    assert 'role "tasks_api" does not exist; if there is no role tasks_api, run make migrate' in said
+
+
 def status(api: Api, user: str = "alice", **claims: object) -> int:
     payload = {"sub": "alice", "exp": int(time.time()) + 600} | claims
     # jwt.encode would refuse an issuer that is not a string
