@@ -58,7 +58,7 @@ class ResourceMiddleware:
         try:
             response = await operations.respond(scope, receive)
         except Exception as error:  # noqa: BLE001 - it is raised again
-            scope["failure"] = error
+            scope["raised"] = error
             return await self.app(scope, receive, send)
         return await response(scope, receive, send)
 

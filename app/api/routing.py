@@ -88,8 +88,8 @@ class Operations:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to a request, or raise the exception that its operation raised in ResourceMiddleware."""
-        if "failure" in scope:
-            raise scope.pop("failure")
+        if "raised" in scope:
+            raise scope.pop("raised")
         response = await self.respond(scope, receive)
         await response(scope, receive, send)
 

@@ -62,7 +62,7 @@ async def check_identity(connection: Connection) -> None:
 
 
 async def audit_each(
-    connection: Connection, audit: str, prepare: bytes, wanted: Container[str] | None
+    connection: Connection, audit: str, settings: bytes, wanted: Container[str] | None
 ) -> tuple[list[tuple[str, list[str]]], list[str]]:
     """Run the audit on the wanted workers, by default all.
 
@@ -78,7 +78,7 @@ async def audit_each(
             continue
         async with connection.transaction(force_rollback=True):
             await connection.execute("select app.act_as(%s)", (user,))
-            await connection.execute(prepare)  # after act_as, Citus passes these settings on, too
+            await connection.execute(settings)  # after act_as, Citus passes these settings on, too
             row: Any = await (await connection.execute(AUDIT, (audit.strip().rstrip(";"), user))).fetchone()
             found += [(worker, finding) for finding in json.loads(row[1] or "[]")]
     return found, away

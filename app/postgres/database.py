@@ -27,7 +27,7 @@ POOL_TIMEOUT = 3  # seconds that a request waits for a new connection
 RECONNECT_TIMEOUT = 0.5  # seconds; then psycopg's pool starts again with its shortest pause between attempts
 CONNECT_TIMEOUT = 3  # seconds for an attempt to connect
 # Not a standby, whose rows are old. During a switchover a host name may lead to one for a while.
-ATTRIBUTES = "primary"
+TARGET_SESSION_ATTRS = "primary"
 # Connection parameters that DATABASE_URL or a service file may override (PostgreSQL, 32.1.2).
 DEFAULTS = {
     # A broken network is noticed after five seconds, while a request is sent and while its result is awaited.
@@ -61,7 +61,7 @@ def _defaults(conninfo: str) -> dict[str, int]:
 
     For target_session_attrs, set the variable that libpq reads if neither of them sets it.
     """
-    os.environ["PGTARGETSESSIONATTRS"] = os.environ.get("PGTARGETSESSIONATTRS") or ATTRIBUTES
+    os.environ["PGTARGETSESSIONATTRS"] = os.environ.get("PGTARGETSESSIONATTRS") or TARGET_SESSION_ATTRS
     given = conninfo_to_dict(conninfo)
     if "service" in given:
         os.environ["PGSERVICE"] = str(given["service"])  # whose parameters get_defaults() then returns

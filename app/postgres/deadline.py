@@ -28,28 +28,28 @@ class ClientGone(Exception):
 class Client:
     """The client of an HTTP connection."""
 
-    __slots__ = ("gone", "timer", "waiting")
+    __slots__ = ("deadline", "gone", "timer")
 
     def __init__(self) -> None:
         self.gone = False
-        # The deadline of the current request. The requests of a connection are served one after the other.
-        self.waiting: Deadline | None = None
+        # That of the current request. The requests of a connection are served one after the other.
+        self.deadline: Deadline | None = None
         self.timer: asyncio.TimerHandle | None = None  # one for many requests; each would cost 2 % of a GET
 
     def check_time(self) -> None:
         """Cancel the current wait if it takes too long, or check again when it may."""
         self.timer = None
-        if waiting := self.waiting:
-            if waiting.loop.time() < waiting.since + TIME_LIMIT:
-                self.timer = waiting.loop.call_at(waiting.since + TIME_LIMIT, self.check_time)
+        if deadline := self.deadline:
+            if deadline.loop.time() < deadline.since + TIME_LIMIT:
+                self.timer = deadline.loop.call_at(deadline.since + TIME_LIMIT, self.check_time)
             else:
-                waiting.cancel(LATE)
+                deadline.cancel(LATE)
 
     def mark_gone(self) -> None:
         """Note that the client has disconnected. Its current wait ends CANCEL_GRACE after it began."""
         self.gone = True
-        if waiting := self.waiting:
-            waiting.loop.call_at(waiting.since + CANCEL_GRACE, waiting.cancel, ClientGone)
+        if deadline := self.deadline:
+            deadline.loop.call_at(deadline.since + CANCEL_GRACE, deadline.cancel, ClientGone)
 
 
 class Deadline:
@@ -66,12 +66,12 @@ class Deadline:
         self.loop = asyncio.get_running_loop()
         self.task = asyncio.current_task(self.loop)
         self.since = self.loop.time()
-        self.client.waiting = self
+        self.client.deadline = self
         if not self.client.timer:
             self.client.timer = self.loop.call_later(TIME_LIMIT, self.client.check_time)
 
     def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
-        self.client.waiting = None
+        self.client.deadline = None
         if self.client.timer and not self.keeps_timer:
             self.client.timer.cancel()
         # Replace CancelledError only if this class cancelled the task. A server that stops also cancels it.
@@ -80,6 +80,6 @@ class Deadline:
 
     def cancel(self, reason: Callable[[], Exception]) -> None:
         """Cancel the block, which then raises the reason."""
-        if self.client.waiting is self and not self.reason and self.task:
+        if self.client.deadline is self and not self.reason and self.task:
             self.reason = reason
             self.task.cancel()

@@ -75,9 +75,9 @@ class FairQueue:
     def __init__(self, size: int) -> None:
         self.free = size
         self.heavy_inside = 0  # requests of heavy users
-        self.share = max(1, size // 2)
+        self.share = max(1, size // 2)  # places of one user
         self.reserve = min(size - 1, max(1, size // 5))
-        self.most = max(1, size - 2 * self.reserve)  # places of the users of one server
+        self.server_share = max(1, size - 2 * self.reserve)  # places of the users of one server
         self.inside: Counter[int | None] = Counter()  # by server
         self.users: OrderedDict[str, User] = OrderedDict()  # in the order in which they were first seen
         # Users with waiting requests, by server, and by whether they are heavy. Each list is a heap with the
@@ -129,10 +129,14 @@ class FairQueue:
         user = self.users[name] = User()
         return user
 
+    def is_full(self, server: int | None) -> bool:
+        """Return whether the users of this server already have as many places as they may have together."""
+        return server is not None and self.inside[server] >= self.server_share
+
     def _may_enter(self, user: User, now: float) -> bool:
         if user.inside >= (self.share if user.known else 1):
             return False
-        if user.server is not None and self.inside[user.server] >= self.most:
+        if self.is_full(user.server):
             return False
         if self.heavy_inside >= self.reserve and user.is_heavy(now):
             return self.free > self.reserve

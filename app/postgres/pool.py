@@ -121,7 +121,7 @@ class Pool(AsyncConnectionPool[Connection]):
         """Return NoConnection, QueryCanceled or PoolTimeout, as the docstring of the module says."""
         if self.failure or not self._has_connection():
             return NoConnection(self.failure or UNREACHABLE)
-        if server is not None and self.queue.free > 0 and self.queue.inside[server] >= self.queue.most:
+        if self.queue.free > 0 and self.queue.is_full(server):
             return errors.QueryCanceled("the worker with the user's rows took too long")
         return PoolTimeout("no connection in time")
 
