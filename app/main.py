@@ -43,8 +43,9 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[State]]
 class ResourceMiddleware:
     """Serves resources outside of FastAPI's middleware stack, which costs a tenth of the CPU of a GET.
 
-    The stack gets all other requests, and those whose operation raised an exception. There the resource only
-    raises the exception again. So exception handlers, the log and Sentry work as without this middleware.
+    All other requests pass through the stack. If an operation raises an exception, its request then passes
+    through the stack, too. There the resource only raises the exception again. So exception handlers, the log
+    and Sentry work as without this middleware.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -64,7 +65,10 @@ class ResourceMiddleware:
 
 
 def _operations_for(scope: Scope) -> Operations | None:
-    """Return the operations of the first route that matches a request, if it is a resource."""
+    """Return the operations of the first route that matches a request, if it is a resource.
+
+    Add the match to the scope, as Starlette's router does.
+    """
     for route in scope["app"].routes:
         if not isinstance(route, Resource):
             break

@@ -31,7 +31,7 @@ MAX_QUERY_BYTES = 8192
 # The longest path of a route has a user id of 255 characters, each up to 12 bytes long when percent-encoded.
 MAX_PATH_BYTES = 4096
 MAX_SEGMENTS = 16
-PERCENT = ord("%")  # an integer, since `b"%" in path` raises and catches a TypeError
+PERCENT = ord("%")  # an integer: with bytes, `in` is slower, since it first raises and catches a TypeError
 BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 MAX_BROKEN_ESCAPES = 16  # some clients do not encode %; decoding 4096 of them takes 5 ms
 MAX_REQUESTED_HEADERS = 4096  # bytes of Access-Control-Request-Headers

@@ -1,9 +1,9 @@
 """The typed contents of ASGI's `scope["state"]`: objects that requests share, and data of one request.
 
 An ASGI server copies the dictionary that the lifespan yields into the scope of each request. main.lifespan
-creates the entry `services`, EdgeMiddleware adds `exchange`, and app/server/protocol.py adds `client`; other
-servers do not. The entries are read from the scope directly, since `request.state` would create an object per
-request.
+creates the entry `services`, and EdgeMiddleware adds `exchange`. app/server/protocol.py adds `client`, which
+is missing under other servers. The entries are read from the scope directly, since `request.state` would
+create an object per request.
 """
 
 from collections.abc import Awaitable, Callable, Container, Mapping

@@ -146,9 +146,10 @@ class Connection(AsyncConnection[Any]):
     def _send(
         self, statements: Sequence[str], values: Mapping[str, Value], *, commit: bool
     ) -> tuple[list[dict[bytes, bytes]], bool]:
-        """Send all statements. Return whether data is unsent, after a list with a dictionary for each result.
+        """Send all statements. Return what each result will prepare, and whether data is still unsent.
 
-        It contains the name of the prepared statement by its SQL, and is empty if the result prepares none.
+        There is one dictionary for each result that the server will send. If the result is that of preparing
+        a statement, the dictionary maps the SQL to the name of the prepared statement. Otherwise it is empty.
         """
         try:
             self.pgconn.enter_pipeline_mode()

@@ -47,7 +47,9 @@ select pg_catalog.set_config('app.user_id', %(user_id)s, true),
   pg_catalog.set_config('statement_timeout', '2s', true)
 """
 
-# The statements that set the user, in the implicit transaction of a pipeline or in an explicit one.
+# What is sent for ACT_AS and READ_AS: the statement itself, in the implicit transaction of a pipeline. On
+# Citus, app.act_as sets the user instead, in an explicit transaction; otherwise the setting would not reach
+# the workers.
 SET = "select app.act_as(%(user_id)s)"
 IMPLICIT: dict[str, tuple[str, ...]] = {ACT_AS: (ACT_AS,), READ_AS: (READ_AS,)}
 EXPLICIT: dict[str, tuple[str, ...]] = {
@@ -57,9 +59,9 @@ EXPLICIT: dict[str, tuple[str, ...]] = {
 
 
 def _defaults(conninfo: str) -> dict[str, int]:
-    """Return the defaults of the parameters that neither the connection string nor a service file sets.
+    """Return the DEFAULTS of the parameters that neither the connection string nor a service file sets.
 
-    For target_session_attrs, set the variable that libpq reads if neither of them sets it.
+    The default of target_session_attrs is set in the environment, which libpq reads last.
     """
     os.environ["PGTARGETSESSIONATTRS"] = os.environ.get("PGTARGETSESSIONATTRS") or TARGET_SESSION_ATTRS
     given = conninfo_to_dict(conninfo)
@@ -127,8 +129,8 @@ class Database:
     ) -> list[Row]:
         """Run a statement as the user in `values`, in one round trip and one transaction; return its rows.
 
-        If the connection breaks, a read is retried once. A write is retried only if the server refused it
-        before it executed anything.
+        `identity` is ACT_AS or READ_AS. If the connection breaks, a read is retried once. A write is retried
+        only if the server refused it before it executed anything.
         """
         user, statements = str(values["user_id"]), (identity, statement)
         server = await self._worker(user) if self.on_citus else None

@@ -3,8 +3,9 @@
 psycopg_pool serves waiting callers in the order of arrival, so one user could get all connections, and
 callers contend for its lock. Here requests wait in the fair queue instead.
 
-A request is refused with NoConnection if no connection can be made, with PoolTimeout if all connections are
-busy for too long, and with QueryCanceled if only those are that may serve users of one Citus worker.
+A request is refused with NoConnection if no connection can be made, and with PoolTimeout if all connections
+are busy for too long. On Citus it is refused with QueryCanceled if connections are free, but the users of its
+worker already have as many as they may have together.
 psycopg's pool tries to connect at least twice a second. While its attempts fail and no connection is open,
 requests are refused immediately.
 """
@@ -148,7 +149,7 @@ class Pool(AsyncConnectionPool[Connection]):
         """Take a connection back.
 
         It is kept for the next request. If it is broken or due, if a request waits for psycopg's pool, or if
-        there is no user, it is returned to psycopg's pool. So each check at startup uses the same connection.
+        there is no user, it is returned to psycopg's pool. Other checks at startup take it from there.
         """
         now = monotonic()
         try:

@@ -30,7 +30,8 @@ LIFT_ATTEMPTS = 50  # a limit of 1 ms can also end the statement that lifts it
 HAS_TRANSACTION_TIMEOUT = 170000  # server_version of the first release with it
 
 # The wrong settings of this session (`here` is true) and of a new one (`here` is false): settings in the
-# catalog apply only to sessions that start later. Those that the client sends are not looked up there.
+# catalog apply only to sessions that start later. There the settings that the client sends are not checked,
+# since the client overrides them.
 WRONG = """
 with in_session (name, is_right) as (
   values
