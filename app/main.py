@@ -185,7 +185,7 @@ def create_app(lifespan: Lifespan = lifespan) -> API:
         telemetry=telemetry(),
         routes=[*resources(ROUTERS), Route("/openapi.json", get_document, include_in_schema=False)],
     )
-    # Set a prefix or dependencies in the router: resources() does not see arguments of include_router().
+    # Set a prefix or dependencies in the router: resources() does not see those of API() or include_router().
     for router in ROUTERS:
         app.include_router(router)
     return app
