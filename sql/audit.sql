@@ -1111,39 +1111,6 @@ body_reference as materialized (
   where lower(n.nspname) = w.schema or w.schema is null and n.oid = any (w.path) and c.oid >= 16384
 ),
 
--- Columns with numbers or labels of a user, which other users have, too: of tables whose keys all begin with the owner
--- column, or that reference such a table with it. Columns that policies use are shared on purpose.
-owner_guess as materialized (
-  select s.relid, coalesce(m.part[1], m.part[2]) as attname
-  from source s
-  join user_text t on t.raw = s.raw and t.is_last
-  cross join regexp_matches(t.text, '(?<![\w.$])([\w$]+)(?:::\w+)? = {me}|{me} = ([\w$]+)', 'g') m (part)
-  where s.kind = 'policy'
-  union
-  select attrelid, lower(attname) from pg_attribute
-  where attrelid >= 16384 and lower(attname) in ('user_id', 'userid', 'owner_id', 'ownerid') and attnum > 0
-),
-
-own_value as materialized (
-  select c.oid as relid, lower(c.relname) as relname, lower(a.attname) as attname, lower(o.attname) as owner
-  from pg_attribute o
-  join owner_guess g on g.relid = o.attrelid and g.attname = lower(o.attname)
-  join pg_class c on c.oid = o.attrelid and c.relkind in ('r', 'p')
-  join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and a.attnum <> o.attnum
-    and a.atttypid = any ('{text,varchar,integer,bigint,smallint}'::regtype[])
-  left join (
-    select indrelid, bool_and(indnkeyatts > 1) as is_wide, array_agg(indkey[0]) as firsts
-    from pg_index where indisunique group by indrelid
-  ) x on x.indrelid = c.oid
-  where case when x.indrelid is not null then x.is_wide and o.attnum = all (x.firsts) else exists (select
-      from pg_constraint f where f.conrelid = c.oid and f.contype = 'f' and f.conkey @> array[o.attnum, a.attnum]) end
-    and not exists (select from pg_constraint f where f.conrelid = c.oid and f.contype = 'f'
-      and f.conkey = array[a.attnum])
-    and (c.oid in (select oid from declared_table where relname = 'tasks') and a.attname = 'id'
-      or not exists (select from pg_depend d where d.classid = 'pg_policy'::regclass
-        and d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.refobjsubid = a.attnum))
-),
-
 -- Statements that find any row of the user in a table that may have several: no unique key is compared as a whole. A
 -- column of a key is optional if it may be null, such as the team of a role in all teams.
 any_row as materialized (
@@ -1203,27 +1170,25 @@ table_use as materialized (
   group by function, relid
 ),
 
--- Functions to which a policy passes a value that is unique only with its owner, and that compare it without the owner.
+-- Functions to which a policy passes the id of a task, and that compare it without its owner: each user has a task 1.
 loose_lookup as materialized (
   select b.oid as function
-  from source s
+  from declared_table k
+  join source s on s.relid = k.oid and s.kind = 'policy'
   join user_text t on t.raw = s.raw and t.is_last
   cross join regexp_matches(t.text, '([\w$]+)\(((?:[^(),]+, )*[^(),]+)\)', 'g') m (part)
   join body b on lower(b.proname) = m.part[1]
-  cross join unnest(string_to_array(regexp_replace(m.part[2], '[\w$]+\.', '', 'g'), ', ')) with ordinality a (name, n)
   cross join lateral (
-    select (s.relid, a.name) in (select relid, attname from own_value) as is_value,
-      (s.relid, a.name) in (select relid, owner from own_value) as is_owner,
-      coalesce(nullif(lower(b.proargnames[a.n::integer]), ''), '$' || a.n) as argument
+    select max(p.argument) filter (where a.name = 'id') as id,
+      max(p.argument) filter (where a.name = 'user_id') as owner
+    from unnest(string_to_array(regexp_replace(m.part[2], '[\w$]+\.', '', 'g'), ', ')) with ordinality a (name, n)
+    cross join lateral coalesce(nullif(lower(b.proargnames[a.n::integer]), ''), '$' || a.n) p (argument)
   ) p
-  where s.kind = 'policy'
-  group by b.oid, s.relid, m.part
-  having bool_or(p.is_value) and (not bool_or(p.is_owner) or exists (
+  where k.relname = 'tasks' and p.id is not null and (p.owner is null or exists (
     select
     from table_statement u
     cross join lateral regexp_split_to_array(u.text, '[^\w$]+') w (words)
-    where u.function = b.oid and w.words && array_agg(p.argument) filter (where p.is_value)
-      and not w.words && array_agg(p.argument) filter (where p.is_owner)))
+    where u.function = b.oid and p.id = any (w.words) and p.owner <> all (w.words)))
 ),
 
 -- Functions that policies may call: functions that look up rows of the user. A function that ignores its arguments
@@ -1298,7 +1263,7 @@ lookup_function as materialized (
 -- The words of values: me (the user), claims, token (another claim), mine (a list of the user's ids), derived (looked
 -- up for the user), field (a part of a column), ofrow (a claim named by the row), folder (of a file's name), made and
 -- found (computed from columns of the row, or of another table), v (any other). A sub-select is list:WORD if it returns
--- columns of another table, lost:WORD for a column of the row, some:WORD for others; WORD is what it requires.
+-- columns of another table, some:WORD for others; WORD is what it requires.
 scale (words) as materialized (
   values ('{apart,wrong,with,flag,vacant,link,parent,has,roll,ranked,staff,rank,member,own,no}'::text[])
 ),
@@ -1310,7 +1275,7 @@ comparison (l, operators, r, word) as materialized (
   cross join literal
   cross join lateral (values
     ('row folder', '= in', 'me', 'own:L'), ('row', '= in', 'mine', 'own:L'), ('row', '<>', 'me', 'apart:L'),
-    ('inner', '= in', 'me', 'has:L'), ('inner', '= in', 'row made columns', 'link'),
+    ('inner', '= in', 'me', 'has:L'), ('inner', '= in', 'row made', 'link'),
     ('row made', '=', 'inner', 'link'), ('row', 'is', 'null', 'vacant:L'),
     -- a list of users in the row
     ('me', 'in', 'row field', 'member'), ('field', '=', 'me', 'member'), ('row field', '@> && ? ?|', 'me', 'member'),
@@ -1334,9 +1299,7 @@ comparison (l, operators, r, word) as materialized (
 ),
 
 condition as materialized (
-  select s.kind, s.oid, s.clause, s.relid,
-    case when strpos(t.text, ' is null)') = 0 then t.text
-      else regexp_replace(t.text, '\((?:row\.)?(?:' || coalesce(n.names, '$') || ') is null\)', '{no}', 'g') end as text
+  select s.kind, s.oid, s.clause, s.relid, t.text
   from source s
   join marked m on m.raw = s.raw
   left join pg_class c on c.oid = s.relid
@@ -1346,15 +1309,6 @@ condition as materialized (
         '[^\w$\\]', '_', 'g') || '\.(?![\w$]+\()', 'row.', 'g') end as text -- not a function in a schema of this name
     offset 0
   ) t
-  -- columns that cannot be null
-  left join lateral (
-    select string_agg(regexp_replace(lower(a.attname), '\W', '\\\&', 'g'), '|') as names
-    from pg_attribute a
-    where s.kind = 'policy' and strpos(t.text, ' is null)') > 0 and a.attrelid = s.relid and a.attnum > 0
-      and a.attnotnull
-      and not exists (select from pg_constraint k where k.conrelid = s.relid and k.contype = 'n'
-        and a.attnum = any (k.conkey) and not k.convalidated)
-  ) n on true
   where s.kind <> 'function'
 ),
 
@@ -1387,7 +1341,8 @@ lookup_call as materialized (
 
 -- The texts in the form that is reduced: with the words of values, and without casts that keep the value.
 expression as materialized (
-  select c.kind, c.oid, c.clause, c.relid, c.text, x.text as reducible
+  select c.kind, c.oid, c.clause, c.relid, c.text,
+    x.text || case c.kind when 'policy' then ' or {no}' else '' end as reducible
   from condition c
   cross join scope
   cross join literal l
@@ -1431,10 +1386,7 @@ reduction (original, text, step) as (
       regexp_matches(d.text, '(exists |[\w$.]+|{\w+ \d+})?\(([^()]*)\)', 'g')
     ) with ordinality as p (part, m, n)
     left join lateral (
-      -- a CTE that is the only relation as a sub-select
-      select p.m[1] as f, case when p.m[2] like '%with %' then regexp_replace(btrim(p.m[2]),
-        '^with ([\w$]+) as (?:(?:not )?materialized )?({[^{}]*}) (select .* from )\1\M', '\3\2')
-        else btrim(p.m[2]) end as g
+      select p.m[1] as f, btrim(p.m[2]) as g
       where p.m is not null
     ) x on true
     cross join lateral (
@@ -1457,8 +1409,8 @@ reduction (original, text, step) as (
     ) k
     -- the word of an unknown form
     cross join lateral (
-      select x.g ~ ('[{|](?:me|claims|token|mine|derived|ofrow|folder|with|pair|own|has|ranked|member|rank|staff'
-        '|roll|(?:list|lost|some):(?:has|roll|ranked|rank|staff|member|own|with))(?![\w$])') as is_user
+      select x.g ~ ('[{|](?:me|claims|token|mine|derived|ofrow|folder|with|own|has|ranked|member|rank|staff|roll'
+        '|(?:list|some):(?:has|roll|ranked|rank|staff|member|own|with))(?![\w$])') as is_user
     ) h
     cross join lateral (
       select case when h.is_user then '{with}' when x.g ~ '\yrow\.|{(?:made|field)}' or x.f is not null
@@ -1509,7 +1461,7 @@ reduction (original, text, step) as (
       from unnest(regexp_split_to_array(case when k.kind = 'select' then
           regexp_replace(replace(replace(regexp_replace(regexp_replace(x.g,
             '(.* (?:left|right|full) join .*) on ', '\1 not on ', 'g'),
-            ' from {(?:list|lost|some):(?!.* (?:right|full) join )', ' where {', 'g'),
+            ' from {(?:list|some):(?!.* (?:right|full) join )', ' where {', 'g'),
             ' from {derived}', ' where {has}'), ' from {me}', ' where {with}'),
             ' from {(?:made|field)}', ' where {link}', 'g')
         end, ' union (?:all )?')) with ordinality t (text, n)
@@ -1538,7 +1490,7 @@ reduction (original, text, step) as (
         when 'select' then case when x.f is null and s.output = '{with}'
             or h.is_user and x.g ~ ' (?:intersect|except) ' then '{with}'
           when x.g ~ '^select (?:.* )?(?:from|where) ' then concat(
-            case when x.f = 'exists ' then x.f when s.output ~ '^(?:row\.|{made}$)' then 'lost'
+            case when x.f = 'exists ' then x.f
               when x.g ~ replace('^select (?:distinct )?(?:COLUMN, )*COLUMN from ', 'COLUMN',
                 '(?!row\.)[\w$]+\.[\w$]+(?: as [\w$]+)?') then 'list' else 'some' end, '(((', s.conditions, ')))')
           when x.g like 'select %' then coalesce(s.output, u.word) else u.word end
@@ -1546,28 +1498,19 @@ reduction (original, text, step) as (
         when 'and' then o.strongest
         when 'or' then o.either
         when 'word' then x.g
-        when 'tuple' then case when x.g ~ '^(?:{me}, [\w$.]+|[\w$.]+, {me})$' then '{pair}'
-          when strpos(x.g, '{') = 0 then '{made}'
-          else u.word end
         when 'not' then case when k.a[2] = '{no}' then '{yes}' when k.a[2] = '{yes}' then '{no}'
           when k.a[2] ~ '^{apart:[^|]*}$' then replace(k.a[2], 'apart', 'own')
           when k.a[2] ~ '[{|]with' then '{with}'
           when k.a[2] ~ '(?:^|\.)(?:is_)?private$' then '{flag}' when h.is_user then '{wrong}' else '{v}' end
         when 'comparison' then coalesce(
-          case when k.a[1] = '{me}' and k.a[3] like '{columns:%' then replace(k.a[3], 'columns', 'own')
-            when k.a[2] in ('=', 'is') and k.a[3] = '{yes}' and k.a[1] like '{%' then k.a[1]
+          case when k.a[2] in ('=', 'is') and k.a[3] = '{yes}' and k.a[1] like '{%' then k.a[1]
             when k.a[2] in ('=', 'is') and k.a[3] = '{yes}'
               and k.a[1] ~ '^(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)$' then '{flag}'
             when k.a[2] in ('=', 'is') and k.a[3] = '{no}' and k.a[1] ~ '(?:^|\.)(?:is_)?private$' then '{flag}'
             when k.a[2] = '>' and k.a[1] like '{some:member}' then '{member}' -- count(*) > 0
             when k.a[2] not in ('=', 'in') then null
-            when k.kinds[3] = 'lost' then case when r.word like 'has%' then '{roll}'
-              when r.word = 'ranked' then '{rank}'
-              when r.is_user then '{' || r.word || '}'
-              when r.word ~ '^with' then '{with}' else '{v}' end
             when k.kinds[3] <> 'list' then case when r.is_rank and k.kinds[3] <> 'row' then '{rank}'
               when r.is_member and k.kinds[3] <> 'row' then '{member}' end
-            when k.kinds[1] = 'pair' then '{member}'
             when r.is_user then case when k.kinds[1] in ('row', 'made', 'field') then '{member}'
               when k.kinds[1] in ('inner', 'found') then '{has}'
               when k.kinds[1] in ('k', 'key', 'claim', 'apirole') then '{rank}' else '{with}' end
@@ -1585,12 +1528,11 @@ reduction (original, text, step) as (
             when o.weakest like 'apart%' then '{wrong}'
             when o.weakest = 'link' then '{parent}' when o.weakest = 'ranked' then '{rank}'
             when split_part(o.weakest, ':', 1) = any (scale.words) then '{' || o.weakest || '}' else '{v}' end
-          when x.f in ('list', 'lost', 'some') then format('{%s:%s}', x.f, o.weakest)
+          when x.f in ('list', 'some') then format('{%s:%s}', x.f, o.weakest)
           when x.f = 'array' then (
             select case when count(distinct e.word) = 1 and min(e.word) like '{%' then min(e.word)
               when bool_and(e.word in ('{k}', '{service}', '{claim}', '{key}')) then '{k}'
-              when bool_and(e.word ~ '^(?:row\.)?[\w$]+$')
-                then '{' || string_agg('columns:' || substring(e.word from '[\w$]+$'), '|') || '}' else u.word end
+              else u.word end
             from unnest(k.a) e (word))
           when x.f = 'current_setting' then case when k.a[1] = '{setting}' then '{me}'
             when k.a[1] = '{other}' or k.a[1] = '{k}' and not scope.is_strict then '{token}' else u.word end
@@ -1633,18 +1575,15 @@ verdict as materialized (
       when exists (select from unnest(w.seen) s (word)
         where coalesce(array_position(scale.words, split_part(s.word, ':', 1)), 0) < 3)
         then '{other}'
-      when cardinality(w.seen) > 1 then '{mix}' else format('{%s}', w.seen[1]) end as word, a.attnum, a.attname
+      when cardinality(w.seen) > 1 then '{mix}' else format('{%s}', w.seen[1]) end as word, a.attnum, a.attname,
+    e.reducible ~ '{(?:me|claims|token|setting|other|same|asking|idle|derived)\y' as is_user
   from expression e
   cross join scale
   full join (
     select original, btrim(text, '{}') as seen from reduction where strpos(text, '(') = 0
   ) d on d.original = e.reducible
   cross join lateral (
-    select case when d.seen ~ '^(?:list|some):(?:has|roll|rank|staff)' then '{rank}'
-      when d.seen ~ '^(?:list|some):(?:member|own)' then '{member}'
-      when d.seen ~ '^(?:list|some):with' then '{with}'
-      when d.seen ~ '^(?:is_)?(?:public|published|shared|visible|listed)$' then '{flag}'
-      else string_to_array(d.seen, '|') end as seen
+    select string_to_array(d.seen, '|') as seen
   ) w
   full join trace t on t.original = e.reducible
   left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0 and cardinality(w.seen) = 1
@@ -1965,40 +1904,28 @@ used_table_owner as materialized (
   where coalesce(t.oid, 0) <> 0
 ),
 
--- Tables of users with a counter of what each user does: no user publishes it.
-user_counter as materialized (
-  select u.oid as relid
-  from user_table u
-  join table_statement t on t.relid = u.oid and t.is_written
-  cross join regexp_match(t.text, '\yset ([\w$]+) = (?:[\w$]+\.)?\1 (?:operator ?\(? ?)?\+') m (part)
-  join pg_attribute a on a.attrelid = u.oid and lower(a.attname) = m.part[1]
-  join granted g on g.classid = 'pg_class'::regclass and g.objid = u.oid and g.privilege = 'SELECT'
-    and g.subid in (0, a.attnum)
-),
-
 -- The policy conditions that apply to the API, for each command, and whether they restrict rows.
 clause as materialized (
-  select p.*, s.is_identity,
+  select p.oid, p.polrelid, p.clause, p.cmd, p.polcmd, p.polname, p.polpermissive, p.word, p.attnum, v.seen, p.had,
+    p.text, p.is_for_api, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
       or p.word in ('{member}', '{rank}', '{mix}', '{parent}', '{flag}', '{with}', '{roll}')
         and not m.is_open and not s.is_unbound
         and ('parent' <> all (p.seen) or m.is_guarded and m.is_whole)
           and not ('rank' = any (p.seen) and m.is_any)
           and not ('roll' = any (p.seen) and m.is_filled)
-          -- Rows without an owner are public, if the API cannot remove the owner of a row.
-          and not case when p.word = '{mix}' and array_to_string(p.seen, '|') ~ 'vacant:' then p.cmd <> 'r'
-            or (lower(o.attname) = all (p.had)) is not true
-            or exists (select from reached_policy q where q.polrelid = p.polrelid and q.clause = 'with check'
-              and q.polpermissive and q.attnum is distinct from o.attnum and q.word <> '{no}')
-            or exists (select from pg_constraint f where f.conrelid = p.polrelid and f.contype = 'f'
-              and o.attnum = any (f.conkey) and f.confdeltype in ('n', 'd')) else false end
-          and ('flag' <> all (p.seen) or p.cmd = 'r'
-            and not (scope.is_strict and p.polrelid in (select relid from user_counter)))
+          and array_to_string(v.seen, '|') !~ 'vacant'
+          and ('flag' <> all (v.seen) or p.cmd = 'r')
       -- a table without an owner column has no rows of users, so any user may insert one
-      or p.cmd = 'a' and not scope.is_strict and o.attnum is null as is_filtered
+      or p.cmd = 'a' and o.attnum is null as is_filtered
   from reached_policy p
   full join owner_of o on o.table_oid = p.polrelid and o.root = p.polrelid
   cross join scope
+  -- rows without an owner as a flag
+  cross join lateral (
+    select case when o.attnotnull then array_remove(p.seen, 'vacant:' || lower(o.attname))
+      else array_replace(p.seen, 'vacant:' || lower(o.attname), 'flag') end as seen
+  ) v
   cross join lateral (
     select p.clause <> 'using' and (p.polrelid, o.attname, case p.cmd when 'a' then 'INSERT' else 'UPDATE' end) in (
       select attrelid, attname, privilege from settable) as is_set
@@ -2014,12 +1941,8 @@ clause as materialized (
         '|(?:unnest|array_position|_text)\(\(?(?:row\.)?[\w$]+[ ,)]')
         and o.attnum is not null and w.is_set
       -- a row of two users: each may write it with the other as its author
-      or case when p.word = '{mix}' and p.clause <> 'using' and 'own:' = all (select left(w, 4) from unnest(p.seen) w)
-        then not exists (
-          select from pg_attribute a
-          where a.attrelid = p.polrelid and lower(a.attname) = any (p.had) and a.attnum > 0
-            and (a.attrelid, a.attname, case p.cmd when 'a' then 'INSERT' else 'UPDATE' end) not in (
-              select attrelid, attname, privilege from settable)) else false end as is_unbound
+      or p.word = '{mix}' and p.clause <> 'using' and coalesce(w.is_set, true)
+        and 'own:' = all (select left(w, 4) from unnest(p.seen) w) as is_unbound
   ) s
   -- A comparison with rows of another table that the caller may read counts only if the policies of that table restrict
   -- rows.
@@ -2085,27 +2008,24 @@ effective as materialized (
     select polrelid, cmd from reached_policy where polpermissive and word <> '{no}')
 ),
 
--- Columns with text of users.
+-- Columns of the tasks API with text of users.
 written_column as materialized (
   select distinct a.attname
-  from scope
-  join pg_attribute a on a.attnum > 0 and a.atttypid = 'text'::regtype
-  where case when scope.is_tasks then a.attrelid in (select oid from declared_table)
-    else a.attrelid in (select table_oid from owner_of)
-      and a.attname not in ('id', 'name', 'title', 'description', 'code', 'label', 'slug', 'type', 'status', 'key',
-      'value', 'content', 'url', 'image', 'currency', 'metadata', 'color', 'icon') end
+  from declared_table k
+  join pg_attribute a on a.attrelid = k.oid and a.attnum > 0 and a.atttypid = 'text'::regtype
 ),
 
 -- Tables that users may read, and to which SECURITY DEFINER functions of the API write what users do: values of users,
 -- or a row or a higher counter for each call. Constants and rows of other lookup tables reveal nothing if a repeated
 -- statement changes nothing. Functions that test who calls them do not count, nor do triggers that users cannot fire.
 filled as materialized (
-  select s.relid, string_agg(distinct s.name, ', ') as names
+  select s.relid, string_agg(distinct s.name, ', ') as names, bool_or(s.is_trigger) as is_by_trigger
   from (
-    select t.function, t.relid, p.oid::regprocedure::text as name, t.text, t.tables, p.proargnames,
-      p.prosrc ~* '\ydeclare\y|\yloop\y' as has_variables
+    select t.function, t.relid, p.oid::regprocedure::text as name, t.text,
+      p.prorettype = 'trigger'::regtype as is_trigger,
+      p.pronargs > 0 or p.prosrc ~* '\ydeclare\y|\yloop\y' as has_variables
     from (
-      select t.function, t.relid, s.text, s.tables, s.written
+      select t.function, t.relid, s.text, s.written
       from (select * from table_use where is_written) t full join statement s on s.oid = t.function
       where coalesce(t.function, 0) <> 0 and coalesce(s.oid, 0) <> 0 offset 0
     ) t
@@ -2120,12 +2040,9 @@ filled as materialized (
             and h.table_oid in (select oid from effective where privilege <> 'SELECT'))
         else t.function not in (select oid from test where not is_open) end
   ) s
-  where s.text ~ '\y(?:new|old)\M|{(?:me|mine|claims|token|own)}|\$\d|\y([\w$]+) = \(?(?:[\w$]+\.)?\1 ?[-+*|]'
-    or s.text ~ '\yinsert into\y' and s.text !~ '\yon conflict\y|\ynot exists\y|\yexcept\y'
-    or exists (select from owner_of o join pg_class c on c.oid = o.table_oid where lower(c.relname) = any (s.tables))
-    or (s.has_variables or exists (select from unnest(s.proargnames) a (name)
-        where s.text ~ ('(?<![\w$])' || regexp_replace(lower(a.name), '\W', '\\\&', 'g') || '(?![\w$(])')))
-      and s.text !~ '\yvalues \( ?{\w+}(?: ?, ?{\w+})* ?\)|\yset [\w$]+ = {\w+}(?: ?, ?[\w$]+ = {\w+})* ?(?:where|$)'
+  where s.text !~ '\yon conflict\y|\ynot exists\y|\yexcept\y|\yset [\w$]+ = {\w+} ?(?:where|$)'
+    or s.has_variables and s.text !~ '\y(?:values|set [\w$]+ =) {\w+}'
+    or s.text ~ '\y(?:new|old)\M|{(?:me|mine|claims|token|own)}|\$\d|\y([\w$]+) = \(?(?:[\w$]+\.)?\1 ?[-+*|]'
   group by s.relid
 ),
 
@@ -2139,7 +2056,8 @@ lookup as materialized (
     and r.oid not in (select e.oid from effective e where e.privilege <> 'SELECT'
       and (e.is_for_users or (select is_strict from scope)))
     and r.oid not in (select table_oid from owner_of)
-    and (r.oid not in (select relid from filled) or r.relrowsecurity and not (select is_strict from scope))
+    and r.oid not in (select relid from filled where is_by_trigger or (select is_strict from scope)
+      or relid in (select oid from reached where not relrowsecurity))
     and (r.oid in (select oid from right_on)) is true
     and not exists (select from pg_inherits i where r.oid in (i.inhparent, i.inhrelid))
     and r.oid not in (
@@ -2165,20 +2083,14 @@ lookup as materialized (
       select from pg_constraint f
       where f.conrelid = r.oid and f.contype = 'f' and f.confrelid in (select table_oid from owner_of)
     )
-    and (r.oid not in (
-        select a.attrelid
-        from pg_attribute a
-        where a.attnum > 0 and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w)
-          -- the key of a list of values that no code writes
-          and (a.attrelid in (select relid from table_use where is_written) or not exists (
-            select from pg_index x where x.indrelid = a.attrelid and x.indisprimary and x.indnkeyatts = 1
-              and x.indkey[0] = a.attnum))
-        group by a.attrelid
-        having count(*) > 1 or (select is_strict from scope)
-      )
-      -- a table that only administrators write to
-      or not (select is_strict from scope) and r.oid not in (select relid from table_use where is_written)
-        and r.oid in (select p.polrelid from reached_policy p where p.cmd = 'a' and p.word in ('{rank}', '{staff}')))
+    and r.oid not in (
+      select a.attrelid from pg_attribute a
+      where a.attnum > 0 and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w)
+        -- the key of a list of values that no code writes
+        and (a.attrelid in (select relid from table_use where is_written) or not exists (
+          select from pg_index x where x.indrelid = a.attrelid and x.indisprimary and x.indnkeyatts = 1
+            and x.indkey[0] = a.attnum))
+    )
   union
   -- tables of migration tools, if the application owns them
   select r.oid
@@ -2723,28 +2635,20 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
 --   alter table app.tasks disable row level security;
 --   => hole row_security app.tasks: row security is off for this table
 
--- Views with the owner's rights that involve the user. `is_simple`: each part of a union reads one table of users, and
--- compares one of its columns with the user. Without the option security_barrier, PostgreSQL may evaluate a condition
--- of the caller before the filter of the view.
+-- Views with the owner's rights that involve the user. `is_simple`: the view reads one relation, and compares a column
+-- with the user. Without the option security_barrier, PostgreSQL may evaluate a condition of the caller before the
+-- filter of the view.
 filtered_view as materialized (
   select v.oid, o.options ~ 'security_barrier=(true|on|1|yes)' as is_barrier, o.options !~ 'check_option='
     and exists (select from effective e where e.oid = v.oid and e.privilege in ('INSERT', 'UPDATE') and not exists (
       select from pg_trigger t where t.tgrelid = v.oid and t.tgtype & 64 <> 0 -- instead of
         and t.tgtype & (case e.privilege when 'INSERT' then 4 else 16 end) <> 0)) as is_letter_box,
-    v.word ~ ':(?:own|has|ranked)\y' and v.text !~ ' over \(' and coalesce(b.is_once, true) as is_simple
+    v.word ~ ':(?:own|has|ranked)\y' and regexp_count(v.text, ' from | join ') = 1
+      and v.text !~ ' over \(| from (?:(?! where ).)*,' as is_simple
   from verdict v
   join pg_class c on c.oid = v.oid
   cross join lateral (select coalesce(lower(c.reloptions::text), '') as options) o
-  cross join lateral (
-    select bool_and(regexp_count(p.text, b.names) <= 1) as is_once
-    from (
-      select string_agg('(?<![\w$.])' || replace(regexp_replace(regexp_replace(lower(b.oid::regclass::text),
-        '"([^"]*)"', 'q_\1', 'g'), '[^\w$.]', '_', 'g'), '$', '\$') || '(?![\w$.])', '|') as names
-      from view_reads r join pg_class b on b.oid = r.oid where r.reader = v.oid and r.oid in (select oid from personal)
-    ) b
-    cross join regexp_split_to_table(v.text, ' union (?:all )?') p (text)
-  ) b
-  where v.kind = 'view' and v.word ~ ':(?:own|has|member|rank|roll|staff|with)'
+  where v.kind = 'view' and v.is_user
 ),
 
 found_tables (check_name, severity, object, finding, remedy) as materialized (
@@ -2834,14 +2738,6 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   ) v on v.view = r.oid
   left join filtered_view f on f.oid = v.reader
   where f.oid is null or f.is_letter_box or not f.is_simple or not f.is_barrier
-  union all
-  select 'view', 'hole', r.name,
-    format('this view reads %s, a materialized view without row security, so the API role can read every user''s rows',
-      m.oid::regclass),
-    format('drop view %s;', r.name)
-  from reached r
-  join view_reads v on v.view = r.oid and v.reader not in (select oid from view_as_owner)
-  join api_relation m on m.oid = v.oid and m.relkind = 'm'
   union all
   -- 7 is CMD_NOTHING: DO INSTEAD NOTHING without a condition.
   select 'rule', case when a.is_empty then 'warning' else 'hole' end, format('%I on %s', w.rulename, r.name),
@@ -2966,74 +2862,41 @@ writable_column as materialized (
       and word not in ('{no}', '{rank}', '{member}', '{with}')
   ) k on k.polrelid = t.relid and k.cmd = g.cmd
   where coalesce(t.policy, 0) <> 0 and coalesce(g.subid in (0, t.attnum), false) and coalesce(k.oid, 0) <> 0
-    -- If the compared column of the written row is the user, this row gives access only to rows of this user, and if a
-    -- function compares the owner of the row that it references, only to rows of this owner. Two sub-selects may find
-    -- two rows.
-    and not exists (
-      select
-      from (
-        select k.own
-        union all
-        select m.part[1]
-        from lookup_call q
-        join lookup_function f on f.oid = q.function and f.word = 'asking' and q.text = k.text and q.text !~ ' or '
-        join pg_proc p on p.oid = f.oid
-        cross join regexp_matches(k.text, lower(p.proname) || '\((?:[\w$.]+\(\), )?(?:row\.)?([\w$]+)[,)]', 'g')
-          as m (part)
-        where not exists (select from table_use u where u.function = f.oid and not (u.is_filtered and u.relid = (
-          select y.polrelid from pg_policy y where y.oid = t.policy)))
-      ) o (name)
-      where o.name is not null and (k.cmd = 'w' or o.name <> all (t.had) or t.text !~ ' or ')
-        and t.text ~ format('row\.[\w$]+\)? = \(?(?:[\w$]+\.)?%1$s(?![\w$.])'
-        '|(?<![\w$])%1$s\)? = \(?row\.|^(?!.* in \( select .* in \( select ).*[\w$]\)? in \( select [\w$]+\.%1$s from ',
-        replace(o.name, '$', '\$')))
+    -- If the compared column of the written row is the user, this row gives access only to rows of this user. Two
+    -- sub-selects may find two rows.
+    and ((k.cmd = 'w' or k.own <> all (t.had) or t.text !~ ' or ') and t.text ~ format(
+      'row\.[\w$]+\)? = \(?(?:[\w$]+\.)?%1$s(?![\w$.])|(?<![\w$])%1$s\)? = \(?row\.'
+      '|^(?!.* in \( select .* in \( select ).*[\w$]\)? in \( select [\w$]+\.%1$s from ',
+      replace(k.own, '$', '\$'))) is not true
 ),
 
 -- Trusted columns that a SECURITY DEFINER function sets in a row of the user, to an argument that it uses nowhere else.
-set_column as materialized (
-  select t.function, t.relid, t.text, l.items as list, i.name, i.item
-  from table_statement t
-  cross join lateral (
-    select substring(t.text from '\y(?:set|values|select) ((?:(?!\y(?:from|where|returning|on conflict)\y).)*)')
-        as items, coalesce(nullif(substring(t.text from
-          '\yinto [\w$.]+ (?:as [\w$]+ )?([\w$, ]+) (?:values|select)\y'), ''), (
-        select string_agg(lower(c.attname), ',' order by c.attnum) from pg_attribute c
-        where c.attrelid = t.relid and c.attnum > 0 and not c.attisdropped)) as names
-  ) l
-  cross join lateral (
-    select btrim(n), substring(v from '^ ?(?:coalesce )?([\w$]+|{me})') from unnest(string_to_array(l.names, ','),
-      string_to_array(l.items, ',')) u (n, v) where t.text ~ '\yinsert into\y'
-    union all
-    select m.part[1], m.part[2] from regexp_matches(t.text,
-      '([\w$]+) ?= ?(?:coalesce )?([\w$]+|{me})', 'g') m (part) where t.text ~ '\yupdate\y'
-  ) i (name, item)
-  where t.is_written and t.is_filtered_by_caller and t.relid in (select relid from trusted_column)
-    and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
-),
-
 chosen_column as materialized (
-  select s.function, c.relid, c.attnum, v.argument, string_agg(distinct format('%I on %s', p.polname,
+  select t.function, c.relid, c.attnum, v.argument, string_agg(distinct format('%I on %s', p.polname,
     p.polrelid::regclass), ', ') as policies
-  from set_column s
-  join pg_attribute a on a.attrelid = s.relid and a.attnum > 0
-    and s.name in (lower(a.attname), 'q_' || lower(a.attname))
-  join trusted_column c on c.relid = a.attrelid and c.attnum = a.attnum
+  from table_statement t
+  join trusted_column c on c.relid = t.relid
+  join pg_attribute a on a.attrelid = c.relid and a.attnum = c.attnum
   join pg_policy p on p.oid = c.policy
-  join argument g on g.oid = s.function
-  join function_text f on f.oid = s.function
-  -- a variable that contains an argument
-  cross join lateral (select coalesce(substring(f.text from format('(?<![\w$.])%s(?: [\w.]+)? ?:= ?(?:coalesce ?\( ?)?'
-    '([\w$]+)(?![\w$(.])', replace(s.item, '$', '\$'))), s.item) as argument) v
-  cross join lateral (select replace(format('(?<![\w$.])(?:%s|%s)(?![\w$(])', s.item, v.argument), '$', '\$')
-    as pattern) w
-  where v.argument = any (g.names) and regexp_count(f.text, w.pattern) = regexp_count(s.list, w.pattern)
-      + case when v.argument = s.item then 0 else 2 end
-    and not exists (
-      select from set_column o
-      where o.function = s.function and o.text = s.text and o.item = '{me}' and c.text ~ format(
-        'row\.[\w$]+\)? = \(?(?:[\w$]+\.)?%1$s(?![\w$.])|(?<![\w$])%1$s\)? = \(?row\.'
-        '|^(?!.* in \( select .* in \( select ).*[\w$]\)? in \( select [\w$]+\.%1$s from ', replace(o.name, '$', '\$')))
-  group by s.function, c.relid, c.attnum, v.argument
+  join argument g on g.oid = t.function
+  join function_text f on f.oid = t.function
+  cross join lateral (
+    select regexp_replace(t.text, '\y(?:from|where|returning|on conflict)\y.*', '') as text) l
+  cross join lateral (
+    select regexp_split_to_array(substring(l.text from '\yinto [\w$.]+ (?:as [\w$]+ )?([\w$, ]+) (?:values|select)\y'),
+        ' ?, ?') as names,
+      string_to_array(substring(l.text from '\y(?:values|select) (.*)'), ',') as items
+  ) i
+  cross join lateral (
+    select coalesce(
+      substring(l.text from format('\yset\y.*(?<![\w$.])%s ?= ?(?:coalesce )?([\w$]+)', lower(a.attname))),
+      substring(i.items[coalesce(array_position(i.names, lower(a.attname)), a.attnum)] from '[\w$]+')) as argument
+  ) v
+  cross join lateral (select replace(format('(?<![\w$.])%s(?![\w$(])', v.argument), '$', '\$') as pattern) w
+  where t.is_written and t.is_filtered_by_caller and v.argument = any (g.names)
+    and regexp_count(f.text, w.pattern) = regexp_count(l.text, w.pattern)
+    and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
+  group by t.function, c.relid, c.attnum, v.argument
 ),
 
 -- Functions whose errors or notices reveal their arguments.
@@ -3050,18 +2913,19 @@ revealing_function as materialized (
 found_policies (check_name, severity, object, finding, remedy) as materialized (
   -- Permissive policies that do not isolate users. All policies of a table that are true are one finding, and so are
   -- all policies that trust the same claim.
-  select 'policy', case when j.is_hole then 'hole' else 'warning' end,
+  select 'policy', case j.problem when 1 then 'hole' else 'warning' end,
     coalesce(min(j.claim), string_agg(distinct j.name, ', ')),
-    case when j.is_hole then format('%s the API role %s rows of other users: %s',
+    case j.problem
+      when 1 then format('%s the API role %s rows of other users: %s',
         case count(distinct j.oid) when 1 then 'this permissive policy lets' else 'these permissive policies let' end,
         string_agg(distinct j.does, ', ') filter (where not j.is_filtered),
         string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where not j.is_filtered))
-      when j.is_flag
+      when 2
         then 'a column of the row decides whether other users can read the row; verify that only its owner can set it'
-      when j.is_with
+      when 3
         then format('the audit does not know this form of a comparison with the user; verify which rows it permits: %s',
           string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where 'with' = any (j.seen)))
-      when j.is_roll
+      when 4
         then 'the users in another table reach the rows of all users, and users cannot write to it; verify who is in it'
       else format('a request with a certain claim or setting reaches every user''s rows, since these policies test it '
         'instead of a column: %s', string_agg(distinct j.name, ', ')) end,
@@ -3069,8 +2933,8 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   from (
     select j.oid, j.clause, j.is_filtered, j.seen, format('%I on %s', j.polname, j.polrelid::regclass) as name,
       j.polrelid as relid, t.said, case j.cmd when 'r' then 'read' else lower(u.privilege) end as does, m.remedy,
-      bool_or(not j.is_filtered) over w as is_hole, bool_or('flag' = any (j.seen)) over w as is_flag,
-      bool_or('roll' = any (j.seen)) over w as is_roll, bool_or('with' = any (j.seen)) over w as is_with,
+      min(case when not j.is_filtered then 1 when 'flag' = any (j.seen) then 2 when 'with' = any (j.seen) then 3
+        when 'roll' = any (j.seen) then 4 else 5 end) over w as problem,
       bool_and(j.is_filtered or t.said in ('true', 'nothing')) over w as is_true,
       case when bool_and(j.is_filtered and not j.seen && '{flag,roll,with}') over w then
         'claim ' || min(coalesce(y.part[1], y.part[2])) over w end as claim
@@ -3094,29 +2958,21 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       )
     window w as (partition by j.oid)
   ) j
-  group by j.is_hole, j.is_flag, j.is_roll, j.is_with,
-    coalesce(j.claim, case when j.is_hole and j.is_true then j.relid else j.oid end::text)
+  group by j.problem, coalesce(j.claim, case when j.problem = 1 and j.is_true then j.relid else j.oid end::text)
   union all
   select 'policy', 'warning', f.oid::regprocedure::text,
-    format('the audit does not know the form of this function''s body; verify which rows it permits in these policies: '
-      '%s', string_agg(distinct format('%I on %s', j.polname, j.polrelid::regclass), ', ')),
+    format('%s; verify which rows it permits in these policies: %s', case when f.is_unknown
+        then 'the audit does not know the form of this function''s body'
+        else 'this function returns the same for all rows, and one row of the user may permit all rows' end,
+      string_agg(distinct format('%I on %s', j.polname, j.polrelid::regclass), ', ')),
     '-- review it, then accept this finding'
   from lookup_call q
-  join lookup_function f on f.oid = q.function and f.is_unknown
-  join clause j on j.text = q.text and j.polpermissive and j.is_filtered
-  where f.oid not in (select oid from definer where names is not null)
-  group by f.oid
-  union all
-  select 'policy', 'warning', format('%I on %s', j.polname, j.polrelid::regclass),
-    format('%s returns the same for all rows, and it looks up the user in this table, so one row of the user may '
-      'permit all rows', f.oid::regprocedure), min(m.remedy)
-  from lookup_call q
   join lookup_function f on f.oid = q.function
-    and (f.word = 'idle' or f.oid in (select oid from body where pronargs = 0))
   join clause j on j.text = q.text and j.polpermissive and j.is_filtered
-  join table_use t on t.function = f.oid and t.relid = j.polrelid
-  join policy_remedy m on m.oid = j.oid
-  group by j.polname, j.polrelid, f.oid
+  where f.is_unknown and f.oid not in (select oid from definer where names is not null)
+    or (f.word = 'idle' or f.oid in (select oid from body where pronargs = 0))
+      and (f.oid, j.polrelid) in (select function, relid from table_use)
+  group by f.oid, f.is_unknown
   union all
   select 'policy', 'warning', format('%s.%I', r.polrelid::regclass, a.attname),
     'the policies for SELECT compare this column with the user, and those for INSERT only a column that these do not, '
@@ -3144,7 +3000,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   group by f.oid, n.argument
   union all
   -- A comparison of a column with itself is harmless if another one compares the row.
-  select 'policy', case when bool_or(m.part[2] = m.part[3]) and c.text !~ format('[(. ]"?%s"?\.', c.name)
+  select 'policy', case when bool_or(m.part[2] = m.part[3]) and strpos(t.text, c.relname || '.') = 0
       then 'hole' else 'warning' end,
     format('%I on %s', p.polname, p.polrelid::regclass),
     format('a sub-select of this policy compares two columns of one table (%s)%s; to compare the row, write %s',
@@ -3153,17 +3009,14 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       string_agg(distinct format('%s.%I', p.polrelid::regclass, a.attname), ', ')),
     (select remedy from policy_remedy where oid = p.oid)
   from policies p
-  cross join lateral (
-    select concat_ws(' ', p.using_text, p.check_text) as text, relname,
-      regexp_replace(relname, '\W', '\\\&', 'g') as name
-    from pg_class where oid = p.polrelid
-  ) c
-  cross join regexp_matches(c.text, '\(([\w$]+)\.([\w$]+) = \1\.([\w$]+)\)', 'g') m (part)
+  join pg_class c on c.oid = p.polrelid
+  cross join lateral concat_ws(' ', p.using_text, p.check_text) t (text)
+  cross join regexp_matches(t.text, '\(([\w$]+)\.([\w$]+) = \1\.([\w$]+)\)', 'g') m (part)
   join pg_attribute a on a.attrelid = p.polrelid and a.attname::text in (m.part[2], m.part[3]) and a.attnum > 0
   where p.polroles && array(select oid from grantee) and (p.polrelid in (select oid from reached)) is true
     and m.part[1] <> c.relname
     and (m.part[2] <> m.part[3] or p.oid not in (select oid from clause where not is_filtered))
-  group by p.oid, p.polname, p.polrelid, c.text, c.name
+  group by p.oid, p.polname, p.polrelid, t.text, c.relname
   union all
   -- Compared columns that the API may write, without a policy that restricts the value: one insert or update makes the
   -- user a member.
@@ -3174,13 +3027,17 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       array_to_string((array_agg(distinct w.policy_name))[1:5], ', '),
       string_agg(distinct lower(w.privilege), ' and '),
       string_agg(distinct format('the policy %I', w.polname), ' and '),
-      case when w.is_stopped then '; a trigger reads the value: verify that it rejects such rows' end),
+      case when w.is_stopped then '; verify that a trigger or another condition of this policy rejects such rows' end),
     string_agg(distinct format('revoke %s on %s from %s;', lower(w.privilege), w.relid::regclass, w.grantees), ' ')
       || ' -- and grant it on the other columns, or restrict the value in the policy'
   from (
     select w.*, format('%s.%I', w.relid::regclass, a.attname) as name,
       format('%I on %s', p.polname, p.polrelid::regclass) as policy_name,
-      bool_or(exists (
+      -- a trigger, a function or the value of another column may restrict it
+      bool_or(w.text in (select text from lookup_call) or exists (
+        select from trusted_column o join pg_attribute e on e.attrelid = o.relid and e.attnum = o.attnum
+        where o.policy = w.policy and o.relid = w.relid and o.attnum <> w.attnum
+          and k.text ~ format('(?<![\w$])(?:q_)?%s(?![\w$(])', lower(e.attname))) or exists (
         select from pg_trigger x join body b on b.oid = x.tgfoid
         where x.tgrelid = w.relid and not x.tgisinternal and x.tgtype & 3 = 3
           and x.tgtype & (case w.privilege when 'INSERT' then 4 else 16 end) <> 0
@@ -3194,27 +3051,13 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       select '(?<![\w$])(?:row\.)?(?:q_)?' || replace(regexp_replace(lower(a.attname), '[^\w$]', '_', 'g'), '$', '\$')
         as name
     ) x
+    cross join lateral (
+      select concat_ws(' ', w.text, string_agg(k.text, ' ')) as text from restrictive k
+      where k.polrelid = w.relid and k.clause = 'with check' and k.cmd = w.cmd
+    ) k
     where (w.relid in (select oid from reached)) is true
       -- a comparison with a constant, or `is not null`, does not restrict the value to the user
-      and regexp_replace(w.text, x.name || ' (?:is not null|(?:<>|>|>=|<|<=) {k})', '', 'g') !~ (x.name || '(?![\w$(])')
-      and not exists (select from restrictive k where k.polrelid = w.relid and k.clause = 'with check'
-        and k.cmd = w.cmd and k.text ~ (x.name || '(?![\w$(])'))
-      -- The policy requires another constant: state = 'accepted', but the written row has state = 'asked'; or accepted,
-      -- or accepted_at is not null.
-      and not exists (
-        select
-        from policies k
-        cross join regexp_matches(k.check_text,
-          '\((?:(\w+) = (''[^'']*'')|(?:NOT (\w+)|(\w+) (?:=|IS) false)\)|(\w+) IS NULL\))', 'g') m (part)
-        join policies u on u.oid = w.policy
-        where (k.oid = w.check_policy or not k.polpermissive and k.polrelid = w.relid and k.polcmd in ('*', w.cmd))
-          and k.check_text !~ ' OR '
-          and coalesce(strpos(u.using_text, format('.%s = %s', m.part[1], m.part[2])), 0) = 0
-          and u.using_text ~ format('WHERE (?:(?! OR ).)*(?<!NOT [\w$]+)\.%s%s'
-            '(?: AND \([^()]*(?:\(\)[^()]*)?\))*\)+\)', coalesce(m.part[1], m.part[3], m.part[4], m.part[5]),
-            case when m.part[1] is not null then ' = ''[^'']*''(?:::[\w ]+)?\)'
-              when m.part[5] is null then '(?: (?:=|IS) true\))?'
-              else ' IS NOT NULL\)' end))
+      and regexp_replace(k.text, x.name || ' (?:is not null|(?:<>|>|>=|<|<=) {k})', '', 'g') !~ (x.name || '(?![\w$(])')
       -- A value of a unique key is already in use.
       and not exists (
         select from pg_index x where x.indrelid = w.relid and x.indisunique and x.indpred is null and x.indnkeyatts = 1
@@ -3264,8 +3107,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   join right_on u on scope.is_tasks and u.privilege in (select privilege from command)
     and (u.oid, u.privilege) not in (
       select j.polrelid, c.privilege from clause j join command c on c.cmd = j.cmd where j.polpermissive)
-    and (u.oid in (select oid from relation_owner_column where relkind in ('r', 'p') and relrowsecurity)) is true
-  cross join lateral (select name, attname from relation_owner_column where oid = u.oid offset 0) r
+  join relation_owner_column r on r.oid = u.oid and r.relkind in ('r', 'p') and r.relrowsecurity
   group by r.name
 ),
 

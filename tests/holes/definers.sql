@@ -194,7 +194,7 @@ grant select on app.barred to tasks_api;
 -- exploit
 select attack.sees('app.barred');
 
--- barrier view with a filter and a way round: hole view app.half_barred
+-- barrier view with a filter and a way round: warning view app.half_barred
 create view app.half_barred with (security_barrier) as select user_id, title from app.tasks where user_id = app.current_user_id() or not completed;
 grant select on app.half_barred to tasks_api;
 -- exploit

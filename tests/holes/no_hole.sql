@@ -1035,3 +1035,17 @@ create policy members on app.guilds for select to tasks_api using (exists (selec
 alter table app.guilds alter news set statistics 0;
 grant select on app.guilds to tasks_api;
 grant select, insert (club) on app.joins to tasks_api;
+
+-- rows of one of two users, and rows of the accounts on either side
+create table app.payments (id uuid primary key default gen_random_uuid(), payer varchar not null, payee varchar not null);
+call attack.protect('app.payments', 'select', 'app.current_user_id() = any (array[payer, payee])');
+create table app.accounts (user_id text collate "C" not null default app.current_user_id(), iban text, primary key (user_id, iban));
+call attack.protect('app.accounts', 'select');
+create table app.postings (id uuid primary key default gen_random_uuid(), payer text not null, payee text not null);
+call attack.protect('app.postings', 'select', 'exists (select from app.accounts a where a.iban in (payer, payee) and a.user_id = app.current_user_id())');
+
+-- views of filtered sub-selects and unions
+create view app.both with (security_barrier) as select id, 'task' as kind from app.tasks where user_id = app.current_user_id() union all select id, title from app.tasks where app.current_user_id() = user_id;
+create view app.by_month with (security_barrier) as with o as (select due_date, title from app.tasks where user_id = app.current_user_id()) select date_trunc('month', o.due_date) as month, count(*) as n from o group by 1;
+create view app.late with (security_barrier) as select o.title from (select id, title, due_date from app.tasks where user_id = app.current_user_id()) o where o.due_date < current_date union select o.title from (select t.title from app.tasks t where t.user_id = app.current_user_id() and t.completed) o;
+grant select on app.both, app.by_month, app.late to tasks_api;

@@ -352,7 +352,7 @@ insert into app.not_false values ('alice'), ('mallory');
 -- exploit
 select count(*) = 2 from (select set_config('app.user_id', '', true)) s cross join lateral (select from app.not_false) n;
 
--- rows of no owner are everybody's: hole policy own on app.nobodys
+-- rows of no owner are everybody's: warning policy own on app.nobodys
 create table app.nobodys (user_id text collate "C" default app.current_user_id(), id bigint not null, unique (user_id, id));
 call attack.protect('app.nobodys', 'select', 'user_id = app.current_user_id() or user_id is null');
 
@@ -555,13 +555,13 @@ insert into app.jurors values (1, 'mallory');
 -- exploit
 select attack.sees('app.tasks');
 
--- rows whose owner was deleted: hole policy look on app.sketches
+-- rows whose owner was deleted: warning policy look on app.sketches
 create table app.sketches (id uuid primary key default gen_random_uuid(), user_id text collate "C" default app.current_user_id() references app.users on delete set null, body text);
 call attack.protect('app.sketches', 'insert (body), delete');
 create policy look on app.sketches for select to tasks_api using (user_id is null or user_id = app.current_user_id());
 grant select on app.sketches to tasks_api;
 
--- whether the user has any row: warning policy own_one on app.gardens | alone | unmended
+-- whether the user has any row: warning policy app.has_garden() | alone | unmended
 create table app.gardens (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id());
 insert into app.gardens (user_id) values ('alice'), ('bob');
 create function app.has_garden() returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select exists (select from app.gardens g where g.user_id = app.current_user_id()) $$;

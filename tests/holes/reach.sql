@@ -129,7 +129,7 @@ grant select on app.inner_view, app.outer_view to tasks_api;
 -- exploit
 select attack.sees('app.outer_view');
 
--- view on a copy: hole view app.on_a_copy
+-- view on a copy: hole materialized_view app.kept
 create materialized view app.kept as select user_id from app.tasks;
 create view app.on_a_copy with (security_invoker) as select user_id from app.kept;
 grant select on app.kept, app.on_a_copy to tasks_api;
@@ -221,7 +221,7 @@ call attack.protect('app.kept_one', 'select, insert (id)');
 create function app.keep_found() returns trigger language plpgsql as $$ begin insert into app.kept_one (id) values (new.id); insert into kept_by_search_path values (new.title); return null; end $$;
 create trigger keep_found after insert on app.tasks for each row execute function app.keep_found();
 
--- union of two filtered selects, one without the filter: hole view app.all_orders
+-- union of two filtered selects, one without the filter: warning view app.all_orders
 create table app.orders (id bigint primary key, user_id text not null);
 create table app.orders_2024 (id bigint primary key, user_id text not null);
 alter table app.orders enable row level security;
@@ -232,7 +232,7 @@ grant select on app.all_orders to tasks_api;
 -- exploit
 select attack.sees('app.all_orders');
 
--- filtered sub-select beside an unfiltered table: hole view app.mixed
+-- filtered sub-select beside an unfiltered table: warning view app.mixed
 create view app.mixed with (security_barrier) as select t.user_id from (select title from app.tasks where user_id = app.current_user_id()) o right join app.tasks t on true;
 grant select on app.mixed to tasks_api;
 -- exploit

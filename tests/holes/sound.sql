@@ -498,14 +498,6 @@ call attack.protect('app.theirs', 'select', 'app.is_theirs(user_id)');
 -- a random public id that the role may not set
 alter table app.tasks add column public_id uuid not null default gen_random_uuid() unique;
 
--- rows of one of two users, and rows of the accounts on either side
-create table app.payments (id uuid primary key default gen_random_uuid(), payer varchar not null, payee varchar not null);
-call attack.protect('app.payments', 'select', 'app.current_user_id() = any (array[payer, payee])');
-create table app.accounts (user_id text collate "C" not null default app.current_user_id(), iban text, primary key (user_id, iban));
-call attack.protect('app.accounts', 'select');
-create table app.postings (id uuid primary key default gen_random_uuid(), payer text not null, payee text not null);
-call attack.protect('app.postings', 'select', 'exists (select from app.accounts a where a.iban in (payer, payee) and a.user_id = app.current_user_id())');
-
 -- lookup tables to which definers write constants, or rows of each other
 create table app.moods (name text primary key, is_stale boolean not null default false);
 create table app.old_moods (name text primary key);
@@ -560,12 +552,6 @@ grant select, insert, delete on app.to_do to tasks_api;
 -- lookup for a column of the tasks
 create table app.levels (priority text primary key, place smallint not null);
 call attack.protect('app.levels', 'select', 'true');
-
--- views of filtered sub-selects and unions
-create view app.both with (security_barrier) as select id, 'task' as kind from app.tasks where user_id = app.current_user_id() union all select id, title from app.tasks where app.current_user_id() = user_id;
-create view app.by_month with (security_barrier) as with o as (select due_date, title from app.tasks where user_id = app.current_user_id()) select date_trunc('month', o.due_date) as month, count(*) as n from o group by 1;
-create view app.late with (security_barrier) as select o.title from (select id, title, due_date from app.tasks where user_id = app.current_user_id()) o where o.due_date < current_date union select o.title from (select t.title from app.tasks t where t.user_id = app.current_user_id() and t.completed) o;
-grant select on app.both, app.by_month, app.late to tasks_api;
 
 -- rows of a task, by an owner column of another name
 create table app.steps (task_owner text collate "C" not null default app.current_user_id(), task_id bigint not null, step bigint not null, primary key (task_owner, task_id, step));

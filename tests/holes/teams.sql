@@ -196,7 +196,7 @@ insert into app.mails_of values (1, 'alice');
 insert into app.proxies_of values ('alice');
 select exists (select from app.mails_of);
 
--- a request that its author accepts: hole membership app.follows_of.followed
+-- a request that its author accepts: warning membership app.follows_of.followed
 create table app.follows_of (follower text not null default app.current_user_id(), followed text not null, state text not null default 'asked', primary key (follower, followed));
 call attack.protect('app.follows_of', 'select', 'false');
 create policy read_both on app.follows_of for select to tasks_api using (follower = app.current_user_id() or followed = app.current_user_id());
@@ -209,7 +209,7 @@ insert into app.feed_of values (1, 'alice');
 insert into app.follows_of (followed, state) values ('alice', 'accepted');
 select exists (select from app.feed_of);
 
--- a request that needs no acceptance: hole membership app.follows_at.followed
+-- a request that needs no acceptance: warning membership app.follows_at.followed
 create table app.follows_at (follower text not null default app.current_user_id(), followed text not null, state text not null default 'asked', primary key (follower, followed));
 call attack.protect('app.follows_at', 'select', 'false');
 create policy read_both on app.follows_at for select to tasks_api using (follower = app.current_user_id() or followed = app.current_user_id());
@@ -233,7 +233,7 @@ insert into app.diaries_of values (1, 'alice');
 insert into app.mandates_of values ('alice');
 select exists (select from app.diaries_of);
 
--- owner and number of a share in two sub-selects: hole membership app.lent.number
+-- owner and number of a share in two sub-selects: warning membership app.lent.number
 create table app.lent (user_id text collate "C" not null default app.current_user_id(), number bigint not null, reader text collate "C" not null, primary key (user_id, number, reader));
 insert into app.lent values ('alice', 1, 'mallory');
 call attack.protect('app.lent', 'select, insert (number, reader)');
@@ -328,7 +328,7 @@ call attack.protect('app.gang_logs2', 'select', 'exists (select from app.gangs2 
 select app.tune_gang('alices', '{"role": "owner"}');
 select exists (select from app.gang_logs2);
 
--- a directory with the number of tasks: hole policy directory on app.users
+-- a directory with the number of tasks: warning policy directory on app.users
 alter table app.users add column is_listed boolean not null default true;
 create policy directory on app.users for select to tasks_api using (is_listed);
 -- exploit
