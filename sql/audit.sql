@@ -2,42 +2,34 @@
 --
 --   PGOPTIONS='-c search_path=pg_catalog,pg_temp -c jit=off' psql -X -d DATABASE -f sql/audit.sql        or: make audit
 --
--- This is one statement. It reads only catalogs and the table of accepted findings, and changes nothing. Any role may
--- run it, from a superuser down to one without a privilege, on PostgreSQL 15 to 18. If it returns no row, it found
--- nothing.
+-- This is one statement, which reads only catalogs and the table of accepted findings. Any role may run it, from a
+-- superuser down to one without a privilege, on PostgreSQL 15 to 18. If it returns no row, it found nothing.
 --
---   severity    note: an assumption, because no setting specifies it.
---               hole: rows of another user can be read, changed, deleted, counted or inferred; the finding says how.
---               warning: the catalogs do not show whether it is a hole, or a guard is weaker than in the migrations.
---               Review it.
---               hint: hardening. It is not a hole by itself.
---               accepted: a finding that is kept on purpose (see the table audit.accepted).
+--   severity    hole: rows of another user can be read, changed, deleted, counted or inferred; the finding says how.
+--               warning: review it; the catalogs do not show whether it is a hole, or a guard is missing.
+--               hint: hardening. note: an assumption. accepted: a finding that is kept on purpose.
 --   check_name  the kind of finding. sql/checks.md explains each.
 --   object      what to change. One cause with several effects is one row.
 --   finding     how the API's role reaches the rows, and the other effects.
 --   remedy      SQL to run as the owner of the object or as a superuser. A decision that needs a person follows --.
 --
 -- Settings, each optional (sql/README.md explains them): audit.preset, audit.role, audit.schema, audit.setting,
--- audit.claim, audit.owners, audit.accepted, audit.fail_on. Settings without a value are derived from the
--- policies and grants.
---
--- psql's exit status: with audit.fail_on=hole (or warning) and ON_ERROR_STOP the statement ends in an error that
--- counts and names the findings, and psql exits with 3.
+-- audit.claim, audit.owners, audit.accepted, audit.fail_on. With audit.fail_on=hole (or warning) the statement ends in
+-- an error that counts and names the findings, and psql with ON_ERROR_STOP exits with 3.
 --
 -- Each part begins with its subject and an example: statements that cause a finding, and after => the finding.
 --
 -- The parts:  1 constants   2 scope   3 roles   4 privileges   5 names and settings   6 functions that return the user
---   7 conditions   8 owner columns   9 executed code   10 code with other rights   11-18 checks   19 output
+--   7 conditions   8 owner columns   9 executed code   10 code with other rights   11-17 checks   18 output
 --
 -- Names are not qualified, so set search_path to pg_catalog, as above. The audit compares the text of policies, so
 -- quote_all_identifiers must be off, and standard_conforming_strings on, as they are by default. Most CTEs are
 -- materialized, since inlining them makes planning slower than everything else.
 --
--- The planner has no row estimates for CTEs and may choose nested loops, which take time that is quadratic in the
--- number of tables. So each CTE is computed for all tables at once. Conditions with `not in` or `(x in (select y)) is
--- true` are hashed, and so is a full join; `coalesce` in its conditions keeps the planner from reducing it to an inner
--- join. A sub-select with `offset 0` is computed before it is joined. Do not build one regular expression per name:
--- each would be compiled for each text.
+-- The planner has no row estimates for CTEs and may choose nested loops, whose time is quadratic in the number of
+-- tables. So each CTE is computed for all tables at once. Conditions with `not in` or `(x in (select y)) is true` are
+-- hashed, and so is a full join; `coalesce` in its conditions keeps it from becoming an inner join. A sub-select with
+-- `offset 0` is computed before it is joined. A regular expression per name would be compiled for each text.
 with recursive
 
 -- 1. Constants --------------------------------------------------------------------------------------------------------
@@ -65,51 +57,24 @@ preset (kind, roles, schemas, settings, owners) as materialized (values
 ),
 
 -- Guards that the migrations of the tasks API create, with their definitions: of a function, the MD5 of its body with
--- white space reduced. A trigger has two: that of the newest migration and that of earlier ones.
-guard (relname, name, definition, loss) as materialized (values
+-- white space reduced.
+guard (relname, name, definition) as materialized (values
   ('users', 'trigger users_last_task_id_counts',
     'BEFORE UPDATE ON app.users FOR EACH ROW WHEN ((new.last_task_id IS DISTINCT FROM (old.last_task_id + 1))) '
-    'EXECUTE FUNCTION app.refuse_recount()', 'a counter can be decreased, so an id is used twice'),
+    'EXECUTE FUNCTION app.refuse_recount()'),
   ('tasks', 'trigger tasks_touch', 'BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) '
-    'EXECUTE FUNCTION app.touch_task()', '`version` is not incremented, so updates can be lost'),
-  ('tasks', 'trigger tasks_touch', 'BEFORE UPDATE ON app.tasks FOR EACH ROW EXECUTE FUNCTION app.touch_task()',
-    '`version` is not incremented, so updates can be lost'),
-  ('tasks', 'constraint tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE',
-    'tasks remain after their user is deleted'),
+    'EXECUTE FUNCTION app.touch_task()'),
+  ('tasks', 'constraint tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE'),
   ('idempotency_keys', 'constraint idempotency_keys_user_id_fkey',
-    'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE', 'keys remain after their user is deleted'),
-  ('users', 'constraint users_id_length', 'CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))',
-    'a user id may be empty, like an unset setting'),
-  ('tasks', 'constraint tasks_title_length', 'CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))',
-    'a title may be empty or of any length'),
-  ('tasks', 'default of id', 'app.next_task_id()', 'an id can be used twice, or reveals how many rows others create'),
-  ('tasks', 'default of user_id', 'app.current_user_id()', 'only the policies reject another user''s id'),
-  ('idempotency_keys', 'default of user_id', 'app.current_user_id()', 'only the policies reject another user''s id'),
-  (null, 'function app.refuse_recount()', 'b8acf57a169d2ac7dc222b558c71ddab',
-    'a counter can be decreased, so an id is used twice'),
-  (null, 'function app.touch_task()', 'f3e10ee00eb619cca313a65afedb8c67',
-    '`version` is not incremented, so updates can be lost'),
-  (null, 'function app.next_task_id()', '13455cf6b995e8a7d8862d36316f31e9',
-    'an id can be used twice, or reveals how many rows others create')
-),
-
--- Predefined roles, and what a member of them can do.
-predefined (rolname, danger) as materialized (values
-  ('pg_read_all_data', 'read every table, and every user''s rows if a table lacks row security'),
-  ('pg_write_all_data', 'write to every table, without a grant'),
-  ('pg_read_server_files', 'read the server''s files, among them the tables themselves'),
-  ('pg_write_server_files', 'write the server''s files, and so take over the server'),
-  ('pg_execute_server_program', 'run programs as the server, and so read and change every user''s rows'),
-  ('pg_monitor', 'read the statements and statistics of all roles'),
-  ('pg_read_all_stats', 'read the statements and statistics of all roles'),
-  ('pg_read_all_settings', 'read settings that only superusers may read'),
-  ('pg_stat_scan_tables', 'read tables with monitoring functions, which ignore row security'),
-  ('pg_signal_backend', 'cancel and end other users'' requests'),
-  ('pg_checkpoint', 'slow down the server with checkpoints'),
-  ('pg_maintain', 'lock every table, and count its rows with VACUUM VERBOSE'),
-  ('pg_create_subscription', 'create subscriptions, which bypass row security'),
-  ('pg_use_reserved_connections', 'use the connections that are reserved for administrators'),
-  ('pg_database_owner', 'do what the owner of the database can')
+    'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE'),
+  ('users', 'constraint users_id_length', 'CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))'),
+  ('tasks', 'constraint tasks_title_length', 'CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))'),
+  ('tasks', 'default of id', 'app.next_task_id()'),
+  ('tasks', 'default of user_id', 'app.current_user_id()'),
+  ('idempotency_keys', 'default of user_id', 'app.current_user_id()'),
+  (null, 'function app.refuse_recount()', 'b8acf57a169d2ac7dc222b558c71ddab'),
+  (null, 'function app.touch_task()', 'f3e10ee00eb619cca313a65afedb8c67'),
+  (null, 'function app.next_task_id()', '13455cf6b995e8a7d8862d36316f31e9')
 ),
 
 -- Privileges that the API's roles should not have, and their danger.
@@ -169,12 +134,10 @@ scope as materialized (
       and p.proname in ('schema_version', 'next_task_id', 'create_task_once', 'current_user_id')
   ) p
   cross join lateral (
-    select count(*) = 2
-      and exists (select from pg_proc where pronamespace = to_regnamespace('auth') and proname = 'uid') as is_supabase
-    from pg_roles where rolname in ('anon', 'authenticated')
-  ) s
-  cross join lateral (
-    select case when g.preset <> '' then g.preset when p.is_tasks then 'tasks' when s.is_supabase then 'supabase'
+    select case when g.preset <> '' then g.preset
+      when p.is_tasks then 'tasks'
+      when exists (select from pg_proc where pronamespace = to_regnamespace('auth') and proname = 'uid')
+        and (select count(*) from pg_roles where rolname in ('anon', 'authenticated')) = 2 then 'supabase'
       else '' end as kind
   ) k
   left join preset d on d.kind = k.kind
@@ -412,18 +375,14 @@ table_or_shard as materialized (
   where exists (select from pg_extension where extname = 'citus') and s.relforcerowsecurity
 ),
 
--- Objects of sql/citus.sql whose bodies are unchanged: they remove force from shards, and set the user.
-citus_object (check_name, object) as materialized (
-  select 'event_trigger', quote_ident(e.evtname)
-  from pg_event_trigger e
-  join pg_proc p on p.oid = e.evtfoid
-  where e.evtname = 'app_prepare_shards' and not p.prosecdef and p.proowner in (select oid from trusted)
-    and md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')) = '018fea9c5e173781dc47a3dfae8b1b41'
-  union all
-  select 'identity_change', 'app.act_as(text)'
-  from home
-  join pg_proc p on p.pronamespace = home.oid and p.proname = 'act_as' and not p.prosecdef
-  where md5(regexp_replace(p.prosrc, '\s+', ' ', 'g')) = 'e6bae6de401f6ca914fd5ba39f7d51c1'
+-- The functions of sql/citus.sql with their bodies unchanged: act_as sets the user, and prepare_shards removes force
+-- from shards.
+citus_function as materialized (
+  select oid, proname
+  from pg_proc
+  where pronamespace in (select oid from home) and not prosecdef and proowner in (select oid from trusted)
+    and (proname, md5(regexp_replace(prosrc, '\s+', ' ', 'g'))) in (('act_as', 'e6bae6de401f6ca914fd5ba39f7d51c1'),
+      ('prepare_shards', '018fea9c5e173781dc47a3dfae8b1b41'))
 ),
 
 -- Trusted roles: superusers, and the owners of the database, of its schemas and of tables with policies. They need no
@@ -620,83 +579,63 @@ writable as materialized (
 
 -- `is_session`: durability, which is not a hole. The API itself refuses to start with another encoding or time zone.
 watched (name, sound, danger, is_session) as materialized (
-  select w.* from (values
-    ('role', 'none', 'statements then have another role''s privileges and policies', false),
-    ('session_authorization', 'default', 'statements then have another role''s privileges and policies', false),
-    ('row_security', 'on|t(rue)?|y(es)?|1', 'a role that may bypass row security then does so without an error', false),
-    ('session_replication_role', 'origin', 'triggers and foreign keys are disabled', false),
+  select w.name, w.sound, w.danger, w.name in ('synchronous_commit', 'fsync', 'full_page_writes')
+  from (values
+    ('role', 'none', 'statements then have another role''s privileges and policies'),
+    ('session_authorization', 'default', 'statements then have another role''s privileges and policies'),
+    ('row_security', 'on|t(rue)?|y(es)?|1', 'a role that may bypass row security then does so without an error'),
+    ('session_replication_role', 'origin', 'triggers and foreign keys are disabled'),
     ('lo_compat_privileges', 'off?|f(alse)?|no?|0',
-      'the privileges of large objects are not checked, so every user can read them', false),
-    ('transform_null_equals', 'off?|f(alse)?|no?|0', '`= null` means `is null`, so a missing user id matches rows',
-      false),
-    ('search_path', null, null, false), -- judged by its schemas
-    ('synchronous_commit', 'on|true|yes|1|local|remote_\w+', 'a committed change can be lost if the server crashes',
-      true),
-    ('fsync', 'on', 'a crash of the machine can lose committed changes, and corrupt the database', true),
-    ('full_page_writes', 'on', 'a crash of the machine can corrupt the database', true)
-  ) as w (name, sound, danger, is_session) cross join scope where scope.is_tasks or not w.is_session
+      'the privileges of large objects are not checked, so every user can read them'),
+    ('transform_null_equals', 'off?|f(alse)?|no?|0', '`= null` means `is null`, so a missing user id matches rows'),
+    ('search_path', null, null), -- judged by its schemas
+    ('synchronous_commit', 'on|true|yes|1|local|remote_\w+', 'a committed change can be lost if the server crashes'),
+    ('fsync', 'on', 'a crash of the machine can lose committed changes, and corrupt the database'),
+    ('full_page_writes', 'on', 'a crash of the machine can corrupt the database')
+  ) as w (name, sound, danger)
   union all
   select name, '', 'a request that does not set the user acts as this one, and reads their rows', false
   from identity_setting
 ),
 
--- Settings of the API's roles. Precedence: role in database, role, database, all roles.
-role_setting as materialized (
-  select api.rolname, lower(split_part(c.entry, '=', 1)) as name, substr(c.entry, strpos(c.entry, '=') + 1) as value,
-    (s.setrole <> 0)::integer * 2 + (s.setdatabase <> 0)::integer as rank,
-    case when s.setrole = 0 and s.setdatabase = 0 then 'role all'
-      when s.setrole = 0 then format('database %I', current_database())
-      when s.setdatabase = 0 then format('role %s', api.name)
-      else format('role %s in database %I', api.name, current_database())
-    end as place
+-- Settings of the API's roles, by rank: of a role in this database, of a role, of the database, of all roles, of the
+-- server. Durability on the command line does not count, since such servers are temporary.
+role_setting (rolname, name, value, object, remedy, rank) as materialized (
+  select api.rolname, lower(e.name), substr(c.entry, length(e.name) + 2), format('%s set %s', p.place, lower(e.name)),
+    format('alter %s reset %s;', p.place, e.name), (s.setrole <> 0)::integer * 2 + (s.setdatabase <> 0)::integer
   from pg_db_role_setting s
-  cross join api
+  join pg_database d on d.datname = current_database() and s.setdatabase in (0, d.oid)
+  join api on s.setrole in (0, api.oid)
   cross join lateral unnest(s.setconfig) as c (entry)
-  where s.setrole in (0, api.oid)
-    and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
-),
-
--- Settings in files, on the command line and in the environment. Durability on the command line does not count, since
--- such servers are temporary.
-server_setting as materialized (
-  select s.name, s.reset_val as value,
-    format('%s: %s', case s.source when 'configuration file' then s.source else 'server' end, s.name) as object,
+  cross join lateral split_part(c.entry, '=', 1) as e (name)
+  cross join lateral (
+    select concat_ws(' in ',
+      case when s.setrole <> 0 then 'role ' || api.name when s.setdatabase = 0 then 'role all' end,
+      case when s.setdatabase <> 0 then format('database %I', d.datname) end) as place
+  ) p
+  union all
+  select api.rolname, s.name, s.reset_val,
+    format('%s: %s', case s.source when 'configuration file' then s.source else 'server' end, s.name),
     format('alter system reset %s; select pg_reload_conf(); -- or remove it from the file, command line or environment',
-      s.name) as remedy
+      s.name), -1
   from pg_settings s
   join watched w on w.name = s.name
+  cross join api
   where s.source = 'configuration file' or s.source in ('command line', 'environment variable') and not w.is_session
 ),
 
--- The values of search_path for the API's roles, and the effective one. The default is "$user", public.
+-- The search_path of each of the API's roles. The default is "$user", public.
 session_path as materialized (
-  select rolname, object, value, rank = max(rank) over (partition by rolname) as is_effective,
-    format('alter %s set search_path = pg_catalog;',
-      case when place like 'role % in database %' then place else format('role %I', rolname) end) as remedy,
+  select distinct on (rolname) rolname, object, value,
+    format('alter role %I in database %I set search_path = pg_catalog;', rolname, current_database()) as remedy,
     array(select case btrim(s, ' "') when '$user' then rolname::text else btrim(s, ' "') end
       from unnest(string_to_array(value, ',')) s) as schemas
   from (
-    select rolname, format('%s set search_path', place), value, rank, place from role_setting
-      where name = 'search_path'
+    select rolname, object, value, rank from role_setting where name = 'search_path'
     union all
-    select api.rolname, s.object, s.value, -1, null from server_setting s cross join api where s.name = 'search_path'
-    union all
-    select rolname, 'the default search_path', '"$user", public', -2, null from api
-  ) v (rolname, object, value, rank, place)
-),
-
--- Functions that shadow PostgreSQL's: PostgreSQL calls the best match in the whole path, so f(record) is called instead
--- of f(anyelement) even if pg_catalog is first. A function with a parameter of a custom type does not shadow: it
--- applies only to that type.
-shadow as materialized (
-  select distinct p.oid, e.object as path
-  from session_path e
-  join pg_namespace n on e.is_effective and n.nspname = any (e.schemas) and n.nspname <> 'pg_catalog'
-  join pg_proc p on p.pronamespace = n.oid
-  where p.oid >= 16384
-    and not exists (select from unnest(p.proargtypes) t where t >= 16384)
-    and exists (select from pg_proc b where b.proname = p.proname and b.pronamespace = 'pg_catalog'::regnamespace)
-    and ('pg_proc'::regclass, p.oid) not in (select classid, objid from authored)
+    select rolname, 'the default search_path', '"$user", public', -2 from api
+  ) v (rolname, object, value, rank)
+  order by rolname, rank desc
 ),
 
 -- 6. Functions that return the user -----------------------------------------------------------------------------------
@@ -1080,7 +1019,7 @@ word as materialized (
     w.part[3] is not null as is_call
   from (
     select b.oid, b.code, array(
-      select n.oid from session_path e join pg_namespace n on e.is_effective and n.nspname = any (e.schemas)
+      select n.oid from session_path e join pg_namespace n on n.nspname = any (e.schemas)
       union select oid from home
       union
       select n.oid
@@ -1729,9 +1668,7 @@ reachable (classid, objid, automatic, hookclass, hook, within, reader) as (
     where p.pronamespace in (select oid from usable)
       and not (p.is_authored and (not p.prosecdef or p.pronamespace in (select oid from platform)))
     union
-    select 'pg_proc'::regclass, oid, true, 0 from shadow
     -- Without USAGE on the schema, a function cannot be called by name, but by a cast, an operator or a domain.
-    union
     select 'pg_operator'::regclass, oid, false, 0 from pg_operator
     where oid >= 16384 and oprnamespace in (select oid from usable)
     union
@@ -2434,8 +2371,8 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   select 'missing', 'hole', 'no role',
     case when t.n = 0 then 'this database has no tables: the migrations were not applied, or this is another database'
       else format('no role of the application was found: besides the owners of the tables (%s), superusers and roles '
-        'that bypass row security, none has a privilege on them, and %s', t.owners, case t.secured when 0
-          then 'no table has row security' else format('%s of %s tables have row security', t.secured, t.n) end) end,
+        'that bypass row security, none has a privilege on them, and %s of %s tables have row security', t.owners,
+        t.secured, t.n) end,
     case when t.n = 0 then '-- make migrate'
       else '-- create a role for the application, and policies for this role; or set audit.role' end
   from (
@@ -2463,9 +2400,6 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     select 'table ' || concat_ws('.', coalesce(nspname, case when scope.is_tasks then 'app' end), relname),
       'does not exist', 'audit.owners'
     from owner_name where relname <> '' and relname not in (select relname from declared_table)
-    union all
-    select 'function app.current_user_id()', 'does not exist', 'audit.preset'
-      where scope.is_tasks and scope.tasks_function is null
     union all
     select 'audit.preset ' || scope.preset, 'does not exist', 'audit.preset'
       where scope.preset not in ('', 'tasks', 'supabase', 'postgrest', 'postgraphile')
@@ -2524,7 +2458,9 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     from assumable_role s
     join pg_roles r on r.oid = s.oid
     cross join lateral (
-      select 1 as rank, danger from predefined where rolname = s.rolname
+      select 1 as rank, 'use this predefined role: such roles read or change all tables, files, statistics or '
+        'settings, or block the sessions of others' as danger
+      where s.rolname ~ '^pg_'
       union all
       select 1, format('change the tables of %I, and disable their row security', s.rolname)
       where s.oid in (select relowner from reached)
@@ -2542,16 +2478,6 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       and not (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication)
   ) m
   group by m.path[2]
-  union all
-  -- Members of the API's role, such as logins and workers, set users as the API does, so they count as the API. Since
-  -- PostgreSQL 16, a role with CREATEROLE is a member of each role that it creates.
-  select 'role_impersonation', 'hint', format('%I -> %s', r.rolname, api.name),
-    format('%I can become the API role, and then set any user, as the API does', r.rolname),
-    format('revoke %s from %I; -- if it is not part of the API', api.name, r.rolname)
-  from api
-  join pg_roles r on pg_has_role(r.oid, api.oid, 'member')
-    and (not r.rolcreaterole or pg_has_role(r.oid, api.oid, 'usage'))
-  where r.oid not in (select oid from trusted) and r.oid not in (select oid from api)
   union all
   select 'role_ownership', 'hole', o.object,
     format('%s owns this %s, so it can change and grant it, and disable its row security', case when o.is_api
@@ -2591,42 +2517,37 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     format('-- create a role for it, grant it what it needs, and let it log in as that role instead of %I', rolname)
   from owner_found
   union all
-  select 'role_limit', case when scope.is_tasks then 'warning' else 'hint' end, api.name,
-    case when coalesce(e.length, '0') = '0' then format('the API role has no %s, so %s', l.name, l.danger)
-      else format('%s is %s, longer than %s, so a request can wait after its client has given up', l.name, e.length,
-        l.value) end,
-    format('alter %s set %s = %L;', case when e.place ~ '^role (?!all$)' then e.place else 'role ' || api.name end,
-      l.name, l.value)
+  select 'role_limit', 'warning', api.name,
+    format('the API role has no %s of at most %s, so %s', l.name, l.value, l.danger),
+    format('alter role %s in database %I set %s = %L;', api.name, current_database(), l.name, l.value)
   from scope
-  cross join api
+  join api on scope.is_tasks
   cross join (values
-    ('statement_timeout', '5s', 'one statement can occupy a connection without limit'),
-    ('lock_timeout', '2s', 'a request can wait for a lock without limit'),
-    ('idle_in_transaction_session_timeout', '10s',
-      'a client that stalls in a transaction holds its locks without limit')
+    ('statement_timeout', '5s', 'one statement can occupy a connection'),
+    ('lock_timeout', '2s', 'a request can wait for a lock after its client has given up'),
+    ('idle_in_transaction_session_timeout', '10s', 'a client that stalls in a transaction holds its locks')
   ) as l (name, value, danger)
   left join lateral (
-    select s.place, (s.value || case when s.value ~ '\d *$' then 'ms' else '' end)::interval as length
+    select (s.value || case when s.value ~ '\d *$' then 'ms' else '' end)::interval as length
     from role_setting s
     where s.name = l.name and s.rolname = api.rolname and s.value ~ '^ *[0-9.]+ *(us|ms|s|min|h|d|) *$'
-    order by s.rank desc limit 1
+    order by s.rank desc
+    limit 1
   ) e on true
-  where (coalesce(e.length, '0') = '0' or scope.is_tasks and e.length > l.value::interval)
-    and (scope.is_tasks or scope.kind = '' and l.name = 'statement_timeout')
+  where (e.length > '0' and e.length <= l.value::interval) is not true
   union all
-  select 'role_leftover', case when scope.is_tasks then 'warning' else 'hint' end, quote_ident(r.rolname),
+  select 'role_leftover', 'warning', quote_ident(r.rolname),
     'this login role is or can become a role that bypasses row security, so its password gives access to every user''s '
       'rows',
     format('alter role %I nosuperuser nobypassrls nocreaterole; -- or nologin', r.rolname)
   from scope
-  join pg_roles r on r.rolcanlogin
+  join pg_roles r on scope.is_tasks and r.rolcanlogin and r.oid <> 10
   where (exists (select from pg_roles b where (b.rolsuper or b.rolbypassrls) and pg_has_role(r.oid, b.oid, 'member'))
       -- Before PostgreSQL 16, such a role may grant itself every role that is not a superuser.
       or r.rolcreaterole and current_setting('server_version_num')::integer < 160000)
-    and r.oid <> 10 and r.oid not in (select oid from assumable_role)
+    and r.oid not in (select oid from assumable_role)
     and r.oid not in (select datdba from pg_database where datname = current_database())
     and r.oid not in (select nspowner from home)
-    and (scope.is_tasks or r.rolname !~ '^(supabase_|postgres$|rds|cloudsql|azure|neon|doadmin|authenticator$)')
 ),
 
 -- 12. Checks: tables and views ----------------------------------------------------------------------------------------
@@ -2755,23 +2676,21 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   select 'shard_unprepared', 'warning', s.object, s.finding,
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   from (
-    select k.oid::regclass::text,
-      'the API role may not write to this shard, or Citus cannot move the shard during writes, so requests fail'
+    select k.oid::regclass::text, case when k.suffix = ''
+      then 'this table is distributed, but its earlier rows are still on the coordinator, where no statement reaches '
+        'them'
+      else 'the API role may not write to this shard, or Citus cannot move it during writes, so requests fail' end
     from table_or_shard k
-    join pg_class c on k.suffix <> '' and c.oid = k.oid and c.relkind = 'r'
+    join pg_class c on c.oid = k.oid and c.relkind = 'r'
     cross join api
-    where c.relforcerowsecurity or not has_table_privilege(api.oid, c.oid, 'insert')
+    where case when k.suffix = '' then pg_relation_size(c.oid) > 0 and exists (
+          select from pg_trigger t where t.tgrelid = c.oid and t.tgfoid::regproc::text ~ 'citus_truncate_trigger')
+        else c.relforcerowsecurity or not has_table_privilege(api.oid, c.oid, 'insert') end
     union all
     select 'event trigger app_prepare_shards',
       'it is missing or disabled, so writes to new shards fail, and statistics of new columns contain values of users'
     where exists (select from table_or_shard where suffix <> '')
       and not exists (select from pg_event_trigger where evtname = 'app_prepare_shards' and evtenabled in ('O', 'A'))
-    union all
-    select k.oid::regclass::text,
-      'this table is distributed, but its earlier rows are still on the coordinator, where no statement reaches them'
-    from declared_table k
-    join pg_trigger t on t.tgrelid = k.oid and t.tgfoid::regproc::text ~ 'citus_truncate_trigger'
-    where pg_relation_size(k.oid) > 0
   ) s (object, finding)
 ),
 
@@ -3138,21 +3057,10 @@ settable as materialized (
   where g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
 ),
 
--- Columns that can refer to large objects.
-oid_column as materialized (
-  select a.attrelid, a.attname
-  from pg_attribute a join pg_type t on t.oid = a.atttypid and 'oid'::regtype in (t.oid, t.typbasetype)
-  where a.attrelid >= 16384 and a.attnum > 0 and not a.attisdropped
-),
-
 found_columns (check_name, severity, object, finding, remedy) as materialized (
   select 'owner_column', case when w.is_live then 'hole' else 'warning' end, format('%s.%I', r.name, r.attname),
     format('this is the owner column, but %s', w.wrong),
-    -- PostgreSQL cannot change the type of a column that a policy uses.
-    concat(case when w.is_live then (
-        select string_agg(format('drop policy if exists %I on %s; ', p.polname, r.name), '')
-        from pg_policy p where p.polrelid = r.oid
-      ) end,
+    concat(case when w.is_live then '-- PostgreSQL changes the type only without policies. Drop them, and then: ' end,
       format('alter table %s alter column %I %s;', r.name, r.attname,
         case when w.is_live then 'type text collate "C"' else 'set not null' end))
   from scope
@@ -3168,36 +3076,22 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       ))),
     (true, format('its type %s or its collation treats some different user ids as equal',
         format_type(r.atttypid, null)),
-      r.attcollation in (select oid from pg_collation where not collisdeterministic) or case when scope.is_tasks
-        then b.base <> all ('{text,varchar,uuid,bigint,integer,bytea}'::regtype[])
-        else b.base = 'bpchar'::regtype or b.base = 'name'::regtype and l.settings is not null or t.typname = 'citext'
-      end)
+      r.attcollation in (select oid from pg_collation where not collisdeterministic) or t.typname = 'citext'
+        or b.base = 'bpchar'::regtype or b.base = 'name'::regtype and l.settings is not null)
   ) as w (is_live, wrong, is_wrong)
   where r.attnum is not null and r.relkind in ('r', 'p') and w.is_wrong and not r.is_platform
     and r.oid not in (select polrelid from clause where word = '{parent}')
   union all
-  select 'shared_counter', 'hole', c.object,
+  select 'shared_counter', 'hole', format('%s.%I', r.name, a.attname),
     'all users share this counter, so the gaps between a user''s own numbers reveal how many rows others create',
-    c.remedy
+    format('alter table %s alter column %I drop identity if exists, alter column %2$I set default app.next_task_id();',
+      r.name, a.attname)
   from scope
-  join (
-    select format('%s.%I', r.name, a.attname), concat(format('alter table %s ', r.name),
-      case when a.attidentity <> '' then format('alter column %I drop identity, ', a.attname) end,
-      format('alter column %I set default app.next_task_id();', a.attname))
-    from relation_owner_column r
-    join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
-    left join pg_attrdef d on d.adrelid = r.oid and d.adnum = a.attnum
-    where r.attnum is not null and r.relkind in ('r', 'p')
-      and (r.oid in (select oid from right_on where privilege = 'SELECT')) is true -- otherwise users do not see the ids
-      and (a.attidentity <> '' or exists (
-      select from pg_depend u join pg_class s on s.oid = u.refobjid and s.relkind = 'S'
-      where u.classid = 'pg_attrdef'::regclass and u.objid = d.oid and u.refclassid = 'pg_class'::regclass))
-    union all
-    select c.name, '-- create it again as in the migration users'
-    from code c
-    where c.body ~* '\y(nextval|setval)\y' and c.oid in (select h.objid from hooked h
-      where h.hookclass = 'pg_attrdef'::regclass and h.what like '%.id')
-  ) c (object, remedy) on scope.is_tasks
+  join relation_owner_column r on scope.is_tasks and r.attnum is not null and r.relkind in ('r', 'p')
+  join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+  left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  where (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~ 'nextval\(')
+    and (r.oid in (select oid from right_on where privilege = 'SELECT')) is true -- otherwise users do not see the ids
   union all
   -- Statistics of columns, of columns of expression indexes, and extended ones.
   select 'statistics', 'hole', s.object,
@@ -3233,8 +3127,9 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     'this column can refer to large objects, and one role owns those of all users: if statements of the API create '
       'them, each user can read all of them',
     'revoke execute on function lo_from_bytea(oid, bytea), lo_creat(integer), lo_create(oid) from public;'
-  from oid_column a
-  join reached r on r.oid = a.attrelid
+  from reached r
+  join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+    and (a.atttypid = 'oid'::regtype or a.atttypid in (select oid from pg_type where typbasetype = 'oid'::regtype))
   where r.relkind in ('r', 'p') and not r.is_platform and (r.oid, a.attname) in (select attrelid, attname from settable)
     and exists (select from api where has_function_privilege(api.oid, 'lo_from_bytea(oid, bytea)', 'execute'))
   union all
@@ -3338,8 +3233,6 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   where (r.oid, a.attnum) in (select objid, subid from granted where privilege = 'SELECT')
     and (r.oid, 0) not in (select objid, subid from granted where privilege = 'SELECT')
     and (r.oid, h.attnum) not in (select objid, subid from granted where privilege = 'SELECT')
-    and (not r.relrowsecurity or r.oid in (
-      select polrelid from clause where cmd = 'r' and polpermissive and not is_identity and word <> '{no}'))
   group by r.name, a.attname, api_names.names
 ),
 
@@ -3403,26 +3296,19 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   where a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
   group by d.check_name, d.privilege, d.severity, d.danger, a.object
   union all
-  -- The owner column may be granted if a policy checks it. But then the policy is the only protection.
-  select w.check_name, w.severity,
-    case when g.subid = 0 then format('%s.%I', g.object, k.owner_column) else g.object end,
-    format('%s may %s this column: %s', g.who, g.privilege, w.danger),
+  select 'decided_column_grant', 'warning', g.object,
+    format('%s may %s this: only the database should set the owner, the id, the version and the time stamps', g.who,
+      g.privilege),
     concat(g.revoke, case when g.subid = 0 then format(' grant %s on app.%I to %s;', d.privileges, d.relname,
       api_names.name) end)
   from scope
   cross join api_names
   join granted g on scope.is_tasks and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
-  left join (declared_table k join server_column d on d.relname = k.relname) on k.oid = g.objid
-  cross join lateral (values
-    ('owner_column_grant', 'hint', 'only the policy prevents rows with another user''s id',
-      g.subid = 0 and k.oid is not null
-        or g.column_name = k.owner_column and (k.relname, g.privilege) <> ('users', 'INSERT')
-        or g.privilege = 'UPDATE' and (g.objid, g.subid) in (select table_oid, attnum::integer from owner_of)),
-    ('decided_column_grant', 'warning', 'only the database should set it: a client could forge a version, id or time',
-      g.column_name = any (d.columns) and (g.column_name, g.privilege) <> ('last_task_id', 'UPDATE'))
-  ) as w (check_name, severity, danger, is_so)
-  where w.is_so and g.objid in (select oid from reached)
-    and (g.objid, g.grantee) not in (select oid, relowner from reached)
+  join pg_class c on c.oid = g.objid and c.relowner <> g.grantee
+  join declared_table k on k.oid = g.objid
+  join server_column d on d.relname = k.relname
+  where (g.subid = 0 or g.column_name = k.owner_column or g.column_name = any (d.columns))
+    and (g.object, g.privilege) not in (('app.users.id', 'INSERT'), ('app.users.last_task_id', 'UPDATE'))
   union all
   select 'public_grant', 'warning', g.object,
     format('every role that can connect has %s here, through PUBLIC', string_agg(distinct g.privilege, ', ')),
@@ -3468,7 +3354,7 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   join pg_depend d on d.classid = g.classid and d.objid = g.objid and d.deptype = 'e'
   join pg_extension e on d.refclassid = 'pg_extension'::regclass and e.oid = d.refobjid and e.extname ~ '^citus'
   join pg_proc p on p.oid = g.objid
-  where g.kind = 'routine' and exists (select from citus_object where object = 'app.act_as(text)')
+  where g.kind = 'routine' and exists (select from citus_function where proname = 'act_as')
     and p.proname not in ('assign_distributed_transaction_id', 'relation_is_a_known_shard', 'read_intermediate_result')
   group by g.who
   union all
@@ -3619,6 +3505,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       scope.is_tasks or c.oid in (select e.oid from side_effect e where e.kind = 'identity_change')),
     ('advisory_lock', d.kind = 'advisory_lock' and not c.is_authored, scope.is_tasks),
     ('identity_change', d.kind = 'identity_change' and not c.is_authored and h.oid is null
+      and c.oid not in (select oid from citus_function)
       and c.oid not in (select e.oid from definer e where e.names is not null or e.is_dynamic)
       and c.oid not in (select e.oid from side_effect e where e.kind = 'session_state'), true),
     ('large_object', d.kind = 'large_object' and not c.is_authored and not c.prosecdef and h.oid is null, true),
@@ -3714,28 +3601,26 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   join pg_trigger t on t.tgrelid = k.oid
   where t.tgenabled in ('D', 'R') and t.tgparentid = 0
   union all
-  select case when min(d.definition) is null then 'guard_missing' else 'guard_changed' end, 'warning',
+  select case when d.name is null then 'guard_missing' else 'guard_changed' end, 'warning',
     concat(g.name, ' on ' || k.oid::regclass),
-    case when min(d.definition) is null then 'the migrations created it, and it was dropped or renamed: ' || g.loss
-      else format('its definition differs from that in the migrations: %s. It is now %s', g.loss,
-        case when g.relname is null then 'another body' else min(d.definition) end) end,
+    case when d.name is null then 'the migrations created it, and it was dropped or renamed'
+      else 'its definition differs from that in the migrations. It is now ' || d.definition end,
     case when k.suffix <> ''
       then '-- move this shard to another worker, which creates it again: tests/cluster/README.md'
       else '-- create it again as in its migration' end
   from scope
   join guard g on scope.is_tasks
   left join table_or_shard k on k.relname = g.relname and (k.suffix = '' or g.name !~ '^default')
-  left join defined d on (d.relid = k.oid or g.relname is null)
-    and (d.name = g.name or g.definition like 'FOREIGN KEY%' and d.definition = g.definition)
-  where g.relname is null or k.oid is not null
-  group by k.oid, k.suffix, g.relname, g.name, g.loss
-  having bool_or(d.definition = g.definition) is not true
+  left join defined d on (d.relid = k.oid or g.relname is null) and d.name = g.name
+  where (g.relname is null or k.oid is not null) and not exists (
+    select from defined e
+    where (e.relid = k.oid or g.relname is null) and e.definition = g.definition
+      and (e.name = g.name or g.definition like 'FOREIGN KEY%'))
   union all
   -- Tables, their partitions, and objects that commands on them use, of a role that is not trusted. A SECURITY DEFINER
   -- function of such a role has no rights of the API, but gets the rows of its trigger.
-  select case when o.is_root then 'owner' else 'untrusted_owner' end,
-    case when o.is_root and not scope.is_tasks then 'hint'
-      when o.is_root or o.objid in (select oid from code where prosecdef) then 'warning' else 'hole' end, i.object,
+  select 'untrusted_owner',
+    case when o.is_root or o.objid in (select oid from code where prosecdef) then 'warning' else 'hole' end, i.object,
     format('this %s%s belongs to %s, a role that owns neither the database nor its schema, and that can %s', i.type,
       o.used, d.refobjid::regrole, o.danger),
     format('alter %s %s owner to %s;', i.type, i.object, new_owner.name)
@@ -3743,7 +3628,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   cross join new_owner
   cross join (
     select 'pg_class'::regclass::oid, oid, oid = root, case when oid <> root then ', a part of a table of the API,' end,
-      case when oid = root then 'disable its row security' else 'read and change every user''s rows in it' end
+      'disable its row security, and read and change every user''s rows in it'
     from used_table
     union all
     select classid, objid, false, format(', which commands on %s use (%s),', min(table_name), min(what)), 'replace it'
@@ -3756,22 +3641,11 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       as object from pg_identify_object(o.classid, o.objid, 0)
   ) i
   where d.refobjid not in (select oid from trusted) and d.refobjid not in (select oid from assumable_role)
-    and case when o.is_root then i.type = 'table' and o.objid not in (select objid from platform_object)
+    and case when o.is_root then scope.is_tasks and i.type = 'table'
         and d.refobjid <> (select nspowner from pg_namespace where nspname = i.schema)
       -- except a role that only trusted roles can become
       else exists (select from pg_roles l where l.rolcanlogin and l.oid not in (select oid from trusted)
         and pg_has_role(l.oid, d.refobjid, 'member')) end
-  union all
-  -- Names in bodies that are stored as text are looked up at each call.
-  select 'untrusted_owner', 'hole', format('schema %I', w.nspname),
-    format('commands on the API''s tables call %s by name, and %s may create a function of this name whose parameters '
-      'match the call better', string_agg(distinct c.name, ', '), w.who),
-    format('revoke create on schema %I from public; -- and from %s', w.nspname, w.who)
-  from hooked_function h
-  join code c on c.oid = h.oid
-  join pg_proc p on p.oid = c.oid and p.pronargs > 0 and p.oid in (select objid from body_reference)
-  join writable w on w.oid = p.pronamespace and w.oid not in (select oid from home)
-  group by w.nspname, w.who
   union all
   select 'untrusted_language', 'hole', c.name,
     format('the API calls this function, and PostgreSQL does not limit what functions in %I do', c.lanname),
@@ -3833,22 +3707,20 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       ~* '\y(grant|revoke)\s+\w+.*\yon\y', false,
       'grants privileges whenever the schema changes; review to which roles')
   ) as w (is_wrong, is_hole, wrong)
-  where e.evtenabled <> 'D' and w.is_wrong
+  where e.evtenabled <> 'D' and w.is_wrong and e.evtfoid not in (select oid from citus_function)
     and not exists (select from authored m where (m.classid, m.objid) in (('pg_event_trigger'::regclass, e.oid),
       ('pg_proc'::regclass, p.oid)))
 ),
 
--- 17. Checks: settings and names --------------------------------------------------------------------------------------
--- Changed settings on which isolation relies, and unqualified names that can refer to an object of another role.
+-- 17. Checks: settings, names and the server --------------------------------------------------------------------------
+-- Changed settings on which isolation relies, unqualified names that can refer to an object of another role, rows that
+-- leave the database, and releases with known vulnerabilities.
 --
 --   alter function app.trimmed(text) set app.user_id = 'bob';
 --   => hole function_setting app.trimmed(text) set app.user_id: app.user_id = bob is set here
 
 set_here (name, value, object, remedy, rank) as materialized (
-  select name, value, format('%s set %s', place, name), format('alter %s reset %s;', place, name), rank
-  from role_setting
-  union all
-  select name, value, object, remedy, -1 from server_setting
+  select name, value, object, remedy, rank from role_setting
   union all
   select lower(e.name), substr(e.entry, length(e.name) + 2), format('%s set %s', c.name, e.name),
     format('alter routine %s reset %s;', c.name, e.name), null
@@ -3857,9 +3729,10 @@ set_here (name, value, object, remedy, rank) as materialized (
   where not c.is_authored
 ),
 
--- The schemas of the search_path of the API's roles and of functions.
+-- The schemas of the search_path of the API's roles, of functions, and of this session, since another role's functions
+-- would mislead the audit.
 path_danger as materialized (
-  select e.*, s.schema, case
+  select e.object, e.value, e.remedy, case
     when w.oid is not null and s.schema <> 'pg_catalog'
       then format('contains schema %I, in which %s may create objects that shadow the real ones', s.schema, w.who)
     when s.schema = 'pg_temp' and s.step < cardinality(e.schemas)
@@ -3871,8 +3744,11 @@ path_danger as materialized (
   from (
     select * from session_path
     union all
-    select null, object, value, false, remedy, array(select btrim(p, ' "') from unnest(string_to_array(value, ',')) p)
+    select null, object, value, remedy, array(select btrim(p, ' "') from unnest(string_to_array(value, ',')) p)
     from set_here where name = 'search_path' and rank is null
+    union all
+    select null, 'the search_path of this session', array_to_string(current_schemas(true), ', '),
+      'set search_path = pg_catalog, pg_temp; -- and run the audit again', current_schemas(true)
   ) e
   cross join unnest(e.schemas) with ordinality as s (schema, step)
   left join pg_namespace n on n.nspname = s.schema
@@ -3888,9 +3764,10 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   select case when w.is_session then 'session' when s.rank is null then 'function_setting' else 'setting' end,
     case when w.is_session then 'warning' else 'hole' end, s.object,
     format('%s = %s is set here: %s', s.name, s.value, w.danger), s.remedy
-  from set_here s
+  from scope
+  cross join set_here s
   join watched w on w.name = s.name and lower(s.value) !~ ('^(' || w.sound || ')$')
-  where not w.is_session or (s.name, s.rank) in (select name, max(rank) from set_here group by name)
+  where not w.is_session or scope.is_tasks and (s.name, s.rank) in (select name, max(rank) from set_here group by name)
   union all
   -- chr(196), A with an umlaut, is an error in encodings without this character, even if only the planner evaluates it.
   select 'session', 'warning', format('database %I', current_database()),
@@ -3904,9 +3781,15 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
     else format('%s, and %s more', min(p.object), count(distinct p.object) - 1) end,
     format('the search_path %s %s', min(p.value), p.wrong), string_agg(distinct p.remedy, ' ')
   from scope
-  join path_danger p on p.wrong is not null and (p.rolname is null
-    or p.rolname in (select e.rolname from path_danger e where e.is_effective and e.wrong is not null))
+  join path_danger p on p.wrong is not null
   group by case when scope.is_tasks then p.object end, p.wrong, scope.is_tasks
+  union all
+  select 'search_path', 'warning', p.object,
+    format('the search_path %s contains schemas besides pg_catalog, and PostgreSQL calls the best match of all',
+      p.value), p.remedy
+  from scope
+  join session_path p on scope.is_tasks and not p.schemas <@ '{pg_catalog,pg_temp}'
+  where p.object not in (select object from path_danger where wrong is not null)
   union all
   -- PostgreSQL searches pg_temp first for types and tables, unless the search_path contains it. If a temporary domain
   -- has the name text, a cast to text runs the domain's check.
@@ -3936,35 +3819,7 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
         select from word w join pg_class r on r.relname = w.name and r.relnamespace = any (w.path)
         where w.oid = c.oid and w.schema is null and not w.is_call and r.relkind in ('r', 'p', 'f', 'v', 'm')))
   group by scope.is_tasks, case when scope.is_tasks then c.oid end
-  union all
-  select 'search_path', case when scope.is_tasks then 'hole' else 'hint' end,
-    format('%s on %s', s.oid::regprocedure, s.path),
-    format('with %s, the API may call this function instead of one of PostgreSQL with the same name', s.path),
-    format('drop function %s; -- or: alter role %s set search_path = pg_catalog', s.oid::regprocedure, api_names.name)
-  from scope cross join shadow s cross join api_names
-  union all
-  select 'search_path', 'hole', format('%I.%I in the search_path of this session', n.nspname, p.proname),
-    'a role that is not trusted created it with the name of an object of PostgreSQL, so the audit may be wrong',
-    'set search_path = pg_catalog, pg_temp; -- and run the audit again'
-  from (
-    select p.proname, p.pronamespace, p.proowner, p.oid from pg_catalog.pg_proc p
-    where exists (select from pg_catalog.pg_proc b where b.proname operator(pg_catalog.=) p.proname
-      and b.pronamespace operator(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace)
-    union all
-    select o.oprname, o.oprnamespace, o.oprowner, o.oid from pg_catalog.pg_operator o
-  ) p
-  join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) p.pronamespace
-  where p.oid operator(pg_catalog.>=) 16384
-    and n.nspname operator(pg_catalog.=) any (pg_catalog.current_schemas(true))
-    and p.proowner not in (select oid from trusted)
-    and not exists (select from authored m where m.objid operator(pg_catalog.=) p.oid)
 ),
-
--- 18. Checks: the server ----------------------------------------------------------------------------------------------
--- Rows that leave the database, and releases with known vulnerabilities.
---
---   create publication everything for table app.tasks;
---   => warning publication everything: this publication sends the rows of all users in app.tasks to every subscriber
 
 found_server (check_name, severity, object, finding, remedy) as materialized (
   select 'publication', 'warning', quote_ident(p.pubname),
@@ -3989,10 +3844,9 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
   from pg_replication_slots s
   where s.slot_type = 'logical' and s.database = current_database()
   union all
-  select case when t.names is null then 'unknown' else 'subscription' end,
-    case when t.names is null then 'warning' else 'hole' end, quote_ident(s.subname),
-    coalesce(format('this subscription writes rows from another server into %s, bypassing every policy', t.names),
-    'the tables of this subscription are not known yet; it may write to those of the API, bypassing every policy'),
+  select 'subscription', case when t.names is null then 'warning' else 'hole' end, quote_ident(s.subname),
+    format('this subscription writes rows from another server into %s, bypassing every policy',
+      coalesce(t.names, 'tables that are not known yet; it may write to those of the API')),
     format('alter subscription %I disable; alter subscription %1$I set (slot_name = none); drop subscription %1$I;',
       s.subname)
   from pg_subscription s
@@ -4019,7 +3873,7 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
     and current_setting('server_version_num')::integer < v.sound
 ),
 
--- 19. Output ----------------------------------------------------------------------------------------------------------
+-- 18. Output ----------------------------------------------------------------------------------------------------------
 -- Accepted findings, and audit.fail_on.
 --
 --   alter table app.tasks disable row level security;
@@ -4078,7 +3932,6 @@ shown as materialized (
       then format(' -- accepted by %s on %s: %s', a.accepted_by, a.accepted_on, a.reason) end) as finding, f.remedy
   from found f
   left join acceptance a on a.check_name = f.check_name and a.object = f.object
-  where (f.check_name, f.object) not in (select check_name, object from citus_object)
   union all
   select 'hole', 'accepted', format('%I.%I', nspname, relname),
     'a role that is not trusted owns or may write to the table of accepted findings, so no finding is accepted',

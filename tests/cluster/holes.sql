@@ -58,13 +58,13 @@ alter table app.{11} disable trigger tasks_touch_{number[11]};
 -- warning: guard_missing: trigger tasks_touch on app.{12}
 drop trigger tasks_touch_{number[12]} on app.{12};
 
--- warning: guard_missing: foreign key tasks_user_id_fkey on app.{13}
+-- warning: guard_missing: constraint tasks_user_id_fkey on app.{13}
 alter table app.{13} drop constraint tasks_user_id_fkey_{number[13]};
 
--- warning: guard_missing: check tasks_title_length on app.{14}
+-- warning: guard_missing: constraint tasks_title_length on app.{14}
 alter table app.{14} drop constraint tasks_title_length;
 
--- warning: guard_changed: tasks_user_id_fkey on app.{15}
+-- warning: guard_changed: constraint tasks_user_id_fkey on app.{15}
 alter table app.{15} drop constraint tasks_user_id_fkey_{number[15]};
 alter table app.{15} add constraint tasks_user_id_fkey_{number[15]} foreign key (user_id)
   references app.users_{users[15]};

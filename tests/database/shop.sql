@@ -75,10 +75,6 @@ alter table shop.customers add column order_id uuid constraint favourite referen
 create function shop.tell() returns trigger language plpgsql as $$ begin perform pg_notify('orders', new.id::text); return new; end $$;
 create trigger tells after insert on shop.orders for each row execute function shop.tell();
 
--- a login that is the role: hint role_impersonation visitor -> web
-create role visitor login;
-grant web to visitor;
-
 -- a setting of the role: hole setting role web set request.jwt.claims
 alter role web set request.jwt.claims = '{"sub": "00000000-0000-0000-0000-000000000001"}';
 

@@ -94,7 +94,7 @@ alter role tasks_api reset search_path;
 create role opener login;
 grant create on database {database} to opener;
 
--- overload on record: hole search_path public.to_json(record) on the default search_path | alone
+-- overload on record: warning search_path the default search_path | alone
 alter role tasks_api reset search_path;
 create function public.to_json(record) returns json language plpgsql as $$ begin perform pg_notify('x', $1::text); return pg_catalog.to_json($1); end $$;
 
@@ -206,7 +206,7 @@ alter table app.tasks drop constraint tasks_user_id_fkey;
 -- foreign key of keys dropped: warning guard_missing constraint idempotency_keys_user_id_fkey on app.idempotency_keys | unmended
 alter table app.idempotency_keys drop constraint idempotency_keys_user_id_fkey;
 
--- counter for all: hole shared_counter app.next_task_id() | alone | unmended
+-- counter for all: warning guard_changed app.next_task_id() | alone | unmended
 create sequence app.global_ids;
 create or replace function app.next_task_id() returns bigint language sql volatile as $$ insert into app.users (id) values (app.current_user_id()) on conflict (id) do nothing; select nextval('app.global_ids') $$;
 

@@ -273,7 +273,7 @@ alter table app.tasks drop constraint tasks_pkey;
 alter table app.tasks alter user_id drop not null;
 create unique index on app.tasks (user_id, id);
 
--- owner compares loosely: hole owner_column app.blurred.user_id | icu
+-- owner compares loosely: hole owner_column app.blurred.user_id | icu | unmended
 create collation app.blurry (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 create table app.blurred (id int, user_id text collate app.blurry not null, unique (user_id, id));
 insert into app.blurred values (1, 'alice');
@@ -285,7 +285,7 @@ grant select on app.blurred to tasks_api;
 select set_config('app.user_id', 'ALICE', true);
 select exists (select from app.blurred);
 
--- owner is padded: hole owner_column app.padded.user_id
+-- owner is padded: hole owner_column app.padded.user_id | unmended
 create table app.padded (id int, user_id char(10) not null, unique (user_id, id));
 insert into app.padded values (1, 'alice');
 alter table app.padded enable row level security;

@@ -32,19 +32,19 @@ grant helpers to tasks_api;
 truncate app.tasks;
 select true;
 
--- update of the owner: hint owner_column_grant app.tasks.user_id
+-- update of the owner: warning decided_column_grant app.tasks.user_id
 grant update (user_id) on app.tasks to tasks_api;
 
--- update of the user: hint owner_column_grant app.users.id
+-- update of the user: warning decided_column_grant app.users.id
 grant update (id) on app.users to tasks_api;
 
--- update of everything: hint owner_column_grant app.tasks.user_id | alone
+-- update of everything: warning decided_column_grant app.tasks | alone
 grant update on app.tasks to tasks_api;
 
--- insert of everything: hint owner_column_grant app.idempotency_keys.user_id | alone
+-- insert of everything: warning decided_column_grant app.idempotency_keys | alone
 grant insert on app.idempotency_keys to tasks_api;
 
--- insert of the owner: hint owner_column_grant app.tasks.user_id
+-- insert of the owner: warning decided_column_grant app.tasks.user_id
 grant insert (user_id) on app.tasks to tasks_api;
 
 -- update of a version: warning decided_column_grant app.tasks.version

@@ -186,7 +186,7 @@ create foreign data wrapper elsewhere;
 create server elsewhere foreign data wrapper elsewhere;
 create foreign table app.abroad_1 partition of app.abroad default server elsewhere;
 
--- table of somebody else: warning owner app.rented
+-- table of somebody else: warning untrusted_owner app.rented
 create role landlord;
 create table app.rented (
   id bigint not null default app.next_task_id(),

@@ -12,7 +12,7 @@ create publication filtered for table app.users where (id = 'alice') with (publi
 -- publication of a schema: warning publication schema_wide
 create publication schema_wide for tables in schema app;
 
--- subscription: warning unknown feed
+-- subscription: warning subscription feed
 create subscription feed connection 'dbname=nowhere' publication p with (connect = false, slot_name = none, enabled = false, create_slot = false);
 
 -- subscription to tasks: hole subscription inflow | unmended

@@ -91,20 +91,6 @@ select attack.sees('app.tasks');
 create role locked;
 grant locked to tasks_api with admin true, inherit false, set false;
 
--- impersonator: hint role_impersonation web -> tasks_api
-create role web login;
-grant tasks_api to web;
-
--- impersonator through a group: hint role_impersonation intern -> tasks_api
-create role interns;
-create role intern login;
-grant tasks_api to interns;
-grant interns to intern;
-
--- impersonator by admin option: hint role_impersonation clerk -> tasks_api | from 16
-create role clerk login;
-grant tasks_api to clerk with admin true, inherit false, set false;
-
 -- owner of a table: hole role_ownership app.tasks | alone
 alter table app.tasks owner to tasks_api;
 -- exploit

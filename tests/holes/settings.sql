@@ -31,7 +31,7 @@ alter database {database} set lo_compat_privileges = on;
 -- nulls equal: hole setting set transform_null_equals
 alter role tasks_api set transform_null_equals = on;
 
--- path through a writable schema: hole search_path role tasks_api set search_path
+-- path through a writable schema: hole search_path role tasks_api set search_path | alone
 create schema bazaar;
 grant create on schema bazaar to public;
 alter role tasks_api set search_path = bazaar, app;
@@ -41,7 +41,8 @@ create role squatter;
 create schema squat authorization squatter;
 alter role tasks_api in database {database} set search_path = app, squat;
 
--- path through temp: hole search_path set search_path
+-- path through temp: hole search_path set search_path | alone
+alter role tasks_api reset search_path;
 alter database {database} set search_path = pg_temp, public;
 
 -- commits not on disk: warning session role tasks_api set synchronous_commit

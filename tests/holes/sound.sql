@@ -196,7 +196,6 @@ alter role tasks_api login connection limit 10 valid until 'infinity';
 -- other limits for the role
 alter role tasks_api set statement_timeout = '3s';
 alter role tasks_api set work_mem = '8MB';
-alter role tasks_api set search_path = app, public, pg_temp;
 alter role tasks_api set row_security = on;
 
 -- settings of unrelated roles
@@ -446,7 +445,7 @@ create policy insert_own on app.tasks for insert to tasks_api with check (user_i
 create policy update_own on app.tasks for update to tasks_api using (user_id = app.current_user_id());
 create policy delete_own on app.tasks for delete to tasks_api using (user_id = app.current_user_id());
 grant select, delete, insert (title, description, completed, priority, due_date, category, tags), update (title, description, completed, priority, due_date, category, tags) on app.tasks to tasks_api;
-create trigger tasks_touch before update on app.tasks for each row execute function app.touch_task();
+create trigger tasks_touch before update on app.tasks for each row when (old.* is distinct from new.*) execute function app.touch_task();
 
 -- policies that compare the user in other words
 create table app.said (user_id text collate "C" not null default app.current_user_id(), id bigint not null, primary key (user_id, id));
