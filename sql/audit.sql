@@ -1508,25 +1508,21 @@ trace as materialized (
 ),
 
 verdict as materialized (
-  select e.kind, e.oid, e.relid, e.clause, e.text, coalesce(t.had, '{}') as had, w.seen,
-    case when e.kind <> 'policy' or cardinality(w.seen) = 1 and w.seen[1] in ('yes', 'no')
-      then format('{%s}', d.seen)
-      when exists (select from unnest(w.seen) s (word)
+  select e.kind, e.oid, e.relid, e.clause, e.text, coalesce(t.had, '{}') as had, d.seen,
+    case when e.kind <> 'policy' or d.seen <@ '{yes,no}' then format('{%s}', array_to_string(d.seen, '|'))
+      when exists (select from unnest(d.seen) s (word)
         where coalesce(array_position(scale.words, split_part(s.word, ':', 1)), 0) < 3)
         then '{other}'
-      when cardinality(w.seen) > 1 then '{mix}' else format('{%s}', w.seen[1]) end as word, a.attnum, a.attname,
+      when cardinality(d.seen) > 1 then '{mix}' else format('{%s}', d.seen[1]) end as word, a.attnum, a.attname,
     e.reducible ~ '{(?:me|claims|token|setting|other|same|asking|idle|derived)\y' as is_user
   from expression e
   cross join scale
   full join (
-    select original, btrim(text, '{}') as seen from reduction where strpos(text, '(') = 0
+    select original, string_to_array(btrim(text, '{}'), '|') as seen from reduction where strpos(text, '(') = 0
   ) d on d.original = e.reducible
-  cross join lateral (
-    select string_to_array(d.seen, '|') as seen
-  ) w
   full join trace t on t.original = e.reducible
-  left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0 and cardinality(w.seen) = 1
-    and w.seen[1] in ('own:' || lower(a.attname), 'own:q_' || regexp_replace(lower(a.attname), '[^\w$]', '_', 'g'))
+  left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0 and cardinality(d.seen) = 1
+    and d.seen[1] in ('own:' || lower(a.attname), 'own:q_' || regexp_replace(lower(a.attname), '[^\w$]', '_', 'g'))
   where coalesce(e.kind, '') <> ''
 ),
 
