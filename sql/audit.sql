@@ -162,7 +162,8 @@ policies as materialized (
 -- that were parsed when the function was created.
 body as materialized (
   select p.oid, n.nspname, p.proname, p.pronargs, p.proretset, p.prorettype, l.lanname,
-    p.proargnames, p.proargmodes, p.proconfig, p.prosqlbody is not null as is_parsed,
+    p.proargnames, p.proargmodes, coalesce(p.proallargtypes, p.proargtypes::oid[]) as argtypes,
+    p.proconfig, p.prosqlbody is not null as is_parsed,
     regexp_replace(regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
       '(''(?:[^'']|'''')*'')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/', '\1 ', 'g'),
       '\yoperator\s*\(\s*pg_catalog\s*\.\s*([^\w\s()'']+)\s*\)', '\1', 'gi') as code
@@ -897,7 +898,7 @@ function_text as materialized (
   ) e
   cross join lateral (
     select replace(string_agg(distinct n.name, '|'), '$', '\$') as names
-    from regexp_matches(case when e.text ~ '{me}(?: ?;| into )' then e.text end,
+    from regexp_matches(case when e.text ~ '{me}(?: ?;| into )' and strpos(e.text, 'use_column') = 0 then e.text end,
       '(?:(?<=; ?|\ydeclare )(?!(?:begin|else|loop|return)\y)([\w$]+) (?:constant )?[\w.]+(?:\(\w+\))? '
       '?(?:not {null} )?(?::=|=|default) ?{me} ?;|((?:new\.)?[\w$]+) ?:= ?{me} ?;'
       '|select {me} into (?:strict )?([\w$]+)|select into (?:strict )?([\w$]+) {me} ?;)', 'g') m (part)
@@ -931,7 +932,12 @@ function_text as materialized (
       c (pattern, secret)
     cross join (values ('\yset (?:(?!\y(?:where|from|returning)\y)[^;])*')) n (pattern)
     cross join lateral regexp_replace(x.text, n.pattern, 'set ', 'g') a (text)
-    cross join lateral regexp_replace(v.text, n.pattern, 'set ', 'g') o (text)
+    -- Nor is a direct call restricted by `<>`, which finds rows of others, or by a test that only logs, or that stops
+    -- the user.
+    cross join lateral regexp_replace(regexp_replace(v.text, n.pattern, 'set ', 'g'),
+      '(?<=\y(?:where|and|or) ?\(?)[\w$.]+ ?(?:<>|!=|is distinct from) ?{me}(?![^;]*\ythen\y)'
+      '|\yif [^;]* then raise (?:debug|log|info|notice|warning)\y[^;]*; end if'
+      '|\yif (?:[\w$.]+ = {me}|{me} = [\w$.]+) then raise [^;]*; end if', '', 'g') o (text)
     offset 0
   ) y
   where b.lanname in ('sql', 'plpgsql')
@@ -958,7 +964,8 @@ query (oid, n, text, query) as (
   cross join (values ('\( ?((?:select|with|insert|update|delete|merge)\y[^()]*)\)',
     '((?:\y(?:where|and|on|from|join)|\() ?)\(((?:(?!\y(?:or|not|case)\y)[^()])*)\)(?= ?(?:\)|$|(?:and|where|group'
       '|order|limit|returning|for|join|inner|left|right|full|cross|union|on|loop)\y))',
-    '\([^()]*(?:\y(?:or|not|case|and)\y|=|<|(?<![->])>)[^()]*\)')) k (query, condition, expression)
+    '\([^()]*(?:\y(?:or|not|case|and)\y|=|<|(?<![->])>)[^()]*\)|\ycoalesce ?\([^()]*{me}[^()]*\)'))
+    k (query, condition, expression)
   cross join lateral (
     select regexp_replace(case when q.text ~ k.query then regexp_replace(q.text, k.query, '{query}', 'g')
       when q.text ~ k.condition then regexp_replace(q.text, k.condition, '\1 \2 ', 'g')
@@ -974,7 +981,7 @@ query (oid, n, text, query) as (
 ),
 
 -- `is_own`: WHERE, or ON of an inner join, compares a column with the user, and-ed at the top. `is_given`: a new row
--- contains the user. `compared` are the tables of these columns, `linked` those in other comparisons of columns.
+-- contains the user. `compared` are the tables of these columns.
 statement as materialized (
   select s.oid, s.n, q.text, t.*, w.is_own,
     q.text ~ '\y(?:values|select) (?:[^,]+, ?)*?{me}(?= ?(?:,|$|(?:from|on|returning)\y))' as is_given,
@@ -982,9 +989,7 @@ statement as materialized (
     q.text ~ '\ydo update\y' and q.text !~ '\yinto [\w$.]+ (?:as [\w$]+ )?([\w$]+)\y[\w$, ]* (?:values|select) {me}'
       '(?= ?(?:,|from\y|on\y)).*\yon conflict (?:[\w$]+ ?, ?)*\1\y' as is_replaced, w.compared, w.tied,
     array(select coalesce(m.part[1], m.part[2]) from regexp_matches(q.text,
-      '([\w$]+)(?: ?:: ?\w+)? ?(?:=|in\y)|= ?(?:any ?)?(?:[\w$]+\.)?([\w$]+)', 'g') m (part)) as columns,
-    array(select unnest(m.part) from regexp_matches(q.text,
-      '([\w$]+)\.[\w$]+(?: ?:: ?\w+)? ?= ?([\w$]+)\.', 'g') m (part)) as linked
+      '([\w$]+)(?: ?:: ?\w+)? ?(?:=|in\y)|= ?(?:any ?)?(?:[\w$]+\.)?([\w$]+)', 'g') m (part)) as columns
   from query s
   cross join lateral unnest(regexp_split_to_array(s.query, '\y(?:union(?: all)?|except|intersect)\y')) q (text)
   cross join lateral (
@@ -1067,27 +1072,21 @@ any_row as materialized (
   having bool_or(k.columns && s.tied and cardinality(k.columns) > 1) and not bool_or(k.columns <@ s.columns)
 ),
 
--- The statements of functions that use a table. `is_filtered`: its rows are those of the user, or are joined to them;
--- `is_simple`: its own column is compared with the user. A table whose name follows a word such as FROM, but that no
--- statement is known to use, counts as used without a comparison.
+-- The statements of functions that use a table. `is_filtered`: a column of the table is compared with the user. A table
+-- whose name follows a word such as FROM, but that no statement is known to use, counts as used without a comparison.
 table_statement as materialized (
   select a.function, a.objid as relid, s.n, s.text, s.tied, s.columns, h.is_filtered,
-    h.is_filtered and f.oid is null as is_filtered_by_caller, h.is_filtered and w.is_compared as is_simple,
     coalesce(a.relname = any (s.written), false) as is_written, coalesce(w.is_target, false) as is_target,
     coalesce(h.is_filtered or w.is_target and s.text !~ '\ydo update\y', false) as is_added
   from body_reference a
   left join statement s on s.oid = a.function and a.relname = any (s.tables)
-  left join (select oid from function_text where is_chosen) f on f.oid = a.function
   cross join lateral (
-    select a.relname = any (s.added) and (a.relname = any (s.read)) is not true as is_target,
-      s.aliases[array_position(s.tables, a.relname)] as alias
-  ) v
-  cross join lateral (
-    select v.is_target, v.is_target or cardinality(s.tables) = 1 or v.alias = any (s.compared) as is_compared
+    select a.relname = any (s.added) and (a.relname = any (s.read)) is not true as is_target
   ) w
   cross join lateral (
     select coalesce(case when w.is_target then s.is_given and not s.is_replaced
-      else s.is_own and (w.is_compared or v.alias = any (s.linked))
+      else s.is_own
+        and (cardinality(s.tables) = 1 or s.aliases[array_position(s.tables, a.relname)] = any (s.compared))
         -- the same table twice requires two comparisons
         and cardinality(array_positions(s.read, a.relname)) <= cardinality(s.compared) end, false) as is_filtered
   ) h
@@ -1102,9 +1101,8 @@ table_statement as materialized (
 ),
 
 table_use as materialized (
-  select function, relid, bool_and(is_filtered) as is_filtered, bool_and(is_simple) as is_simple,
-    bool_and(is_filtered_by_caller) as is_filtered_by_caller, bool_or(is_written) as is_written,
-    bool_and(is_filtered or is_target) as is_target,    bool_and(is_added) as is_added
+  select function, relid, bool_and(is_filtered) as is_filtered, bool_or(is_written) as is_written,
+    bool_and(is_filtered or is_target) as is_target, bool_and(is_added) as is_added
   from table_statement
   group by function, relid
 ),
@@ -1138,12 +1136,7 @@ lookup_function as materialized (
     case w.word when 'same' then 1 else coalesce(f.place, 0) end as place
   from function_text f
   join pg_proc p on p.oid = f.oid
-  cross join lateral (
-    select f.place is not null or f.text ~ '\$\d' or coalesce(bool_or(
-      (f.oid, lower(a.name)) in (select oid, name from word where schema is null)
-      or (f.oid, lower(f.proname), lower(a.name)) in (select oid, schema, name from word)), false) as is_used
-    from unnest(p.proargnames, p.proargmodes) a (name, mode) where coalesce(a.mode, 'i') in ('i', 'b', 'v')
-  ) u
+  join argument u on u.oid = f.oid
   cross join lateral (
     select f.prorettype = 'boolean'::regtype and p.pronargs = 1 and not p.prosecdef and f.text ~ format(
       '^(?:select|return|(?:declare [^;]+; )?begin(?: if {me} is null then return (?:{no}|{null}); end if;)? return) '
@@ -1151,12 +1144,15 @@ lookup_function as materialized (
       coalesce(nullif(regexp_replace(lower(p.proargnames[1]), '\W', '\\\&', 'g'), ''), '\$1')) as is_same
   ) s
   cross join lateral (
+    select f.place is not null or u.names && regexp_split_to_array(f.text, '[^\w$]+') as is_used
+  ) a
+  cross join lateral (
     select case when s.is_same then 'same' when f.prorettype <> 'boolean'::regtype then 'derived'
-      when u.is_used or p.pronargs = 0 then 'asking' else 'idle' end as word,
+      when a.is_used or p.pronargs = 0 then 'asking' else 'idle' end as word,
       not s.is_same and (f.is_dynamic or f.oid in (select function from loose_lookup)
         -- all users but these
         or f.text ~ '\ynot (?:exists|in) ?\(|(?:[<>~]|\yall) ?\( ?select\y|\yexcept\y|\ycoalesce ?\(.*, ?{yes} ?\)'
-        or f.prorettype = 'boolean'::regtype and not u.is_used and f.oid in (select oid from any_row)
+        or f.prorettype = 'boolean'::regtype and not a.is_used and f.oid in (select oid from any_row)
         or (f.oid in (select function from table_use where is_filtered)) is not true
         or f.oid in (select function from table_use where not is_filtered)) as is_unknown
   ) w
@@ -1751,7 +1747,7 @@ hooked as materialized (
 -- Each automatic function with the first of its uses.
 hooked_function as materialized (
   select distinct on (objid) objid as oid, ' by ' || what as place, table_name, what, unhook, hook,
-    count(*) over w - 1 as more, bool_or(hookclass = 'pg_trigger'::regclass) over w as is_trigger
+    bool_or(hookclass = 'pg_trigger'::regclass) over w as is_trigger
   from hooked
   where classid = 'pg_proc'::regclass
   window w as (partition by objid)
@@ -2176,14 +2172,12 @@ side_effect as materialized (
       '|\yinto\s+temp(orary)?\y|\ycursor\s+with\s+hold\y'
       '|set_config\s*\([^()]*(\([^()]*\)[^()]*)*,\s*(false|''f(alse)?'')\s*\)'),
     ('large_object', 'creates large objects, which the role of all users owns, so each user can read all of them',
-      '{%lo_%}',
-      '\y(lo_creat\w*|lo_from_bytea|lo_import)\y'),
+      '{%lo_%}', '\y(lo_creat\w*|lo_from_bytea|lo_import)\y'),
     ('advisory_lock', 'takes an advisory lock with a key of the user, which every role can read in pg_locks, so it '
       'reveals that the user is active', '{%advisory%}',
       '\ypg_(try_)?advisory_\w*lock\w*\s*\(.*(current_setting|\y(new|old)\.|user|owner|tenant)'),
     ('notification', 'sends a notification to every session that listens, which reveals changes of other users',
-      '{%notif%}',
-      '\y(pg_)?notify\y|^triggered_change_notification$'),
+      '{%notif%}', '\y(pg_)?notify\y|^triggered_change_notification$'),
     ('export', 'copies rows to large objects, files, programs or other servers, where no policy applies',
       '{%lo_%,%lowrite%,%dblink%,%_file%,%copy%,%emit%}',
       '\y(lo_\w+|loread|lowrite|dblink\w*|pg_(read|write)\w*_file\w*|pg_file_write|copy|pg_logical_emit_message)\y'),
@@ -2203,7 +2197,7 @@ definer_reads as materialized (
   select b.within, string_agg(distinct b.name, ', ') filter (where not f.is_filtered) as names,
     string_agg(distinct b.name, ', ') filter (where f.is_filtered) as filtered_names,
     bool_or(b.is_api_relation) as is_api_relation, bool_or(b.is_usable) as is_usable,
-    bool_and(coalesce(h.is_simple, false)) filter (where f.is_filtered) as is_simple,
+    bool_and(coalesce(h.is_filtered, false)) as is_compared,
     bool_and(coalesce(h.is_target, false)) filter (where not f.is_filtered) as is_target,
     -- It only adds rows to tables that no policy trusts, in which the API cannot insert rows itself, and of which the
     -- policies restrict the rows that it reads.
@@ -2214,8 +2208,9 @@ definer_reads as materialized (
   from other_rights_read b
   cross join scope
   left join (
-    select p.within, t.relid, bool_and(t.is_filtered_by_caller) as is_filtered, bool_and(t.is_added) as is_added,
-      bool_and(t.is_simple) as is_simple, bool_and(t.is_target) as is_target
+    select p.within, t.relid, bool_and(t.is_added) as is_added, bool_and(t.is_target) as is_target,
+      -- a direct call can pass another user
+      bool_and(t.is_filtered and t.function not in (select oid from function_text where is_chosen)) as is_filtered
     from (select distinct within, objid from reachable where within <> 0 and classid = 'pg_proc'::regclass) p
     full join table_use t on t.function = p.objid
     where coalesce(p.objid, 0) <> 0 and coalesce(t.function, 0) <> 0
@@ -2260,14 +2255,19 @@ user_check (oid) as (
   select r.function
   from user_check u
   join body_reference r on r.objid = u.oid and r.classid = 'pg_proc'::regclass
+  left join function_text f on f.oid = u.oid and f.prorettype = 'boolean'::regtype and f.own_text !~ '\yraise\y'
+  left join function_text c on c.oid = r.function
   where u.oid not in (select oid from passing_function)
+    -- PERFORM ignores the result
+    and (c.own_text ~ format('\yperform (?:[\w$]+\.)?%s ?\(', f.proname)) is not true
 ),
 
 -- Tests of the user: `if ... then raise`. A test that can be null does not stop a user without a row: `is_open`.
 --
 --   if role <> 'admin' then raise      if not app.is_admin() then raise
 test as materialized (
-  select f.oid, bool_or(not c.is_safe) as is_open
+  select f.oid, bool_or(t.text ~ '\ynot\y|<>|!=' and h.is_safe is not true and concat_ws(' ', t.text, s.text)
+    !~ '\y(?:exists|coalesce|count|found|strict|bool_or|distinct from)\y|is not {yes}|is null') as is_open
   from function_text f
   cross join regexp_matches(case when strpos(f.own_text, ' then ') > 0 then f.own_text end,
     '\yif ((?:(?!\ythen\y)[^;])*) then (?:raise (?!debug|log|info|notice|warning)|return\y(?! (?:query|next)\y))', 'g')
@@ -2289,17 +2289,26 @@ test as materialized (
       or t.text ~ '{(?:me|claims|token)}')
     having count(*) > 0
   ) h on true
-  cross join lateral (
-    select t.text ~ '\y(?:exists|coalesce|found|count)\y|\ydistinct from\y|is not {yes}|is null'
-      or t.text !~ '\ynot\y|<>|!='
-      or coalesce(h.is_safe, s.text ~ '\y(?:exists|coalesce|count|strict|bool_or)\y', false) as is_safe
-  ) c
   where t.text ~ '{(?:me|claims|token)}' and t.text <> '{me} is null' or s.text is not null or h.is_safe is not null
   group by f.oid
 ),
 
+-- Functions in which an argument replaces the user, or is a part of dynamic SQL without quotes.
+bypass as materialized (
+  select f.oid
+  from function_text f
+  join argument g on g.oid = f.oid
+  cross join regexp_matches(f.own_text, '\ycoalesce ?\( ?([\w$]+) ?, ?{me} ?\)|\y(?:execute|ts_stat) ?\(? ?'
+    '(?:(?:{\w+}|quote_\w+ ?\([^()]*\)) ?\|\| ?)+([\w$]+)(?![\w$.]* ?[.(])', 'g') m (part)
+  where m.part[1] = any (g.names) and f.prorettype <> 'boolean'::regtype and f.oid not in (select oid from test)
+    or m.part[2] = any (g.texts) and f.own_text !~ format('(?<![\w$.])%s ?(?:(?:not )?in\y|<>|!=|!?~|= ?any)',
+      replace(m.part[2], '$', '\$'))
+),
+
 argument as materialized (
-  select b.oid, array(select '$' || i from generate_series(1, b.pronargs) i) || array(select lower(a.name)
+  select b.oid, array(select lower(a.name) from unnest(b.proargnames, b.argtypes) a (name, type)
+    where a.type in ('text'::regtype, 'varchar'::regtype)) as texts,
+    array(select '$' || i from generate_series(1, b.pronargs) i) || array(select lower(a.name)
     from unnest(b.proargnames, b.proargmodes) a (name, mode) where coalesce(a.mode, 'i') in ('i', 'b', 'v')) as names
   from body b
 ),
@@ -2307,10 +2316,10 @@ argument as materialized (
 -- SECURITY DEFINER functions whose owner has more rights than the API. `is_unknown`: the user decides which rows they
 -- reach, in a form that the audit does not know.
 definer as materialized (
-  select c.oid, c.name, c.owner_name, c.has_path, c.is_migrated, c.is_trigger, b.names, b.filtered_names, n.is_exposed,
-    i.is_instead, t.is_open, b.is_simple, d.is_dynamic, c.oid in (select oid from callable) as is_callable,
+  select c.oid, c.name, c.owner_name, c.has_path, c.is_trigger, b.names, b.filtered_names, n.is_exposed,
+    i.is_instead, t.is_open, b.is_compared, d.is_dynamic,
     t.is_open is not true and u.is_checked and c.oid not in (select oid from side_effect where kind = 'export')
-      as is_unknown,
+      and c.oid not in (select oid from bypass) as is_unknown, c.oid in (select oid from bypass) as is_bypassed,
     -- A role that may execute it can attach it to a temporary table as a trigger, and insert any rows there.
     b.is_appended and c.has_path and not i.is_instead and c.oid not in (select objid from granted
       where classid = 'pg_proc'::regclass) as is_appended,
@@ -2808,7 +2817,7 @@ chosen_column as materialized (
       substring(i.items[coalesce(array_position(i.names, lower(a.attname)), a.attnum)] from '[\w$]+')) as argument
   ) v
   cross join lateral (select replace(format('(?<![\w$.])%s(?![\w$(])', v.argument), '$', '\$') as pattern) w
-  where t.is_written and t.is_filtered_by_caller and v.argument = any (g.names)
+  where t.is_written and t.is_filtered and not f.is_chosen and v.argument = any (g.names)
     and regexp_count(f.text, w.pattern) = regexp_count(l.text, w.pattern)
     and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
   group by t.function, c.relid, c.attnum, v.argument
@@ -3401,7 +3410,7 @@ call_path as materialized (
       when v.callers is not null then v.callers
       when h.place is not null then h.what || ' calls it'
       else 'an operator, a cast, a type or an aggregate calls it' end as way,
-    h.place, h.table_name, h.more, h.unhook, h.hook
+    case when x.oid is null then h.place end as place, h.table_name, h.unhook
   from code c
   cross join api_names
   left join callable x on x.oid = c.oid and x.pronamespace in (select oid from usable)
@@ -3482,15 +3491,9 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   select w.check_name, case when w.is_hole then 'hole' else 'warning' end, concat(c.name, h.place),
     format('%s this function, which %s',
       case when h.place is null then 'the API role may call' else 'commands on the table call' end, d.what),
-    case w.check_name
-      when 'trigger' then case when c.is_migrated then '-- create it again as in its migration'
-        else coalesce(h.unhook, (select remedy from policy_remedy where oid = h.hook),
-          format('drop routine if exists %s cascade;', c.name)) end
-      when 'advisory_lock'
-        then format('drop routine if exists %s cascade; -- or lock a row of the user instead', c.name)
-      else concat(format('revoke execute on routine %s from public, %s;', c.name, api_names.names),
-        case w.check_name when 'session_state' then ' -- or use on commit drop, and set_config(..., true)' end)
-    end
+    case when h.oid is null then format('revoke execute on routine %s from public, %s;', c.name, api_names.names)
+      else coalesce(h.unhook, (select remedy from policy_remedy where oid = h.hook),
+        format('drop routine if exists %s cascade;', c.name)) end
   from scope
   cross join api_names
   cross join code c
@@ -3515,29 +3518,24 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   union all
   -- SECURITY DEFINER functions with a statement that is not restricted to the user.
   select 'security_definer', case when d.is_unknown then 'warning' else 'hole' end,
-    d.name || case when d.is_callable and w.way like '%execute%' then '' else coalesce(w.place, '') end,
-    concat(w.way, format(': it runs with the rights of its owner %I, and ', d.owner_name),
+    concat(d.name, w.place), concat(w.way, format(': it runs with the rights of its owner %I, and ', d.owner_name),
       coalesce('reaches ' || d.names || ' in a statement that does not compare the owner column with the user',
         'runs dynamic SQL'),
       case when d.is_open then '; the test before this statement has no effect if its result is null'
+        when d.is_bypassed then '; an argument replaces the user, or is a part of the SQL without quotes'
         when d.is_unknown then '; it uses the user in another form: verify that it reaches only rows of the user' end,
-      case when not d.has_path then '; it has no setting of search_path, so it uses that of its caller' end,
-      case when w.more > 0 then format('; the number of other ways to call it is %s', w.more) end),
-    case when w.way like '%execute%' or w.place is null
-      then concat(case when not d.is_migrated then w.unhook || ' ' end,
-        format('alter routine %s security invoker; -- or revoke execute on it from %s and public', d.name,
-          api_names.names))
-      else coalesce(case when not d.is_migrated then w.unhook end,
-        (select remedy from policy_remedy where oid = w.hook), format('alter routine %s security invoker;', d.name)) end
+      case when not d.has_path then '; it has no setting of search_path, so it uses that of its caller' end),
+    concat(w.unhook || ' ', format('alter routine %s security invoker; -- or revoke execute on it from %s and public',
+      d.name, api_names.names))
   from definer d
   join call_path w on w.oid = d.oid
   cross join api_names
   where not d.is_trigger and (d.names is not null or d.is_dynamic)
   union all
-  select 'security_definer', case when d.is_simple then 'hint' else 'warning' end, d.name,
-    'it runs with the rights of its owner, and each statement ' || case when d.is_simple
-      then 'uses only tables whose owner column it compares with the user'
-      else 'is restricted to rows of the user; review it once' end,
+  select 'security_definer', case when d.is_compared then 'hint' else 'warning' end, d.name,
+    'it runs with the rights of its owner, and ' || case when d.is_compared
+      then 'each statement uses only tables whose owner column it compares with the user'
+      else 'it adds rows without a comparison with the user; review it once' end,
     '-- review it, then accept this finding'
   from definer d
   where not d.is_trigger and d.names is null and not d.is_dynamic
@@ -3548,9 +3546,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     format('commands on the table call this function with the rights of its owner %I, so it bypasses the policies of '
       '%s', d.owner_name, coalesce(d.names, d.filtered_names, 'the tables that its dynamic SQL uses'))
       || case when d.is_appended then '; it only adds rows: verify which of their columns becomes the owner, and who '
-        'reads them' when d.is_unknown then '; verify that it reaches only rows of the user' else '' end
-      || case when w.more > 0 then format('; %s more triggers call it, too', w.more) else '' end,
-    case when d.is_migrated then format('alter routine %s security invoker;', d.name) else w.unhook end
+        'reads them' when d.is_unknown then '; verify that it reaches only rows of the user' else '' end,
+    w.unhook
   from scope
   join definer d on scope.is_tasks or d.is_dynamic or d.is_instead
   join call_path w on w.oid = d.oid
@@ -3566,28 +3563,6 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     and not d.is_instead
   join call_path w on w.oid = d.oid and w.place is not null
   having count(*) > 0
-  union all
-  select 'trigger', 'warning', format('%s by %s', c.name, h.what),
-    'it writes to other tables or runs dynamic SQL, and a copy of the rows may have no owner column and no policy',
-    h.unhook
-  from scope
-  join code c on scope.is_tasks
-  join hooked h on h.classid = 'pg_proc'::regclass and h.objid = c.oid and h.hookclass = 'pg_trigger'::regclass
-  where not c.prosecdef and h.within = 0
-    and c.body ~* '\y(insert\s+into|delete\s+from|merge\s+into|update\s+[a-z_."]+\s+set|execute)\y'
-    -- except if the names of all tables that it writes are static, and the policies of these compare the owner column
-    and (exists (select from side_effect d where d.oid = c.oid and d.kind = 'dynamic_sql')
-      or exists (
-        select from table_use t where t.function = c.oid and t.is_written and (t.relid not in (
-            select r.oid
-            from relation_owner_column r join clause j on j.polrelid = r.oid and j.is_identity
-            where r.relforcerowsecurity)
-          or t.relid in (select polrelid from clause where polpermissive and not is_identity and word <> '{no}')))
-      or exists (
-        select from regexp_matches(c.body, '\y(?:insert\s+into|(?:delete\s+from|merge\s+into)(?:\s+only)?'
-          '|update(?:\s+only)?(?=\s+[a-z_."]+\s+set))\s+(?:[\w$]+\.)?([\w$]+|")', 'gi') m (part)
-        where lower(m.part[1]) not in (select lower(r.relname) from table_use t join pg_class r on r.oid = t.relid
-          where t.function = c.oid and t.is_written)))
   union all
   select 'trigger_disabled', 'warning', format('%I on %s', t.tgname, r.name),
     'this trigger is disabled, so ids can be used twice, `version` is not incremented, or foreign keys are not checked',

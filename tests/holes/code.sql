@@ -96,10 +96,6 @@ create trigger renames after update on app.tasks for each row execute function a
 create function app.tell() returns trigger language plpgsql as $$ begin perform pg_notify('tasks', new.title); return new; end $$;
 create trigger tells after insert on app.tasks for each row execute function app.tell();
 
--- trigger that writes elsewhere: warning trigger app.note_it() by trigger notes on app.tasks
-create function app.note_it() returns trigger language plpgsql as $$ begin insert into public.log values (new.title); return new; end $$;
-create trigger notes after insert on app.tasks for each row execute function app.note_it();
-
 -- trigger of a stranger: hole untrusted_owner app.guest_touch()
 create role guest login;
 create function app.guest_touch() returns trigger language plpgsql as $$ begin return new; end $$;

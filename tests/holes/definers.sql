@@ -26,7 +26,7 @@ create function app.some_titles(wanted text) returns setof text language sql sta
 -- exploit
 select 'secret' in (select app.some_titles('alice'));
 
--- identity coalesced with an argument: warning security_definer app.titles_or(text)
+-- identity coalesced with an argument: hole security_definer app.titles_or(text)
 create function app.titles_or(wanted text default null) returns setof text language sql stable security definer set search_path = pg_catalog as 'select title from app.tasks where user_id = coalesce(wanted, app.current_user_id())';
 -- exploit
 select 'secret' in (select app.titles_or('alice'));
@@ -276,7 +276,7 @@ create function app.rewrite(q tsquery, by text) returns tsquery language sql sta
 -- exploit
 select app.rewrite('a', 'select ''a''::tsquery, plainto_tsquery(''simple'', title) from app.tasks where title = ''secret''') = plainto_tsquery('simple', 'secret');
 
--- guard that only warns: warning security_definer app.titles_noted(text)
+-- guard that only warns: hole security_definer app.titles_noted(text)
 create function app.titles_noted(who text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
 if who is distinct from app.current_user_id() then raise warning 'reads tasks of %', who; end if;
 return query select title from app.tasks where user_id = who; end $$;
@@ -692,7 +692,7 @@ select 'secret' in (select app.titles_where('title'));
 -- name of a column that is the user: warning security_definer app.count_where(text)
 create function app.count_where(c text) returns bigint language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ declare n bigint; begin execute format('select count(*) from app.tasks where %I = $1', c) into n using app.current_user_id(); return n; end $$;
 
--- order whose direction is not checked: warning security_definer app.titles_ordered(text, text)
+-- order whose direction is not checked: hole security_definer app.titles_ordered(text, text)
 create function app.titles_ordered(c text, direction text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$ begin
 if c not in ('title', 'id') then raise 'no such order'; end if;
 return query execute '(select title from app.tasks where user_id = $1 order by ' || quote_ident(c) || ' ' || direction || ')' using app.current_user_id(); end $$;
@@ -728,7 +728,7 @@ alter table app.links_to enable row level security;
 create function app.title_by_link(link text, wanted bigint) returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 select t.title from app.links_to l join app.tasks t on t.user_id = l.owner and t.id = l.task_id where l.digest = sha256(convert_to(link, 'UTF8')) or t.id = wanted $$;
 
--- helper that only warns: warning security_definer app.drop_warned(bigint)
+-- helper that only warns: hole security_definer app.drop_warned(bigint)
 create function app.warn_owner(task bigint) returns void language plpgsql as $$ begin if not exists (select from app.tasks t where t.id = task and t.user_id = app.current_user_id()) then raise warning 'not yours'; end if; end $$;
 create function app.drop_warned(task bigint) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin perform app.warn_owner(task); delete from app.tasks where id = task; end $$;
 
@@ -997,8 +997,27 @@ end $$;
 -- exploit
 select app.open_handbill('00000000-0000-0000-0000-0000000000aa') = 'secret';
 
--- the whole materialized view: warning security_definer app.tallies_of()
+-- the whole materialized view: hole security_definer app.tallies_of()
 create materialized view app.tallies as select user_id, min(title) as title from app.tasks group by user_id;
 create function app.tallies_of() returns setof text language sql stable security definer set search_path = pg_catalog begin atomic select t.title from app.tallies t where t.user_id <> app.current_user_id(); end;
 -- exploit
 select 'secret' in (select app.tallies_of());
+
+-- guard whose result is ignored: hole security_definer app.title_performed(bigint)
+create function app.is_mine_too(wanted bigint) returns boolean language sql stable as 'select exists (select from app.tasks where user_id = app.current_user_id() and id = wanted)';
+create function app.title_performed(wanted bigint) returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform app.is_mine_too(wanted);
+  return (select t.title from app.tasks t where t.id = wanted limit 1);
+end $$;
+-- exploit
+select app.title_performed(77) = 'secret';
+
+-- guard that stops only the user: hole security_definer app.take_all(text)
+create function app.take_all(who text) returns setof text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if who = app.current_user_id() then raise exception 'another user is needed'; end if;
+  return query update app.tasks set user_id = app.current_user_id(), id = id + 1000 where user_id = who returning title;
+end $$;
+-- exploit
+select 'secret' in (select app.take_all('alice'));

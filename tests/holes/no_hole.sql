@@ -1049,3 +1049,29 @@ create view app.both with (security_barrier) as select id, 'task' as kind from a
 create view app.by_month with (security_barrier) as with o as (select due_date, title from app.tasks where user_id = app.current_user_id()) select date_trunc('month', o.due_date) as month, count(*) as n from o group by 1;
 create view app.late with (security_barrier) as select o.title from (select id, title, due_date from app.tasks where user_id = app.current_user_id()) o where o.due_date < current_date union select o.title from (select t.title from app.tasks t where t.user_id = app.current_user_id() and t.completed) o;
 grant select on app.both, app.by_month, app.late to tasks_api;
+
+-- an order of a closed list, as a part of dynamic SQL
+create function app.titles_sorted(place text) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if place not in ('id', 'title') then raise 'no such order'; end if;
+  return query execute 'select title from app.tasks where user_id = $1 order by ' || place using app.current_user_id();
+end $$;
+
+-- an argument in place of the user, if it is the user
+create function app.titles_for(who text default null) returns setof text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if who is distinct from app.current_user_id() and who is not null then raise 'not yours'; end if;
+  return query select title from app.tasks where user_id = coalesce(who, app.current_user_id());
+end $$;
+
+-- a guard that raises an error, and returns true
+create function app.require_task(wanted bigint) returns boolean language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from app.tasks where user_id = app.current_user_id() and id = wanted) then raise 'not yours'; end if;
+  return true;
+end $$;
+create function app.title_required(wanted bigint) returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform app.require_task(wanted);
+  return (select t.title from app.tasks t where t.id = wanted limit 1);
+end $$;

@@ -206,21 +206,6 @@ grant select on app.logins to tasks_api;
 -- exploit
 select exists (select passwd from app.logins);
 
--- trigger that copies rows with the rights of the caller into two tables: warning trigger app.keep_two() by trigger keep_two on app.tasks
-create table app.kept_own (user_id text collate "C" not null default app.current_user_id(), id bigint, primary key (user_id, id));
-call attack.protect('app.kept_own', 'select, insert (id)');
-create table app.kept_all (user_id text collate "C" not null default app.current_user_id(), id bigint, primary key (user_id, id));
-call attack.protect('app.kept_all', 'select, insert (id)');
-create policy everyone on app.kept_all for select to tasks_api using (true);
-create function app.keep_two() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$ begin insert into app.kept_own (id) values (new.id); insert into app.kept_all (id) values (new.id); return null; end $$;
-create trigger keep_two after insert on app.tasks for each row execute function app.keep_two();
-
--- trigger that copies rows into a table of the caller: warning trigger app.keep_found() by trigger keep_found on app.tasks
-create table app.kept_one (user_id text collate "C" not null default app.current_user_id(), id bigint, primary key (user_id, id));
-call attack.protect('app.kept_one', 'select, insert (id)');
-create function app.keep_found() returns trigger language plpgsql as $$ begin insert into app.kept_one (id) values (new.id); insert into kept_by_search_path values (new.title); return null; end $$;
-create trigger keep_found after insert on app.tasks for each row execute function app.keep_found();
-
 -- union of two filtered selects, one without the filter: warning view app.all_orders
 create table app.orders (id bigint primary key, user_id text not null);
 create table app.orders_2024 (id bigint primary key, user_id text not null);
