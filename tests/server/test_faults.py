@@ -448,8 +448,8 @@ def test_after_a_switchover_the_api_uses_the_new_primary_without_a_restart(
         eventually(lambda: ask("POST", "alice").status_code == 201)
         eventually(lambda: httpx.get(f"{api.url}/ready", timeout=60).status_code == 200)
         statuses.clear()
-        eventually(lambda: len(statuses) > 100)
-        assert set(statuses) == {201}
+        # Connections are replaced at most once a second, so some may still lead to the standby.
+        eventually(lambda: len(statuses) > 100 and set(statuses[-100:]) == {201})
         assert [task["title"] for task in ask("GET", "dave").json()] == ["new"]
 
 
