@@ -1132,9 +1132,14 @@ loose_lookup as materialized (
 -- (`idle`) returns the same for each row, `same` compares its argument with the user: is_mine(user_id). `is_unknown`: a
 -- statement is not restricted to the user, but the function uses the user in another form, which is a warning.
 lookup_function as materialized (
-  select f.oid, lower(f.nspname) as schema, lower(f.proname) as name, w.word, w.is_unknown,
+  select f.oid, lower(f.nspname) as schema, m.name, w.word, w.is_unknown,
     case w.word when 'same' then 1 else coalesce(f.place, 0) end as place
   from function_text f
+  -- the name in conditions: "ownsTeam" becomes q_ownsteam
+  cross join lateral (
+    select case when quote_ident(f.proname) = f.proname then f.proname
+      else 'q_' || regexp_replace(lower(f.proname), '[^\w$]', '_', 'g') end as name
+  ) m
   join pg_proc p on p.oid = f.oid
   join argument u on u.oid = f.oid
   cross join lateral (

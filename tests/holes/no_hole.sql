@@ -1075,3 +1075,11 @@ begin
   perform app.require_task(wanted);
   return (select t.title from app.tasks t where t.id = wanted limit 1);
 end $$;
+
+-- a helper with a quoted name
+create table app.bands (id bigint, user_id text collate "C" not null default app.current_user_id(), primary key (user_id, id));
+call attack.protect('app.bands', 'select');
+create function app."ownsBand"(band bigint) returns boolean language sql stable return exists (select from app.bands b where b.id = band and b.user_id = app.current_user_id());
+grant execute on function app."ownsBand"(bigint) to tasks_api;
+create table app.band_tools (id bigint, band_id bigint not null);
+call attack.protect('app.band_tools', 'select', 'app."ownsBand"(band_id)');
