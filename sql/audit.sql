@@ -13,14 +13,12 @@
 --   finding     how the API's role reaches the rows, and the other effects.
 --   remedy      SQL to run as the owner of the object or as a superuser. A decision that needs a person follows --.
 --
--- Settings, each optional (sql/README.md explains them): audit.preset, audit.role, audit.schema, audit.setting,
--- audit.claim, audit.owners, audit.accepted, audit.fail_on. With audit.fail_on=hole (or warning) the statement ends in
--- an error that counts and names the findings, and psql with ON_ERROR_STOP exits with 3.
---
--- Each part begins with its subject and an example: statements that cause a finding, and after => the finding.
+-- sql/README.md explains its settings, audit.role and others. With audit.fail_on=hole (or warning) the statement ends
+-- in an error that counts and names the findings, and psql with ON_ERROR_STOP exits with 3.
 --
 -- The parts:  1 constants   2 scope   3 roles   4 privileges   5 names and settings   6 functions that return the user
 --   7 conditions   8 owner columns   9 executed code   10 code with other rights   11-17 checks   18 output
+-- Each begins with its subject and an example: statements that cause a finding, and after => the finding.
 --
 -- Names are not qualified, so set search_path to pg_catalog, as above. The audit compares the text of policies, so
 -- quote_all_identifiers must be off, and standard_conforming_strings on, as they are by default. Most CTEs are
@@ -56,22 +54,17 @@ preset (kind, roles, schemas, settings, owners) as materialized (values
   ('postgrest', null, null, '{request.jwt.claims,request.jwt.claim,request.jwt.claim.sub}', null)
 ),
 
--- Guards that the migrations of the tasks API create, with their definitions: of a function, the MD5 of its body with
--- white space reduced.
-guard (relname, name, definition) as materialized (values
-  ('users', 'trigger users_last_task_id_counts',
-    'BEFORE UPDATE ON app.users FOR EACH ROW WHEN ((new.last_task_id IS DISTINCT FROM (old.last_task_id + 1))) '
-    'EXECUTE FUNCTION app.refuse_recount()'),
-  ('tasks', 'trigger tasks_touch', 'BEFORE UPDATE ON app.tasks FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) '
-    'EXECUTE FUNCTION app.touch_task()'),
-  ('tasks', 'constraint tasks_user_id_fkey', 'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE'),
-  ('idempotency_keys', 'constraint idempotency_keys_user_id_fkey',
-    'FOREIGN KEY (user_id) REFERENCES app.users(id) ON DELETE CASCADE'),
-  ('users', 'constraint users_id_length', 'CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))'),
-  ('tasks', 'constraint tasks_title_length', 'CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))'),
-  ('tasks', 'default of id', 'app.next_task_id()'),
-  ('tasks', 'default of user_id', 'app.current_user_id()'),
-  ('idempotency_keys', 'default of user_id', 'app.current_user_id()'),
+-- Guards that the migrations of the tasks API create, with the MD5 of their definitions (see the CTE `defined`).
+guard (relname, name, hash) as materialized (values
+  ('users', 'trigger users_last_task_id_counts', '19d859cb643e3bc0be1e6b4991b9ff11'),
+  ('tasks', 'trigger tasks_touch', '2050b591a20af81b60445a7526019f12'),
+  ('tasks', 'constraint tasks_user_id_fkey', '8baf5de4ebece38898d252fac7e67d44'),
+  ('idempotency_keys', 'constraint idempotency_keys_user_id_fkey', '8baf5de4ebece38898d252fac7e67d44'),
+  ('users', 'constraint users_id_length', 'df4ed2cfb8eced133a0ec3ade05cd665'),
+  ('tasks', 'constraint tasks_title_length', '363d771e0e63c319e13074f94ebee2ea'),
+  ('tasks', 'default of id', 'da21159e94a84d138c77f9fca25cfecf'),
+  ('tasks', 'default of user_id', '821f3d53b87b9359faf9ab55912f3f4a'),
+  ('idempotency_keys', 'default of user_id', '821f3d53b87b9359faf9ab55912f3f4a'),
   (null, 'function app.refuse_recount()', 'b8acf57a169d2ac7dc222b558c71ddab'),
   (null, 'function app.touch_task()', 'f3e10ee00eb619cca313a65afedb8c67'),
   (null, 'function app.next_task_id()', '13455cf6b995e8a7d8862d36316f31e9')
@@ -79,23 +72,15 @@ guard (relname, name, definition) as materialized (values
 
 -- Privileges that the API's roles should not have, and their danger.
 withheld (check_name, kinds, privileges, danger) as materialized (values
-  ('privilege', '{r,p,f}'::text[], '{TRUNCATE}'::text[],
-    'row security does not apply to TRUNCATE, so one statement deletes every user''s rows'),
+  ('privilege', '{r,p,f}'::text[], '{TRUNCATE}'::text[], 'row security does not apply to TRUNCATE'),
   ('privilege', '{r,p,f,v}', '{TRIGGER}', 'a trigger can read and change every user''s rows as they are written'),
-  ('privilege', '{r,p,f}', '{MAINTAIN}',
-    'it permits LOCK TABLE, which blocks all users, and VACUUM VERBOSE, which counts their rows'),
-  ('privilege', '{r,p,f,column}', '{REFERENCES}',
-    'a foreign key of the role''s own table reveals whether another user''s row exists'),
-  ('sequence', '{S}', '{SELECT,USAGE,UPDATE}',
-    'the numbers of the sequence reveal how many rows all users create, and a user can advance it'),
-  ('create', '{schema,database,tablespace}', '{CREATE}',
-    'it permits the creation of an object that shadows another, and runs with the rights of its caller'),
-  ('temp', '{database}', '{TEMPORARY}',
-    'a temporary table has precedence over a table of the same name, and in a pooled session the next user reads the '
-    'rows that one user has stored in it'),
+  ('privilege', '{r,p,f}', '{MAINTAIN}', 'it permits LOCK TABLE, which blocks all users'),
+  ('privilege', '{r,p,f,column}', '{REFERENCES}', 'a foreign key reveals whether another user''s row exists'),
+  ('sequence', '{S}', '{SELECT,USAGE,UPDATE}', 'its numbers reveal how many rows all users create'),
+  ('create', '{schema,database}', '{CREATE}', 'an object that the role creates can shadow another'),
+  ('temp', '{database}', '{TEMPORARY}', 'in a pooled session, a temporary table stays, and shadows another table'),
   ('large_object', '{large object}', '{SELECT,UPDATE}', 'large objects have no policies, so all users share them'),
-  ('parameter', '{parameter}', '{SET,"ALTER SYSTEM"}',
-    'it is reserved for superusers; such a parameter can disable triggers and foreign keys'),
+  ('parameter', '{parameter}', '{SET,"ALTER SYSTEM"}', 'such a parameter can disable triggers and foreign keys'),
   ('foreign_server', '{foreign server,foreign data wrapper}', '{USAGE}',
     'it permits a connection to another server, or to this one as another role')
 ),
@@ -350,19 +335,6 @@ declared_table as materialized (
     or k.nspname is null and c.relnamespace in (select oid from home)
 ),
 
--- Columns of this project's tables that only the database sets, and the privileges of the API in the migrations.
-server_column (relname, columns, privileges) as materialized (
-  select d.*
-  from scope
-  join (values
-    ('users', '{last_task_id,created_at}'::text[], 'select, insert (id), update (last_task_id)'),
-    ('tasks', '{id,version,created_at,updated_at}', 'select, delete, '
-      'insert (title, description, completed, priority, due_date, category, tags), '
-      'update (title, description, completed, priority, due_date, category, tags)'),
-    ('idempotency_keys', '{created_at}', 'select, delete, insert (key, task)')
-  ) as d (relname, columns, privileges) on scope.is_tasks
-),
-
 -- Tables, and shards of Citus with their suffix in the names of keys and triggers. Shards are in the schema of their
 -- tables, as table_102008, if a node is configured to show them. Citus enables row security on shards, but does not
 -- force it. These differences are not findings.
@@ -504,8 +476,6 @@ grants as materialized (
     union all
     select 'pg_foreign_server'::regclass, oid, 0, 'foreign server', null, srvacl from pg_foreign_server
     union all
-    select 'pg_tablespace'::regclass, oid, 0, 'tablespace', null, spcacl from pg_tablespace
-    union all
     select 'pg_largeobject'::regclass, oid, 0, 'large object', null, lomacl from pg_largeobject_metadata
     union all
     select 'pg_parameter_acl'::regclass, oid, 0, 'parameter', null, paracl from pg_parameter_acl
@@ -580,20 +550,17 @@ writable as materialized (
 
 -- `is_session`: durability, which is not a hole. The API itself refuses to start with another encoding or time zone.
 watched (name, sound, danger, is_session) as materialized (
-  select w.name, w.sound, w.danger, w.name in ('synchronous_commit', 'fsync', 'full_page_writes')
-  from (values
-    ('role', 'none', 'statements then have another role''s privileges and policies'),
-    ('session_authorization', 'default', 'statements then have another role''s privileges and policies'),
-    ('row_security', 'on|t(rue)?|y(es)?|1', 'a role that may bypass row security then does so without an error'),
-    ('session_replication_role', 'origin', 'triggers and foreign keys are disabled'),
-    ('lo_compat_privileges', 'off?|f(alse)?|no?|0',
-      'the privileges of large objects are not checked, so every user can read them'),
-    ('transform_null_equals', 'off?|f(alse)?|no?|0', '`= null` means `is null`, so a missing user id matches rows'),
-    ('search_path', null, null), -- judged by its schemas
-    ('synchronous_commit', 'on|true|yes|1|local|remote_\w+', 'a committed change can be lost if the server crashes'),
-    ('fsync', 'on', 'a crash of the machine can lose committed changes, and corrupt the database'),
-    ('full_page_writes', 'on', 'a crash of the machine can corrupt the database')
-  ) as w (name, sound, danger)
+  values
+    ('role', 'none', 'statements then have another role''s privileges and policies', false),
+    ('session_authorization', 'default', 'statements then have another role''s privileges and policies', false),
+    ('row_security', 'on|t(rue)?|y(es)?|1', 'a role that may bypass row security then does so without an error', false),
+    ('session_replication_role', 'origin', 'triggers and foreign keys are disabled', false),
+    ('lo_compat_privileges', 'off?|f(alse)?|no?|0', 'every user can read all large objects', false),
+    ('transform_null_equals', 'off?|f(alse)?|no?|0', '`= null` means `is null`: a missing user id matches rows', false),
+    ('search_path', null, null, false), -- judged by its schemas
+    ('synchronous_commit', 'on|true|yes|1|local|remote_\w+', 'a crash can lose committed changes', true),
+    ('fsync', 'on', 'a crash of the machine can lose committed changes, and corrupt the database', true),
+    ('full_page_writes', 'on', 'a crash of the machine can corrupt the database', true)
   union all
   select name, '', 'a request that does not set the user acts as this one, and reads their rows', false
   from identity_setting
@@ -1719,12 +1686,8 @@ code as materialized (
     format('%s.%I(%s)', p.pronamespace::regnamespace, p.proname, oidvectortypes(p.proargtypes)) as name,
     coalesce(b.code, p.prosrc, '') as body, b.is_parsed,
     exists (select from unnest(p.proconfig) c where c like 'search\_path=%') as has_path,
-    m.objid is not null as is_authored,
-    scope.is_tasks and p.pronamespace = to_regnamespace('app') and p.proname in ('current_user_id', 'next_task_id',
-      'trimmed', 'local_time', 'tags', 'are_tags', 'schema_version', 'insert_task', 'create_task_once',
-      'refuse_recount', 'stamp_task', 'touch_task') as is_migrated
-  from scope
-  cross join pg_proc p
+    m.objid is not null as is_authored
+  from pg_proc p
   join pg_language l on l.oid = p.prolang
   left join body b on b.oid = p.oid
   left join authored m on m.classid = 'pg_proc'::regclass and m.objid = p.oid
@@ -2166,20 +2129,19 @@ side_effect as materialized (
   ) c
   cross join literal l
   cross join lateral (values
-    ('identity_change', 'sets the user, the role or row_security, so later statements can run as another user',
-      '{%set%}',
+    ('identity_change', 'sets the user, the role or row_security, so later statements run as another user', '{%set%}',
       format('set_config\s*\(\s*(''(%1$s|%2$s)''(?!\s*,\s*''''\s*,)|[^''\s])|(^|;|\y(begin|then|else'
         '|loop)\y)\s*set\s+((local|session)\s+)?(%1$s|%2$s|session\s+authorization)\y',
         coalesce(l.settings, '$'), 'role|session_authorization|row_security|session_replication_role')),
-    ('session_state', 'leaves state in the session, which a connection pool gives to the next user: a temporary table, '
-      'or a cursor or setting that remains after the transaction', '{%temp%,%set_config%,%hold%}',
+    ('session_state', 'leaves a temporary table, a cursor or a setting to the next user of a pooled session',
+      '{%temp%,%set_config%,%hold%}',
       '\ycreate\s+(local\s+|global\s+)?temp(orary)?\s+(table|view|sequence)\y(?!.*\yon\s+commit\s+drop\y)'
       '|\yinto\s+temp(orary)?\y|\ycursor\s+with\s+hold\y'
       '|set_config\s*\([^()]*(\([^()]*\)[^()]*)*,\s*(false|''f(alse)?'')\s*\)'),
     ('large_object', 'creates large objects, which the role of all users owns, so each user can read all of them',
       '{%lo_%}', '\y(lo_creat\w*|lo_from_bytea|lo_import)\y'),
-    ('advisory_lock', 'takes an advisory lock with a key of the user, which every role can read in pg_locks, so it '
-      'reveals that the user is active', '{%advisory%}',
+    ('advisory_lock', 'takes an advisory lock with a key of the user, which every role can read in pg_locks',
+      '{%advisory%}',
       '\ypg_(try_)?advisory_\w*lock\w*\s*\(.*(current_setting|\y(new|old)\.|user|owner|tenant)'),
     ('notification', 'sends a notification to every session that listens, which reveals changes of other users',
       '{%notif%}', '\y(pg_)?notify\y|^triggered_change_notification$'),
@@ -2381,13 +2343,10 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   select 'missing', 'hole', 'no role',
     case when t.n = 0 then 'this database has no tables: the migrations were not applied, or this is another database'
       else format('no role of the application was found: besides the owners of the tables (%s), superusers and roles '
-        'that bypass row security, none has a privilege on them, and %s of %s tables have row security', t.owners,
-        t.secured, t.n) end,
-    case when t.n = 0 then '-- make migrate'
-      else '-- create a role for the application, and policies for this role; or set audit.role' end
+        'that bypass row security, none has a privilege on them', t.owners) end,
+    case when t.n = 0 then '-- make migrate' else '-- create a role for the application, or set audit.role' end
   from (
-    select count(*) as n, count(*) filter (where relrowsecurity) as secured,
-      string_agg(distinct relowner::regrole::text, ', ') as owners
+    select count(*) as n, string_agg(distinct relowner::regrole::text, ', ') as owners
     from pg_class
     where relkind in ('r', 'p') and oid >= 16384 and relpersistence <> 't'
       and oid not in (select objid from authored where classid = 'pg_class'::regclass)
@@ -2428,9 +2387,8 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       '; its schemas are ',
       coalesce((select string_agg(quote_ident(nspname), ', ' order by nspname) from home), 'none'),
       ' (preset ' || nullif(scope.kind, '') || ')',
-      '; not audited, since only logins that bypass row security can become them, or since they log in themselves and '
-        'all their policies are true: ' || (select string_agg(quote_ident(rolname), ', ' order by rolname)
-          from role_left)),
+      '; left out, since they are not the API''s (sql/README.md): ' || (
+        select string_agg(quote_ident(rolname), ', ' order by rolname) from role_left)),
     '-- if that is wrong, set audit.role, audit.setting and audit.schema'
   from scope
   cross join api_names
@@ -2489,25 +2447,29 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   ) m
   group by m.path[2]
   union all
-  select 'role_ownership', 'hole', o.object,
-    format('%s owns this %s, so it can change and grant it, and disable its row security', case when o.is_api
-      then 'the API role' else format('a role that the API role can become (%s)', o.way) end, o.type),
-    case when o.type in ('large object', 'database')
-        then format('alter %s %s owner to %s;', o.type, o.object, new_owner.name)
-      else concat(format('reassign owned by %I to %s;', o.rolname, new_owner.name), o.regrant) end
+  -- One row for each role. After a change of the owner, the old owner's privileges are lost, so they are granted again.
+  select 'role_ownership', 'hole', array_to_string((array_agg(o.object order by o.is_elsewhere, o.object))[1:25], ', '),
+    format('%s owns this (%s), so it can change and grant it, and disable its row security', case when o.is_api
+      then 'the API role' else format('a role that the API role can become (%s)', o.way) end,
+      string_agg(distinct o.type, ', ')),
+    format('reassign owned by %I to %s;', o.rolname, min(new_owner.name)) || coalesce(string_agg(o.regrant, ''), '')
   from new_owner
   cross join (
     -- the identity of a function contains pg_catalog.json in PostgreSQL 15, and json in 18
     select s.rolname, s.is_api, s.way, i.type, regexp_replace(i.identity, '(?<=[(,])pg_catalog\.', '', 'g') as object,
-      -- After a change of the owner, the old owner's privileges are lost, so grant them again.
+      (i.schema in (select nspname::text from home)) is not true as is_elsewhere,
       case when scope.is_tasks and s.is_api then format(case i.type
           when 'schema' then ' grant usage on schema %s to %I;'
           when 'function' then ' grant execute on function %s to %I;'
           when 'table' then ' grant %3$s on %1$s to %2$I;' end,
         i.identity, s.rolname,
-        (select k.privileges from server_column k where i.identity = format('app.%I', k.relname))) end as regrant,
-      row_number() over (partition by s.oid order by i.schema in (select nspname::text from home) desc nulls last,
-        i.identity) as place
+        (select k.privileges
+         from (values
+           ('app.users', 'select, insert (id), update (last_task_id)'),
+           ('app.tasks', 'select, delete, insert (title, description, completed, priority, due_date, category, tags), '
+             'update (title, description, completed, priority, due_date, category, tags)'),
+           ('app.idempotency_keys', 'select, delete, insert (key, task)')
+         ) k (name, privileges) where k.name = i.identity)) end as regrant
     from scope
     cross join pg_shdepend d
     join assumable_role s on s.oid = d.refobjid
@@ -2520,15 +2482,15 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       and not (s.oid in (select r.oid from pg_roles r where r.rolcanlogin) and coalesce(i.schema, i.name)
         in (select n.nspname::text from platform join pg_namespace n on n.oid = platform.oid))
   ) o
-  where o.place <= 25 and o.rolname not in (select rolname from owner_found)
+  where o.rolname not in (select rolname from owner_found)
+  group by o.rolname, o.is_api, o.way
   union all
   select 'role_ownership', 'warning', quote_ident(rolname),
     'the application logs in as the owner of its tables, and injected SQL can disable their row security',
     format('-- create a role for it, grant it what it needs, and let it log in as that role instead of %I', rolname)
   from owner_found
   union all
-  select 'role_limit', 'warning', api.name,
-    format('the API role has no %s of at most %s, so %s', l.name, l.value, l.danger),
+  select 'role_limit', 'warning', api.name, format('the API role has no %s, so %s', l.name, l.danger),
     format('alter role %s in database %I set %s = %L;', api.name, current_database(), l.name, l.value)
   from scope
   join api on scope.is_tasks
@@ -2537,27 +2499,9 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     ('lock_timeout', '2s', 'a request can wait for a lock after its client has given up'),
     ('idle_in_transaction_session_timeout', '10s', 'a client that stalls in a transaction holds its locks')
   ) as l (name, value, danger)
-  left join lateral (
-    select (s.value || case when s.value ~ '\d *$' then 'ms' else '' end)::interval as length
-    from role_setting s
-    where s.name = l.name and s.rolname = api.rolname and s.value ~ '^ *[0-9.]+ *(us|ms|s|min|h|d|) *$'
-    order by s.rank desc
-    limit 1
-  ) e on true
-  where (e.length > '0' and e.length <= l.value::interval) is not true
-  union all
-  select 'role_leftover', 'warning', quote_ident(r.rolname),
-    'this login role is or can become a role that bypasses row security, so its password gives access to every user''s '
-      'rows',
-    format('alter role %I nosuperuser nobypassrls nocreaterole; -- or nologin', r.rolname)
-  from scope
-  join pg_roles r on scope.is_tasks and r.rolcanlogin and r.oid <> 10
-  where (exists (select from pg_roles b where (b.rolsuper or b.rolbypassrls) and pg_has_role(r.oid, b.oid, 'member'))
-      -- Before PostgreSQL 16, such a role may grant itself every role that is not a superuser.
-      or r.rolcreaterole and current_setting('server_version_num')::integer < 160000)
-    and r.oid not in (select oid from assumable_role)
-    and r.oid not in (select datdba from pg_database where datname = current_database())
-    and r.oid not in (select nspowner from home)
+  where coalesce((
+    select s.value from role_setting s where s.name = l.name and s.rolname = api.rolname order by s.rank desc limit 1
+  ), '0') ~ '^ *0+ *[a-z]*$'
 ),
 
 -- 12. Checks: tables and views ----------------------------------------------------------------------------------------
@@ -2616,12 +2560,6 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   where r.oid not in (select oid from lookup) and r.oid not in (select oid from table_or_shard where suffix <> '')
   group by o.is_self, case when scope.is_tasks or o.is_self then r.oid end
   union all
-  select 'foreign_table', 'warning', c.oid::regclass::text,
-    'this partition or child of a table of the API is a foreign table, and no policy applies to rows of another server',
-    format('drop foreign table %s; -- after moving its rows', c.oid::regclass)
-  from pg_class c
-  where c.relkind = 'f' and c.oid in (select oid from used_table) and c.oid not in (select oid from reached)
-  union all
   select w.check_name, case when r.oid in (select oid from personal) then 'hole' else 'warning' end, r.name,
     format('the API role can read this %s, and no policy can apply to it', w.kind),
     format('revoke all on %s from %s, public;', r.name, api_names.names)
@@ -2640,22 +2578,15 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   union all
   select 'view', case when f.is_simple is false and f.is_barrier and not f.is_letter_box then 'warning' else 'hole' end,
     r.name,
-    case when f.is_letter_box
-      then format('this view runs with the rights of its owner and filters by the user, but it has no check option, so '
-        'the API role can write rows of other users into %s', v.names)
-      when not f.is_barrier
-        then format('this view runs with the rights of its owner and filters by the user, but without the option '
-          'security_barrier, a condition of the caller can be evaluated on other users'' rows of %s, and its errors '
-          'reveal values', v.names)
-      when f.oid is not null
-        then format('this view runs with the rights of its owner, and its condition involves the user in a form '
-          'that the audit does not know; verify which rows of %s it shows', v.names)
-      when r.oid = v.reader
-        then format('this view runs with the rights of its owner, which may read all rows of %s, so the API role can '
-          'read them, too', v.names)
-      else format('this view reads %s through %s, which runs with the rights of its owner, so the API role can read all'
-        ' rows that this owner may read', v.names, v.reader::regclass)
-    end,
+    format('%s runs with the rights of its owner' || case
+      when f.is_letter_box then ' and filters by the user, but without a check option, so the API role can write rows '
+        'of other users into %s'
+      when not f.is_barrier then ' and filters by the user, but without the option security_barrier, a condition of '
+        'the caller can be evaluated on other users'' rows of %s, and its errors reveal values'
+      when f.oid is not null then ', and its condition involves the user in a form that the audit does not know; '
+        'verify which rows of %s it shows'
+      else ', which may read all rows of %s, so the API role can read them, too' end,
+      case when r.oid = v.reader then 'this view' else 'the view ' || v.reader::regclass end, v.names),
     format('alter view %s set (%s);', v.reader::regclass, case when f.is_letter_box then 'check_option = cascaded'
       when f.is_simple then 'security_barrier = true' else 'security_invoker = true' end)
   from reached r
@@ -2671,16 +2602,12 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   where f.oid is null or f.is_letter_box or not f.is_simple or not f.is_barrier
   union all
   -- 7 is CMD_NOTHING: DO INSTEAD NOTHING without a condition.
-  select 'rule', case when a.is_empty then 'warning' else 'hole' end, format('%I on %s', w.rulename, r.name),
-    case when a.is_empty then 'this rule discards commands, also those of a foreign key with ON DELETE CASCADE'
-      else 'the commands that a rule adds run with the rights of the table''s owner, so they can read and change all '
-        'rows' end,
+  select 'rule', 'hole', format('%I on %s', w.rulename, r.name),
+    'the commands that a rule adds run with the rights of the table''s owner, so they can read and change all rows',
     format('drop rule %I on %s;', w.rulename, r.name)
   from reached r
   join pg_rewrite w on w.ev_class = r.oid and w.rulename <> '_RETURN' and not r.is_platform
-  cross join lateral (
-    select w.ev_action::text ~ '^\({QUERY :commandType 7 ' and w.ev_qual::text = '<>' as is_empty) a
-  where r.is_known or not a.is_empty
+  where not (w.ev_action::text ~ '^\({QUERY :commandType 7 ' and w.ev_qual::text = '<>')
   union all
   -- Only on Citus.
   select 'shard_unprepared', 'warning', s.object, s.finding,
@@ -2710,11 +2637,10 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
 --   alter policy update_own on app.tasks with check (true);
 --   => hole policy update_own on app.tasks: this permissive policy lets the API role update rows of other users
 
--- The policy that it should be, or only DROP POLICY if another policy is equal.
+-- In this project's schema, the policy that it should be. Elsewhere, or if another policy is equal, DROP POLICY.
 policy_remedy as materialized (
   select p.oid,
-    case when scope.is_tasks and r.attname is not null
-      and r.atttypid in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype, 'bigint'::regtype, 'integer'::regtype)
+    case when scope.is_tasks and r.atttypid in ('text'::regtype, 'varchar'::regtype)
         and r.attcollation not in (select oid from pg_collation where not collisdeterministic)
         and (not p.polpermissive or (p.polrelid, p.polcmd::text) not in (
           select polrelid, unnest(array[cmd, '*']) from clause
@@ -2724,9 +2650,8 @@ policy_remedy as materialized (
         case when p.polcmd <> 'a' then format(' using (%I = app.current_user_id())', r.attname) end,
         case when p.polcmd in ('a', 'w', '*') then format(' with check (%I = app.current_user_id())', r.attname) end,
         ';')
-      else format('drop policy if exists %I on %s;', p.polname, r.name)
-        || case when scope.is_tasks then '' else ' -- and create one that compares the owner column with the user' end
-    end as remedy
+      else format('drop policy if exists %I on %s; -- and compare the owner column with the user in another',
+        p.polname, r.name) end as remedy
   from pg_policy p
   join relation_owner_column r on r.oid = p.polrelid
   cross join scope
@@ -2799,44 +2724,14 @@ writable_column as materialized (
       replace(k.own, '$', '\$'))) is not true
 ),
 
--- Trusted columns that a SECURITY DEFINER function sets in a row of the user, to an argument that it uses nowhere else.
-chosen_column as materialized (
-  select t.function, c.relid, c.attnum, v.argument, string_agg(distinct format('%I on %s', p.polname,
-    p.polrelid::regclass), ', ') as policies
-  from table_statement t
-  join trusted_column c on c.relid = t.relid
-  join pg_attribute a on a.attrelid = c.relid and a.attnum = c.attnum
-  join pg_policy p on p.oid = c.policy
-  join argument g on g.oid = t.function
-  join function_text f on f.oid = t.function
-  cross join lateral (
-    select regexp_replace(t.text, '\y(?:from|where|returning|on conflict)\y.*', '') as text) l
-  cross join lateral (
-    select regexp_split_to_array(substring(l.text from '\yinto [\w$.]+ (?:as [\w$]+ )?([\w$, ]+) (?:values|select)\y'),
-        ' ?, ?') as names,
-      string_to_array(substring(l.text from '\y(?:values|select) (.*)'), ',') as items
-  ) i
-  cross join lateral (
-    select coalesce(
-      substring(l.text from format('\yset\y.*(?<![\w$.])%s ?= ?(?:coalesce )?([\w$]+)', lower(a.attname))),
-      substring(i.items[coalesce(array_position(i.names, lower(a.attname)), a.attnum)] from '[\w$]+')) as argument
-  ) v
-  cross join lateral (select replace(format('(?<![\w$.])%s(?![\w$(])', v.argument), '$', '\$') as pattern) w
-  where t.is_written and t.is_filtered and not f.is_chosen and v.argument = any (g.names)
-    and regexp_count(f.text, w.pattern) = regexp_count(l.text, w.pattern)
-    and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
-  group by t.function, c.relid, c.attnum, v.argument
-),
-
--- Functions whose errors or notices reveal their arguments.
+-- Functions in policies whose errors or notices can reveal their arguments.
 revealing_function as materialized (
-  select c.oid, p.procost
+  select d.objid as policy, p.oid, p.procost
   from code c
-  join pg_proc p on p.oid = c.oid
-  where (c.lanname <> 'sql' or c.oid in (select oid from side_effect))
-    and (c.lanname <> 'plpgsql' or c.body ~* '\y(raise|perform|insert|update|execute)\y|/|::')
-    and c.oid not in (select oid from passing_function) and c.oid not in (select oid from lookup_function)
-    and c.prokind = 'f' and p.pronargs > 0
+  join pg_proc p on p.oid = c.oid and p.prokind = 'f' and p.pronargs > 0
+  join pg_depend d on d.refclassid = 'pg_proc'::regclass and d.refobjid = p.oid and d.classid = 'pg_policy'::regclass
+  where c.lanname <> 'sql' and p.oid not in (select oid from passing_function)
+    and p.oid not in (select oid from lookup_function)
 ),
 
 found_policies (check_name, severity, object, finding, remedy) as materialized (
@@ -2994,15 +2889,18 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   ) w
   group by w.relid, w.is_stopped
   union all
-  select 'membership', 'hole', k.name,
-    format('access to rows depends on %s (policies: %s), and this function sets it to the argument %s in a row of the '
-      'user, without a test of the value', string_agg(distinct format('%s.%I', c.relid::regclass, a.attname), ', '),
-      min(c.policies), string_agg(distinct c.argument, ', ')),
+  select 'membership', 'warning', k.name,
+    format('access to rows depends on %s, and this function writes an argument there in a row of the user; verify that '
+      'a user cannot choose the access', string_agg(distinct c.relid::regclass::text, ', ')),
     format('revoke execute on routine %s from public, %s; -- or test the argument', k.name, min(api_names.names))
-  from chosen_column c
-  join code k on k.oid = c.function
+  from table_statement t
+  join trusted_column c on c.relid = t.relid
+  join argument g on g.oid = t.function
+    and g.names && regexp_split_to_array(regexp_replace(t.text, '\y(?:from|where|on conflict)\y.*', ''), '[^\w$]+')
+  join code k on k.oid = t.function
   cross join api_names
-  join pg_attribute a on a.attrelid = c.relid and a.attnum = c.attnum
+  where t.is_written and t.is_filtered and t.function not in (select oid from definer where names is not null)
+    and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
   group by k.name
   union all
   -- PostgreSQL evaluates the cheaper operand of AND first.
@@ -3014,30 +2912,10 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   from scope
   join clause j on j.is_filtered or not j.polpermissive
   join policy_remedy m on m.oid = j.oid
-  left join (
-    select d.objid as policy, f.oid, f.procost
-    from revealing_function f
-    join pg_depend d on d.refclassid = 'pg_proc'::regclass and d.refobjid = f.oid and d.classid = 'pg_policy'::regclass
-  ) f on f.policy = j.oid
+  left join revealing_function f on f.policy = j.oid
   where f.oid is not null and (scope.is_tasks or f.procost < 1) or scope.is_strict
     and j.text ~ '\((?:row\.)?[a-z_]\w*\)(?:::text\))?::(?:integer|bigint|numeric|date|timestamp|json|double)'
   group by j.polname, j.polrelid
-  union all
-  select 'policy_missing', 'warning', r.name,
-    format('%s is granted, but no policy permits it; if row security is ever disabled, it applies to all rows',
-      string_agg(u.privilege, ', ')),
-    string_agg(case when r.attname is null
-      then format('revoke %s on %s from %s;', lower(u.privilege), r.name, u.grantees)
-      else format('drop policy if exists %1$s_own on %2$s; create policy %1$s_own on %2$s for %1$s to tasks_api '
-        '%3$s (%4$I = app.current_user_id());', lower(u.privilege), r.name,
-        case u.privilege when 'INSERT' then 'with check' else 'using' end, r.attname)
-      end, ' ' order by u.privilege)
-  from scope
-  join right_on u on scope.is_tasks and u.privilege in (select privilege from command)
-    and (u.oid, u.privilege) not in (
-      select j.polrelid, c.privilege from clause j join command c on c.cmd = j.cmd where j.polpermissive)
-  join relation_owner_column r on r.oid = u.oid and r.relkind in ('r', 'p') and r.relrowsecurity
-  group by r.name
 ),
 
 -- 14. Checks: columns and keys ----------------------------------------------------------------------------------------
@@ -3284,53 +3162,17 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   group by p.check_name, p.severity, p.finding,
     case when scope.is_tasks or p.check_name <> 'privilege' then p.object end
   union all
-  -- Privileges of roles that are neither trusted nor the API's.
-  select d.check_name, d.severity, a.object, format('%s, which is not the API''s role, has %s here: %s',
-      string_agg(distinct a.grantee::regrole::text, ', '), d.privilege, d.danger),
-    string_agg(distinct format('revoke %s on %s %s from %s;', lower(d.privilege), a.type, a.object, a.grantee::regrole),
-      ' ')
-  from (
-    select 'table', r.name, x.grantee, x.privilege_type
-    from used_table_owner r join pg_class c on c.oid = r.oid cross join lateral aclexplode(c.relacl) x
-    where not r.is_platform and x.grantee <> c.relowner
-    union all
-    select 'schema', quote_ident(n.nspname), x.grantee, x.privilege_type
-    from home join pg_namespace n on n.oid = home.oid cross join lateral aclexplode(n.nspacl) x
-  ) a (type, object, grantee, privilege)
-  join (values
-    ('privilege', 'TRIGGER', 'hole',
-      'a trigger of this role runs in the API''s requests and can read and change every user''s rows'),
-    ('privilege', 'REFERENCES', 'warning', 'a foreign key of this role reveals whether a user''s row exists'),
-    ('create', 'CREATE', 'warning', 'a function or operator of this role can shadow the real one')
-  ) as d (check_name, privilege, severity, danger) on d.privilege = a.privilege
-  where a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
-  group by d.check_name, d.privilege, d.severity, d.danger, a.object
-  union all
-  select 'decided_column_grant', 'warning', g.object,
-    format('%s may %s this: only the database should set the owner, the id, the version and the time stamps', g.who,
-      g.privilege),
-    concat(g.revoke, case when g.subid = 0 then format(' grant %s on app.%I to %s;', d.privileges, d.relname,
-      api_names.name) end)
-  from scope
-  cross join api_names
-  join granted g on scope.is_tasks and g.classid = 'pg_class'::regclass and g.privilege in ('INSERT', 'UPDATE')
-  join pg_class c on c.oid = g.objid and c.relowner <> g.grantee
-  join declared_table k on k.oid = g.objid
-  join server_column d on d.relname = k.relname
-  where (g.subid = 0 or g.column_name = k.owner_column or g.column_name = any (d.columns))
-    and (g.object, g.privilege) not in (('app.users.id', 'INSERT'), ('app.users.last_task_id', 'UPDATE'))
-  union all
-  select 'public_grant', 'warning', g.object,
-    format('every role that can connect has %s here, through PUBLIC', string_agg(distinct g.privilege, ', ')),
-    string_agg(distinct g.revoke, ' ')
-  from scope
-  join granted g on scope.is_tasks and g.grantee = 0 and not g.is_foreign
-  left join pg_class c on g.classid = 'pg_class'::regclass and c.oid = g.objid
-  where c.relnamespace in (select oid from home) and c.relkind in ('r', 'p', 'f', 'm')
-      and g.privilege not in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN') and c.oid not in (select oid from lookup)
-    or g.kind = 'schema' and g.privilege = 'USAGE' and g.objid in (select oid from home)
-    or g.kind = 'routine' and g.objid in (select oid from code where is_migrated)
-  group by g.object
+  -- Triggers of roles that are neither trusted nor the API's.
+  select 'privilege', 'hole', r.name, format('%s, which is not the API''s role, has TRIGGER here: a trigger of this '
+      'role runs in the API''s requests and can read and change every user''s rows', string_agg(w.name, ', ')),
+    string_agg(format('revoke trigger on table %s from %s;', r.name, w.name), ' ')
+  from used_table_owner r
+  join pg_class c on c.oid = r.oid
+  cross join lateral aclexplode(c.relacl) a
+  cross join lateral (select a.grantee::regrole::text) w (name)
+  where not r.is_platform and a.privilege_type = 'TRIGGER' and a.grantee <> c.relowner
+    and a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
+  group by r.name
   union all
   select 'grant_option', 'hole', g.object,
     format('%s has %s with grant option, so SQL that runs as this role can grant it to any role',
@@ -3377,27 +3219,16 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   where m.srvid not in (
     select f.ftserver from reached r join pg_foreign_table f on f.ftrelid = r.oid where not r.is_platform)
   union all
-  select 'language', 'hole', quote_ident(lanname),
-    'functions in this language can reach files and programs, but it is marked as trusted, so every role may use it',
-    format('update pg_language set lanpltrusted = false where lanname = %L;', lanname)
-  from pg_language
-  where lanpltrusted and lanname in ('c', 'internal', 'plperlu', 'plpythonu', 'plpython2u', 'plpython3u', 'pltclu')
-  union all
-  select 'default_privilege',
-    case when not scope.is_tasks then 'hint' when d.defaclobjtype = 'r' then 'hole' else 'warning' end,
-    'default privileges of ' || w.whose,
-    format('%s that %s creates are granted to %s at once, before row security is enabled', k.kinds, w.whose, e.name),
-    format('alter default privileges for role %s revoke all on %s from %s;', w.whose, k.kinds, e.name)
+  select 'default_privilege', case when scope.is_tasks then 'hole' else 'hint' end, 'default privileges of ' || w.whose,
+    format('tables that %s creates are granted to %s at once, before row security is enabled', w.whose, e.name),
+    format('alter default privileges for role %s revoke all on tables from %s;', w.whose, e.name)
   from scope
-  join pg_default_acl d on scope.kind <> 'supabase'
-  join (values ('r', 'tables'), ('S', 'sequences'), ('n', 'schemas'), ('L', 'large objects'), ('f', 'functions'))
-    as k (type, kinds) on k.type = d.defaclobjtype::text
+  join pg_default_acl d on scope.kind <> 'supabase' and d.defaclobjtype = 'r'
   cross join lateral (
     select concat(d.defaclrole::regrole, ' in schema ' || nullif(d.defaclnamespace, 0)::regnamespace::text) as whose
   ) w
   join grantee e on e.oid <> d.defaclrole and e.oid in (select x.grantee from aclexplode(d.defaclacl) x)
-  where not (e.oid = 0 and d.defaclobjtype = 'f')
-    and (d.defaclnamespace = 0 or e.oid <> 0 or d.defaclnamespace in (select oid from usable))
+  where d.defaclnamespace = 0 or e.oid <> 0 or d.defaclnamespace in (select oid from usable)
 ),
 
 -- 16. Checks: code ----------------------------------------------------------------------------------------------------
@@ -3430,23 +3261,24 @@ call_path as materialized (
   ) v on v.toid = c.oid
 ),
 
--- The current definitions of objects that may be guards. They include NOT VALID and NOT ENFORCED. On Citus, the number
--- of the shard is removed from names.
+-- The current definitions of objects that may be guards. They include NOT VALID and NOT ENFORCED, and whether triggers
+-- are disabled. On Citus, the number of the shard is removed from names.
 defined as materialized (
   select d.relid, regexp_replace(d.name, '_[0-9]{6,}$', '') as name,
-    regexp_replace(d.definition, '_[0-9]{6,}\M', '', 'g') as definition
+    md5(regexp_replace(d.definition, '_[0-9]{6,}\M', '', 'g')) as hash
   from (
-    select tgrelid, concat('trigger ', tgname), substring(pg_get_triggerdef(oid) from '(?:BEFORE|AFTER|INSTEAD).*')
+    select tgrelid, concat('trigger ', tgname), concat(substring(pg_get_triggerdef(oid) from
+      '(?:BEFORE|AFTER|INSTEAD).*'), case when tgenabled in ('D', 'R') then ' disabled' end)
     from pg_trigger where not tgisinternal
     union all
-    select conrelid, concat('constraint ', conname), pg_get_constraintdef(oid) from pg_constraint
-    where contype in ('c', 'f')
+    select c.conrelid, concat('constraint ', c.conname), pg_get_constraintdef(c.oid) || case when c.oid in (
+      select tgconstraint from pg_trigger where tgenabled in ('D', 'R')) then ' disabled' else '' end
+    from pg_constraint c where c.contype in ('c', 'f')
     union all
     select d.adrelid, concat('default of ', a.attname), pg_get_expr(d.adbin, d.adrelid)
     from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
     union all
-    select null, format('function %s.%I()', pronamespace::regnamespace, proname),
-      md5(regexp_replace(prosrc, '\s+', ' ', 'g'))
+    select null, format('function app.%I()', proname), regexp_replace(prosrc, '\s+', ' ', 'g')
     from pg_proc where pronargs = 0 and pronamespace = to_regnamespace('app')
   ) d (relid, name, definition)
   where d.relid is null or d.relid in (select oid from table_or_shard)
@@ -3454,31 +3286,21 @@ defined as materialized (
 
 found_code (check_name, severity, object, finding, remedy) as materialized (
   -- Functions in policies that do not return only the user of this transaction.
-  select 'identity_function', w.severity, c.name,
+  select 'identity_function', 'hole', c.name,
     format('the policies get the user from this function, but %s', w.wrong), format(w.remedy, c.name)
   from scope
   join code c on c.oid = scope.tasks_function and scope.is_tasks or c.oid in (select oid from passing_function)
   join pg_proc p on p.oid = c.oid
   cross join lateral (values
-    (scope.is_tasks and c.oid not in (select oid from passing_function where word = 'me'), 'hole',
+    (scope.is_tasks and c.oid not in (select oid from passing_function where word = 'me'),
       'it does more than return the setting app.user_id, so it can return a user other than the one that is set',
       'create or replace function %s returns text language sql stable parallel safe return '
         'nullif(current_setting(''app.user_id'', true), '''');'),
-    (p.provolatile = 'i', 'hole',
+    (p.provolatile = 'i',
       'it is marked immutable, so a prepared statement returns the rows of its first user to all users',
-      'alter function %s stable;'),
-    (scope.is_tasks and (p.prosecdef or p.provolatile = 'v'), 'warning',
-      'it is volatile or SECURITY DEFINER, so one statement may read rows of two users',
-      'alter function %s stable security invoker;')
-  ) as w (is_wrong, severity, wrong, remedy)
+      'alter function %s stable;')
+  ) as w (is_wrong, wrong, remedy)
   where w.is_wrong
-  union all
-  select 'identity_function', 'hole', format('pg_catalog.%I(%s)', p.proname, oidvectortypes(p.proargtypes)),
-    'comparisons with the user call this function of PostgreSQL, which was replaced, so all users can count as equal',
-    '-- restore the database into a new one; PostgreSQL''s own functions cannot be created again'
-  from pg_proc p
-  where p.oid in (67, 2077, 3294) -- texteq, current_setting
-    and p.prosrc not in ('texteq', 'show_config_by_name', 'show_config_by_name_missing_ok')
   union all
   select 'session_state', 'hole', c.name,
     format('it is marked immutable, but reads %s, so a prepared statement in a pooled session returns the result of '
@@ -3521,113 +3343,92 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   ) as w (check_name, is_so, is_hole)
   where w.is_so and (h.oid is not null or c.oid in (select oid from callable))
   union all
-  -- SECURITY DEFINER functions with a statement that is not restricted to the user.
-  select 'security_definer', case when d.is_unknown then 'warning' else 'hole' end,
+  -- SECURITY DEFINER functions. `is_restricted`: no statement reaches rows of others.
+  select 'security_definer', case when r.is_restricted and d.is_compared then 'hint'
+      when r.is_restricted or d.is_unknown then 'warning' else 'hole' end,
     concat(d.name, w.place), concat(w.way, format(': it runs with the rights of its owner %I, and ', d.owner_name),
-      coalesce('reaches ' || d.names || ' in a statement that does not compare the owner column with the user',
-        'runs dynamic SQL'),
-      case when d.is_open then '; the test before this statement has no effect if its result is null'
+      case when d.names is not null
+          then 'reaches ' || d.names || ' in a statement that does not compare the owner column with the user'
+        when d.is_dynamic then 'runs dynamic SQL'
+        when d.is_compared then 'each statement uses only tables whose owner column it compares with the user'
+        else 'it adds rows without a comparison with the user' end,
+      case when r.is_restricted then '; review it once'
+        when d.is_open then '; the test before this statement has no effect if its result is null'
         when d.is_bypassed then '; an argument replaces the user, or is a part of the SQL without quotes'
         when d.is_unknown then '; it uses the user in another form: verify that it reaches only rows of the user' end,
       case when not d.has_path then '; it has no setting of search_path, so it uses that of its caller' end),
-    concat(w.unhook || ' ', format('alter routine %s security invoker; -- or revoke execute on it from %s and public',
-      d.name, api_names.names))
+    case when r.is_restricted then '-- review it, then accept this finding'
+      else concat(w.unhook || ' ', format('alter routine %s security invoker; -- or revoke execute on it from %s and '
+        'public', d.name, api_names.names)) end
   from definer d
   join call_path w on w.oid = d.oid
   cross join api_names
-  where not d.is_trigger and (d.names is not null or d.is_dynamic)
+  cross join lateral (select d.names is null and not d.is_dynamic as is_restricted) r
+  where not d.is_trigger and not (r.is_restricted and d.has_path
+    and d.oid in (select a.function from lookup_call a join clause j on j.text = a.text))
   union all
-  select 'security_definer', case when d.is_compared then 'hint' else 'warning' end, d.name,
-    'it runs with the rights of its owner, and ' || case when d.is_compared
-      then 'each statement uses only tables whose owner column it compares with the user'
-      else 'it adds rows without a comparison with the user; review it once' end,
-    '-- review it, then accept this finding'
-  from definer d
-  where not d.is_trigger and d.names is null and not d.is_dynamic
-    and (not d.has_path or d.oid not in (select a.function from lookup_call a join clause j on j.text = a.text))
-  union all
-  select 'trigger', case when (d.is_dynamic or d.names is not null and d.is_exposed and not d.is_appended)
-      and not d.is_unknown and not d.is_test then 'hole' else 'warning' end, concat(d.name, w.place),
-    format('commands on the table call this function with the rights of its owner %I, so it bypasses the policies of '
-      '%s', d.owner_name, coalesce(d.names, d.filtered_names, 'the tables that its dynamic SQL uses'))
-      || case when d.is_appended then '; it only adds rows: verify which of their columns becomes the owner, and who '
-        'reads them' when d.is_unknown then '; verify that it reaches only rows of the user' else '' end,
-    w.unhook
+  select 'trigger', case when g.is_alone and bool_or((d.is_dynamic or d.names is not null and d.is_exposed
+      and not d.is_appended) and not d.is_unknown and not d.is_test) then 'hole' else 'warning' end,
+    string_agg(distinct case when g.is_alone then d.name || w.place else d.name end, ', '),
+    format('commands on %s call this with the rights of its owner %s, so it bypasses the policies of %s',
+      string_agg(distinct w.table_name, ', '), string_agg(distinct quote_ident(d.owner_name), ', '),
+      string_agg(distinct coalesce(d.names, d.filtered_names, 'the tables that its dynamic SQL uses'), ', '))
+      || case when g.is_alone and bool_or(d.is_appended) then '; it only adds rows: verify which of their columns '
+        'becomes the owner, and who reads them'
+      when not g.is_alone or bool_or(d.is_unknown) then '; verify that it reaches only rows of the user' else '' end,
+    case when g.is_alone then min(w.unhook) else '-- review them, then accept this finding' end
   from scope
-  join definer d on scope.is_tasks or d.is_dynamic or d.is_instead
-  join call_path w on w.oid = d.oid
-  where d.is_trigger and w.place is not null
-  union all
-  -- In other projects, such triggers maintain counters, logs and profiles.
-  select 'trigger', 'warning', string_agg(distinct d.name, ', '),
-    format('commands on %s call these functions with the rights of their owners, and they write to %s; review them',
-      string_agg(distinct w.table_name, ', '), string_agg(distinct d.names, ', ')),
-    '-- review them, then accept this finding'
-  from scope
-  join definer d on not scope.is_tasks and d.is_trigger and d.names is not null and not d.is_dynamic
-    and not d.is_instead
+  join definer d on d.is_trigger
   join call_path w on w.oid = d.oid and w.place is not null
-  having count(*) > 0
-  union all
-  select 'trigger_disabled', 'warning', format('%I on %s', t.tgname, r.name),
-    'this trigger is disabled, so ids can be used twice, `version` is not incremented, or foreign keys are not checked',
-    format('alter table %s enable trigger %I;', r.name, t.tgname)
-  from table_or_shard k
-  join reached r on r.oid = k.oid
-  join pg_trigger t on t.tgrelid = k.oid
-  where t.tgenabled in ('D', 'R') and t.tgparentid = 0
+  -- In other projects, triggers maintain counters, logs and profiles. These are one finding.
+  cross join lateral (select scope.is_tasks or d.is_dynamic or d.is_instead as is_alone) g
+  where g.is_alone or d.names is not null
+  group by g.is_alone, case when g.is_alone then d.oid end
   union all
   select case when d.name is null then 'guard_missing' else 'guard_changed' end, 'warning',
     concat(g.name, ' on ' || k.oid::regclass),
     case when d.name is null then 'the migrations created it, and it was dropped or renamed'
-      else 'its definition differs from that in the migrations. It is now ' || d.definition end,
+      else 'it is disabled, or its definition differs from that in the migrations' end,
     case when k.suffix <> ''
       then '-- move this shard to another worker, which creates it again: tests/cluster/README.md'
-      else '-- create it again as in its migration' end
+      else '-- enable it, or create it again as in sql/schema.sql' end
   from scope
   join guard g on scope.is_tasks
   left join table_or_shard k on k.relname = g.relname and (k.suffix = '' or g.name !~ '^default')
   left join defined d on (d.relid = k.oid or g.relname is null) and d.name = g.name
   where (g.relname is null or k.oid is not null) and not exists (
     select from defined e
-    where (e.relid = k.oid or g.relname is null) and e.definition = g.definition
-      and (e.name = g.name or g.definition like 'FOREIGN KEY%'))
+    where (e.relid = k.oid or g.relname is null) and e.hash = g.hash and (e.name = g.name or g.name like '%\_fkey'))
   union all
-  -- Tables, their partitions, and objects that commands on them use, of a role that is not trusted. A SECURITY DEFINER
-  -- function of such a role has no rights of the API, but gets the rows of its trigger.
-  select 'untrusted_owner',
-    case when o.is_root or o.objid in (select oid from code where prosecdef) then 'warning' else 'hole' end, i.object,
-    format('this %s%s belongs to %s, a role that owns neither the database nor its schema, and that can %s', i.type,
-      o.used, d.refobjid::regrole, o.danger),
+  -- Partitions of tables, and objects that commands on tables use, of a role that is not trusted. A SECURITY DEFINER
+  -- function of such a role has no rights of the API.
+  select 'untrusted_owner', 'hole', i.object,
+    format('this %s, %s, belongs to %s, a role that owns neither the database nor its schema, and that can change it',
+      i.type, o.used, d.refobjid::regrole),
     format('alter %s %s owner to %s;', i.type, i.object, new_owner.name)
-  from scope
-  cross join new_owner
+  from new_owner
   cross join (
-    select 'pg_class'::regclass::oid, oid, oid = root, case when oid <> root then ', a part of a table of the API,' end,
-      'disable its row security, and read and change every user''s rows in it'
-    from used_table
+    select 'pg_class'::regclass::oid, oid, 'a part of a table of the API' from used_table where oid <> root
     union all
-    select classid, objid, false, format(', which commands on %s use (%s),', min(table_name), min(what)), 'replace it'
-    from hooked group by classid, objid
-  ) o (classid, objid, is_root, used, danger)
+    select classid, objid, format('which commands on %s use (%s)', min(table_name), min(what))
+    from hooked where objid not in (select oid from code where prosecdef) group by classid, objid
+  ) o (classid, objid, used)
   join pg_shdepend d on d.classid = o.classid and d.objid = o.objid and d.deptype = 'o'
     and d.dbid = (select oid from pg_database where datname = current_database())
   cross join lateral (
-    select schema, replace(type, ' object', '') as type, regexp_replace(identity, '(?<=[(,])pg_catalog\.', '', 'g')
-      as object from pg_identify_object(o.classid, o.objid, 0)
+    select replace(type, ' object', '') as type, regexp_replace(identity, '(?<=[(,])pg_catalog\.', '', 'g') as object
+    from pg_identify_object(o.classid, o.objid, 0)
   ) i
   where d.refobjid not in (select oid from trusted) and d.refobjid not in (select oid from assumable_role)
-    and case when o.is_root then scope.is_tasks and i.type = 'table'
-        and d.refobjid <> (select nspowner from pg_namespace where nspname = i.schema)
-      -- except a role that only trusted roles can become
-      else exists (select from pg_roles l where l.rolcanlogin and l.oid not in (select oid from trusted)
-        and pg_has_role(l.oid, d.refobjid, 'member')) end
+    -- except a role that only trusted roles can become
+    and exists (select from pg_roles l where l.rolcanlogin and l.oid not in (select oid from trusted)
+      and pg_has_role(l.oid, d.refobjid, 'member'))
   union all
   select 'untrusted_language', 'hole', c.name,
     format('the API calls this function, and PostgreSQL does not limit what functions in %I do', c.lanname),
     format('drop routine if exists %s cascade; -- or revoke execute on it from public', c.name)
   from code c
-  where c.oid >= 16384 and not c.is_authored and not c.lanpltrusted and c.lanname <> 'sql'
+  where c.oid >= 16384 and not c.is_authored and not c.lanpltrusted
     and c.oid not in (select oid from native_identity)
     -- C functions of PostgreSQL that are declared again: aggregates, and the functions of a range type
     and c.prokind <> 'a'
@@ -3649,22 +3450,6 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       or p.oid in (select oid from code))
     and not (p.oid in (select objid from authored where classid = 'pg_proc'::regclass)
       and p.prolang = (select oid from pg_language where lanname = 'c') and p.proname !~ 'citext')
-  union all
-  select 'cast', 'hole', format('%s as %s', t.castsource::regtype, t.casttarget::regtype),
-    'this cast is applied implicitly, so it can change the result of a comparison with the user id',
-    format('drop cast (%s as %s);', t.castsource::regtype, t.casttarget::regtype)
-  from pg_cast t
-  where t.oid >= 16384 and t.castcontext = 'i'
-    and (t.castsource < 16384 and t.casttarget < 16384 or t.castfunc >= 16384)
-    and t.oid not in (select objid from authored where classid = 'pg_cast'::regclass)
-  union all
-  select 'operator', 'hole', format('%I.%s(%s, %s)', n.nspname, o.oprname, o.oprleft::regtype, o.oprright::regtype),
-    'it compares PostgreSQL''s own types, so a comparison with the user calls it if its schema is in the search_path',
-    format('drop operator %I.%s (%s, %s);', n.nspname, o.oprname, o.oprleft::regtype, o.oprright::regtype)
-  from pg_operator o
-  join pg_namespace n on n.oid = o.oprnamespace
-  where o.oid >= 16384 and o.oprname in ('=', '<>', '<', '<=', '>', '>=') and o.oprleft < 16384 and o.oprright < 16384
-    and o.oid not in (select objid from authored where classid = 'pg_operator'::regclass)
   union all
   select 'event_trigger', case when w.is_hole then 'hole' else 'warning' end, quote_ident(e.evtname),
     format('this event trigger calls %s, which %s', e.evtfoid::regproc, w.wrong),
@@ -3709,31 +3494,22 @@ set_here (name, value, object, remedy, rank) as materialized (
 -- would mislead the audit.
 path_danger as materialized (
   select e.object, e.value, e.remedy, case
-    when w.oid is not null and s.schema <> 'pg_catalog'
+    when w.oid is not null
       then format('contains schema %I, in which %s may create objects that shadow the real ones', s.schema, w.who)
     when s.schema = 'pg_temp' and s.step < cardinality(e.schemas)
       then 'searches temporary objects before others, so a temporary table can shadow the real one'
-    when n.oid is null and s.schema <> 'pg_temp' and e.rolname is not null and o.who is not null
-      then format('contains schema %I, which does not exist, and %s may create it in database %I', s.schema, o.who,
-        current_database())
     end as wrong
   from (
-    select * from session_path
+    select object, value, remedy, schemas from session_path
     union all
-    select null, object, value, remedy, array(select btrim(p, ' "') from unnest(string_to_array(value, ',')) p)
+    select object, value, remedy, array(select btrim(p, ' "') from unnest(string_to_array(value, ',')) p)
     from set_here where name = 'search_path' and rank is null
     union all
-    select null, 'the search_path of this session', array_to_string(current_schemas(true), ', '),
+    select 'the search_path of this session', array_to_string(current_schemas(true), ', '),
       'set search_path = pg_catalog, pg_temp; -- and run the audit again', current_schemas(true)
   ) e
   cross join unnest(e.schemas) with ordinality as s (schema, step)
-  left join pg_namespace n on n.nspname = s.schema
-  left join writable w on w.oid = n.oid
-  cross join lateral (
-    select string_agg(case a.grantee when 0 then 'every role' else pg_get_userbyid(a.grantee) end, ', ') as who
-    from pg_database d cross join lateral aclexplode(d.datacl) a
-    where d.datname = current_database() and a.privilege_type = 'CREATE' and a.grantee not in (select oid from trusted)
-  ) o
+  left join writable w on w.nspname = s.schema and s.schema <> 'pg_catalog'
 ),
 
 found_settings (check_name, severity, object, finding, remedy) as materialized (
@@ -3753,28 +3529,19 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   cross join (select case getdatabaseencoding() when 'UTF8' then 196 end as capital) a
   where scope.is_tasks and lower(chr(a.capital)) <> chr(a.capital + 32)
   union all
-  select 'search_path', 'hole', case when scope.is_tasks or count(distinct p.object) = 1 then min(p.object)
-    else format('%s, and %s more', min(p.object), count(distinct p.object) - 1) end,
+  select 'search_path', 'hole', string_agg(distinct p.object, ', '),
     format('the search_path %s %s', min(p.value), p.wrong), string_agg(distinct p.remedy, ' ')
   from scope
   join path_danger p on p.wrong is not null
-  group by case when scope.is_tasks then p.object end, p.wrong, scope.is_tasks
-  union all
-  select 'search_path', 'warning', p.object,
-    format('the search_path %s contains schemas besides pg_catalog, and PostgreSQL calls the best match of all',
-      p.value), p.remedy
-  from scope
-  join session_path p on scope.is_tasks and not p.schemas <@ '{pg_catalog,pg_temp}'
-  where p.object not in (select object from path_danger where wrong is not null)
+  group by case when scope.is_tasks then p.object end, p.wrong
   union all
   -- PostgreSQL searches pg_temp first for types and tables, unless the search_path contains it. If a temporary domain
   -- has the name text, a cast to text runs the domain's check.
-  select 'search_path', case when bool_or(b.is_read) then 'hole' when scope.is_tasks then 'warning' else 'hint' end,
+  select 'search_path', case when bool_or(b.is_read) and scope.is_strict then 'hole' else 'warning' end,
     min(c.name) || case when count(*) > 1 then format(', and %s more functions', count(*) - 1) else '' end,
     'its search_path does not end with pg_temp, so a temporary type or table of the caller can replace one that this '
-      'SECURITY DEFINER function names, and ' || case when bool_or(b.is_read)
-      then 'a condition that reads this table is true for each user'
-      else 'code of the caller runs with the rights of its owner' end,
+      'SECURITY DEFINER function names' || case when bool_or(b.is_read)
+      then ', and a condition that reads this table is then true for each user' else '' end,
     string_agg(format('alter routine %s set search_path = %s, pg_temp;', c.name,
       coalesce((select nullif(substr(e, 13), '""') from unnest(c.proconfig) e where e like 'search\_path=%'),
         'pg_catalog')), ' ' order by c.name) || ' -- or revoke temporary on the database from public'
@@ -3782,22 +3549,18 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   cross join code c
   cross join lateral (
     -- exists (select from admins where ...): a sub-select that reads a table without its schema
-    select scope.is_strict and c.body !~* '\ywith\y'
-      and c.body ~* '\(\s*select\s[^();]*\yfrom\s+[\w$]+(?![\w$.]|\s*\()' as is_read
+    select c.body !~* '\ywith\y' and c.body ~* '\(\s*select\s[^();]*\yfrom\s+[\w$]+(?![\w$.]|\s*\()' as is_read
   ) b
   where c.prosecdef and not c.is_authored and not c.is_parsed and c.lanname in ('sql', 'plpgsql')
     and c.proowner not in (select oid from assumable_role)
     and exists (select from api where has_database_privilege(api.oid, current_database(), 'temporary'))
     and not exists (select from unnest(c.proconfig) e where e ~ '^search_path=.*\ypg_temp"?$')
-    and (b.is_read or c.body ~* '\ydeclare\y|:: ?"?(?!pg_catalog\.|(?:big|small)?int|bool|numeric|decimal|real|float'
-      '|double|char|time)\w+"?(?![\w".])'
-      or exists (
+    and (b.is_read or scope.is_tasks and (c.body ~* '\ydeclare\y|:: ?"?(?!pg_catalog\.|(?:big|small)?int|bool|numeric'
+      '|decimal|real|float|double|char|time)\w+"?(?![\w".])' or exists (
         select from word w join pg_class r on r.relname = w.name and r.relnamespace = any (w.path)
-        where w.oid = c.oid and w.schema is null and not w.is_call and r.relkind in ('r', 'p', 'f', 'v', 'm')))
-  group by scope.is_tasks, case when scope.is_tasks then c.oid end
-),
-
-found_server (check_name, severity, object, finding, remedy) as materialized (
+        where w.oid = c.oid and w.schema is null and not w.is_call and r.relkind in ('r', 'p', 'f', 'v', 'm'))))
+  group by scope.is_strict, case when scope.is_tasks then c.oid end
+  union all
   select 'publication', 'warning', quote_ident(p.pubname),
     format('this publication sends the rows of all users in %s to every subscriber, where no policy applies',
       case when p.puballtables then 'every table' else t.names end),
@@ -3814,39 +3577,14 @@ found_server (check_name, severity, object, finding, remedy) as materialized (
   ) t
   where (p.puballtables or t.names is not null) and not (scope.kind = 'supabase' and p.pubname ~ '^supabase_')
   union all
-  select 'replication_slot', 'warning', quote_ident(s.slot_name),
-    'this logical replication slot retains the changes of all users, and every role with REPLICATION can read them',
-    format('select pg_drop_replication_slot(%L);', s.slot_name)
-  from pg_replication_slots s
-  where s.slot_type = 'logical' and s.database = current_database()
-  union all
-  select 'subscription', case when t.names is null then 'warning' else 'hole' end, quote_ident(s.subname),
-    format('this subscription writes rows from another server into %s, bypassing every policy',
-      coalesce(t.names, 'tables that are not known yet; it may write to those of the API')),
-    format('alter subscription %I disable; alter subscription %1$I set (slot_name = none); drop subscription %1$I;',
-      s.subname)
-  from pg_subscription s
-  cross join lateral (
-    select count(x.srrelid) as tables, string_agg(distinct r.name, ', ') as names
-    from pg_subscription_rel x
-    left join used_table u on u.oid = x.srrelid
-    left join reached r on r.oid = u.root
-    where x.srsubid = s.oid
-  ) t
-  where s.subdbid = (select oid from pg_database where datname = current_database())
-    and (t.names is not null or t.tables = 0)
-  union all
   select 'server_version', case when v.fixed is null then 'warning' else 'hole' end,
     'PostgreSQL ' || current_setting('server_version'),
-    'this release ' || coalesce(v.finding, 'has vulnerabilities in row security that are fixed in ' || v.fixed),
-    format('-- install %s', coalesce('PostgreSQL ' || v.fixed || ' or newer', 'a release that the audit was tested on'))
-  from (values
-    (0, 150000, null, 'is older than any that the audit was tested on'),
-    (150000, 150014, '15.14', null), (160000, 160010, '16.10', null), (170000, 170006, '17.6', null),
-    (190000, 999999, null, 'is newer than any that the audit was tested on (18)')
-  ) as v (first, sound, fixed, finding)
-  where current_setting('server_version_num')::integer >= v.first
-    and current_setting('server_version_num')::integer < v.sound
+    coalesce('this release has vulnerabilities in row security that are fixed in ' || v.fixed,
+      format('this release is %s than any that the audit was tested on (15 to 18)', v.age)),
+    coalesce(format('-- install PostgreSQL %s', v.fixed), '-- use an audit that was tested on it')
+  from (values (0, 150000, null, 'older'), (150000, 150014, '15.14', null), (160000, 160010, '16.10', null),
+    (170000, 170006, '17.6', null), (190000, 999999, null, 'newer')) as v (first, sound, fixed, age)
+  where current_setting('server_version_num')::integer between v.first and v.sound - 1
 ),
 
 -- 18. Output ----------------------------------------------------------------------------------------------------------
@@ -3891,22 +3629,14 @@ acceptance as materialized (
     as r (check_name text, object text, reason text, accepted_by text, accepted_on text)
 ),
 
-found as materialized (
-  table found_roles
-  union all table found_tables
-  union all table found_policies
-  union all table found_columns
-  union all table found_privileges
-  union all table found_code
-  union all table found_settings
-  union all table found_server
-),
-
 shown as materialized (
   select distinct case when a.object is null then f.severity else 'accepted' end as severity, f.check_name, f.object,
     concat(f.finding, case when a.object is not null
       then format(' -- accepted by %s on %s: %s', a.accepted_by, a.accepted_on, a.reason) end) as finding, f.remedy
-  from found f
+  from (
+    table found_roles union all table found_tables union all table found_policies union all table found_columns
+    union all table found_privileges union all table found_code union all table found_settings
+  ) f
   left join acceptance a on a.check_name = f.check_name and a.object = f.object
   union all
   select 'hole', 'accepted', format('%I.%I', nspname, relname),

@@ -13,9 +13,6 @@ alter policy select_own on app.{2} using (user_id is not null);
 -- hole: privilege: app.{3}
 grant truncate on app.{3} to tasks_api;
 
--- warning: public_grant: app.{4}
-grant select on app.{4} to public;
-
 -- hole: view: app.everything
 create view app.everything as table app.{5};
 grant select on app.everything to tasks_api;
@@ -49,10 +46,7 @@ alter event trigger app_prepare_shards disable;
 alter table app.{9} alter column title set statistics 100;
 alter event trigger app_prepare_shards enable;
 
--- warning: policy_missing: app.{10}
-drop policy select_own on app.{10};
-
--- warning: trigger_disabled: tasks_touch_{number[11]} on app.{11}
+-- warning: guard_changed: trigger tasks_touch on app.{11}
 alter table app.{11} disable trigger tasks_touch_{number[11]};
 
 -- warning: guard_missing: trigger tasks_touch on app.{12}

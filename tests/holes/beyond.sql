@@ -89,15 +89,6 @@ alter role tasks_api reset search_path;
 create role squatter login;
 create schema tasks_api authorization squatter;
 
--- anyone may make the schema on the path: hole search_path the default search_path | alone
-alter role tasks_api reset search_path;
-create role opener login;
-grant create on database {database} to opener;
-
--- overload on record: warning search_path the default search_path | alone
-alter role tasks_api reset search_path;
-create function public.to_json(record) returns json language plpgsql as $$ begin perform pg_notify('x', $1::text); return pg_catalog.to_json($1); end $$;
-
 -- path of the role with a stranger's schema: hole search_path role tasks_api set search_path | alone
 create role merchant login;
 create schema bazaar;
@@ -109,11 +100,6 @@ alter role tasks_api set search_path = pg_catalog, bazaar;
 create role hooker login;
 grant usage on schema app to hooker;
 grant trigger on app.tasks to hooker;
-
--- references right for another: warning privilege app.users
-create role pointer login;
-grant usage on schema app to pointer;
-grant references on app.users to pointer;
 
 -- child of another: hole untrusted_owner app.old_tasks
 create role heir login;
@@ -146,12 +132,6 @@ create function app.same(text, text) returns boolean language sql immutable retu
 create operator app.=== (leftarg = text, rightarg = text, function = app.same);
 alter operator app.=== (text, text) owner to opper;
 create policy more on app.tasks as restrictive for select to tasks_api using (title operator(app.===) title);
-
--- login with bypassrls: warning role_leftover leftover
-create role leftover login bypassrls;
-
--- superuser login: warning role_leftover oldadmin
-create role oldadmin login superuser;
 
 -- leaky conjunct: hole policy_leak select_own on app.tasks | alone
 create function app.leaky(text) returns boolean language plpgsql cost 0.0001 as $$ begin raise notice '%', $1; return true; end $$;

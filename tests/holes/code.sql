@@ -102,10 +102,10 @@ create function app.guest_touch() returns trigger language plpgsql as $$ begin r
 alter function app.guest_touch() owner to guest;
 create trigger guests before insert on app.tasks for each row execute function app.guest_touch();
 
--- trigger off: warning trigger_disabled tasks_touch on app.tasks
+-- trigger off: warning guard_changed tasks_touch on app.tasks | alone | unmended
 alter table app.tasks disable trigger tasks_touch;
 
--- keys off: warning trigger_disabled on app.idempotency_keys
+-- keys off: warning guard_changed idempotency_keys_user_id_fkey on app.idempotency_keys | alone | unmended
 alter table app.idempotency_keys disable trigger all;
 
 -- identity of a constant: hole identity_function app.current_user_id() | alone
@@ -144,9 +144,6 @@ set local plan_cache_mode = force_generic_plan;
 execute mine;
 select set_config('app.user_id', 'alice', true);
 select set_config('app.user_id', 'alice', true) = 'alice';
-
--- identity definer: warning identity_function app.current_user_id() | alone
-alter function app.current_user_id() security definer;
 
 -- identity of a stranger: hole untrusted_owner app.current_user_id() | alone
 create role thief login;
@@ -217,20 +214,6 @@ create function app.read_all(text) returns text language internal as 'pg_read_fi
 -- exploit
 select true;
 
--- cast: hole cast text as integer
-create function app.to_int(text) returns int language sql immutable return 1;
-create cast (text as integer) with function app.to_int(text) as implicit;
-
--- cast inout: hole cast text as bigint
-create cast (text as bigint) with inout as implicit;
-
--- operator: hole operator public.=(text, text)
-create function public.same(text, text) returns boolean language sql immutable return true;
-create operator public.= (leftarg = text, rightarg = text, function = public.same);
--- exploit
-set local search_path = public, pg_catalog;
-select 'alice' = 'mallory'::text;
-
 -- event trigger: hole event_trigger watch
 create function public.watch() returns event_trigger language plpgsql as $$ begin perform set_config('app.user_id', 'alice', false); end $$;
 create event trigger watch on ddl_command_end execute function public.watch();
@@ -248,22 +231,11 @@ create function public.rude() returns event_trigger language plpgsql as $$ begin
 alter function public.rude() owner to passer;
 create event trigger rude on ddl_command_end execute function public.rude();
 
--- current_setting replaced: hole identity_function pg_catalog.current_setting(text, boolean) | alone | unmended
-create or replace function pg_catalog.current_setting(text, boolean) returns text language sql stable as $$ select 'alice' $$;
--- exploit
-select attack.sees('app.tasks');
-
--- identity volatile: warning identity_function app.current_user_id() | alone
-alter function app.current_user_id() volatile;
-
 -- function that changes the user: hole identity_change app.become(text)
 create function app.become(text) returns text language sql return set_config('app.user_id', $1, true);
 -- exploit
 select app.become('alice');
 select attack.sees('app.tasks');
-
--- functions for everybody: warning public_grant app.next_task_id()
-grant execute on function app.next_task_id() to public;
 
 -- immutable function that reads rows: hole session_state app.my_titles()
 create function app.my_titles() returns text language sql immutable as $$ select string_agg(title, ',') from app.tasks $$;

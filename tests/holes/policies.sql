@@ -245,19 +245,6 @@ alter policy select_own on app.tasks using (true);
 -- exploit
 select attack.sees('app.tasks');
 
--- no policy for delete: warning policy_missing app.tasks | alone
-drop policy delete_own on app.tasks;
-
--- policy for somebody else: warning policy_missing app.users | alone
-create role other;
-alter policy select_own on app.users to other;
-
--- new table without policy: warning policy_missing app.bare
-create table app.bare (user_id text collate "C" not null);
-alter table app.bare enable row level security;
-alter table app.bare force row level security;
-grant select on app.bare to tasks_api;
-
 -- new table for all to see: hole policy own on app.board
 create table app.board (
   id bigint not null default app.next_task_id(),

@@ -32,39 +32,6 @@ grant helpers to tasks_api;
 truncate app.tasks;
 select true;
 
--- update of the owner: warning decided_column_grant app.tasks.user_id
-grant update (user_id) on app.tasks to tasks_api;
-
--- update of the user: warning decided_column_grant app.users.id
-grant update (id) on app.users to tasks_api;
-
--- update of everything: warning decided_column_grant app.tasks | alone
-grant update on app.tasks to tasks_api;
-
--- insert of everything: warning decided_column_grant app.idempotency_keys | alone
-grant insert on app.idempotency_keys to tasks_api;
-
--- insert of the owner: warning decided_column_grant app.tasks.user_id
-grant insert (user_id) on app.tasks to tasks_api;
-
--- update of a version: warning decided_column_grant app.tasks.version
-grant update (version) on app.tasks to tasks_api;
--- exploit
-select set_config('app.user_id', 'alice', true);
-with u as (update app.tasks set version = 99 returning version) select count(*) > 0 from u;
-
--- insert of a counter: warning decided_column_grant app.users.last_task_id
-grant insert (last_task_id) on app.users to tasks_api;
-
--- select for public: warning public_grant app.tasks
-grant select on app.tasks to public;
-
--- column for public: warning public_grant app.users.id
-grant select (id) on app.users to public;
-
--- usage for public: warning public_grant app
-grant usage on schema app to public;
-
 -- grant option: hole grant_option app.tasks
 grant select on app.tasks to tasks_api with grant option;
 -- exploit
@@ -135,15 +102,9 @@ select attack.sees('app.next');
 -- default tables for public: hole default_privilege default privileges of postgres
 alter default privileges grant select on tables to public;
 
--- default sequences: warning default_privilege postgres in schema app
-alter default privileges in schema app grant usage on sequences to tasks_api;
-
 -- default of another role: hole default_privilege default privileges of builder
 create role builder;
 alter default privileges for role builder grant select on tables to tasks_api;
-
--- default functions: warning default_privilege postgres in schema app
-alter default privileges in schema app grant execute on functions to tasks_api;
 
 -- read files: hole system_privilege pg_catalog.pg_read_file(text)
 grant execute on function pg_catalog.pg_read_file(text) to tasks_api;
@@ -210,22 +171,12 @@ create foreign data wrapper open;
 create server shared foreign data wrapper open;
 create user mapping for public server shared;
 
--- tablespace: hole create pg_default
-grant create on tablespace pg_default to tasks_api;
-
--- trusted c: hole language c
-update pg_catalog.pg_language set lanpltrusted = true where lanname = 'c';
-
 -- long values: hole system_privilege pg_toast.pg_toast_
 do $$ begin execute format('grant select on %s to tasks_api', (select reltoastrelid::regclass from pg_class where oid = 'app.tasks'::regclass)); end $$;
 
 -- extension's function: hole system_privilege dblink_connect_u(text)
 create extension dblink;
 grant execute on function dblink_connect_u(text) to tasks_api;
-
--- create for somebody else: warning create app
-create role tenant login;
-grant create on schema app to tenant;
 
 -- trigger on a view: hole privilege app.seen
 create view app.seen with (security_invoker) as select id, title from app.tasks;

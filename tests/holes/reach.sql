@@ -173,28 +173,6 @@ grant select, insert on app.rule_probe to tasks_api;
 create rule probes as on insert to app.rule_probe
   where exists (select from app.tasks t where t.title = new.title) do instead nothing;
 
--- rule that discards deletes: warning rule discards on app.tasks | alone
-create rule discards as on delete to app.tasks do instead nothing;
-
--- foreign partition: warning foreign_table app.abroad_1
-create table app.abroad (
-  id bigint not null default app.next_task_id(),
-  user_id text collate "C" not null default app.current_user_id() ,
-  check (true)) partition by list (user_id);
-call attack.protect('app.abroad');
-create foreign data wrapper elsewhere;
-create server elsewhere foreign data wrapper elsewhere;
-create foreign table app.abroad_1 partition of app.abroad default server elsewhere;
-
--- table of somebody else: warning untrusted_owner app.rented
-create role landlord;
-create table app.rented (
-  id bigint not null default app.next_task_id(),
-  user_id text collate "C" not null default app.current_user_id() references app.users on delete cascade,
-  primary key (user_id, id));
-call attack.protect('app.rented');
-alter table app.rented owner to landlord;
-
 -- table without owners: hint row_security public.countries
 create table public.countries (code text primary key);
 create table public.cities (name text primary key, code text references public.countries);

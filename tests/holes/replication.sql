@@ -11,10 +11,3 @@ create publication filtered for table app.users where (id = 'alice') with (publi
 
 -- publication of a schema: warning publication schema_wide
 create publication schema_wide for tables in schema app;
-
--- subscription: warning subscription feed
-create subscription feed connection 'dbname=nowhere' publication p with (connect = false, slot_name = none, enabled = false, create_slot = false);
-
--- subscription to tasks: hole subscription inflow | unmended
-create subscription inflow connection 'dbname=nowhere' publication p with (connect = false, slot_name = none, enabled = false, create_slot = false);
-insert into pg_subscription_rel (srsubid, srrelid, srsubstate) select oid, 'app.tasks'::regclass, 'i' from pg_subscription where subname = 'inflow';

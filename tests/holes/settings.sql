@@ -47,6 +47,3 @@ alter database {database} set search_path = pg_temp, public;
 
 -- commits not on disk: warning session role tasks_api set synchronous_commit
 alter role tasks_api set synchronous_commit = off;
-
--- a longer limit: warning role_limit tasks_api
-alter role tasks_api set lock_timeout = '1min';

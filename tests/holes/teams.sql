@@ -303,7 +303,7 @@ create policy for_leaders on app.tasks for select to tasks_api using (app.leads_
 -- exploit
 select attack.sees('app.tasks');
 
--- joining any team by a definer: hole membership app.join_gang(text)
+-- joining any team by a definer: warning membership app.join_gang(text)
 create table app.gangs (crew text collate "C", user_id text collate "C", primary key (crew, user_id));
 call attack.protect('app.gangs', 'select');
 create function app.join_gang(wanted text) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$ insert into app.gangs values (wanted, app.current_user_id()) $$;
@@ -314,7 +314,7 @@ call attack.protect('app.gang_logs', 'select', 'exists (select from app.gangs c 
 select app.join_gang('alices');
 select exists (select from app.gang_logs);
 
--- a role from an argument: hole membership app.tune_gang(text, jsonb)
+-- a role from an argument: warning membership app.tune_gang(text, jsonb)
 create table app.gangs2 (crew text collate "C", user_id text collate "C", is_muted boolean, role text not null default 'member', primary key (crew, user_id));
 insert into app.gangs2 values ('alices', 'mallory');
 call attack.protect('app.gangs2', 'select');
