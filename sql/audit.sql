@@ -2642,10 +2642,10 @@ policy_remedy as materialized (
   select p.oid,
     case when scope.is_tasks and r.atttypid in ('text'::regtype, 'varchar'::regtype)
         and r.attcollation not in (select oid from pg_collation where not collisdeterministic)
-        and (not p.polpermissive or (p.polrelid, p.polcmd::text) not in (
-          select polrelid, unnest(array[cmd, '*']) from clause
-          where polpermissive and is_identity and oid not in (select oid from clause where not is_filtered)
-        ))
+        and (not p.polpermissive or p.oid in (select oid from clause where is_identity)
+          or (p.polrelid, p.polcmd::text) not in (
+            select polrelid, unnest(array[cmd, '*']) from clause
+            where polpermissive and is_identity and oid not in (select oid from clause where not is_filtered)))
       then concat(format('alter policy %I on %s', p.polname, r.name),
         case when p.polcmd <> 'a' then format(' using (%I = app.current_user_id())', r.attname) end,
         case when p.polcmd in ('a', 'w', '*') then format(' with check (%I = app.current_user_id())', r.attname) end,
