@@ -1501,7 +1501,7 @@ verdict as materialized (
 --   alter table app.notes enable row level security;
 --   create policy own on app.notes to tasks_api using (author = app.current_user_id());
 --   grant select, insert on app.notes to tasks_api;
---   => hole unique_key notes_pkey on app.notes: this unique index spans all users, since it does not compare author
+--   => hole unique_key notes_pkey on app.notes: this unique index spans all users (it does not compare author)
 
 reached_policy as materialized (
   select p.oid, p.polrelid, v.clause, c.cmd, p.polcmd, p.polname, p.polpermissive, v.word, v.attnum, v.seen, v.had,
@@ -2342,8 +2342,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   -- The audit found no role of the application.
   select 'missing', 'hole', 'no role',
     case when t.n = 0 then 'this database has no tables: the migrations were not applied, or this is another database'
-      else format('no role of the application was found: besides the owners of the tables (%s), superusers and roles '
-        'that bypass row security, none has a privilege on them', t.owners) end,
+      else format('no role of the application was found: only owners (%s) have a privilege on tables', t.owners) end,
     case when t.n = 0 then '-- make migrate' else '-- create a role for the application, or set audit.role' end
   from (
     select count(*) as n, string_agg(distinct relowner::regrole::text, ', ') as owners
@@ -2426,8 +2425,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     from assumable_role s
     join pg_roles r on r.oid = s.oid
     cross join lateral (
-      select 1 as rank, 'use this predefined role: such roles read or change all tables, files, statistics or '
-        'settings, or block the sessions of others' as danger
+      select 1 as rank, 'use this predefined role, which bypasses policies or affects the whole server' as danger
       where s.rolname ~ '^pg_'
       union all
       select 1, format('change the tables of %I, and disable their row security', s.rolname)
@@ -2560,15 +2558,12 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   where r.oid not in (select oid from lookup) and r.oid not in (select oid from table_or_shard where suffix <> '')
   group by o.is_self, case when scope.is_tasks or o.is_self then r.oid end
   union all
-  select w.check_name, case when r.oid in (select oid from personal) then 'hole' else 'warning' end, r.name,
-    format('the API role can read this %s, and no policy can apply to it', w.kind),
+  select case r.relkind when 'f' then 'foreign_table' else 'materialized_view' end,
+    case when r.oid in (select oid from personal) then 'hole' else 'warning' end, r.name,
+    'the API role can read this, and no policy can apply to it',
     format('revoke all on %s from %s, public;', r.name, api_names.names)
   from api_names
-  cross join (values
-    ('foreign_table', 'f', 'foreign table'),
-    ('materialized_view', 'm', 'materialized view, a copy of the rows that its owner saw')
-  ) as w (check_name, relkind, kind)
-  join reached r on r.relkind = w.relkind and not r.is_platform
+  join reached r on r.relkind in ('f', 'm') and not r.is_platform
   -- A materialized view counts only if it reads rows of users, or views.
   where r.relkind = 'f' or exists (
     select from pg_rewrite w join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
@@ -2579,12 +2574,10 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   select 'view', case when f.is_simple is false and f.is_barrier and not f.is_letter_box then 'warning' else 'hole' end,
     r.name,
     format('%s runs with the rights of its owner' || case
-      when f.is_letter_box then ' and filters by the user, but without a check option, so the API role can write rows '
-        'of other users into %s'
-      when not f.is_barrier then ' and filters by the user, but without the option security_barrier, a condition of '
-        'the caller can be evaluated on other users'' rows of %s, and its errors reveal values'
-      when f.oid is not null then ', and its condition involves the user in a form that the audit does not know; '
-        'verify which rows of %s it shows'
+      when f.is_letter_box then ', and without a check option, the API role can write rows of other users into %s'
+      when not f.is_barrier then ', and without the option security_barrier, a condition of the caller is evaluated '
+        'on other users'' rows of %s, and its errors reveal values'
+      when f.oid is not null then ', in a form that the audit does not know; verify which rows of %s it shows'
       else ', which may read all rows of %s, so the API role can read them, too' end,
       case when r.oid = v.reader then 'this view' else 'the view ' || v.reader::regclass end, v.names),
     format('alter view %s set (%s);', v.reader::regclass, case when f.is_letter_box then 'check_option = cascaded'
@@ -2614,8 +2607,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   from (
     select k.oid::regclass::text, case when k.suffix = ''
-      then 'this table is distributed, but its earlier rows are still on the coordinator, where no statement reaches '
-        'them'
+      then 'this table is distributed, but its earlier rows are still on the coordinator'
       else 'the API role may not write to this shard, or Citus cannot move it during writes, so requests fail' end
     from table_or_shard k
     join pg_class c on c.oid = k.oid and c.relkind = 'r'
@@ -2751,8 +2743,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
           string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where 'with' = any (j.seen)))
       when 4
         then 'the users in another table reach the rows of all users, and users cannot write to it; verify who is in it'
-      else format('a request with a certain claim or setting reaches every user''s rows, since these policies test it '
-        'instead of a column: %s', string_agg(distinct j.name, ', ')) end,
+      else 'a claim or a setting alone gives access to every user''s rows: ' || string_agg(distinct j.name, ', ') end,
     string_agg(distinct j.remedy, chr(10))
   from (
     select j.oid, j.clause, j.is_filtered, j.seen, format('%I on %s', j.polname, j.polrelid::regclass) as name,
@@ -2799,8 +2790,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   group by f.oid, f.is_unknown
   union all
   select 'policy', 'warning', format('%s.%I', r.polrelid::regclass, a.attname),
-    'the policies for SELECT compare this column with the user, and those for INSERT only a column that these do not, '
-      'so a user may add rows that belong to another user',
+    'policies for SELECT compare this column, those for INSERT another one, so a user may add rows of another user',
     format('revoke insert (%I) on %s from %s;', a.attname, r.polrelid::regclass, min(api_names.names))
   from (select distinct polrelid, attnum from clause where polpermissive and cmd = 'r' and attnum is not null) r
   join pg_attribute a on a.attrelid = r.polrelid and a.attnum = r.attnum
@@ -2846,8 +2836,8 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   -- user a member.
   select 'membership', case when w.is_stopped then 'warning' else 'hole' end,
     string_agg(distinct w.name, ', '),
-    format('access to rows depends on this column (policies: %s), and the API role may %s it in a user''s own row, '
-      'where %s checks only the user, so one statement gives a user access to rows of others%s',
+    format('access depends on this column (policies: %s), and the API role may %s it in a user''s own row, where %s '
+      'checks only the user, so one statement gives a user access to rows of others%s',
       array_to_string((array_agg(distinct w.policy_name))[1:5], ', '),
       string_agg(distinct lower(w.privilege), ' and '),
       string_agg(distinct format('the policy %I', w.polname), ' and '),
@@ -3012,8 +3002,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   union all
   -- The API's own statements create large objects without a function of the database.
   select 'large_object', 'warning', format('%s.%I', r.name, a.attname),
-    'this column can refer to large objects, and one role owns those of all users: if statements of the API create '
-      'them, each user can read all of them',
+    'this column can refer to large objects, and if the API creates them, each user can read those of all users',
     'revoke execute on function lo_from_bytea(oid, bytea), lo_creat(integer), lo_create(oid) from public;'
   from reached r
   join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
@@ -3024,8 +3013,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   -- Unique keys whose error on a duplicate reveals another user's row. Other roles' code may choose a key, too.
   select 'unique_key', case when scope.is_strict and c.is_chosen then 'hole' else 'warning' end,
     format('%I on %s', i.relname, t.name),
-    format('this %s spans all users, since it does not compare %s for equality, so an error reveals that another user '
-      'has such a row',
+    format('this %s spans all users (it does not compare %s), so an error reveals another user''s row',
       case when x.indisexclusion then 'exclusion constraint' else 'unique index' end,
       coalesce(quote_ident(t.attname), 'an owner column')),
     case when k.conname is null then format('drop index %s;', i.oid::regclass)
@@ -3108,8 +3096,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   union all
   -- Generated columns that show the values of columns without a privilege, in rows of other users.
   select 'generated_column', 'warning', format('%s.%I', r.name, a.attname),
-    format('this generated column shows %s of other users, a column that the API role may not read; verify that users '
-      'cannot infer its values', string_agg(distinct quote_ident(h.attname), ', ')),
+    format('this generated column shows %s of other users, which the API role may not read; verify what users learn',
+      string_agg(distinct quote_ident(h.attname), ', ')),
     format('revoke select (%I) on %s from %s, public;', a.attname, r.name, api_names.names)
   from api_names
   cross join reached r
@@ -3303,8 +3291,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   where w.is_wrong
   union all
   select 'session_state', 'hole', c.name,
-    format('it is marked immutable, but reads %s, so a prepared statement in a pooled session returns the result of '
-      'its first user to all users', string_agg(distinct t.relid::regclass::text, ', ')),
+    format('it is marked immutable, but reads %s, so a prepared statement returns its first user''s result to all',
+      string_agg(distinct t.relid::regclass::text, ', ')),
     format('alter routine %s stable;', c.name)
   from code c
   join pg_proc p on p.oid = c.oid and p.provolatile = 'i'
@@ -3358,8 +3346,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
         when d.is_unknown then '; it uses the user in another form: verify that it reaches only rows of the user' end,
       case when not d.has_path then '; it has no setting of search_path, so it uses that of its caller' end),
     case when r.is_restricted then '-- review it, then accept this finding'
-      else concat(w.unhook || ' ', format('alter routine %s security invoker; -- or revoke execute on it from %s and '
-        'public', d.name, api_names.names)) end
+      else concat(w.unhook || ' ', format('alter routine %s security invoker; -- or revoke execute from %s, public',
+        d.name, api_names.names)) end
   from definer d
   join call_path w on w.oid = d.oid
   cross join api_names
@@ -3373,8 +3361,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     format('commands on %s call this with the rights of its owner %s, so it bypasses the policies of %s',
       string_agg(distinct w.table_name, ', '), string_agg(distinct quote_ident(d.owner_name), ', '),
       string_agg(distinct coalesce(d.names, d.filtered_names, 'the tables that its dynamic SQL uses'), ', '))
-      || case when g.is_alone and bool_or(d.is_appended) then '; it only adds rows: verify which of their columns '
-        'becomes the owner, and who reads them'
+      || case when g.is_alone and bool_or(d.is_appended) then '; it only adds rows: verify their owner and readers'
       when not g.is_alone or bool_or(d.is_unknown) then '; verify that it reaches only rows of the user' else '' end,
     case when g.is_alone then min(w.unhook) else '-- review them, then accept this finding' end
   from scope
