@@ -147,7 +147,7 @@ policies as materialized (
 -- that were parsed when the function was created.
 body as materialized (
   select p.oid, n.nspname, p.proname, p.pronargs, p.proretset, p.prorettype, l.lanname,
-    p.proargnames, p.proargmodes, coalesce(p.proallargtypes, p.proargtypes::oid[]) as argtypes,
+    p.prosecdef, p.proargnames, p.proargmodes, coalesce(p.proallargtypes, p.proargtypes::oid[]) as argtypes,
     p.proconfig, p.prosqlbody is not null as is_parsed,
     regexp_replace(regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
       '(''(?:[^'']|'''')*'')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/', '\1 ', 'g'),
@@ -177,12 +177,12 @@ setting_read as materialized (
     select t from condition_text
     union
     select b.code from body b
-    where b.code ~* 'current_setting' and b.pronargs = 0
+    where b.code ~* 'current_setting' and b.pronargs <= 1
       and b.proname::text in (
         select m.part[1] from condition_text p cross join regexp_matches(p.t, '([\w$]+)"?\(', 'g') m (part)
         union
         select m.part[1] from body f cross join regexp_matches(f.code, '([\w$]+)"?\(', 'g') m (part)
-          where f.pronargs = 0
+          where f.pronargs <= 1
       )
   ) x
   cross join regexp_matches(x.t, 'current_setting\(\s*E?''([^'']+\.[^'']+)''', 'gi') m (part)
@@ -212,8 +212,20 @@ native_identity as materialized (
   where n.nspname = 'auth' and p.proname in ('user_id', 'session') and p.pronargs = 0 and l.lanname in ('c', 'internal')
 ),
 
--- Tables with a policy that reads the user, and the role that the policy is for (0: all roles). Views on tables with
--- policies, if they do not bypass these: their owner neither owns the tables nor bypasses row security.
+-- Views on tables with policies. `is_applied`: the policies apply, since the view's owner neither owns the table nor
+-- bypasses row security.
+policy_view as materialized (
+  select distinct v.oid, v.relowner, v.relacl,
+    not o.rolsuper and not o.rolbypassrls and t.relowner <> v.relowner as is_applied
+  from pg_rewrite w
+  join pg_class v on v.oid = w.ev_class and v.relkind = 'v' and v.oid >= 16384
+  join pg_roles o on o.oid = v.relowner
+  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid and d.refclassid = 'pg_class'::regclass
+  join pg_class t on t.oid = d.refobjid
+  where t.oid in (select polrelid from policies)
+),
+
+-- Tables with a policy that reads the user, and the role that the policy is for (0: all roles), and such views.
 isolated as materialized (
   select p.polrelid as oid, r.rolid
   from policies p
@@ -221,51 +233,81 @@ isolated as materialized (
   where not exists (select from setting_read)
     or concat_ws(' ', p.using_text, p.check_text) ~* 'current_setting|[\w$]+\((\)| |[^)]*\))'
   union
-  select v.oid, 0
-  from pg_rewrite w
-  join pg_class v on v.oid = w.ev_class and v.relkind = 'v' and v.oid >= 16384
-  join pg_roles o on o.oid = v.relowner and not o.rolsuper and not o.rolbypassrls
-  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid and d.refclassid = 'pg_class'::regclass
-  join pg_class t on t.oid = d.refobjid and t.relowner <> v.relowner
-  where t.oid in (select polrelid from policies)
+  select oid, 0 from policy_view where is_applied
 ),
 
--- Roles with a privilege on such a table or view that they do not own. A role that bypasses row security counts only if
--- a policy names it. `is_reached`: a login that does not bypass row security can become it.
-role_found as materialized (
-  select r.oid, r.rolname, r.rolcanlogin, exists (
-    select from pg_roles l
-    where l.rolcanlogin and not l.rolsuper and not l.rolbypassrls and pg_has_role(l.oid, r.oid, 'member')
-  ) as is_reached
+-- Privileges on such tables and views, except those of their owners. `is_isolated`: such a policy is for the role.
+relation_grant as materialized (
+  select c.oid, a.grantee, m.cmd, i.is_isolated, c.oid in (select oid from policy_view) as is_view
+  from (
+    select c.oid, c.relowner, c.relacl as acl from pg_class c where c.relkind in ('r', 'p', 'v') and c.oid >= 16384
+    union all
+    select t.attrelid, 0, t.attacl from pg_attribute t where t.attacl is not null and t.attrelid >= 16384
+  ) c
+  cross join aclexplode(c.acl) a
+  join command m on m.privilege = a.privilege_type
+  cross join lateral (
+    select not exists (select from policies) or (c.oid, a.grantee) in (select oid, rolid from isolated)
+      or (c.oid, 0::oid) in (select oid, rolid from isolated) as is_isolated
+  ) i
+  where a.grantee <> c.relowner and (i.is_isolated or c.oid in (select oid from isolated)
+    or c.oid in (select oid from policy_view))
+),
+
+-- Roles with such a privilege. A role that bypasses row security counts only if a policy names it. `logins` can become
+-- the role, and neither bypass row security nor own the tables; `is_reached` includes the owners. A role `is_user` if a
+-- policy for it involves the user. It `is_staff` if policies that name it do not, and permit all its commands.
+role_granted as materialized (
+  select r.oid, r.rolname, r.rolcanlogin, l.logins, l.is_reached, coalesce(p.is_user, false) as is_user,
+    p.is_staff and not exists (
+      select from relation_grant g
+      where g.grantee = r.oid and g.oid in (select polrelid from policies) and not exists (
+        select from policies q where q.polrelid = g.oid and r.oid = any (q.polroles) and q.polcmd in ('*', g.cmd))
+    ) as is_staff,
+    -- by views, if another login switches to the role, as PostgREST's authenticator does
+    (r.oid in (select grantee from relation_grant where is_isolated or is_view and l.is_switched)) as is_isolated
   from scope
   join pg_roles r on scope.roles is null
-  where not r.rolsuper and r.rolname !~ '^pg_'
+  cross join lateral (
+    select count(*) > 0 as is_reached, coalesce(array_agg(l.oid) filter (where l.oid = r.oid or l.oid not in (
+        select datdba from pg_database where datname = current_database()
+        union
+        select c.relowner from pg_class c where c.oid in (select polrelid from policies))), '{}') as logins,
+      coalesce(bool_or(not l.rolinherit and l.oid <> r.oid), false) as is_switched
+    from pg_roles l
+    where l.rolcanlogin and not l.rolsuper and not l.rolbypassrls and pg_has_role(l.oid, r.oid, 'member')
+  ) l
+  cross join lateral (
+    select bool_or(u.is_user) as is_user, bool_and(not u.is_user) filter (where r.oid = any (p.polroles)) as is_staff
+    from policies p
+    cross join lateral (
+      select concat_ws(' ', p.using_text, p.check_text) ~* '[\w$]\(|\y(?:current|session)_user\y' as is_user
+    ) u
+    where p.polroles && array[r.oid, 0]
+  ) p
+  where not r.rolsuper and r.rolname !~ '^pg_' and r.oid in (select grantee from relation_grant)
     and (not r.rolbypassrls or r.oid in (select unnest(polroles) from policies))
     and r.oid <> (select datdba from pg_database where datname = current_database())
-    and r.oid in (
-      select a.grantee
-      from (
-        select c.oid, c.relowner, c.relacl as acl from pg_class c where c.relkind in ('r', 'p', 'v') and c.oid >= 16384
-        union all
-        select t.attrelid, 0, t.attacl from pg_attribute t where t.attacl is not null and t.attrelid >= 16384
-      ) c
-      cross join aclexplode(c.acl) a
-      where a.grantee <> c.relowner
-        and (not exists (select from policies) or (c.oid, a.grantee) in (select oid, rolid from isolated)
-          or (c.oid, 0::oid) in (select oid, rolid from isolated))
-    )
 ),
 
--- If a login can become some of these roles, as PostgREST's authenticator can, the API's roles do not include: roles
--- that no login can become unless it bypasses row security, such as an owner of views, and other login roles whose
--- policies are all true.
+-- Those that are isolated, and those that a login can become instead, such as PostgREST's anonymous role.
+role_found as materialized (
+  select f.*
+  from role_granted f
+  where f.is_isolated or exists (select from role_granted g
+    where g.is_isolated and g.logins && f.logins and not pg_has_role(g.oid, f.oid, 'member'))
+),
+
+-- Found roles that are not the API's, since no login of another found role can become them: roles without a login next
+-- to roles such as those of PostgREST's authenticator, owners of views, and roles of staff or of workers.
 role_left as materialized (
   select f.oid, f.rolname
   from role_found f
-  where exists (select from role_found g where g.is_reached and not g.rolcanlogin)
-    and (not f.is_reached or f.rolcanlogin and (
-      select bool_and(coalesce(p.using_text, 'true') = 'true' and coalesce(p.check_text, 'true') = 'true')
-      from policies p where f.oid = any (p.polroles)))
+  where exists (
+    select from role_found g
+    where g.logins <> '{}' and not g.logins && f.logins
+      and (not g.rolcanlogin and not f.is_reached or g.is_user and g.is_staff is not true and f.is_staff
+        or f.logins = '{}' and f.oid in (select relowner from policy_view where is_applied)))
 ),
 
 -- If no such role exists, the audit assumes that the application logs in as the owner of its tables.
@@ -438,12 +480,19 @@ assumable_role as materialized (
 ),
 
 -- Roles whose privileges the API has: its own roles, those that they can become, and PUBLIC (0). Roles that bypass row
--- security are skipped here, since the role itself is a finding.
+-- security are skipped here, since the role itself is a finding. By a view, the API has the privileges of its owner on
+-- tables with row security.
 grantee as materialized (
-  select oid, quote_ident(rolname) as name from assumable_role
+  select oid, quote_ident(rolname) as name, false as is_by_view from assumable_role
   where is_api or rolname !~ '^pg_' and oid not in (select oid from pg_roles where rolsuper or rolbypassrls)
   union all
-  select 0, 'public'
+  select 0, 'public', false
+  union all
+  select distinct v.relowner, quote_ident(v.relowner::regrole::text), true
+  from policy_view v
+  cross join aclexplode(v.relacl) a
+  where v.is_applied and v.relowner not in (select oid from assumable_role)
+    and (a.grantee = 0 or a.grantee in (select oid from assumable_role))
 ),
 
 -- 4. Privileges -------------------------------------------------------------------------------------------------------
@@ -481,7 +530,8 @@ grants as materialized (
     select 'pg_parameter_acl'::regclass, oid, 0, 'parameter', null, paracl from pg_parameter_acl
   ) o (classid, objid, subid, kind, column_name, acl)
   cross join lateral aclexplode(o.acl) a
-  join grantee e on e.oid = a.grantee
+  join grantee e on e.oid = a.grantee and (not e.is_by_view
+    or o.classid = 'pg_class'::regclass and o.objid in (select oid from pg_class where relrowsecurity))
 ),
 
 -- The same with names. `is_foreign`: the object belongs to PostgreSQL, an extension or a platform.
@@ -634,7 +684,7 @@ literal as materialized (
     (select string_agg('|' || regexp_replace(lower(format_type(t.oid, null)), '\W', '\\\&', 'g'), '') from pg_type t
      where t.typtype = 'd' and t.oid >= 16384 and t.typtypmod = -1
        and t.typbasetype = any ('{text,varchar,uuid,bigint,integer,numeric}'::regtype[])) as domains,
-    '(?:::"?(?:character varying|timestamp with(?:out)? time zone|[\w.]+)"?(?:\(\d+\))?(?:\[\])?)?' as cast_to
+    '(?: ?::"?(?:character varying|timestamp with(?:out)? time zone|[\w.]+)"?(?:\(\d+\))?(?:\[\])?)?' as cast_to
   from scope
 ),
 
@@ -658,7 +708,7 @@ source as materialized (
   select 'function', b.oid, null, null, b.code from body b where b.lanname in ('sql', 'plpgsql')
 ),
 
-marked as materialized (
+spelled as materialized (
   select r.raw, btrim(regexp_replace(t.text, '\s+', ' ', 'g')) as text
   from (select distinct raw from source) r
   cross join literal l
@@ -672,6 +722,7 @@ marked as materialized (
       select string_agg(concat(s.part, case
           when s.literal is null then ''
           when s.literal[1] = '' then '{blank}'
+          when s.literal[1] = '{}' then '{null}' -- no claims
           when lower(s.literal[1]) in (select name from identity_setting) then '{setting}'
           when s.literal[1] ~* '^request\.jwt\.[\w.]+$' then '{other}'
           when s.literal[1] = any (l.claims) then '{claim}'
@@ -700,6 +751,41 @@ marked as materialized (
   ) t
 ),
 
+-- Functions of one expression whose argument is a name: claim('user_id'). Calls are replaced by this expression.
+helper as materialized (
+  select lower(b.proname) as name,
+    regexp_replace(regexp_replace(e.part[1], ' (?=[,)])', '', 'g'), format('(?<![\w.{$])(?:%s\.)?%s(?![\w$.(])',
+      lower(b.proname), coalesce('(?:\$1|' || nullif(lower(b.proargnames[1]), '') || ')', '\$1')), '{argument}', 'g')
+      as expression
+  from body b
+  join spelled s on s.raw = b.code
+  cross join regexp_matches(s.text,
+    '^(?:begin )?(?:select|return) ([^;]+?) ?;?(?: exception when .*)?(?: end ?;?)?$') e (part)
+  where b.pronargs = 1 and b.argtypes && '{text,varchar}'::regtype[]::oid[] and e.part[1] !~ '\yfrom\y'
+    and e.part[1] ~ 'current_setting|{other}|\w ?\( ?\)' and b.proname ~ '^\w+$'
+),
+
+-- If no policy reads a setting, each user is a role of the database. In a SECURITY DEFINER function, current_user is
+-- the owner of the function.
+marked as materialized (
+  select s.raw, case when h.pattern is null or u.text !~ h.pattern then u.text else (
+    select string_agg(p.part || coalesce((select min(format('(%s)', replace(f.expression, '{argument}', p.call[2])))
+      from helper f where f.name = p.call[1]), ''), '' order by p.n)
+    from rows from (regexp_split_to_table(u.text, h.pattern), regexp_matches(u.text, h.pattern, 'g'))
+      with ordinality as p (part, call, n)) end as text
+  from spelled s
+  cross join literal l
+  cross join (
+    select '(?<![\w.$])(?:\w+\.)?(' || string_agg(name, '|') || ') ?\( ?({\w+}) ?\)' as pattern from helper
+  ) h
+  cross join lateral (
+    select case when l.settings is null then regexp_replace(s.text,
+      case when s.raw in (select code from body where prosecdef) then '\ysession_user\y'
+        else '\y(?:current_user|session_user|current_role)\y' end, 'current_setting({setting})', 'g')
+      else s.text end as text offset 0
+  ) u
+),
+
 -- Functions without arguments whose body consists only of current_setting, nullif, coalesce, casts, ->>, variables, if,
 -- return, raise and calls of other such functions. A body with a constant, a table or another call does not count.
 plain as materialized (
@@ -708,7 +794,7 @@ plain as materialized (
       and regexp_replace(c.code, '(?:->>?|#>>) ?{\w+}', '', 'g') !~ '{(?:k|open|claim|key|apirole|written)}' as is_pure,
     array(
       select replace(m.part[1], ' ', '') from regexp_matches(c.code, '([\w$."]+ ?\((?: ?\))?)', 'g') m (part)
-      where m.part[1] !~ '^(?:current_setting|nullif|coalesce|if|and|or|not|return|select|then|else|when|as) ?\('
+      where m.part[1] !~ '^(?:current_setting|nullif|coalesce|if|and|or|not|return|select|case|then|else|when|as) ?\('
     ) as calls,
     case when b.prorettype in ('json'::regtype, 'jsonb'::regtype) then 'claims'
       when c.code ~ '{written}' then 'written'
@@ -723,8 +809,8 @@ plain as materialized (
     select regexp_replace(m.text, '\yraise\y[^;]*;', ';', 'g') as code
   ) c
   cross join lateral (
-    select coalesce(nullif(y.typbasetype, 0), y.oid) = any ('{text,varchar,uuid,bigint,integer,numeric,json,jsonb}'
-      ::regtype[]) and not b.proretset as is_whole
+    select (coalesce(nullif(y.typbasetype, 0), y.oid) = any ('{text,varchar,uuid,bigint,integer,numeric,json,jsonb}'
+      ::regtype[]) or y.oid = 'name'::regtype and l.settings is null) and not b.proretset as is_whole
   ) r
   where b.pronargs = 0 and b.lanname in ('sql', 'plpgsql') and length(b.code) < 2000
 ),
@@ -796,7 +882,7 @@ user_text (raw, step, text, is_last) as (
     'nullif ?\( ?{(me|claims)} ?, ?{blank} ?\)|\( ?(?:select |values )?{(me|claims)}(?: as \w+)? ?\)|'
       '{(me)} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{\1\2\3}', 'g'),
     '{me} ?:: ?jsonb?', '{claims}', 'g'),
-    '{claims} ?->> ?' || l.claim, '{me}', 'g') as text offset 0) x
+    '{claims} ?(?:-> ?{(?:k|claim)} ?)*(?:->>|#>>) ?' || l.claim, '{me}', 'g') as text offset 0) x
   where not t.is_last
 ),
 
@@ -1128,7 +1214,9 @@ lookup_function as materialized (
         or (f.oid in (select function from table_use where is_filtered)) is not true
         or f.oid in (select function from table_use where not is_filtered)) as is_unknown
   ) w
-  where (f.is_asking or not w.is_unknown) and f.prorettype <> 'trigger'::regtype
+  where (f.is_asking or not w.is_unknown
+      or f.prorettype <> 'boolean'::regtype and f.text ~ '{(?:me|claims|token|other)}')
+    and f.prorettype <> 'trigger'::regtype
     and f.oid not in (select function from table_use where is_written)
     -- a setting that the caller can change
     and not ((select is_strict from scope) and f.text ~ '\ycurrent_setting ?\(')
@@ -1263,12 +1351,11 @@ expression as materialized (
       else '' end, '{no}') as text
   ) t
   cross join lateral (
-    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(t.text,
+    select regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(t.text,
       '(?<![\w.])(?:' || n.me || ')\(\)', '{me}', 'g'), '(?<![\w.])(?:' || n.claims || ')\(\)', '{claims}', 'g'),
       '(?<![\w.])(?:' || n.token || ')\(\)', '{token}', 'g'),
-      '\y(?:current_user|session_user)\y', case when l.settings is null then '{me}' else '{v}' end, 'g'),
-      '\y(?:current_date|current_time|current_timestamp|localtime|localtimestamp)\y', '{v}', 'g'),
-      concat('::(?:text|uuid|bigint|integer|numeric|jsonb?|character varying', l.domains,
+      '\y(?:(?:current|session)_user|current_(?:date|time|timestamp)|localtime|localtimestamp)\y', '{v}', 'g'),
+      concat('::(?:text|uuid|bigint|integer|int|numeric|jsonb?|character varying', l.domains,
       ')(?:\[\])?(?![\w(])'), '', 'g') as text offset 0
   ) v
   cross join lateral (
@@ -1442,7 +1529,11 @@ reduction (original, text, step) as (
               else u.word end
             from unnest(k.a) e (word))
           when x.f = 'current_setting' then case when k.a[1] = '{setting}' then '{me}'
-            when k.a[1] = '{other}' or k.a[1] = '{k}' and not scope.is_strict then '{token}' else u.word end
+            when k.a[1] = '{other}' or not scope.is_strict then '{token}' else u.word end
+          when x.f = 'pg_has_role' then case
+            when k.a[cardinality(k.a) - 1] = '{apirole}' then '{wrong}'
+            when k.a[cardinality(k.a) - 1] in ('{k}', '{service}') then '{staff}'
+            when k.a[1] = '{me}' and k.kinds[2] = 'row' then '{member}' else u.word end
           when x.f = 'nullif' and k.a[2] = '{blank}' and k.a[1] in ('{me}', '{claims}', '{token}') then k.a[1]
           when x.f = 'coalesce' then (select case when count(distinct e.word) = 1 then min(e.word) else u.word end
             from unnest(k.a) e (word)
@@ -1626,6 +1717,7 @@ reachable (classid, objid, automatic, hookclass, hook, within, reader) as (
     select 'pg_class'::regclass::oid as classid, oid as objid, true as automatic, 0::oid as within
     from api_relation
     where relnamespace in (select oid from usable) or oid in (select oid from declared_table)
+      or oid in (select objid from grants where grantee in (select oid from grantee where is_by_view))
     union
     select 'pg_proc'::regclass, p.oid, false, case when p.prosecdef then p.oid else 0 end
     from callable p
@@ -3215,7 +3307,8 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   cross join lateral (
     select concat(d.defaclrole::regrole, ' in schema ' || nullif(d.defaclnamespace, 0)::regnamespace::text) as whose
   ) w
-  join grantee e on e.oid <> d.defaclrole and e.oid in (select x.grantee from aclexplode(d.defaclacl) x)
+  join grantee e on e.oid <> d.defaclrole and not e.is_by_view
+    and e.oid in (select x.grantee from aclexplode(d.defaclacl) x)
   where d.defaclnamespace = 0 or e.oid <> 0 or d.defaclnamespace in (select oid from usable)
 ),
 
@@ -3523,30 +3616,31 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   group by case when scope.is_tasks then p.object end, p.wrong
   union all
   -- PostgreSQL searches pg_temp first for types and tables, unless the search_path contains it. If a temporary domain
-  -- has the name text, a cast to text runs the domain's check.
-  select 'search_path', case when bool_or(b.is_read) and scope.is_strict then 'hole' else 'warning' end,
+  -- has the name text, a cast to text runs the domain's check. Clients of Supabase cannot create temporary objects.
+  select 'search_path', case when n.is_read then 'hole' else 'warning' end,
     min(c.name) || case when count(*) > 1 then format(', and %s more functions', count(*) - 1) else '' end,
     'its search_path does not end with pg_temp, so a temporary type or table of the caller can replace one that this '
-      'SECURITY DEFINER function names' || case when bool_or(b.is_read)
-      then ', and a condition that reads this table is then true for each user' else '' end,
+      'SECURITY DEFINER function names' || case when n.is_read then ', and the caller chooses the rows that it reads'
+      else '' end,
     string_agg(format('alter routine %s set search_path = %s, pg_temp;', c.name,
       coalesce((select nullif(substr(e, 13), '""') from unnest(c.proconfig) e where e like 'search\_path=%'),
         'pg_catalog')), ' ' order by c.name) || ' -- or revoke temporary on the database from public'
   from scope
   cross join code c
   cross join lateral (
-    -- exists (select from admins where ...): a sub-select that reads a table without its schema
-    select c.body !~* '\ywith\y' and c.body ~* '\(\s*select\s[^();]*\yfrom\s+[\w$]+(?![\w$.]|\s*\()' as is_read
-  ) b
+    select count(*) > 0 as is_named, scope.kind <> 'supabase' and c.body !~* '\ywith\y'
+      and coalesce(bool_or(c.body ~* format('\y(?:from|join)\s+%s(?![\w$.]|\s*\()', w.name)), false) as is_read
+    from word w
+    join pg_class r on r.relname = w.name and r.relnamespace = any (w.path) and r.relkind in ('r', 'p', 'f', 'v', 'm')
+    where w.oid = c.oid and w.schema is null and not w.is_call and w.name ~ '^\w+$'
+  ) n
   where c.prosecdef and not c.is_authored and not c.is_parsed and c.lanname in ('sql', 'plpgsql')
     and c.proowner not in (select oid from assumable_role)
     and exists (select from api where has_database_privilege(api.oid, current_database(), 'temporary'))
     and not exists (select from unnest(c.proconfig) e where e ~ '^search_path=.*\ypg_temp"?$')
-    and (b.is_read or scope.is_tasks and (c.body ~* '\ydeclare\y|:: ?"?(?!pg_catalog\.|(?:big|small)?int|bool|numeric'
-      '|decimal|real|float|double|char|time)\w+"?(?![\w".])' or exists (
-        select from word w join pg_class r on r.relname = w.name and r.relnamespace = any (w.path)
-        where w.oid = c.oid and w.schema is null and not w.is_call and r.relkind in ('r', 'p', 'f', 'v', 'm'))))
-  group by scope.is_strict, case when scope.is_tasks then c.oid end
+    and (n.is_read or scope.is_tasks and (n.is_named or c.body ~* '\ydeclare\y|:: ?"?(?!pg_catalog\.|(?:big|small)?int'
+      '|bool|numeric|decimal|real|float|double|char|time)\w+"?(?![\w".])'))
+  group by n.is_read, case when scope.is_tasks then c.oid end
   union all
   select 'publication', 'warning', quote_ident(p.pubname),
     format('this publication sends the rows of all users in %s to every subscriber, where no policy applies',

@@ -95,9 +95,34 @@ create function api.clear(todo uuid) returns void language plpgsql security defi
   delete from data.mails where id = mine.id;
 end $$;
 
--- a definer that first selects any row: warning security_definer api.clear(uuid)
+-- a definer that first selects any row: hole security_definer api.clear(uuid)
 create function api.clear(todo uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare mine record; begin
   select into mine * from data.todos where todos.id = todo;
   if mine.id is null then raise insufficient_privilege; end if;
   delete from data.mails where owner <> data.me() and id = mine.id;
 end $$;
+
+-- sound: a helper with the name of the claim, and a policy for the owner of the views
+create function data.claim(name text) returns text language sql stable as $$ select nullif(current_setting('request.jwt.claims', true), '')::json ->> name $$;
+create function data.user_id() returns int language sql stable as $$ select case data.claim('user_id') when '' then null else data.claim('user_id')::int end $$;
+create table data.notes (id uuid primary key default gen_random_uuid(), author int not null default data.user_id(), body text);
+alter table data.notes enable row level security;
+create policy own on data.notes to view_owner using (data.claim('role') = 'web_user' and author = data.user_id());
+grant select, insert, update, delete on data.notes to view_owner;
+create view api.notes as select * from data.notes; alter view api.notes owner to view_owner;
+grant select, insert, update, delete on api.notes to web_user;
+
+-- such a policy does not check new rows: hole policy own on data.notes
+create table data.notes (id uuid primary key default gen_random_uuid(), author text not null default data.me(), body text);
+alter table data.notes enable row level security;
+create policy own on data.notes to view_owner using (author = data.me()) with check (true);
+grant select, insert, update, delete on data.notes to view_owner;
+create view api.notes as select * from data.notes; alter view api.notes owner to view_owner;
+grant select, insert, update, delete on api.notes to web_user;
+
+-- a claim that each user has: hole policy own on data.notes
+create function data.claim(name text) returns text language sql stable as $$ select nullif(current_setting('request.jwt.claims', true), '')::json ->> name $$;
+create table data.notes (id uuid primary key default gen_random_uuid(), author text not null default data.me(), body text);
+alter table data.notes enable row level security;
+create policy own on data.notes using (data.claim('sub') is not null);
+grant usage on schema data to web_user; grant select, insert, delete on data.notes to web_user;

@@ -31,3 +31,28 @@ alter table hr.reviews owner to staff;
 
 -- the API's role bypasses row security: hole role_attribute staff
 alter role staff bypassrls;
+
+-- all members of staff: hole policy members on hr.leave
+create policy members on hr.leave for select to staff using (pg_has_role(current_user, 'staff', 'member'));
+
+-- sound: a definer for the login
+create function hr.mine() returns setof hr.leave language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select * from hr.leave where username = session_user $$;
+
+-- current_user is the owner in a definer: hole security_definer hr.mine()
+create function hr.mine() returns setof hr.leave language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select * from hr.leave where username = current_user $$;
+
+-- sound: a role of support staff that reads all
+create role support login; grant usage on schema hr to support; grant select on hr.leave to support;
+create role alice login in role staff;
+create policy support on hr.leave for select to support using (true);
+
+-- a role of support staff that a user can become: hole policy support on hr.leave
+create role support nologin; grant usage on schema hr to support; grant select on hr.leave to support;
+create role alice login in role staff, support;
+create policy support on hr.leave for select to support using (true);
+
+-- a temporary table replaces the teams: hole search_path hr.manages(name)
+create table hr.teams (member name primary key, manager name not null);
+alter table hr.teams enable row level security;
+create function hr.manages(who name) returns boolean language sql stable security definer set search_path = hr as $$ select exists (select from teams t where t.member = who and t.manager = session_user) $$;
+create policy team on hr.leave for select to staff using (hr.manages(username));
