@@ -722,7 +722,7 @@ spelled as materialized (
       select string_agg(concat(s.part, case
           when s.literal is null then ''
           when s.literal[1] = '' then '{blank}'
-          when s.literal[1] = '{}' then '{null}' -- no claims
+          when s.literal[1] ~ '^(?:{}|0|[0-]{36})$' then '{null}' -- no claims, and no user's id
           when lower(s.literal[1]) in (select name from identity_setting) then '{setting}'
           when s.literal[1] ~* '^request\.jwt\.[\w.]+$' then '{other}'
           when s.literal[1] = any (l.claims) then '{claim}'
@@ -817,6 +817,12 @@ plain as materialized (
 
 naming_function as materialized (
   select * from plain where is_pure and calls = '{}' and code ~ 'current_setting ?\( ?{(?:setting|other)}'
+),
+
+constant_user as materialized (
+  select oid from plain
+  where word = 'me' and code ~ '{setting}' and regexp_replace(code,
+    'nullif ?\(((?:[^()]|\([^()]*\))*), ?{\w+} ?\)', '\1', 'g') ~ 'coalesce ?\([^;]*, ?{k} ?\)'
 ),
 
 -- A function that returns the result of such a function, or looks up one column by it: the user of a session, the
@@ -1216,6 +1222,7 @@ lookup_function as materialized (
   ) w
   where (f.is_asking or not w.is_unknown
       or f.prorettype <> 'boolean'::regtype and f.text ~ '{(?:me|claims|token|other)}')
+    and f.oid is distinct from (select tasks_function from scope where is_tasks)
     and f.prorettype <> 'trigger'::regtype
     and f.oid not in (select function from table_use where is_written)
     -- a setting that the caller can change
@@ -3370,9 +3377,13 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   select 'identity_function', 'hole', c.name,
     format('the policies get the user from this function, but %s', w.wrong), format(w.remedy, c.name)
   from scope
-  join code c on c.oid = scope.tasks_function and scope.is_tasks or c.oid in (select oid from passing_function)
+  join code c on c.oid = scope.tasks_function and scope.is_tasks or c.oid in (
+    select oid from passing_function union select oid from constant_user)
   join pg_proc p on p.oid = c.oid
   cross join lateral (values
+    (not scope.is_tasks and c.oid in (select oid from constant_user),
+      'it returns a constant if the setting is absent, so such a request acts as that user',
+      '-- let %s return null instead'),
     (scope.is_tasks and c.oid not in (select oid from passing_function where word = 'me'),
       'it does more than return the setting app.user_id, so it can return a user other than the one that is set',
       'create or replace function %s returns text language sql stable parallel safe return '
