@@ -671,6 +671,7 @@ session_path as materialized (
 --   {setting} a setting with the user id   {other} another setting of PostgREST   {claim} the claim with the user id
 --   {key} the claim of the role   {written} a claim that users can change (user_metadata)   {blank} ''
 --   {service} an administrator's role   {apirole} a role of the API   {open} 'public' and similar words
+--   {live} 'active' and similar words   {closed} 'private'
 --   {dba} the role pg_database_owner   {k} any other constant
 --
 --   (user_id = NULLIF(current_setting('app.user_id'::text, true), ''::text))
@@ -731,7 +732,9 @@ spelled as materialized (
           when s.literal[1] in ('service_role', 'supabase_admin') then '{service}'
           when s.literal[1] = 'pg_database_owner' then '{dba}'
           when s.literal[1] = any (l.roles) then '{apirole}'
-          when lower(s.literal[1]) in ('public', 'published', 'everyone', 'shared', 'visible', 'listed') then '{open}'
+          when s.literal[1] ~* '^(?:public|published|everyone|shared|visible|listed|unlisted|avatars?|public[_-].*)$'
+            then '{open}'
+          when lower(s.literal[1]) in ('active', 'approved', 'available', 'live', 'released') then '{live}'
           when lower(s.literal[1]) = 'private' then '{closed}'
           else '{k}' end), '' order by s.n)
       from rows from (regexp_split_to_table(p.text, p.pattern), regexp_matches(p.text, p.pattern, 'g'))
@@ -791,7 +794,8 @@ marked as materialized (
 plain as materialized (
   select b.oid, b.proname, format('(?:%s\.)?%s', lower(b.nspname), lower(b.proname)) as name, c.code, r.is_whole,
     c.code !~ '\yfrom\y|\||\.(?!\w*(?:%| ?\())|\y(?:insert|update|delete|execute|perform|loop)\y|\$\d'
-      and regexp_replace(c.code, '(?:->>?|#>>) ?{\w+}', '', 'g') !~ '{(?:k|open|claim|key|apirole|written)}' as is_pure,
+      and regexp_replace(c.code, '(?:->>?|#>>) ?{\w+}', '', 'g') !~
+        '{(?:k|open|live|closed|claim|key|apirole|written)}' as is_pure,
     array(
       select replace(m.part[1], ' ', '') from regexp_matches(c.code, '([\w$."]+ ?\((?: ?\))?)', 'g') m (part)
       where m.part[1] !~ '^(?:current_setting|nullif|coalesce|if|and|or|not|return|select|case|then|else|when|as) ?\('
@@ -1187,6 +1191,14 @@ loose_lookup as materialized (
     where u.function = b.oid and p.id = any (w.words) and p.owner <> all (w.words)))
 ),
 
+-- Functions that use the user, and functions that call them.
+asking (oid) as (
+  select oid from function_text where is_asking
+  union
+  select r.function from asking a join body_reference r on r.objid = a.oid and r.classid = 'pg_proc'::regclass
+    where a.oid not in (select oid from passing_function)
+),
+
 -- Functions that policies may call: functions that look up rows of the user. A function that ignores its arguments
 -- (`idle`) returns the same for each row, `same` compares its argument with the user: is_mine(user_id). `is_unknown`: a
 -- statement is not restricted to the user, but the function uses the user in another form, which is a warning.
@@ -1220,7 +1232,7 @@ lookup_function as materialized (
         or (f.oid in (select function from table_use where is_filtered)) is not true
         or f.oid in (select function from table_use where not is_filtered)) as is_unknown
   ) w
-  where (f.is_asking or not w.is_unknown
+  where (f.oid in (select oid from asking) or not w.is_unknown
       or f.prorettype <> 'boolean'::regtype and f.text ~ '{(?:me|claims|token|other)}')
     and f.oid is distinct from (select tasks_function from scope where is_tasks)
     and f.prorettype <> 'trigger'::regtype
@@ -1253,8 +1265,9 @@ lookup_function as materialized (
 -- word that is not in this list restricts nothing. {has} and {link} are {member} together, {has} and {const} {ranked}.
 --
 --   apart:c  column c of the row is not the user         wrong   the user is involved, but others' rows match
---   with     the user is involved in an unknown form
---   flag     a column such as is_public permits it       vacant  a column of the row is null
+--   with     the user is involved in an unknown form     vacant  a column of the row is null
+--   live:c   column c is a state such as active, which   flag    a column such as is_public permits it
+--            is flag if the default is no such state
 --   link     a row of another table has its value        parent  such a row exists, and the caller may read it
 --   has:c    column c of another table is the user       roll    any row of another table is the user's
 --   ranked   and another column of it is a constant      rank    any such row exists
@@ -1263,11 +1276,11 @@ lookup_function as materialized (
 --   no       false or null
 --
 -- The words of values: me (the user), claims, token (another claim), mine (a list of the user's ids), derived (looked
--- up for the user), field (a part of a column), ofrow (a claim named by the row), folder (of a file's name), made and
--- found (computed from columns of the row, or of another table), v (any other). A sub-select is list:WORD if it returns
--- columns of another table, some:WORD for others; WORD is what it requires.
+-- up for the user), field (a part of a column), folder (of a file's name), made and found (computed from columns of the
+-- row, or of another table), v (any other). A sub-select is list:WORD if it returns columns of another table, some:WORD
+-- for others; WORD is what it requires.
 scale (words) as materialized (
-  values ('{apart,wrong,with,flag,vacant,link,parent,has,roll,ranked,staff,rank,member,own,no}'::text[])
+  values ('{apart,wrong,with,vacant,live,flag,link,parent,has,roll,ranked,staff,rank,member,own,no}'::text[])
 ),
 
 -- Comparisons: the kinds of the left and the right operand, the operators, and the word. In a word, L is the column.
@@ -1281,21 +1294,21 @@ comparison (l, operators, r, word) as materialized (
     ('row made', '=', 'inner', 'link'), ('row', 'is', 'null', 'vacant:L'),
     -- a list of users in the row
     ('me', 'in', 'row field', 'member'), ('field', '=', 'me', 'member'), ('row field', '@> && ? ?|', 'me', 'member'),
-    ('claims me', '?', 'row', 'member'), ('ofrow', '= ?', 'k', 'member'),
+    ('claims me', '?', 'row', 'member'),
     -- values that were looked up for the user
-    ('row', '= in', 'derived', 'member'), ('inner', '= in', 'derived', 'has'), ('derived', '= in > >=', 'k', 'rank'),
+    ('row', '= in', 'derived', 'member'), ('inner', '= in', 'derived', 'has'),
+    ('derived', '= in > >=', 'k open live', 'rank'),
     -- constants
-    ('inner', '= <> < <= > >= in', 'k yes no key claim apirole other open closed v', 'const'),
+    ('inner', '= <> < <= > >= in', 'k yes no key claim apirole other open live closed v', 'const'),
     ('token', '= in', 'service', 'no'), ('token', '= in', 'k key claim', 'staff'),
     ('token', '= in', 'apirole', 'wrong'),
     ('me', '= in', 'k', case when scope.is_strict then 'wrong' else 'staff' end),
-    ('me claims token', '<> is', 'k blank null', 'true'), ('row', '= is', 'open', 'flag'),
-    ('row', '<>', 'closed', 'flag'),
+    ('me claims token', '<> is', 'k blank null', 'true'), ('row', '= is in', 'open', 'flag'),
+    ('row', '<>', 'closed', 'flag'), ('row', '= in', 'live', 'live:L'),
     -- parts of JSON values
     ('claims me', '->> #>>', 'claim', 'me'), ('claims me', '-> #>', 'k claim key', 'claims'),
     ('claims me', '->> #>>', 'k', case literal.claim when '{claim}' then 'token' else 'me' end),
     ('claims me', '->> #>>', 'k key', 'token'), ('claims me', '-> ->> #> #>>', 'written', 'v'),
-    ('claims me', '-> ->>', 'row', 'ofrow'), ('ofrow', '-> ->>', 'k key claim', 'ofrow'),
     ('row field', '-> ->> #> #>>', 'k claim key', 'field')
   ) c (l, operators, r, word)
 ),
@@ -1318,19 +1331,17 @@ condition as materialized (
 -- PostgreSQL seconds. app.is_member(row.team, {me}) becomes {asking 2}(row.team, {me}) if the function looks up rows of
 -- its second argument.
 call as materialized (
-  select t.text, c.n, f.functions, concat(c.part, coalesce(
-      case when c.call[3] is null then f.marker else f.bare_marker end, concat(c.call[1] || '.', c.call[2] || '(')
-    )) as part
+  select t.text, c.n, f.functions, concat(c.part, coalesce(f.marker,
+      concat(c.call[1] || '.', c.call[2] || '('))) as part
   from (select distinct text from condition) t
   cross join lateral rows from (
     regexp_split_to_table(t.text, '(?<![\w.])(?:[\w$]+\.)?[\w$]+\('),
-    regexp_matches(t.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\((\))?', 'g')
+    regexp_matches(t.text, '(?<![\w.])(?:([\w$]+)\.)?([\w$]+)\(', 'g')
   ) with ordinality as c (part, call, n)
   left join (
     select schema, name, array_agg(oid) as functions,
-      max(format('{%s %s}(', word, place)) filter (where oid not in (select oid from passing_function)) as marker,
-      max(format('{%s %s}(', word, case when oid in (select oid from by_default) then 0 else place end))
-        filter (where oid not in (select oid from passing_function)) as bare_marker
+      max(format('{%s %s%s}(', word, place, case when oid in (select oid from by_default) then 'd' end))
+        filter (where oid not in (select oid from passing_function)) as marker
     from lookup_function
     group by grouping sets ((schema, name), (name))
   ) f on f.name = c.call[2] and f.schema is not distinct from c.call[1]
@@ -1383,8 +1394,8 @@ reduction (original, text, step) as (
   cross join lateral (
     select string_agg(concat(p.part, case when p.m is not null then j.word end), '' order by p.n) as text
     from rows from (
-      unnest(regexp_split_to_array(d.text, '(?:exists |[\w$.]+|{\w+ \d+})?\([^()]*\)')),
-      regexp_matches(d.text, '(exists |[\w$.]+|{\w+ \d+})?\(([^()]*)\)', 'g')
+      unnest(regexp_split_to_array(d.text, '(?:exists |[\w$.]+|{\w+ \w+})?\([^()]*\)')),
+      regexp_matches(d.text, '(exists |[\w$.]+|{\w+ \w+})?\(([^()]*)\)', 'g')
     ) with ordinality as p (part, m, n)
     left join lateral (
       select p.m[1] as f, btrim(p.m[2]) as g
@@ -1410,7 +1421,7 @@ reduction (original, text, step) as (
     ) k
     -- the word of an unknown form
     cross join lateral (
-      select x.g ~ ('[{|](?:me|claims|token|mine|derived|ofrow|folder|with|own|has|ranked|member|rank|staff|roll'
+      select x.g ~ ('[{|](?:me|claims|token|mine|derived|folder|with|own|has|ranked|member|rank|staff|roll'
         '|(?:list|some):(?:has|roll|ranked|rank|staff|member|own|with))(?![\w$])') as is_user
     ) h
     cross join lateral (
@@ -1418,15 +1429,15 @@ reduction (original, text, step) as (
           and exists (select from unnest(k.a) a (word) where a.word ~ '^[a-z_][\w$]*$') then '{made}'
         when x.g ~ '\w\.\w|{found}' then '{found}' else '{v}' end as word
     ) u
-    -- the operands of `and` and `or`, and their alternatives. `least` is a place in the scale: 6 is link, 8 has,
-    -- 10 ranked, 12 rank, 14 own.
+    -- the operands of `and` and `or`, and their alternatives. `least` is a place in the scale: 7 is link, 9 has,
+    -- 11 ranked, 13 rank, 15 own.
     cross join lateral (
       select '{' || coalesce(string_agg(distinct o.word, '|') filter (where o.word <> 'no'), 'no') || '}' as either,
         (array_agg(o.word order by o.strength))[1] as weakest,
-        case when bool_or(o.least in (8, 10)) and bool_or(o.least = 6) and max(o.least) < 14 then '{member}'
-          when bool_or(o.least = 8) and bool_or(o.word = 'const' and o.least = 0) and max(o.least) < 12 then '{ranked}'
+        case when bool_or(o.least in (9, 11)) and bool_or(o.least = 7) and max(o.least) < 15 then '{member}'
+          when bool_or(o.least = 9) and bool_or(o.word = 'const' and o.least = 0) and max(o.least) < 13 then '{ranked}'
           -- (link and (has or flag)) as (member or flag)
-          when max(o.least) = 6 and bool_or(o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y')
+          when max(o.least) = 7 and bool_or(o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y')
             then regexp_replace(max(o.item) filter (where o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y'),
               '(?<=[{|])(?:has:[\w$]+|has|ranked)(?=[|}])', 'member', 'g')
           when max(o.least) > 0 then (array_agg(o.item order by o.least desc, o.n desc))[1]
@@ -1442,6 +1453,8 @@ reduction (original, text, step) as (
         cross join lateral (
           select case when i.item not like '{%' then
               case when i.item ~ '^(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)$' then 'flag'
+                when i.item ~ '^(?:row\.)?(?:is_)?(?:active|approved|available|live|released)$'
+                  then 'live:' || substring(i.item from '[\w$]+$')
                 when strpos(i.item, '.') > 0 and i.item not like 'row.%' then 'const' else 'v' end
             when a.word = 'null' then 'no'
             when a.word not like 'list:%' and a.word not like 'some:%' then a.word
@@ -1481,7 +1494,8 @@ reduction (original, text, step) as (
     -- the user among the arguments of a function
     cross join lateral (
       select split_part(btrim(x.f, '{}'), ' ', 1) as word,
-        coalesce(substring(x.f from '^{\w+ (\d+)}')::integer, -1) as place
+        coalesce(substring(x.f from '^{\w+ (\d+)')::integer, -1) as place,
+        x.f like '%d}' and coalesce(cardinality(k.a), 0) < substring(x.f from '^{\w+ (\d+)')::integer as is_default
     ) l
     cross join lateral (
       select case k.kind
@@ -1502,12 +1516,14 @@ reduction (original, text, step) as (
         when 'not' then case when k.a[2] = '{no}' then '{yes}' when k.a[2] = '{yes}' then '{no}'
           when k.a[2] ~ '^{apart:[^|]*}$' then replace(k.a[2], 'apart', 'own')
           when k.a[2] ~ '[{|]with' then '{with}'
-          when k.a[2] ~ '(?:^|\.)(?:is_)?private$' then '{flag}' when h.is_user then '{wrong}' else '{v}' end
+          when k.a[2] ~ '(?:^|\.)(?:is_)?(?:private|draft)$' then '{flag}' when h.is_user then '{wrong}' else '{v}' end
         when 'comparison' then coalesce(
-          case when k.a[2] in ('=', 'is') and k.a[3] = '{yes}' and k.a[1] like '{%' then k.a[1]
-            when k.a[2] in ('=', 'is') and k.a[3] = '{yes}'
-              and k.a[1] ~ '^(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)$' then '{flag}'
-            when k.a[2] in ('=', 'is') and k.a[3] = '{no}' and k.a[1] ~ '(?:^|\.)(?:is_)?private$' then '{flag}'
+          case when k.a[2] in ('=', 'is') and k.a[3] = '{yes}' then k.a[1] when '{wrong}' = any (k.a) then '{wrong}'
+            when k.a[2] in ('=', 'is') and k.a[3] = '{no}' and k.a[1] ~ '(?:^|\.)(?:is_)?(?:private|draft)$'
+              then '{flag}'
+            -- published_at <= now()
+            when k.a[1] ~ '(?:^|\.)(?:published|released|shared)_(?:at|on)$'
+              and (k.a[2] in ('<', '<=') and k.a[3] = '{v}' or k.a[2] = '<>' and k.a[3] = '{null}') then '{flag}'
             when k.a[2] = '>' and k.a[1] like '{some:member}' then '{member}' -- count(*) > 0
             when k.a[2] not in ('=', 'in') then null
             when k.kinds[3] <> 'list' then case when r.is_rank and k.kinds[3] <> 'row' then '{rank}'
@@ -1532,7 +1548,9 @@ reduction (original, text, step) as (
           when x.f in ('list', 'some') then format('{%s:%s}', x.f, o.weakest)
           when x.f = 'array' then (
             select case when count(distinct e.word) = 1 and min(e.word) like '{%' then min(e.word)
-              when bool_and(e.word in ('{k}', '{service}', '{claim}', '{key}')) then '{k}'
+              when bool_and(e.word in ('{open}', '{live}')) then '{live}'
+              when bool_and(e.word in ('{k}', '{service}', '{claim}', '{key}', '{open}', '{live}', '{closed}'))
+                then '{k}'
               else u.word end
             from unnest(k.a) e (word))
           when x.f = 'current_setting' then case when k.a[1] = '{setting}' then '{me}'
@@ -1542,6 +1560,7 @@ reduction (original, text, step) as (
             when k.a[cardinality(k.a) - 1] in ('{k}', '{service}') then '{staff}'
             when k.a[1] = '{me}' and k.kinds[2] = 'row' then '{member}' else u.word end
           when x.f = 'nullif' and k.a[2] = '{blank}' and k.a[1] in ('{me}', '{claims}', '{token}') then k.a[1]
+          when x.f = 'coalesce' and k.a[1] = '{me}' and 'row' = any (k.kinds) then '{wrong}' -- true without a user
           when x.f = 'coalesce' then (select case when count(distinct e.word) = 1 then min(e.word) else u.word end
             from unnest(k.a) e (word)
             where e.word not in ('{no}', '{null}') and not (e.word = '{blank}' and k.a[1] = '{token}'))
@@ -1554,7 +1573,7 @@ reduction (original, text, step) as (
           when l.place < 0 then u.word
           when l.word = 'same' then case when k.kinds[1] = 'row' and k.a[1] !~ '^{' then format('{own:%s}',
             substring(k.a[1] from '[\w$]+$')) else u.word end
-          when l.place > 0 and k.a[l.place] is distinct from '{me}' then u.word
+          when l.place > 0 and k.a[l.place] is distinct from '{me}' and not l.is_default then u.word
           when l.word = 'derived' then '{derived}'
           when l.word = 'idle' then case when k.kinds && '{row,made,field,inner,found}' then '{wrong}' else '{rank}' end
           when k.kinds && '{row,made,field}' then '{member}' when k.kinds && '{inner,found}' then '{has}'
@@ -1573,13 +1592,23 @@ trace as materialized (
   group by t.original
 ),
 
+-- Columns that publish a row unless it says otherwise: status text default 'active', approved boolean default true.
+published_by_default as materialized (
+  select d.adrelid as relid, lower(a.attname) as name
+  from source s
+  join marked m on m.raw = s.raw
+  join pg_attrdef d on d.oid = s.oid
+  join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+  where s.kind = 'default' and m.text in ('{live}', '{yes}')
+),
+
 verdict as materialized (
-  select e.kind, e.oid, e.relid, e.clause, e.text, coalesce(t.had, '{}') as had, d.seen,
-    case when e.kind <> 'policy' or d.seen <@ '{yes,no}' then format('{%s}', array_to_string(d.seen, '|'))
-      when exists (select from unnest(d.seen) s (word)
+  select e.kind, e.oid, e.relid, e.clause, e.text, coalesce(t.had, '{}') as had, v.seen,
+    case when e.kind <> 'policy' or v.seen <@ '{yes,no}' then format('{%s}', array_to_string(v.seen, '|'))
+      when exists (select from unnest(v.seen) s (word)
         where coalesce(array_position(scale.words, split_part(s.word, ':', 1)), 0) < 3)
         then '{other}'
-      when cardinality(d.seen) > 1 then '{mix}' else format('{%s}', d.seen[1]) end as word, a.attnum, a.attname,
+      when cardinality(v.seen) > 1 then '{mix}' else format('{%s}', v.seen[1]) end as word, a.attnum, a.attname,
     e.reducible ~ '{(?:me|claims|token|setting|other|same|asking|idle|derived)\y' as is_user
   from expression e
   cross join scale
@@ -1589,6 +1618,11 @@ verdict as materialized (
   full join trace t on t.original = e.reducible
   left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0 and cardinality(d.seen) = 1
     and d.seen[1] in ('own:' || lower(a.attname), 'own:q_' || regexp_replace(lower(a.attname), '[^\w$]', '_', 'g'))
+  cross join lateral (
+    select array(select distinct case when s.word not like 'live:%' then s.word
+      when (e.relid, split_part(s.word, ':', 2)) in (select relid, name from published_by_default) then 'other'
+      else 'flag' end from unnest(d.seen) s (word)) as seen
+  ) v
   where coalesce(e.kind, '') <> ''
 ),
 
@@ -1900,6 +1934,18 @@ used_table_owner as materialized (
   where coalesce(t.oid, 0) <> 0
 ),
 
+-- Columns of new rows that a trigger sets to the user.
+stamped as materialized (
+  select t.tgrelid as relid, a.attnum
+  from pg_trigger t
+  join body b on b.oid = t.tgfoid and b.code !~* '\y(?:if|case|when|loop|exception)\y'
+  join user_text x on x.raw = b.code and x.is_last
+  cross join regexp_matches(x.text, '(?<![\w$.])new\.([\w$]+) ?:?= ?{me} ?;', 'g') m (part)
+  join pg_attribute a on a.attrelid = t.tgrelid and a.attnum > 0
+    and m.part[1] in (lower(a.attname), 'q_' || lower(a.attname))
+  where t.tgtype & 7 = 7 and t.tgenabled in ('O', 'A') and t.tgqual is null -- before insert for each row
+),
+
 -- The policy conditions that apply to the API, for each command, and whether they restrict rows.
 clause as materialized (
   select p.oid, p.polrelid, p.clause, p.cmd, p.polcmd, p.polname, p.polpermissive, p.word, p.attnum, v.seen, p.had,
@@ -1913,7 +1959,8 @@ clause as materialized (
           and array_to_string(v.seen, '|') !~ 'vacant'
           and ('flag' <> all (v.seen) or p.cmd = 'r')
       -- a table without an owner column has no rows of users, so any user may insert one
-      or p.cmd = 'a' and o.attnum is null as is_filtered
+      or p.cmd = 'a' and (o.attnum is null or (p.polrelid, o.attnum) in (select relid, attnum from stamped))
+        as is_filtered
   from reached_policy p
   full join owner_of o on o.table_oid = p.polrelid and o.root = p.polrelid
   cross join scope
@@ -1945,7 +1992,7 @@ clause as materialized (
   cross join lateral (
     select coalesce(bool_and(t.relrowsecurity and d.refobjid in (select oid from reached) and d.refobjid not in (
       select q.polrelid from reached_policy q where q.clause = 'using' and q.polpermissive and q.cmd = 'r'
-        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{with}', '{mix}',
+        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{with}', '{mix}', '{flag}',
           '{parent}'))), false) as is_guarded,
       -- all columns of a unique key are compared, or the one column of `in (select ...)`
       coalesce(bool_or('parent' <> all (p.seen) or p.text ~ ' in \( select ' or exists (
@@ -2084,8 +2131,13 @@ lookup as materialized (
       where a.attnum > 0 and a.atttypid = 'text'::regtype and a.attname in (select w.attname from written_column w)
         -- the key of a list of values that no code writes
         and (a.attrelid in (select relid from table_use where is_written) or not exists (
-          select from pg_index x where x.indrelid = a.attrelid and x.indisprimary and x.indnkeyatts = 1
-            and x.indkey[0] = a.attnum))
+          select from pg_index x where x.indrelid = a.attrelid and x.indisprimary and a.attnum = any (x.indkey::int2[])
+            and not exists (select from pg_attribute k where k.attrelid = x.indrelid and k.atttypid <> 'text'::regtype
+              and k.attnum = any (x.indkey::int2[]))))
+      union all
+      select a.attrelid from pg_attribute a
+      where a.attrelid >= 16384
+        and a.attname ~* '^(?:to_|from_|for_)?(?:user|login|recipient|owner|customer|tenant)(?:_?id)?$'
     )
   union
   -- tables of migration tools, if the application owns them
@@ -2296,16 +2348,9 @@ definer_reads as materialized (
   group by b.within
 ),
 
--- Functions that compare the user or a secret, or use the user in dynamic SQL, and functions that call them.
-user_check (oid) as (
-  select f.oid
-  from function_text f
-  join body b on b.oid = f.oid
-  cross join named n
-  where f.is_own_asking
-    or f.is_dynamic and (f.own_text ~ '{(?:me|claims|token)}' or b.code ~ ('\y(?:' || n.me || ')\('))
-  union
-  -- an argument compared with a random value that the API cannot read, of a table without an owner, or an invitation
+-- Functions that compare an argument with a random value that the API cannot read, of a table without an owner or of
+-- invitations.
+token_check as materialized (
   select t.function
   from table_statement t
   join pg_attribute a on a.attrelid = t.relid and lower(a.attname) = any (t.columns)
@@ -2317,6 +2362,25 @@ user_check (oid) as (
     and pg_get_expr(d.adbin, d.adrelid) ~ '(?:gen_random_uuid|uuid_generate_v4)\(\)'
     and (c.relname ~ 'invit' and not t.is_written
       or t.relid not in (select oid from api_relation) and t.relid not in (select table_oid from owner_of))
+),
+
+-- Functions that compare the user or a secret, or use the user in dynamic SQL, and functions that call them.
+user_check (oid) as (
+  select f.oid
+  from function_text f
+  join body b on b.oid = f.oid
+  cross join named n
+  where f.is_own_asking
+    or f.is_dynamic and (f.own_text ~ '{(?:me|claims|token)}' or b.code ~ ('\y(?:' || n.me || ')\('))
+  union
+  -- a trigger for each statement that reads the rows of the statement
+  select f.oid
+  from function_text f
+  join pg_trigger t on t.tgfoid = f.oid
+  cross join unnest(array[t.tgnewtable, t.tgoldtable]) n (name)
+  where f.own_text ~ ('\y(?:from|join|using) ' || regexp_replace(lower(n.name), '\W', '\\\&', 'g') || '\y')
+  union
+  select function from token_check
   union
   select r.function
   from user_check u
@@ -2384,7 +2448,8 @@ argument as materialized (
 definer as materialized (
   select c.oid, c.name, c.owner_name, c.has_path, c.is_trigger, b.names, b.filtered_names, n.is_exposed,
     i.is_instead, t.is_open, b.is_compared, d.is_dynamic,
-    t.is_open is not true and u.is_checked and c.oid not in (select oid from side_effect where kind = 'export')
+    (t.is_open is not true or c.oid in (select function from token_check)) and u.is_checked
+      and c.oid not in (select oid from side_effect where kind = 'export')
       and c.oid not in (select oid from bypass) as is_unknown, c.oid in (select oid from bypass) as is_bypassed,
     -- A role that may execute it can attach it to a temporary table as a trigger, and insert any rows there.
     b.is_appended and c.has_path and not i.is_instead and c.oid not in (select objid from granted
@@ -2403,9 +2468,17 @@ definer as materialized (
   cross join lateral (
     select c.oid in (select oid from side_effect where kind in ('dynamic_sql', 'export')) as is_dynamic
   ) d
-  -- It only inserts rows, and the user into one of them. A function that the API cannot call may get checked rows.
+  -- It only inserts rows, and the user into one of them. A function that the API cannot call may get checked rows. Or
+  -- it only reads rows of the user and rows that a column publishes.
   cross join lateral (
     select c.oid in (select oid from user_check)
+      or c.oid in (
+        select function from table_statement
+        where function not in (select oid from function_text where is_chosen)
+        group by function
+        having bool_or(not is_filtered) and bool_and(coalesce(is_filtered
+          or not is_written and text !~ '\yor\y' and text ~ ('\y(?:where|and|on) (?:[\w$]+\.)?(?:[\w$]+ = {open}'
+            '|(?:is_)?(?:public|published|shared|visible|listed)(?! (?:[<>!]|= {no}|is)))'), false)))
       or b.is_target and exists (select from function_text f where f.oid = c.oid and f.own_text ~ '{me}')
       or c.oid not in (select oid from callable) and c.oid in (
       select r.objid from body_reference r where r.function in (select oid from user_check)) as is_checked
@@ -2623,6 +2696,15 @@ filtered_view as materialized (
   where v.kind = 'view' and v.is_user
 ),
 
+-- Views with the owner's rights that show the rows that a column publishes, and that the API role can only read.
+publishing_view as materialized (
+  select v.oid
+  from verdict v
+  where v.kind = 'view' and not v.is_user
+    and (v.word ~ ':(?:flag|live)\y' or v.text ~ ' from [\w$. ]+ where \(?[\w$]+\.[\w$]+ = {(?:open|live)}\)?$') -- 15
+    and v.oid not in (select oid from effective where privilege <> 'SELECT')
+),
+
 found_tables (check_name, severity, object, finding, remedy) as materialized (
   select 'row_security', case when l.is_lookup then 'hint' else 'hole' end, r.name,
     'row security is off for this table' || case when l.is_lookup
@@ -2670,9 +2752,12 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     join pg_class v on v.oid = d.refobjid
     where w.ev_class = r.oid and (v.relkind = 'v' or v.oid in (select oid from personal)))
   union all
-  select 'view', case when f.is_simple is false and f.is_barrier and not f.is_letter_box then 'warning' else 'hole' end,
+  select 'view', case when f.is_simple is false and f.is_barrier and not f.is_letter_box
+      or v.reader in (select oid from publishing_view) then 'warning' else 'hole' end,
     r.name,
     format('%s runs with the rights of its owner' || case
+      when v.reader in (select oid from publishing_view) then ', and a column decides which rows of %s it shows; '
+        'verify that only their owners can set it'
       when f.is_letter_box then ', and without a check option, the API role can write rows of other users into %s'
       when not f.is_barrier then ', and without the option security_barrier, a condition of the caller is evaluated '
         'on other users'' rows of %s, and its errors reveal values'
@@ -2808,11 +2893,83 @@ writable_column as materialized (
   ) k on k.polrelid = t.relid and k.cmd = g.cmd
   where coalesce(t.policy, 0) <> 0 and coalesce(g.subid in (0, t.attnum), false) and coalesce(k.oid, 0) <> 0
     -- If the compared column of the written row is the user, this row gives access only to rows of this user. Two
-    -- sub-selects may find two rows.
+    -- sub-selects may find two rows. The same applies to rows that refer to the primary key of the user's row.
     and ((k.cmd = 'w' or k.own <> all (t.had) or t.text !~ ' or ') and t.text ~ format(
       'row\.[\w$]+\)? = \(?(?:[\w$]+\.)?%1$s(?![\w$.])|(?<![\w$])%1$s\)? = \(?row\.'
       '|^(?!.* in \( select .* in \( select ).*[\w$]\)? in \( select [\w$]+\.%1$s from ',
       replace(k.own, '$', '\$'))) is not true
+    and (k.own = any (t.had) and exists (
+      select
+      from pg_index x
+      join pg_attribute a on a.attrelid = x.indrelid and a.attnum = x.indkey[0]
+      join pg_class c on c.oid = x.indrelid
+      cross join lateral coalesce(substring(t.text from format(
+        '\y(?:from|join) \(?(?:[\w$]+\.)?%s ((?!(?:where|on|join|left|inner)\y)[\w$]+)', c.relname)),
+        c.relname) n (alias)
+      where x.indrelid = t.relid and x.indisprimary and x.indnkeyatts = 1
+        and t.text ~ format('row\.[\w$]+\)? = \(?%1$s\.%2$s(?![\w$])|(?<![\w$.])%1$s\.%2$s\)? = \(?row\.'
+          '|[\w$]\)? in \( select %1$s\.%2$s from ', n.alias, a.attname))) is not true
+),
+
+-- The columns of the row that policies for SELECT and those for new and changed rows mention, besides comparisons with
+-- constants. Restrictive policies count for all permissive ones.
+mentioned as materialized (
+  select j.oid, j.polrelid, j.polname, j.cmd, j.clause, j.polpermissive, j.is_filtered, j.word, j.own,
+    array_agg(a.attnum) as columns
+  from (
+    select c.*, attnum as own, array(select m.part[1]
+      from regexp_replace(c.texts, '(?:row\.)?[\w$]+\)?(?:::[\w ]+)? (?:=|<>) {\w+}', '', 'g') t (text)
+      cross join regexp_matches(t.text, '(?<![\w$.])(?:row\.)?(?:q_)?([\w$]+)(?![\w$(])', 'g') m (part)) as names
+    from (
+      select *, concat_ws(' ', text, string_agg(case when not polpermissive then text end, ' ')
+        over (partition by polrelid, cmd, clause)) as texts
+      from clause
+      where cmd = 'r' or clause = 'with check'
+    ) c offset 0
+  ) j
+  left join pg_attribute a on a.attrelid = j.polrelid and a.attnum > 0 and not a.attisdropped
+    and regexp_replace(lower(a.attname), '[^\w$]', '_', 'g') = any (j.names)
+  group by j.oid, j.polrelid, j.polname, j.cmd, j.clause, j.polpermissive, j.is_filtered, j.word, j.own
+),
+
+-- The columns by which policies find the user of a row: `own` are those that they compare with the user or that contain
+-- the user by default, and `looked_up` those that the policies for SELECT mention.
+user_of_row as materialized (
+  select u.polrelid, array_agg(u.attnum) filter (where u.is_own) as own,
+    array_agg(u.attnum) filter (where not u.is_own) as looked_up
+  from (
+    select c.polrelid, a.attnum, true as is_own
+    from (select distinct polrelid, unnest(seen) as word from clause where polpermissive) c
+    join pg_attribute a on a.attrelid = c.polrelid and a.attnum > 0
+      and c.word in ('own:' || lower(a.attname), 'own:q_' || lower(a.attname))
+    union
+    select v.relid, d.adnum, true from verdict v join pg_attrdef d on d.oid = v.oid
+    where v.kind = 'default' and v.word = '{me}'
+    union
+    select m.polrelid, a.attnum, false
+    from mentioned m
+    join pg_attribute a on a.attrelid = m.polrelid and a.attnum = any (m.columns)
+    join pg_type t on t.oid = a.atttypid and t.typcategory not in ('B', 'D')
+    where m.cmd = 'r' and m.polpermissive
+      and (m.own is not null or m.word in ('{member}', '{mix}', '{with}', '{parent}'))
+      and (a.attrelid, a.attnum) not in (
+        select indrelid, indkey[0] from pg_index where indisunique and indnkeyatts = 1)
+  ) u
+  group by u.polrelid
+),
+
+-- Policies for new and changed rows that mention none of these columns: `own` if they compare none, else `looked_up`.
+uncompared as materialized (
+  select i.*, w.wanted
+  from (
+    select *, case cmd when 'a' then 'INSERT' else 'UPDATE' end as privilege from mentioned
+    where clause = 'with check' and polpermissive and is_filtered
+      and (own is not null or cmd = 'a' and word in ('{member}', '{mix}', '{with}', '{parent}'))
+      and polrelid not in (select objid from platform_object where classid = 'pg_class'::regclass) offset 0
+  ) i
+  full join user_of_row k on k.polrelid = i.polrelid
+  cross join lateral (select case when i.own is null then k.own else k.looked_up end as wanted) w
+  where coalesce(i.oid, 0) <> 0 and (w.wanted && i.columns) is not true
 ),
 
 -- Functions in policies whose errors or notices can reveal their arguments.
@@ -2888,19 +3045,17 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       and (f.oid, j.polrelid) in (select function, relid from table_use)
   group by f.oid, f.is_unknown
   union all
-  select 'policy', 'warning', format('%s.%I', r.polrelid::regclass, a.attname),
-    'policies for SELECT compare this column, those for INSERT another one, so a user may add rows of another user',
-    format('revoke insert (%I) on %s from %s;', a.attname, r.polrelid::regclass, min(api_names.names))
-  from (select distinct polrelid, attnum from clause where polpermissive and cmd = 'r' and attnum is not null) r
-  join pg_attribute a on a.attrelid = r.polrelid and a.attnum = r.attnum
+  select 'policy', 'warning', format('%I on %s', i.polname, i.polrelid::regclass),
+    format('other policies find the user of a row by %s, which this one does not compare; verify that users cannot '
+      'write rows of other users', string_agg(distinct quote_ident(a.attname), ', ')),
+    format('revoke %s (%s) on %s from %s; -- or compare it', lower(i.privilege),
+      string_agg(distinct quote_ident(a.attname), ', '), i.polrelid::regclass, min(api_names.names))
+  from uncompared i
+  join pg_attribute a on a.attrelid = i.polrelid and a.attnum = any (i.wanted)
   cross join api_names
-  where (r.polrelid, a.attname, 'INSERT') in (select attrelid, attname, privilege from settable)
-    and exists (select from clause i where i.polrelid = r.polrelid and i.cmd = 'a' and i.polpermissive
-      and i.attnum is not null and (i.polrelid, i.attnum) not in (
-        select polrelid, attnum from clause where polpermissive and cmd = 'r' and attnum is not null))
-    and not exists (select from clause i where i.polrelid = r.polrelid and i.cmd = 'a'
-      and i.text ~ format('(?<![\w$])(?:q_)?%s(?![\w$(])', regexp_replace(lower(a.attname), '\W', '_', 'g')))
-  group by r.polrelid, a.attname
+  where (a.attrelid, a.attnum) not in (select relid, attnum from stamped)
+    and (a.attrelid, a.attname, i.privilege) in (select attrelid, attname, privilege from settable)
+  group by i.oid, i.polname, i.polrelid, i.privilege
   union all
   select 'policy', 'warning', f.oid::regprocedure::text, format('its argument %s has the same name as a column of %s, '
       'and the column takes precedence, so this name means the column; for the argument, write %s.%1$s', n.argument,
@@ -2916,20 +3071,30 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   select 'policy', case when bool_or(m.part[2] = m.part[3]) and strpos(t.text, c.relname || '.') = 0
       then 'hole' else 'warning' end,
     format('%I on %s', p.polname, p.polrelid::regclass),
-    format('a sub-select of this policy compares two columns of one table (%s)%s; to compare the row, write %s',
+    concat(format('a sub-select of this policy compares two columns of one table (%s)%s',
       string_agg(distinct format('%s.%s = %1$s.%s', m.part[1], m.part[2], m.part[3]), ', '),
-      case when bool_or(m.part[2] = m.part[3]) then ', which is always true' end,
-      string_agg(distinct format('%s.%I', p.polrelid::regclass, a.attname), ', ')),
+      case when bool_or(m.part[2] = m.part[3]) then ', which is always true' end),
+      '; to compare the row, write '
+        || string_agg(distinct p.polrelid::regclass || '.' || quote_ident(a.attname), ', ')),
     (select remedy from policy_remedy where oid = p.oid)
   from policies p
   join pg_class c on c.oid = p.polrelid
   cross join lateral concat_ws(' ', p.using_text, p.check_text) t (text)
   cross join regexp_matches(t.text, '\(([\w$]+)\.([\w$]+) = \1\.([\w$]+)\)', 'g') m (part)
-  join pg_attribute a on a.attrelid = p.polrelid and a.attname::text in (m.part[2], m.part[3]) and a.attnum > 0
+  left join pg_attribute a on a.attrelid = p.polrelid and a.attname::text in (m.part[2], m.part[3]) and a.attnum > 0
   where p.polroles && array(select oid from grantee) and (p.polrelid in (select oid from reached)) is true
-    and m.part[1] <> c.relname
+    and m.part[1] <> c.relname and (m.part[2] = m.part[3] or a.attname is not null)
     and (m.part[2] <> m.part[3] or p.oid not in (select oid from clause where not is_filtered))
   group by p.oid, p.polname, p.polrelid, t.text, c.relname
+  union all
+  select distinct 'policy', 'warning', format('%I on %s', j.polname, j.polrelid::regclass),
+    'the sub-select of this policy joins tables, but compares no columns of all of them, so rows of a table that have '
+      'nothing to do with the user may permit access; verify it', (select remedy from policy_remedy where oid = j.oid)
+  from clause j
+  cross join lateral regexp_count(j.text, ' join |\yfrom (?:(?!\ywhere\y)[^(),])*,') n (joins)
+  where j.polpermissive and 'member' = any (j.seen) and regexp_count(j.text, '\yfrom ') = 1 and n.joins > 0
+    and n.joins >= regexp_count(j.text, '\w\.[\w$]+\)?(?:::\w+)? = \(?[\w$]+\.[\w$]+(?![\w$(.])| using \('
+      '| in \( select ') - regexp_count(j.text, '(?<![\w$.])([\w$]+)\.[\w$]+ = \1\.')
   union all
   -- Compared columns that the API may write, without a policy that restricts the value: one insert or update makes the
   -- user a member.
@@ -3015,15 +3180,10 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
 
 -- Columns besides the owner column that a policy restricts to the user's rows when a row is inserted.
 tied_column as materialized (
-  select distinct j.polrelid, j.word, a.attnum
-  from (
-    select polrelid, word, array(select m.part[1]
-      from regexp_matches(text, '(?<![\w$])([\w$]+)(?![\w$(])', 'g') m (part)) as names
-    from clause
-    where is_filtered and cmd = 'a' offset 0
-  ) j
-  join pg_attribute a on a.attrelid = j.polrelid and a.attnum > 0
-  where array[lower(a.attname), 'q_' || lower(a.attname)] && j.names and j.word <> '{own:' || lower(a.attname) || '}'
+  select distinct m.polrelid, m.word, c.attnum
+  from mentioned m
+  cross join unnest(m.columns) c (attnum)
+  where m.is_filtered and m.cmd = 'a' and c.attnum is distinct from m.own
 ),
 
 -- Columns that the API may set.
@@ -3131,7 +3291,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
         and x.indcollation[p.place] not in (select oid from pg_collation where not collisdeterministic)
         or (t.root, a.attnum) in (select polrelid, attnum from tied_column where word in ('{parent}', '{member}')))
         as is_of_one_user,
-      bool_or(a.atttypid = 'uuid'::regtype or not (scope.is_strict and s.is_settable)
+      bool_or(a.atttypid = 'uuid'::regtype or a.atttypid = 'bytea'::regtype and a.attname ~ 'token|secret'
+        or not (scope.is_strict and s.is_settable)
         and (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* 'nextval|random|uuid|nanoid')) as is_random
     from generate_series(0, x.indnkeyatts - 1) as p (place)
     left join pg_attribute a on a.attrelid = t.oid and a.attnum = x.indkey[p.place] -- null: an expression
@@ -3447,7 +3608,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       case when r.is_restricted then '; review it once'
         when d.is_open then '; the test before this statement has no effect if its result is null'
         when d.is_bypassed then '; an argument replaces the user, or is a part of the SQL without quotes'
-        when d.is_unknown then '; it uses the user in another form: verify that it reaches only rows of the user' end,
+        when d.is_unknown then '; it tests the user, a token or a flag of the row in another form: verify which rows '
+          'it reaches' end,
       case when not d.has_path then '; it has no setting of search_path, so it uses that of its caller' end),
     case when r.is_restricted then '-- review it, then accept this finding'
       else concat(w.unhook || ' ', format('alter routine %s security invoker; -- or revoke execute from %s, public',
@@ -3527,7 +3689,9 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
       and d.refclassid = 'pg_type'::regclass and d.deptype = 'i')
     and (c.oid in (select oid from callable) or c.oid in (select oid from hooked_function))
   union all
-  select 'leakproof', 'hole', r.name,
+  select 'leakproof', case when p.oid in (select oid from code where lanname = 'sql' -- it only compares
+      and body ~* '^\s*(?:return|select)\s*\(?[\w$]+\s*(?:=|<>)\s*[\w$]+\)?\s*;?\s*$') then 'warning'
+      else 'hole' end, r.name,
     'it is marked leakproof, so it may be called on other users'' rows before the policy, and its errors reveal values',
     format('alter function %s not leakproof;', r.name)
   from pg_proc p

@@ -400,7 +400,7 @@ insert into app.by_list values ('alice', '{mallory}') returning true;
 create table app.by_contents (user_id text not null default app.current_user_id(), people text[]);
 call attack.protect('app.by_contents', 'insert', 'people @> array[app.current_user_id()]');
 
--- read-only, with the row itself in place of the user: warning policy own on app.worklog
+-- read-only, with the row itself in place of the user: hole policy own on app.worklog
 create table app.worklog (id bigint, member text not null);
 call attack.protect('app.worklog', 'select', 'member = coalesce(app.current_user_id(), member)');
 insert into app.worklog values (1, 'alice');
@@ -556,7 +556,7 @@ alter table app.gardens enable row level security, force row level security;
 create policy own_one on app.gardens for select to tasks_api using (app.has_garden());
 grant select on app.gardens to tasks_api;
 
--- rows for another user: warning policy app.boxes.recipient
+-- rows for another user: warning policy packed on app.boxes
 create table app.boxes (id uuid primary key default gen_random_uuid(), recipient text collate "C" not null, packer text collate "C" not null default app.current_user_id());
 alter table app.boxes enable row level security, force row level security;
 create policy received on app.boxes for select to tasks_api using (recipient = app.current_user_id());

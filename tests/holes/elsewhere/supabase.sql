@@ -337,7 +337,7 @@ create table public.a (id uuid primary key default gen_random_uuid(), user_id uu
 alter table public.a enable row level security;
 create policy p on public.a using (user_id is null or user_id = auth.uid());
 
--- coalesce identity: warning policy p on public.a
+-- coalesce identity: hole policy p on public.a
 create table public.a (id uuid primary key default gen_random_uuid(), user_id uuid, t text);
 alter table public.a enable row level security;
 create policy p on public.a using (user_id = coalesce(auth.uid(), user_id));
@@ -618,3 +618,88 @@ create table public.ledgers (id uuid primary key default gen_random_uuid(), tota
 alter table public.ledgers enable row level security;
 create policy clerks on public.ledgers for select to authenticated using (public.has_seat((select auth.jwt() ->> 'sub'), 'clerk'));
 revoke insert, update, delete on public.ledgers from anon, authenticated;
+
+-- sound: states that publish a row
+create type public.state as enum ('draft', 'active', 'sold');
+create table public.products (id uuid primary key default gen_random_uuid(), seller_id uuid not null default auth.uid(), state public.state not null default 'draft', deleted_at timestamptz);
+create table public.reviews (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), approved boolean not null default false);
+create table public.articles (id uuid primary key default gen_random_uuid(), author_id uuid not null default auth.uid(), published_at timestamptz, visibility text);
+alter table public.products enable row level security; alter table public.reviews enable row level security; alter table public.articles enable row level security;
+create policy s on public.products for select using (state = 'active' and deleted_at is null or seller_id = auth.uid());
+create policy s on public.reviews for select using (approved or user_id = auth.uid());
+create policy s on public.articles for select using (published_at <= now() and visibility in ('public', 'unlisted') or author_id = auth.uid());
+create view public.shop with (security_barrier) as select id from public.products where state = 'active';
+revoke all on public.shop from anon, authenticated; grant select on public.shop to anon;
+create function public.article(wanted uuid) returns setof public.articles language sql stable security definer set search_path = '' as $$ select * from public.articles a where a.id = wanted and a.visibility = 'public' $$;
+create policy avatars on storage.objects for select using (bucket_id = 'avatars');
+
+-- a state that is the default: hole policy s on public.accounts
+create table public.accounts (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), state text not null default 'active');
+alter table public.accounts enable row level security;
+create policy s on public.accounts for select using (state = 'active' or user_id = auth.uid());
+
+-- a state that publishes nothing: hole policy s on public.todos
+create table public.todos (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), state text not null default 'open');
+alter table public.todos enable row level security;
+create policy s on public.todos for select using (state = 'done' or user_id = auth.uid());
+
+-- a message in another user's name: warning policy i on public.messages
+create table public.guests (room uuid, user_id uuid, primary key (room, user_id));
+create table public.messages (id uuid primary key default gen_random_uuid(), room uuid not null, sender uuid not null default auth.uid());
+alter table public.guests enable row level security; alter table public.messages enable row level security;
+create policy s on public.guests for select using (user_id = auth.uid());
+create policy s on public.messages for select using (exists (select from public.guests g where g.room = messages.room and g.user_id = auth.uid()));
+create policy i on public.messages for insert with check (exists (select from public.guests g where g.room = messages.room and g.user_id = auth.uid()));
+
+-- a row of another user's list: warning policy u on public.items
+create table public.lists (id uuid primary key default gen_random_uuid(), owner_id uuid not null default auth.uid());
+create table public.items (id uuid primary key default gen_random_uuid(), list_id uuid not null references public.lists, added_by uuid not null default auth.uid());
+alter table public.lists enable row level security; alter table public.items enable row level security;
+create policy o on public.lists using (owner_id = auth.uid());
+create policy s on public.items for select using (list_id in (select id from public.lists where owner_id = auth.uid()));
+create policy i on public.items for insert with check (added_by = auth.uid() and list_id in (select id from public.lists where owner_id = auth.uid()));
+create policy u on public.items for update using (added_by = auth.uid());
+
+-- sound: the owner of a new row, set by a trigger
+create table public.remarks (id uuid primary key default gen_random_uuid(), user_id uuid not null, body text);
+create function public.stamp() returns trigger language plpgsql as $$ begin new.user_id := auth.uid(); return new; end $$;
+create trigger stamp before insert on public.remarks for each row execute function public.stamp();
+alter table public.remarks enable row level security;
+create policy s on public.remarks for select using (user_id = auth.uid());
+create policy i on public.remarks for insert with check (auth.uid() is not null);
+
+-- the owner of a new row, set by a trigger if it is missing: hole policy i on public.remarks
+create table public.remarks (id uuid primary key default gen_random_uuid(), user_id uuid not null, body text);
+create function public.stamp() returns trigger language plpgsql as $$ begin new.user_id := coalesce(new.user_id, auth.uid()); return new; end $$;
+create trigger stamp before insert on public.remarks for each row execute function public.stamp();
+alter table public.remarks enable row level security;
+create policy s on public.remarks for select using (user_id = auth.uid());
+create policy i on public.remarks for insert with check (auth.uid() is not null);
+
+-- sound: helpers with a default argument, a helper that calls another, and the state of the row that is looked up
+create table public.projects (id uuid primary key default gen_random_uuid(), owner_id uuid not null default auth.uid(), state text not null default 'open');
+create table public.seats (project_id uuid, user_id uuid, role text not null, primary key (project_id, user_id));
+create table public.tasks (id uuid primary key default gen_random_uuid(), project_id uuid not null);
+create function public.in_project(project uuid, person uuid default auth.uid()) returns boolean language sql stable security definer set search_path = '' as $$ select exists (select from public.seats s where s.project_id = project and s.user_id = person) $$;
+create function public.may_read(project uuid) returns boolean language sql stable as $$ select public.in_project(project) $$;
+alter table public.projects enable row level security; alter table public.seats enable row level security; alter table public.tasks enable row level security;
+create policy o on public.projects using (owner_id = auth.uid());
+create policy s on public.projects for select using (public.in_project(id));
+create policy s on public.seats for select using (public.may_read(project_id));
+create policy o on public.tasks using (project_id in (select p.id from public.projects p where p.owner_id = auth.uid() and p.state = 'open'));
+
+-- a helper with a default argument that is not the user: hole policy s on public.projects
+create table public.projects (id uuid primary key default gen_random_uuid(), owner_id uuid not null default auth.uid());
+create table public.seats (project_id uuid, user_id uuid, primary key (project_id, user_id));
+create function public.in_project(project uuid, person uuid default null) returns boolean language sql stable security definer set search_path = '' as $$ select exists (select from public.seats s where s.project_id = project and (person is null or s.user_id = person)) $$;
+alter table public.projects enable row level security; alter table public.seats enable row level security;
+create policy s on public.projects for select using (public.in_project(id));
+
+-- a join of two tables without a comparison: warning policy s on public.comments
+create table public.members (space uuid, user_id uuid, primary key (space, user_id));
+create table public.posts (id uuid primary key default gen_random_uuid(), space uuid not null, author uuid not null default auth.uid());
+create table public.comments (id uuid primary key default gen_random_uuid(), post uuid not null, user_id uuid not null default auth.uid());
+alter table public.members enable row level security; alter table public.posts enable row level security; alter table public.comments enable row level security;
+create policy s on public.members for select using (user_id = auth.uid());
+create policy s on public.posts for select using (author = auth.uid());
+create policy s on public.comments for select using (exists (select from public.posts p, public.members m where p.id = comments.post and m.user_id = auth.uid()));
