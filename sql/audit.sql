@@ -294,7 +294,7 @@ role_granted as materialized (
 role_found as materialized (
   select f.*
   from role_granted f
-  where f.is_isolated or exists (select from role_granted g
+  where f.is_isolated or f.logins = '{}' and f.rolname ~* 'anon|guest' or exists (select from role_granted g
     where g.is_isolated and g.logins && f.logins and not pg_has_role(g.oid, f.oid, 'member'))
 ),
 
@@ -2580,8 +2580,19 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     (r.rolcreatedb, 'CREATEDB', 'can copy a template database, or create one without isolation of users'),
     (r.rolreplication, 'REPLICATION', 'can read every user''s changes from the write-ahead log')
   ) as a (is_set, attribute, danger)
-  where a.is_set and (s.is_api or s.rolname not like 'pg\_%')
+  where a.is_set and (s.is_api or s.rolname not like 'pg\_%') and s.oid not in (select oid from owner_found)
   group by s.way, s.is_api, s.rolname, s.path
+  union all
+  select 'role_attribute', 'hole', quote_ident(l.rolname),
+    format('each login that has the rights of the API role %s bypasses row security', api.name),
+    format('alter role %I nobypassrls;', l.rolname)
+  from api
+  join pg_roles l on l.rolcanlogin and l.rolbypassrls and not l.rolsuper and l.oid <> api.oid
+    and pg_has_role(l.oid, api.oid, 'usage')
+  where not exists (
+    select from pg_roles o
+    where o.rolcanlogin and not o.rolsuper and not o.rolbypassrls and pg_has_role(o.oid, api.oid, 'member')
+      and o.oid not in (select oid from trusted))
   union all
   -- One row for each role that was granted. The roles that are reached through it are listed in the finding. The grants
   -- of a role, and its policies that restrict rows, are checked like those of the API's role.

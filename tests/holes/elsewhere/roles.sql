@@ -56,3 +56,9 @@ create table hr.teams (member name primary key, manager name not null);
 alter table hr.teams enable row level security;
 create function hr.manages(who name) returns boolean language sql stable security definer set search_path = hr as $$ select exists (select from teams t where t.member = who and t.manager = session_user) $$;
 create policy team on hr.leave for select to staff using (hr.manages(username));
+
+-- the login of the users' role bypasses row security: hole role_attribute carol
+create role carol login bypassrls in role staff;
+
+-- a user that is not set counts as the row's own: hole policy mine on hr.leave
+create policy mine on hr.leave for select to staff using (username = coalesce(nullif(current_setting('hr.user', true), ''), username::text));
