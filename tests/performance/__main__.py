@@ -84,7 +84,7 @@ def many(server: Server) -> dict[str, Any]:
 
 def crowds(server: Server) -> dict[str, Any]:
     """Measure more connections than can be served at once."""
-    results = concurrency.crowds(server, 8 if QUICK else 20)
+    results = concurrency.crowds(server, rounds=1 if QUICK else 3)
     multiples = ("x of 100", "whole run", "CPU, x of 100")
     header = ("connections", *multiples, "req/s", "p50", "p95", "p99", "refused", "broken", "MB")
     rows = [(name, *measured.values()) for name, measured in results.items()]

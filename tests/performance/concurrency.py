@@ -4,7 +4,7 @@ import os
 import random
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from conftest import Server
@@ -14,6 +14,8 @@ from performance.traffic import own_id, request, requests
 
 CONNECTIONS = (1, 16, 256, 1000)
 FEW, CROWDS = 100, (600, 1500, 4000)  # connections; each sends its next request as soon as it has a response
+CROWD_SECONDS = 8
+WORST = {"p99", "refused", "broken", "memory"}
 USERS = 10_000  # more than there are connections, so that no user has two waiting requests
 PROCESSES = 4  # for USERS; an idle connection takes 6 kB of memory
 THINK = 10_000  # ms on average between two requests of a user
@@ -44,11 +46,13 @@ def measure(conninfo: str, seconds: float, users_seconds: float) -> dict[str, An
     return results
 
 
-def crowds(server: Server, seconds: float) -> dict[str, dict[str, float]]:
+def crowds(server: Server, rounds: int) -> dict[str, dict[str, float]]:
     """Return the figures of each number of connections, and multiples of those of FEW connections.
 
-    FEW are measured before and after each. `steady` is the multiple of the rate after WARM_UP of wrk.py,
-    `whole` that of the rate of the whole run, `cpu` that of the CPU time per successful response.
+    FEW are measured before and after each load. `steady` is the multiple of the rate after WARM_UP of wrk.py,
+    `whole` that of the rate of the whole load, `cpu` that of the CPU time per successful response.
+    Each figure is the median of the rounds, or the largest (WORST): the speed of a shared machine changes
+    within seconds.
     """
     conninfo = database.create(server, "crowd", USERS)
     serving = {"api": services.api(conninfo), "floor": services.other("performance.floor:app")}
@@ -58,24 +62,28 @@ def crowds(server: Server, seconds: float) -> dict[str, dict[str, float]]:
     results = {}
     for name, starting in serving.items():
         with starting as service:
-            before = _crowd(service, stream, FEW, seconds)
+            before = _crowd(service, stream, FEW)
             for connections in CROWDS:
-                load, cpu = _crowd(service, stream, connections, seconds)
-                figures = _figures(service, load)
-                after = _crowd(service, stream, FEW, seconds)
-                steady, whole = load.relative_to(before[0], after[0])
-                multiples = {"steady": steady, "whole": whole, "cpu": cpu / mean((before[1], after[1]))}
-                results[f"{name}, {connections}"] = {**multiples, **figures}
-                before = after
+                measured = []
+                for _ in range(rounds):
+                    load, cpu = _crowd(service, stream, connections)
+                    figures = _figures(service, load)
+                    after = _crowd(service, stream, FEW)
+                    steady, whole = load.relative_to(before[0], after[0])
+                    multiples = {"steady": steady, "whole": whole, "cpu": cpu / mean((before[1], after[1]))}
+                    measured.append({**multiples, **figures})
+                    before = after
+                results[f"{name}, {connections}"] = {
+                    figure: (max if figure in WORST else median)(each[figure] for each in measured)
+                    for figure in measured[0]
+                }
     return results
 
 
-def _crowd(
-    service: services.Service, stream: list[bytes], connections: int, seconds: float
-) -> tuple[wrk.Load, float]:
+def _crowd(service: services.Service, stream: list[bytes], connections: int) -> tuple[wrk.Load, float]:
     """Return the load, and the microseconds of CPU time of the process per successful response."""
     before = service.cpu
-    load = wrk.run(service.url, stream, connections=connections, seconds=seconds)
+    load = wrk.run(service.url, stream, connections=connections, seconds=CROWD_SECONDS)
     return load, (service.cpu - before) / (load.requests - load.refused)
 
 
