@@ -281,7 +281,8 @@ role_granted as materialized (
     select bool_or(u.is_user) as is_user, bool_and(not u.is_user) filter (where r.oid = any (p.polroles)) as is_staff
     from policies p
     cross join lateral (
-      select concat_ws(' ', p.using_text, p.check_text) ~* '[\w$]\(|\y(?:current|session)_user\y' as is_user
+      select replace(concat_ws(' ', p.using_text, p.check_text), 'now()', '')
+        ~* '[\w$]\(|\y(?:current|session)_user\y' as is_user
     ) u
     where p.polroles && array[r.oid, 0]
   ) p
@@ -685,7 +686,8 @@ literal as materialized (
     (select string_agg('|' || regexp_replace(lower(format_type(t.oid, null)), '\W', '\\\&', 'g'), '') from pg_type t
      where t.typtype = 'd' and t.oid >= 16384 and t.typtypmod = -1
        and t.typbasetype = any ('{text,varchar,uuid,bigint,integer,numeric}'::regtype[])) as domains,
-    '(?: ?::"?(?:character varying|timestamp with(?:out)? time zone|[\w.]+)"?(?:\(\d+\))?(?:\[\])?)?' as cast_to
+    '(?: ?::(?:(?:\w+|"[^"]+")\.)?(?:character varying|timestamp with(?:out)? time zone|\w+|"[^"]+")'
+      '(?:\(\d+\))?(?:\[\])?)?' as cast_to
   from scope
 ),
 
@@ -748,7 +750,8 @@ spelled as materialized (
   ) n
   cross join lateral (
     select regexp_replace(regexp_replace(regexp_replace(lower(
-      regexp_replace(n.text, '(?<![\w.$])\d+(?:\.\d+)?(?![\w$])', '{k}', 'g')),
+      regexp_replace(regexp_replace(n.text, '\y(then|else) 0\y', '\1 {null}', 'gi'),
+        '(?<![\w.$])\d+(?:\.\d+)?(?![\w$])', '{k}', 'g')),
         '\ytrue\y', '{yes}', 'g'), '\yfalse\y', '{no}', 'g'),
         '(?<!\yis )(?<!\yis not )\ynull' || l.cast_to || '(?![\w])', '{null}', 'g') as text
   ) t
@@ -779,7 +782,7 @@ marked as materialized (
   from spelled s
   cross join literal l
   cross join (
-    select '(?<![\w.$])(?:\w+\.)?(' || string_agg(name, '|') || ') ?\( ?({\w+}) ?\)' as pattern from helper
+    select '(?<![\w.$])(?:\w+\.)?(?:q_)?(' || string_agg(name, '|') || ') ?\( ?({\w+}) ?\)' as pattern from helper
   ) h
   cross join lateral (
     select case when l.settings is null then regexp_replace(s.text,
@@ -792,7 +795,8 @@ marked as materialized (
 -- Functions without arguments whose body consists only of current_setting, nullif, coalesce, casts, ->>, variables, if,
 -- return, raise and calls of other such functions. A body with a constant, a table or another call does not count.
 plain as materialized (
-  select b.oid, b.proname, format('(?:%s\.)?%s', lower(b.nspname), lower(b.proname)) as name, c.code, r.is_whole,
+  select b.oid, b.proname, format('(?:(?:q_)?%s\.)?(?:q_)?%s', lower(b.nspname), lower(b.proname)) as name, c.code,
+    r.is_whole,
     c.code !~ '\yfrom\y|\||\.(?!\w*(?:%| ?\())|\y(?:insert|update|delete|execute|perform|loop)\y|\$\d'
       and regexp_replace(c.code, '(?:->>?|#>>) ?{\w+}', '', 'g') !~
         '{(?:k|open|live|closed|claim|key|apirole|written)}' as is_pure,
@@ -1303,7 +1307,7 @@ comparison (l, operators, r, word) as materialized (
     ('token', '= in', 'service', 'no'), ('token', '= in', 'k key claim', 'staff'),
     ('token', '= in', 'apirole', 'wrong'),
     ('me', '= in', 'k', case when scope.is_strict then 'wrong' else 'staff' end),
-    ('me claims token', '<> is', 'k blank null', 'true'), ('row', '= is in', 'open', 'flag'),
+    ('me claims token', '<> is', 'k apirole blank null', 'true'), ('row', '= is in', 'open', 'flag'),
     ('row', '<>', 'closed', 'flag'), ('row', '= in', 'live', 'live:L'),
     -- parts of JSON values
     ('claims me', '->> #>>', 'claim', 'me'), ('claims me', '-> #>', 'k claim key', 'claims'),
@@ -1519,6 +1523,8 @@ reduction (original, text, step) as (
           when k.a[2] ~ '(?:^|\.)(?:is_)?(?:private|draft)$' then '{flag}' when h.is_user then '{wrong}' else '{v}' end
         when 'comparison' then coalesce(
           case when k.a[2] in ('=', 'is') and k.a[3] = '{yes}' then k.a[1] when '{wrong}' = any (k.a) then '{wrong}'
+            -- 'room:' || m.room_id
+            when k.a[2] = '||' and k.a[1] = '{k}' and k.kinds[3] in ('row', 'inner') then k.a[3]
             when k.a[2] in ('=', 'is') and k.a[3] = '{no}' and k.a[1] ~ '(?:^|\.)(?:is_)?(?:private|draft)$'
               then '{flag}'
             -- published_at <= now()
@@ -1948,12 +1954,13 @@ stamped as materialized (
 
 -- The policy conditions that apply to the API, for each command, and whether they restrict rows.
 clause as materialized (
-  select p.oid, p.polrelid, p.clause, p.cmd, p.polcmd, p.polname, p.polpermissive, p.word, p.attnum, v.seen, p.had,
+  select p.oid, p.polrelid, p.clause, p.cmd, p.polcmd, p.polname, p.polpermissive, p.word, p.attnum, p.had,
+    case when m.is_whole then v.seen else array_replace(v.seen, 'parent', 'with') end as seen,
     p.text, p.is_for_api, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
       or p.word in ('{member}', '{rank}', '{mix}', '{parent}', '{flag}', '{with}', '{roll}')
         and not m.is_open and not s.is_unbound
-        and ('parent' <> all (p.seen) or m.is_guarded and m.is_whole)
+        and ('parent' <> all (p.seen) or m.is_guarded and (m.is_whole or not scope.is_strict))
           and not ('rank' = any (p.seen) and m.is_any)
           and not ('roll' = any (p.seen) and m.is_filled)
           and array_to_string(v.seen, '|') !~ 'vacant'
@@ -1992,7 +1999,7 @@ clause as materialized (
   cross join lateral (
     select coalesce(bool_and(t.relrowsecurity and d.refobjid in (select oid from reached) and d.refobjid not in (
       select q.polrelid from reached_policy q where q.clause = 'using' and q.polpermissive and q.cmd = 'r'
-        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{with}', '{mix}', '{flag}',
+        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{staff}', '{with}', '{mix}', '{flag}',
           '{parent}'))), false) as is_guarded,
       -- all columns of a unique key are compared, or the one column of `in (select ...)`
       coalesce(bool_or('parent' <> all (p.seen) or p.text ~ ' in \( select ' or exists (
@@ -2240,7 +2247,7 @@ other_rights_read as materialized (
           and exists (
             select from policies p join verdict v on v.oid = p.oid and v.kind = 'policy' and v.clause = 'using'
             where p.polrelid = c.oid and p.polpermissive and p.polcmd in ('r', '*') and v.attnum is null
-              and v.word <> '{no}'
+              and v.word <> '{no}' and p.oid not in (select oid from clause where cmd = 'r' and is_filtered)
               and exists (select from unnest(p.polroles) as g where g = 0 or pg_has_role(b.owner, g, 'usage'))
           )
     end as bypasses_policies
@@ -2406,7 +2413,8 @@ test as materialized (
   -- the variables of the condition, and the statements that set them
   cross join lateral (
     select string_agg(p.text, ' ') as text
-    from unnest(string_to_array(f.own_text, ';')) p (text)
+    from unnest(string_to_array(regexp_replace(f.own_text,
+      '; ?if not found then(?= (?:raise (?!debug|log|info|notice|warning)|return\y))', ' found', 'g'), ';')) p (text)
     cross join regexp_matches(p.text, '(?<!(?:insert|merge) )\yinto (?:strict )?([\w$]+(?: ?, ?[\w$]+)*)'
       '|([\w$]+)(?: [\w$.%]+)? ?(?::=|\ydefault\y)', 'g') v (part)
     where regexp_split_to_array(coalesce(v.part[1], v.part[2]), ' ?, ?')
@@ -2900,7 +2908,7 @@ writable_column as materialized (
     select oid, polrelid, polname, cmd, text, substring(word from '^{own:(.*)}$') as own
     from clause
     where polpermissive and clause = 'with check'
-      and word not in ('{no}', '{rank}', '{member}', '{with}')
+      and word not in ('{no}', '{rank}', '{staff}', '{member}', '{with}')
   ) k on k.polrelid = t.relid and k.cmd = g.cmd
   where coalesce(t.policy, 0) <> 0 and coalesce(g.subid in (0, t.attnum), false) and coalesce(k.oid, 0) <> 0
     -- If the compared column of the written row is the user, this row gives access only to rows of this user. Two

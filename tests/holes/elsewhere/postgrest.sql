@@ -133,3 +133,67 @@ create table data.notes (id uuid primary key default gen_random_uuid(), author t
 alter table data.notes enable row level security;
 create policy own on data.notes using (author = data.somebody());
 grant usage on schema data to web_user; grant select, insert, delete on data.notes to web_user;
+
+-- sound: the starter kit: user 0 without a claim, a policy for the owner of the views, which need no further options
+create function data.claim(name text) returns text language sql stable as $$ select nullif(current_setting('request.jwt.claims', true), '')::json ->> name $$;
+create function data."userId"() returns int language sql stable as $$ select case coalesce(data.claim('user_id'), '') when '' then 0 else data.claim('user_id')::int end $$;
+create table data.pupils (class int, pupil int not null default data."userId"(), primary key (class, pupil));
+create table data.classes (id int primary key, teacher int not null default data."userId"(), name text);
+alter table data.pupils enable row level security; alter table data.classes enable row level security;
+create policy own on data.pupils for select to view_owner using (pupil = data."userId"() or data.claim('role') = 'office');
+create policy taught on data.classes for select to view_owner
+  using (teacher = data."userId"() or exists (select from data.pupils p where p.class = classes.id));
+grant select on data.pupils, data.classes to view_owner;
+create view api.classes as select id, name from data.classes; create view api.others as select id from data.classes where teacher <> data."userId"();
+alter view api.classes owner to view_owner; alter view api.others owner to view_owner;
+grant select on api.classes, api.others to web_user;
+
+-- every role but one: hole policy taught on data.classes
+create function data.claim(name text) returns text language sql stable as $$ select nullif(current_setting('request.jwt.claims', true), '')::json ->> name $$;
+create table data.classes (id int primary key, teacher text not null default data.me(), name text);
+alter table data.classes enable row level security;
+create policy taught on data.classes for select to view_owner using (teacher = data.me() or data.claim('role') <> 'web_user');
+grant select on data.classes to view_owner;
+create view api.classes as select id, name from data.classes; alter view api.classes owner to view_owner;
+grant select on api.classes to web_user;
+
+-- sound: a definer that compares a column of a row of the user, which exists
+create function api.append(todo uuid, expected text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare t data.todos; begin
+  select * into t from data.todos where id = todo and owner = data.me();
+  if not found then raise exception 'not found'; end if;
+  if t.body <> expected then raise exception 'changed'; end if;
+  update data.todos set body = '' where id = todo;
+end $$;
+
+-- a definer that compares a column of a row that may not exist: hole security_definer api.append(uuid, text)
+create function api.append(todo uuid, expected text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare t data.todos; begin
+  select * into t from data.todos where id = todo and owner = data.me();
+  if t.body <> expected then raise exception 'changed'; end if;
+  update data.todos set body = '' where id = todo;
+end $$;
+
+-- sound: an enumeration of roles in a schema
+create type data."Role" as enum ('owner', 'viewer');
+create table data.ranks (person text primary key, team uuid not null, rank data."Role" not null);
+alter table data.ranks enable row level security;
+create function data.my_team() returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select team from data.ranks where person = data.me() $$;
+create function data.my_rank() returns data."Role" language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select rank from data.ranks where person = data.me() $$;
+create policy owners on data.teams for update to web_user using (id = data.my_team() and data.my_rank() = 'owner');
+grant usage on schema data to web_user; grant select, update (name) on data.teams to web_user;
+create policy own on data.teams for select to web_user using (id = data.my_team());
+
+-- sound: a topic with the id of a team of the user
+create table data.messages (id uuid primary key default gen_random_uuid(), topic text not null, body text);
+alter table data.messages enable row level security;
+create policy members on data.messages for select to web_user
+  using (exists (select from data.members m where m.person = data.me() and 'team:' || m.team::text = topic));
+alter table data.members add muted boolean not null default false;
+create policy mutes on data.members for update using (person = data.me());
+grant usage on schema data to web_user; grant select on data.messages, data.members to web_user; grant update (muted) on data.members to web_user;
+
+-- sound: a worker that sends mail that is due
+create table data.reminders (id uuid primary key default gen_random_uuid(), owner text not null default data.me(), due timestamptz);
+alter table data.reminders enable row level security;
+create policy own on data.reminders using (owner = data.me());
+create policy due on data.reminders for select to mailer using (due <= now());
+grant select on data.reminders to mailer;
