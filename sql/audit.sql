@@ -70,6 +70,14 @@ guard (relname, name, hash) as materialized (values
   (null, 'function app.next_task_id()', '13455cf6b995e8a7d8862d36316f31e9')
 ),
 
+-- Names of columns with secrets or contact data, without the contact data of companies.
+sensitive_name (pattern) as materialized (values
+  ('^(?!(?:work|business|office|company|public|support)_).*(?:e?mail|correo|phone|mobile|tel[eé]fono?|address|adresse'
+    '|direcci[oó]n|street|stra(?:ss|ß)e|passw(?:or)?d|passwort|secret|token|api_?key|iban|birth(?:day|_?date)?'
+    '|date_?of_?birth|dob|naissance|geburt\w*|salary|salaire|gehalt|ssn|(?:^|_)ip)(?:_?(?:address|number|hash|digest'
+    '|encrypted))?s?$')
+),
+
 -- Privileges that the API's roles should not have, and their danger.
 withheld (check_name, kinds, privileges, danger) as materialized (values
   ('privilege', '{r,p,f}'::text[], '{TRUNCATE}'::text[], 'row security does not apply to TRUNCATE'),
@@ -1272,6 +1280,7 @@ lookup_function as materialized (
 --   with     the user is involved in an unknown form     vacant  a column of the row is null
 --   live:c   column c is a state such as active, which   flag    a column such as is_public permits it
 --            is flag if the default is no such state
+--   live:c:k column c is another constant, which is flag if the default is a constant that the condition does not name
 --   link     a row of another table has its value        parent  such a row exists, and the caller may read it
 --   has:c    column c of another table is the user       roll    any row of another table is the user's
 --   ranked   and another column of it is a constant      rank    any such row exists
@@ -1309,6 +1318,7 @@ comparison (l, operators, r, word) as materialized (
     ('me', '= in', 'k', case when scope.is_strict then 'wrong' else 'staff' end),
     ('me claims token', '<> is', 'k apirole blank null', 'true'), ('row', '= is in', 'open', 'flag'),
     ('row', '<>', 'closed', 'flag'), ('row', '= in', 'live', 'live:L'),
+    ('row', '= in', 'k', case when not scope.is_strict then 'live:L:k' end),
     -- parts of JSON values
     ('claims me', '->> #>>', 'claim', 'me'), ('claims me', '-> #>', 'k claim key', 'claims'),
     ('claims me', '->> #>>', 'k', case literal.claim when '{claim}' then 'token' else 'me' end),
@@ -1318,7 +1328,7 @@ comparison (l, operators, r, word) as materialized (
 ),
 
 condition as materialized (
-  select s.kind, s.oid, s.clause, s.relid, t.text
+  select s.kind, s.oid, s.clause, s.relid, s.raw, t.text
   from source s
   join marked m on m.raw = s.raw
   left join pg_class c on c.oid = s.relid
@@ -1358,7 +1368,7 @@ lookup_call as materialized (
 
 -- The texts in the form that is reduced: with the words of values, and without casts that keep the value.
 expression as materialized (
-  select c.kind, c.oid, c.clause, c.relid, c.text,
+  select c.kind, c.oid, c.clause, c.relid, c.raw, c.text,
     x.text || case c.kind when 'policy' then ' or {no}' else '' end as reducible
   from condition c
   cross join scope
@@ -1456,7 +1466,7 @@ reduction (original, text, step) as (
         cross join unnest(string_to_array(btrim(i.item, '{}'), '|')) a (word)
         cross join lateral (
           select case when i.item not like '{%' then
-              case when i.item ~ '^(?:[\w$]+\.)?(?:is_)?(?:public|published|shared|visible|listed)$' then 'flag'
+              case when i.item ~ '^(?:[\w$]+\.)?(?:q_)?(?:is_?)?(?:public|published|shared|visible|listed)$' then 'flag'
                 when i.item ~ '^(?:row\.)?(?:is_)?(?:active|approved|available|live|released)$'
                   then 'live:' || substring(i.item from '[\w$]+$')
                 when strpos(i.item, '.') > 0 and i.item not like 'row.%' then 'const' else 'v' end
@@ -1468,7 +1478,8 @@ reduction (original, text, step) as (
             else a.word end as word
         ) v
         cross join lateral (
-          select coalesce(array_position(scale.words, split_part(v.word, ':', 1)), 0) as strength
+          select case when v.word like '%:k' then 1
+            else coalesce(array_position(scale.words, split_part(v.word, ':', 1)), 0) end as strength
         ) s
       ) o
     ) o
@@ -1540,11 +1551,12 @@ reduction (original, text, step) as (
             when r.word ~ '^with' then '{with}'
             when k.kinds[1] in ('row', 'made', 'field') then '{parent}'
             when k.kinds[1] = 'me' then case r.word when 'link' then '{member}' else '{roll}' end end,
-          (select case when c.word like '%:L' then format('{%s:%s}', split_part(c.word, ':', 1),
-              case when k.kinds[1] = 'folder' then 'name' else substring(k.a[1] from '[\w$]+$') end)
+          (select case when strpos(c.word, ':L') > 0 then format('{%s}', replace(c.word, ':L', ':' ||
+              case when k.kinds[1] = 'folder' then 'name' else substring(k.a[1] from '[\w$]+$') end))
             else format('{%s}', c.word) end
             from comparison c
-            where k.kinds[1] = any (c.l) and k.a[2] = any (c.operators) and k.kinds[3] = any (c.r) limit 1),
+            where c.word is not null and k.kinds[1] = any (c.l) and k.a[2] = any (c.operators)
+              and k.kinds[3] = any (c.r) limit 1),
           u.word)
         when 'call' then case
           when x.f = 'exists ' then case when o.weakest like 'has%' then '{roll}'
@@ -1598,14 +1610,16 @@ trace as materialized (
   group by t.original
 ),
 
--- Columns that publish a row unless it says otherwise: status text default 'active', approved boolean default true.
-published_by_default as materialized (
-  select d.adrelid as relid, lower(a.attname) as name
+-- Columns with a constant as default. `is_live`: the column publishes a row unless it says otherwise, such as
+-- status text default 'active', approved boolean default true.
+constant_default as materialized (
+  select d.adrelid as relid, lower(a.attname) as name, m.text in ('{live}', '{yes}') as is_live,
+    substring(s.raw from '^''([^'']+)''') as constant
   from source s
   join marked m on m.raw = s.raw
   join pg_attrdef d on d.oid = s.oid
   join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
-  where s.kind = 'default' and m.text in ('{live}', '{yes}')
+  where s.kind = 'default' and m.text ~ '^{(?!me|claims|token)\w+}$'
 ),
 
 verdict as materialized (
@@ -1626,7 +1640,10 @@ verdict as materialized (
     and d.seen[1] in ('own:' || lower(a.attname), 'own:q_' || regexp_replace(lower(a.attname), '[^\w$]', '_', 'g'))
   cross join lateral (
     select array(select distinct case when s.word not like 'live:%' then s.word
-      when (e.relid, split_part(s.word, ':', 2)) in (select relid, name from published_by_default) then 'other'
+      when s.word like '%:k' then case when exists (select from constant_default c where c.relid = e.relid
+        and c.name = split_part(s.word, ':', 2) and strpos(e.raw, c.constant) = 0) then 'flag' else 'other' end
+      when (e.relid, split_part(s.word, ':', 2)) in (select relid, name from constant_default where is_live)
+        then 'other'
       else 'flag' end from unnest(d.seen) s (word)) as seen
   ) v
   where coalesce(e.kind, '') <> ''
@@ -2356,19 +2373,32 @@ definer_reads as materialized (
 ),
 
 -- Functions that compare an argument with a random value that the API cannot read, of a table without an owner or of
--- invitations.
+-- invitations. In other projects also with a random value that is no id, or with a unique value that the API cannot
+-- read, such as a code that is printed on a device.
 token_check as materialized (
   select t.function
-  from table_statement t
-  join pg_attribute a on a.attrelid = t.relid and lower(a.attname) = any (t.columns)
-  join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  from scope
+  cross join table_statement t
   join pg_class c on c.oid = t.relid
   join argument g on g.oid = t.function
-  cross join regexp_matches(t.text, '([\w$]+) = (?:[\w$]+\.)?([\w$]+)', 'g') m (part)
-  where m.part[1] = lower(a.attname) and m.part[2] = any (g.names)
-    and pg_get_expr(d.adbin, d.adrelid) ~ '(?:gen_random_uuid|uuid_generate_v4)\(\)'
-    and (c.relname ~ 'invit' and not t.is_written
-      or t.relid not in (select oid from api_relation) and t.relid not in (select table_oid from owner_of))
+  cross join regexp_matches(t.text, '([\w$]+) = (?:[\w$]+\.)?(?:q_)?([\w$]+)', 'g') m (part)
+  join pg_attribute a on a.attrelid = t.relid and m.part[1] in (lower(a.attname), 'q_' || lower(a.attname))
+  left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  cross join lateral (
+    select coalesce(pg_get_expr(d.adbin, d.adrelid) ~ '(?:gen_random_uuid|uuid_generate_v4|gen_random_bytes)\(', false)
+      as is_random
+  ) r
+  where m.part[2] = any (g.names)
+    and (r.is_random and (c.relname ~ 'invit' and not t.is_written
+        or t.relid not in (select oid from api_relation) and t.relid not in (select table_oid from owner_of))
+      or not scope.is_strict and a.attname !~* 'id$|mail|correo|phone|name|nombre|nick|slug|handle|login|number|iban'
+        and (r.is_random or a.atttypid = any ('{text,varchar,uuid,bytea}'::regtype[]) and exists (
+          select from pg_index x
+          where x.indrelid = t.relid and x.indisunique and x.indnkeyatts = 1 and x.indkey[0] = a.attnum)
+        and not exists (
+          select from granted n
+          where n.classid = 'pg_class'::regclass and n.objid = t.relid and n.privilege = 'SELECT'
+            and n.subid in (0, a.attnum))))
 ),
 
 -- Functions that compare the user or a secret, or use the user in dynamic SQL, and functions that call them.
@@ -2431,6 +2461,29 @@ test as materialized (
   group by f.oid
 ),
 
+-- Functions that only reach rows of the user and rows that a column publishes, add rows, and change a published row if
+-- they use the user. In other projects a column of another table may publish the row: `exists {query}`.
+published_only as materialized (
+  select s.function
+  from (
+    select t.function, bool_or(p.is_public) as is_public,
+      bool_and(coalesce(t.is_filtered or p.is_public and (not t.is_written
+        or not scope.is_strict and f.own_text ~ '{me}'), false))
+      or not scope.is_strict and (bool_and(t.is_added and t.relid not in (select relid from trusted_column))
+        or bool_or(p.is_public and not t.is_written) and bool_or(t.text ~ '\yexists {query}')) as is_checked
+    from scope
+    cross join table_statement t
+    join function_text f on f.oid = t.function and not f.is_chosen
+    cross join lateral (
+      select t.text !~ '\yor\y' and t.text ~ ('\y(?:where|and|on) (?:[\w$]+\.)?(?:[\w$]+ = {open}'
+        '|(?:q_)?(?:is_?)?(?:public|published|shared|visible|listed)(?! (?:[<>!]|= {no}|is)))') as is_public
+    ) p
+    group by t.function, t.n, scope.is_strict
+  ) s
+  group by s.function
+  having bool_or(s.is_public) and bool_and(s.is_checked)
+),
+
 -- Functions in which an argument replaces the user, or is a part of dynamic SQL without quotes.
 bypass as materialized (
   select f.oid
@@ -2477,16 +2530,9 @@ definer as materialized (
     select c.oid in (select oid from side_effect where kind in ('dynamic_sql', 'export')) as is_dynamic
   ) d
   -- It only inserts rows, and the user into one of them. A function that the API cannot call may get checked rows. Or
-  -- it only reads rows of the user and rows that a column publishes.
+  -- it is `published_only`.
   cross join lateral (
-    select c.oid in (select oid from user_check)
-      or c.oid in (
-        select function from table_statement
-        where function not in (select oid from function_text where is_chosen)
-        group by function
-        having bool_or(not is_filtered) and bool_and(coalesce(is_filtered
-          or not is_written and text !~ '\yor\y' and text ~ ('\y(?:where|and|on) (?:[\w$]+\.)?(?:[\w$]+ = {open}'
-            '|(?:is_)?(?:public|published|shared|visible|listed)(?! (?:[<>!]|= {no}|is)))'), false)))
+    select c.oid in (select oid from user_check) or c.oid in (select function from published_only)
       or b.is_target and exists (select from function_text f where f.oid = c.oid and f.own_text ~ '{me}')
       or c.oid not in (select oid from callable) and c.oid in (
       select r.objid from body_reference r where r.function in (select oid from user_check)) as is_checked
@@ -2720,8 +2766,45 @@ publishing_view as materialized (
   select v.oid
   from verdict v
   where v.kind = 'view' and not v.is_user
-    and (v.word ~ ':(?:flag|live)\y' or v.text ~ ' from [\w$. ]+ where \(?[\w$]+\.[\w$]+ = {(?:open|live)}\)?$') -- 15
+    and (v.word ~ ':(?:flag|live:[\w$]+)(?![\w$:])'
+      or v.text ~ ' from [\w$. ]+ where \(?[\w$]+\.[\w$]+ = {(?:open|live)}\)?$') -- 15
     and v.oid not in (select oid from effective where privilege <> 'SELECT')
+),
+
+-- Views of other projects with the owner's rights, and materialized views, that show a named part of the columns of
+-- tables, but neither secrets nor contact data: of tables of users, of some rows, or of groups. `is_count`: it shows
+-- numbers of rows, and no user. This does not apply if the database isolates users by views alone.
+partial_view as materialized (
+  select u.oid, not bool_or(u.has_user) and v.text ~ '\yGROUP BY\y|\ycount\(' as is_count
+  from (
+    select w.ev_class as oid, d.refobjid not in (select oid from personal) or count(*) < (
+        select count(*) from pg_attribute a where a.attrelid = d.refobjid and a.attnum > 0 and not a.attisdropped)
+        as is_part,
+      bool_or(a.attname ~* n.pattern) as is_sensitive,
+      bool_or(a.attname in (select attname from user_column)
+        or (a.attrelid, a.attnum) in (select table_oid, attnum from owner_of)) as has_user,
+      d.refobjid not in (select oid from personal) or exists (
+        select
+        from pg_index x
+        join pg_attribute k on k.attrelid = x.indrelid and k.attnum = x.indkey[0]
+        join clause c on c.polrelid = x.indrelid and 'own:' || lower(k.attname) = any (c.seen)
+        where x.indrelid = d.refobjid and x.indisprimary and x.indnkeyatts = 1) as is_of_users
+    from scope
+    cross join sensitive_name n
+    join pg_rewrite w on not scope.is_strict and w.rulename = '_RETURN' and exists (select from policies)
+    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+      and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.refobjid <> w.ev_class
+    join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+    where w.ev_class in (select oid from view_as_owner union all select oid from reached where relkind = 'm')
+      -- it is read-only: 28 is the bits of INSERT, UPDATE and DELETE
+      and (pg_relation_is_updatable(w.ev_class, true) & 28 = 0
+        or w.ev_class not in (select oid from effective where privilege <> 'SELECT'))
+    group by w.ev_class, d.refobjid
+  ) u
+  cross join lateral pg_get_viewdef(u.oid) v (text)
+  group by u.oid, v.text
+  having bool_and(u.is_part and not u.is_sensitive) and v.text !~ '\.\*' -- a whole row
+    and (bool_and(u.is_of_users) or v.text ~ '\y(?:WHERE|LIMIT)\y' or v.text ~ '\yGROUP BY\y' and v.text !~ '_agg\(')
 ),
 
 found_tables (check_name, severity, object, finding, remedy) as materialized (
@@ -2759,7 +2842,8 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   group by o.is_self, case when scope.is_tasks or o.is_self then r.oid end
   union all
   select case r.relkind when 'f' then 'foreign_table' else 'materialized_view' end,
-    case when r.oid in (select oid from personal) then 'hole' else 'warning' end, r.name,
+    case when r.oid in (select oid from personal) and r.oid not in (select oid from partial_view where is_count)
+      then 'hole' else 'warning' end, r.name,
     'the API role can read this, and no policy can apply to it',
     format('revoke all on %s from %s, public;', r.name, api_names.names)
   from api_names
@@ -2772,7 +2856,8 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     where w.ev_class = r.oid and (v.relkind = 'v' or v.oid in (select oid from personal)))
   union all
   select 'view', case when f.is_simple is false and f.is_barrier and not f.is_letter_box
-      or v.reader in (select oid from publishing_view) then 'warning' else 'hole' end,
+      or v.reader in (select oid from publishing_view)
+      or f.oid is null and v.reader in (select oid from partial_view) then 'warning' else 'hole' end,
     r.name,
     format('%s runs with the rights of its owner' || case
       when v.reader in (select oid from publishing_view) then ', and a column decides which rows of %s it shows; '
@@ -2781,6 +2866,8 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
       when not f.is_barrier then ', and without the option security_barrier, a condition of the caller is evaluated '
         'on other users'' rows of %s, and its errors reveal values'
       when f.oid is not null then ', in a form that the audit does not know; verify which rows of %s it shows'
+      when v.reader in (select oid from partial_view)
+        then ', and shows a part of the columns of all rows of %s; verify that it is meant to be public'
       else ', which may read all rows of %s, so the API role can read them, too' end,
       case when r.oid = v.reader then 'this view' else 'the view ' || v.reader::regclass end, v.names),
     format('alter view %s set (%s);', v.reader::regclass, case when f.is_letter_box then 'check_option = cascaded'
@@ -3001,6 +3088,34 @@ revealing_function as materialized (
     and p.oid not in (select oid from lookup_function)
 ),
 
+-- Policies of other projects that let users read all rows of a table, or all that are not deleted, and show neither
+-- secrets nor contact data: only the project knows whether the table is public. If another policy for SELECT restricts
+-- the rows of the same role, they are not meant to be public.
+public_policy as materialized (
+  select j.oid
+  from scope
+  join clause j on not scope.is_strict and j.polcmd = 'r' and j.polpermissive and not j.is_filtered
+  join policies p on p.oid = j.oid
+  cross join lateral (
+    select '{yes}' || array_agg('vacant:' || lower(a.attname)) as words
+    from pg_attribute a join pg_type t on t.oid = a.atttypid and t.typcategory = 'D'
+    where a.attrelid = j.polrelid and a.attnum > 0 and not a.attisdropped
+  ) v
+  where j.seen && v.words and j.seen <@ (v.words || '{staff,rank,flag,member}')
+    and j.polrelid not in (select objid from platform_object where classid = 'pg_class'::regclass)
+    and not exists (
+      select
+      from granted g
+      join pg_attribute a on a.attrelid = g.objid and (g.subid = 0 and a.attnum > 0 or g.subid = a.attnum)
+      join sensitive_name n on a.attname ~* n.pattern
+      where g.classid = 'pg_class'::regclass and g.objid = j.polrelid and g.privilege = 'SELECT')
+    and not exists (
+      select
+      from clause o join policies q on q.oid = o.oid
+      where o.polrelid = j.polrelid and o.polcmd = 'r' and o.polpermissive and o.is_filtered and o.oid <> j.oid
+        and q.polroles && p.polroles and not o.seen && '{flag,no}')
+),
+
 found_policies (check_name, severity, object, finding, remedy) as materialized (
   -- Permissive policies that do not isolate users. All policies of a table that are true are one finding, and so are
   -- all policies that trust the same claim.
@@ -3011,6 +3126,9 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
         case count(distinct j.oid) when 1 then 'this permissive policy lets' else 'these permissive policies let' end,
         string_agg(distinct j.does, ', ') filter (where not j.is_filtered),
         string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where not j.is_filtered))
+      when 6
+        then format('every user may read all rows of this table; verify that it is meant to be public, and that no '
+          'column is personal: %s', string_agg(distinct format('%s %s', j.clause, j.said), ' and '))
       when 2
         then 'a column of the row decides whether other users can read the row; verify that only its owner can set it'
       when 3
@@ -3023,7 +3141,8 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   from (
     select j.oid, j.clause, j.is_filtered, j.seen, format('%I on %s', j.polname, j.polrelid::regclass) as name,
       j.polrelid as relid, t.said, case j.cmd when 'r' then 'read' else lower(u.privilege) end as does, m.remedy,
-      min(case when not j.is_filtered then 1 when 'flag' = any (j.seen) then 2 when 'with' = any (j.seen) then 3
+      min(case when j.oid in (select oid from public_policy) then 6 when not j.is_filtered then 1
+        when 'flag' = any (j.seen) then 2 when 'with' = any (j.seen) then 3
         when 'roll' = any (j.seen) then 4 else 5 end) over w as problem,
       bool_and(j.is_filtered or t.said in ('true', 'nothing')) over w as is_true,
       case when bool_and(j.is_filtered and not j.seen && '{flag,roll,with}') over w then
@@ -3048,7 +3167,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       )
     window w as (partition by j.oid)
   ) j
-  group by j.problem, coalesce(j.claim, case when j.problem = 1 and j.is_true then j.relid else j.oid end::text)
+  group by j.problem, coalesce(j.claim, case when j.problem in (1, 6) and j.is_true then j.relid else j.oid end::text)
   union all
   select 'policy', 'warning', f.oid::regprocedure::text,
     format('%s; verify which rows it permits in these policies: %s', case when f.is_unknown

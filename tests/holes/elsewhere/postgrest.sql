@@ -44,12 +44,12 @@ comment on schema data is 'the audit finds only the roles that PostgREST uses';
 -- a view whose owner may read all rows: hole view api.todos
 create policy everything on data.todos for select to view_owner using (true);
 
--- a role of PostgREST that reads all mail: hole policy reads on data.mails
+-- a role of PostgREST that reads all mail: warning policy reads on data.mails
 grant usage on schema data to web_anon;
 grant select on data.mails to web_anon;
 create policy reads on data.mails for select to web_anon using (true);
 
--- one role for all users, which only a superuser can become: hole policy reads on data.mails
+-- one role for all users, which only a superuser can become: warning policy reads on data.mails
 revoke web_user, web_anon from authenticator;
 revoke mailer from current_user;
 alter role mailer nologin;

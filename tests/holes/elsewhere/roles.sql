@@ -46,7 +46,7 @@ create role support login; grant usage on schema hr to support; grant select on 
 create role alice login in role staff;
 create policy support on hr.leave for select to support using (true);
 
--- a role of support staff that a user can become: hole policy support on hr.leave
+-- a role of support staff that a user can become: warning policy support on hr.leave
 create role support nologin; grant usage on schema hr to support; grant select on hr.leave to support;
 create role alice login in role staff, support;
 create policy support on hr.leave for select to support using (true);

@@ -182,11 +182,103 @@ end $$;
 create function public.set_updated_at() returns trigger language plpgsql as $$ begin new.total := coalesce(new.total, 0); return new; end $$;
 create trigger keeps before update on public.orders for each row execute function public.set_updated_at();
 
--- everybody reads: hole policy "see all" on public.diaries
+-- everybody reads: warning policy "see all" on public.diaries
 create table public.diaries (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), body text);
 alter table public.diaries enable row level security;
 create policy "see all" on public.diaries for select using (true);
 create policy "write own" on public.diaries for insert to authenticated with check (user_id = auth.uid());
+
+-- everybody reads mail addresses: hole policy "see all" on public.contacts
+create table public.contacts (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), billing_email text);
+alter table public.contacts enable row level security;
+create policy "see all" on public.contacts for select using (true);
+
+-- everybody reads, although another policy restricts the rows: hole policy "see all" on public.notes
+create table public.notes (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), body text);
+alter table public.notes enable row level security;
+create policy "see own" on public.notes for select to authenticated using (user_id = auth.uid());
+create policy "see all" on public.notes for select to authenticated using (true);
+
+-- a state in another language publishes rows: warning policy publicado on public.textos
+create table public.textos (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), estado text not null default 'borrador');
+alter table public.textos enable row level security;
+create policy publicado on public.textos for select using (estado = 'publicado');
+
+-- a state that each new row has: hole policy nuevos on public.textos
+create table public.textos (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), estado text not null default 'nuevo');
+alter table public.textos enable row level security;
+create policy nuevos on public.textos for select using (estado = 'nuevo');
+
+-- a view of some columns of users: warning view public.people
+create table public.authors (id uuid primary key default auth.uid(), name text, website text, email text);
+alter table public.authors enable row level security; create policy own on public.authors using (id = auth.uid());
+create view public.people as select id, name from public.authors;
+revoke all on public.people from anon, authenticated; grant select on public.people to authenticated;
+
+-- a view of some columns of users that they may change: hole view public.people
+create table public.authors (id uuid primary key default auth.uid(), name text, website text, email text);
+alter table public.authors enable row level security; create policy own on public.authors using (id = auth.uid());
+create view public.people as select id, name from public.authors;
+
+-- a view of mail addresses by another name: hole view public.people
+create table public.authors (id uuid primary key default auth.uid(), name text, website text, email text);
+alter table public.authors enable row level security; create policy own on public.authors using (id = auth.uid());
+create view public.people as select id, email as handle from public.authors;
+revoke all on public.people from anon, authenticated; grant select on public.people to authenticated;
+
+-- a view of whole rows: hole view public.people
+create table public.authors (id uuid primary key default auth.uid(), name text, website text, email text);
+alter table public.authors enable row level security; create policy own on public.authors using (id = auth.uid());
+create view public.people as select to_jsonb(a) as person from public.authors a where a.name <> '';
+revoke all on public.people from anon, authenticated; grant select on public.people to authenticated;
+
+-- a view of all columns: hole view public.people
+create table public.entries (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), topic text, body text);
+alter table public.entries enable row level security; create policy own on public.entries using (user_id = auth.uid());
+create view public.people as select id, user_id, topic, body from public.entries where body <> '';
+revoke all on public.people from anon, authenticated; grant select on public.people to authenticated;
+
+-- a view of some columns of all rows, which are not users: hole view public.people
+create table public.entries (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), topic text, body text);
+alter table public.entries enable row level security; create policy own on public.entries using (user_id = auth.uid());
+create view public.people as select topic from public.entries;
+revoke all on public.people from anon, authenticated; grant select on public.people to authenticated;
+
+-- numbers of rows: warning materialized_view public.counts
+create table public.entries (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), topic text, body text);
+alter table public.entries enable row level security; create policy own on public.entries using (user_id = auth.uid());
+create materialized view public.counts as select topic, count(*) as n from public.entries group by topic;
+
+-- numbers of rows of each user: hole materialized_view public.counts
+create table public.entries (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), topic text, body text);
+alter table public.entries enable row level security; create policy own on public.entries using (user_id = auth.uid());
+create materialized view public.counts as select user_id, count(*) as n from public.entries group by user_id;
+
+-- a definer that finds a row by a code: warning security_definer public.claim(text)
+create table public.devices (id uuid primary key default gen_random_uuid(), owner_id uuid, code text unique);
+alter table public.devices enable row level security;
+create policy "own devices" on public.devices to authenticated using (owner_id = auth.uid());
+revoke all on public.devices from anon, authenticated; grant select (id, owner_id) on public.devices to authenticated;
+create function public.claim(printed text) returns void language sql security definer set search_path = '' as $$ update public.devices set owner_id = auth.uid(), code = null where code = printed and owner_id is null $$;
+
+-- a definer that finds a row by its id: hole security_definer public.claim(uuid)
+create table public.devices (id uuid primary key default gen_random_uuid(), owner_id uuid, code text unique);
+alter table public.devices enable row level security;
+create policy "own devices" on public.devices to authenticated using (owner_id = auth.uid());
+revoke all on public.devices from anon, authenticated; grant select (id, owner_id) on public.devices to authenticated;
+create function public.claim(device uuid) returns void language sql security definer set search_path = '' as $$ update public.devices set owner_id = auth.uid(), code = null where id = device and owner_id is null $$;
+
+-- a definer that sells a published row: warning security_definer public.buy(uuid)
+create table public.offers (id uuid primary key default gen_random_uuid(), owner_id uuid not null, status text not null default 'draft');
+alter table public.offers enable row level security;
+create policy "own offers" on public.offers to authenticated using (owner_id = auth.uid());
+create function public.buy(offer uuid) returns void language sql security definer set search_path = '' as $$ update public.offers set status = 'sold' where id = offer and status = 'published' and owner_id <> auth.uid() $$;
+
+-- the same for anyone: hole security_definer public.buy(uuid)
+create table public.offers (id uuid primary key default gen_random_uuid(), owner_id uuid not null, status text not null default 'draft');
+alter table public.offers enable row level security;
+create policy "own offers" on public.offers to authenticated using (owner_id = auth.uid());
+create function public.buy(offer uuid) returns void language sql security definer set search_path = '' as $$ update public.offers set status = 'sold' where id = offer and status = 'published' $$;
 
 -- all who signed in read: hole policy "signed in" on public.messages
 create table public.messages (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), body text);
@@ -481,7 +573,7 @@ create policy r on public.kinds for select to authenticated using (true);
 create policy w on public.kinds for update to authenticated using ((auth.jwt() ->> 'user_role') = 'admin');
 create policy d on public.kinds for delete to authenticated using ((auth.jwt() ->> 'user_role') = 'admin');
 
--- true for each command: hole policy d on public.kinds, r on public.kinds, w on public.kinds
+-- true for each command: hole policy d on public.kinds, w on public.kinds
 create table public.kinds (id uuid primary key default gen_random_uuid(), name text);
 alter table public.kinds enable row level security;
 create policy r on public.kinds for select to authenticated using (true);
@@ -566,7 +658,7 @@ create policy i on public.monsters for insert with check (exists (select from pu
 create policy s on public.schools for select to authenticated using (true);
 create policy f on storage.objects for delete using ((storage.foldername(name))[1] = auth.uid()::text);
 
--- a copy of users' texts, which a trigger writes: hole policy s on public.feed
+-- a copy of users' texts, which a trigger writes: warning policy s on public.feed
 create table public.people (id uuid primary key references auth.users, is_admin boolean not null default false);
 create table public.posts (id uuid primary key default gen_random_uuid(), user_id uuid not null, notes text, place text);
 create table public.feed (id uuid primary key default gen_random_uuid(), notes text, place text);
@@ -639,7 +731,7 @@ alter table public.accounts enable row level security;
 create policy s on public.accounts for select using (state = 'active' or user_id = auth.uid());
 
 -- a state that publishes nothing: hole policy s on public.todos
-create table public.todos (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), state text not null default 'open');
+create table public.todos (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), state text not null);
 alter table public.todos enable row level security;
 create policy s on public.todos for select using (state = 'done' or user_id = auth.uid());
 
