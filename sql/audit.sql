@@ -307,6 +307,28 @@ role_found as materialized (
     where g.is_isolated and g.logins && f.logins and not pg_has_role(g.oid, f.oid, 'member'))
 ),
 
+-- Roles of staff that the users' login can become, if a token names them: all their policies are true, and another role
+-- has policies that compare the user on the same tables. No user has their privileges.
+token_role as materialized (
+  select f.oid, f.rolname, p.tables
+  from role_found f
+  cross join lateral (
+    select string_agg(distinct p.polrelid::regclass::text, ', ') as tables, array_agg(p.polrelid) as relids,
+      bool_and(coalesce(p.using_text, 'true') = 'true' and coalesce(p.check_text, 'true') = 'true') as is_open
+    from policies p
+    where f.oid = any (p.polroles)
+  ) p
+  where f.is_staff and p.is_open and not f.rolcanlogin and f.rolname !~* 'anon|guest|visitor|public'
+    and not exists (select from unnest(f.logins) l (oid) where pg_has_role(l.oid, f.oid, 'usage'))
+    and not exists (select from role_found g where g.oid <> f.oid and pg_has_role(g.oid, f.oid, 'member'))
+    and exists (
+      select
+      from role_found g
+      join policies q on array[g.oid, 0] && q.polroles and q.polrelid = any (p.relids)
+      where g.logins && f.logins and g.is_user and g.is_staff is not true
+        and concat_ws(' ', q.using_text, q.check_text) ~* '[\w$]\(|\y(?:current|session)_user\y')
+),
+
 -- Found roles that are not the API's, since no login of another found role can become them: roles without a login next
 -- to roles such as those of PostgREST's authenticator, owners of views, and roles of staff or of workers.
 role_left as materialized (
@@ -317,6 +339,8 @@ role_left as materialized (
     where g.logins <> '{}' and not g.logins && f.logins
       and (not g.rolcanlogin and not f.is_reached or g.is_user and g.is_staff is not true and f.is_staff
         or f.logins = '{}' and f.oid in (select relowner from policy_view where is_applied)))
+  union
+  select oid, rolname from token_role
 ),
 
 -- If no such role exists, the audit assumes that the application logs in as the owner of its tables.
@@ -997,7 +1021,7 @@ function_text as materialized (
   cross join lateral (
     select a.text ~ replace(c.pattern, '{USER}', '{(?:me|claims|token)}') as is_asking,
       o.text ~ (replace(c.pattern, '{USER}', '{(?:me|claims|token)}') || c.secret) as is_own_asking
-    from (values ('(?<![:=])[=<>?@&] ?[[( ]*(?:[\w$.]+ ?\((?:[^();]*, ?)?)?{USER}'
+    from (values ('(?<![:=])[=<>?@&] ?[[( ]*(?:[\w$.]+ ?\((?:[^();]*, ?)?){0,3}{USER}'
       '|\y(?:from|join|using|as|materialized|in|any|array|like) ?[[( ]*{USER}|\yfrom (?:(?!\ywhere\y)[^;()])*, ?{USER}'
       '|{USER}[) ]*(?:[=<>?@~-]|!=|in\y|is (?:not )?distinct)|\( ?(?:select|values) (?:[^();]*, ?)?{USER}'
       '|(?:\y(?:if|elsif|where|and|or|not|when|on|select|return|query|perform|call|from|in)|:=) ?[( ]*[\w$.]+'
@@ -1303,7 +1327,7 @@ comparison (l, operators, r, word) as materialized (
   cross join literal
   cross join lateral (values
     ('row folder', '= in', 'me', 'own:L'), ('row', '= in', 'mine', 'own:L'), ('row', '<>', 'me', 'apart:L'),
-    ('inner', '= in', 'me', 'has:L'), ('inner', '= in', 'row made', 'link'),
+    ('inner', '= in', 'me', 'has:L'), ('inner', '= in', 'row made folder', 'link'),
     ('row made', '=', 'inner', 'link'), ('row', 'is', 'null', 'vacant:L'),
     -- a list of users in the row
     ('me', 'in', 'row field', 'member'), ('field', '=', 'me', 'member'), ('row field', '@> && ? ?|', 'me', 'member'),
@@ -1454,7 +1478,7 @@ reduction (original, text, step) as (
           when max(o.least) = 7 and bool_or(o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y')
             then regexp_replace(max(o.item) filter (where o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y'),
               '(?<=[{|])(?:has:[\w$]+|has|ranked)(?=[|}])', 'member', 'g')
-          when max(o.least) > 0 then (array_agg(o.item order by o.least desc, o.n desc))[1]
+          when max(o.least) > 0 then (array_agg(o.item order by o.least desc, strpos(o.item, '|'), o.n desc))[1]
           when bool_or(o.word = 'const') then '{const}' when bool_or(o.word = 'me') then '{me}'
           when bool_and(o.word = 'yes') then '{yes}' else '{v}' end as strongest
       from (
@@ -2602,6 +2626,11 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       where s.name not in (select name from setting_read) and not scope.is_tasks
   ) m (object, wrong, setting)
   union all
+  select 'policy', 'warning', format('role %I', rolname), format('all rows of %s are open to this role; verify that '
+      'only staff get it, and that no user can set the role in a request', tables),
+    '-- review it, then accept this finding'
+  from token_role
+  union all
   select 'assumed', 'note', api_names.names,
     concat('assumed: the role of the API is ', api_names.names,
       case when exists (select from owner_found)
@@ -3015,6 +3044,20 @@ writable_column as materialized (
       where x.indrelid = t.relid and x.indisprimary and x.indnkeyatts = 1
         and t.text ~ format('row\.[\w$]+\)? = \(?%1$s\.%2$s(?![\w$])|(?<![\w$.])%1$s\.%2$s\)? = \(?row\.'
           '|[\w$]\)? in \( select %1$s\.%2$s from ', n.alias, a.attname))) is not true
+    -- A foreign key of this column and the compared column can reference only a row of the user.
+    and not exists (
+      select
+      from pg_constraint f
+      join pg_attribute a on a.attrelid = f.conrelid
+        and k.own in (lower(a.attname), 'q_' || regexp_replace(lower(a.attname), '[^\w$]', '_', 'g'))
+      join relation_owner_column o on o.oid = f.confrelid
+        and f.confkey[array_position(f.conkey, a.attnum)] = o.attnum
+      join pg_policy p on p.oid = t.policy
+      where f.conrelid = t.relid and f.contype = 'f' and f.convalidated and t.attnum = any (f.conkey)
+        and cardinality(f.conkey) = 2 and (p.polrelid = f.confrelid or exists (
+          select from pg_constraint r where r.conrelid = p.polrelid and r.confrelid = f.confrelid
+            and r.contype = 'f' and r.convalidated and f.confkey <@ r.confkey))
+    )
 ),
 
 -- The columns of the row that policies for SELECT and those for new and changed rows mention, besides comparisons with

@@ -197,3 +197,78 @@ alter table data.reminders enable row level security;
 create policy own on data.reminders using (owner = data.me());
 create policy due on data.reminders for select to mailer using (due <= now());
 grant select on data.reminders to mailer;
+
+-- sound: a role of staff that the token names, and a catalog that only staff change
+create role librarian nologin;
+grant librarian to authenticator;
+create table data.books (isbn text primary key, title text not null);
+grant usage on schema data to librarian, web_user;
+grant select on data.books to web_user;
+grant select, insert, update, delete on data.books to librarian;
+grant select, insert, update, delete on data.todos to librarian;
+create policy staff on data.todos to librarian using (true) with check (true);
+
+-- all rows for such a role: warning policy role librarian
+create role librarian nologin;
+grant librarian to authenticator;
+grant usage on schema data to librarian;
+grant select on data.todos to librarian;
+create policy staff on data.todos for select to librarian using (true);
+
+-- users who can become staff: hole policy staff on data.todos
+create role librarian nologin;
+grant librarian to authenticator, web_user;
+grant usage on schema data to librarian;
+grant select, update on data.todos to librarian;
+create policy staff on data.todos to librarian using (true);
+
+-- a login that inherits the privileges of staff: hole policy staff on data.todos
+create role librarian nologin;
+alter role authenticator inherit;
+grant librarian to authenticator;
+grant usage on schema data to librarian;
+grant select, update on data.todos to librarian;
+create policy staff on data.todos to librarian using (true);
+
+-- sound: shares whose key references the user's own list
+create table data.lists (id integer primary key, owner text not null default data.me(), title text, unique (owner, id));
+alter table data.lists enable row level security;
+create policy own on data.lists to web_user using (owner = data.me());
+create table data.shares (list integer, owner text not null default data.me(), reader text, primary key (list, reader),
+  foreign key (owner, list) references data.lists (owner, id));
+alter table data.shares enable row level security;
+create policy own on data.shares to web_user using (owner = data.me());
+create policy shared on data.lists for select to web_user
+  using (exists (select from data.shares s where s.list = lists.id and s.reader = data.me()));
+grant usage on schema data to web_user; grant select, insert on data.lists, data.shares to web_user;
+
+-- shares whose key references any list: hole membership data.shares.list
+create table data.lists (id integer primary key, owner text not null default data.me(), title text, unique (owner, id));
+alter table data.lists enable row level security;
+create policy own on data.lists to web_user using (owner = data.me());
+create table data.shares (list integer references data.lists, owner text not null default data.me(), reader text,
+  primary key (list, reader));
+alter table data.shares enable row level security;
+create policy own on data.shares to web_user using (owner = data.me());
+create policy shared on data.lists for select to web_user
+  using (exists (select from data.shares s where s.list = lists.id and s.reader = data.me()));
+grant usage on schema data to web_user; grant select, insert on data.lists, data.shares to web_user;
+
+-- sound: the user of a session, found by the hash of its token
+create table data.sessions (hash bytea primary key, person text not null);
+create table data.shops (id integer primary key, person text not null);
+create table data.sales (id integer primary key, user_id text, shop integer not null references data.shops);
+alter table data.sessions enable row level security; alter table data.shops enable row level security; alter table data.sales enable row level security;
+create function data.person() returns text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select s.person from data.sessions s where s.hash = sha256(convert_to(current_setting('request.jwt.claims', true), 'UTF8')) $$;
+create function data.my_shops() returns setof integer language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select s.id from data.shops s where s.person = data.person() $$;
+create policy own on data.sales for select to web_user using (shop in (select data.my_shops()));
+grant usage on schema data to web_user; grant select on data.sales to web_user;
+
+-- a helper that returns the shops of all users: hole security_definer data.my_shops()
+create table data.shops (id integer primary key, person text not null);
+create policy own on data.shops to web_user using (person = data.me());
+create table data.sales (id integer primary key, user_id text, shop integer not null references data.shops);
+alter table data.shops enable row level security; alter table data.sales enable row level security;
+create function data.my_shops() returns setof integer language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select s.id from data.shops s $$;
+create policy own on data.sales for select to web_user using (shop in (select data.my_shops()));
+grant usage on schema data to web_user; grant select on data.sales to web_user;

@@ -795,3 +795,33 @@ alter table public.members enable row level security; alter table public.posts e
 create policy s on public.members for select using (user_id = auth.uid());
 create policy s on public.posts for select using (author = auth.uid());
 create policy s on public.comments for select using (exists (select from public.posts p, public.members m where p.id = comments.post and m.user_id = auth.uid()));
+
+-- sound: messages of two parties that name their sender, and files in the folder of a client of the user
+create table public.clients (coach uuid not null default auth.uid(), client uuid not null, primary key (coach, client));
+alter table public.clients enable row level security;
+revoke all on public.clients from anon, authenticated;
+grant select on public.clients to authenticated;
+create policy mine on public.clients for select to authenticated using (auth.uid() in (coach, client));
+create table public.messages (id uuid primary key, coach uuid not null, client uuid not null, sender uuid not null default auth.uid(), body text);
+alter table public.messages enable row level security;
+revoke all on public.messages from anon, authenticated;
+grant select, insert on public.messages to authenticated;
+create policy parties on public.messages for select to authenticated using (auth.uid() in (coach, client));
+create policy sends on public.messages for insert to authenticated with check (sender = auth.uid() and auth.uid() in (coach, client)
+  and exists (select from public.clients c where c.coach = messages.coach and c.client = messages.client));
+create policy photos on storage.objects for select to authenticated using (bucket_id = 'photos' and exists (
+  select from public.clients c where c.client::text = (storage.foldername(objects.name))[1] and c.coach = auth.uid()));
+
+-- messages of two parties that do not name their sender: hole policy sends on public.messages
+create table public.messages (id uuid primary key, coach uuid not null, client uuid not null, sender uuid not null default auth.uid(), body text);
+alter table public.messages enable row level security;
+grant select, insert on public.messages to authenticated;
+create policy parties on public.messages for select to authenticated using (auth.uid() in (coach, client));
+create policy sends on public.messages for insert to authenticated with check (auth.uid() in (coach, client));
+
+-- files in the folder of any client: hole policy photos on storage.objects
+create table public.clients (coach uuid not null default auth.uid(), client uuid not null, primary key (coach, client));
+alter table public.clients enable row level security;
+create policy mine on public.clients for select to authenticated using (coach is not null);
+create policy photos on storage.objects for select to authenticated using (bucket_id = 'photos' and exists (
+  select from public.clients c where c.client::text = (storage.foldername(objects.name))[1]));
