@@ -1583,7 +1583,9 @@ reduction (original, text, step) as (
               and k.kinds[3] = any (c.r) limit 1),
           u.word)
         when 'call' then case
-          when x.f = 'exists ' then case when o.weakest like 'has%' then '{roll}'
+          when x.f = 'exists ' then case
+            -- AND before OR: a.team = row.team and a.person = {me} or a.deputy = {me}
+            when o.weakest like 'has%' then case when x.g ~ '[{|]member[|}]' then '{wrong}' else '{roll}' end
             when o.weakest like 'apart%' then '{wrong}'
             when o.weakest = 'link' then '{parent}' when o.weakest = 'ranked' then '{rank}'
             when split_part(o.weakest, ':', 1) = any (scale.words) then '{' || o.weakest || '}' else '{v}' end
@@ -1993,6 +1995,14 @@ stamped as materialized (
   where t.tgtype & 7 = 7 and t.tgenabled in ('O', 'A') and t.tgqual is null -- before insert for each row
 ),
 
+-- Conditions that call one function, which looks up a row of the user by two columns, such as the tenant and the user.
+-- Without a comparison of the tenant, such a role reaches the rows of all tenants.
+role_of_tenant as materialized (
+  select c.text, unnest(s.tied) as column_name
+  from (select text, min(function) as function from lookup_call group by text having count(distinct function) = 1) c
+  join statement s on s.oid = c.function and cardinality(s.tied) > 1
+),
+
 -- The policy conditions that apply to the API, for each command, and whether they restrict rows.
 clause as materialized (
   select p.oid, p.polrelid, p.clause, p.cmd, p.polcmd, p.polname, p.polpermissive, p.word, p.attnum, p.had,
@@ -2002,7 +2012,8 @@ clause as materialized (
       or p.word in ('{member}', '{rank}', '{mix}', '{parent}', '{flag}', '{with}', '{roll}')
         and not m.is_open and not s.is_unbound
         and ('parent' <> all (p.seen) or m.is_guarded and (m.is_whole or not scope.is_strict))
-          and not ('rank' = any (p.seen) and m.is_any)
+          and not ('rank' = any (p.seen) and (m.is_any
+            or (p.text, lower(o.attname)::text) in (select text, column_name from role_of_tenant)))
           and not ('roll' = any (p.seen) and m.is_filled)
           and array_to_string(v.seen, '|') !~ 'vacant'
           and ('flag' <> all (v.seen) or p.cmd = 'r')
@@ -2514,10 +2525,27 @@ bypass as materialized (
   from function_text f
   join argument g on g.oid = f.oid
   cross join regexp_matches(f.own_text, '\ycoalesce ?\( ?([\w$]+) ?, ?{me} ?\)|\y(?:execute|ts_stat) ?\(? ?'
-    '(?:(?:{\w+}|quote_\w+ ?\([^()]*\)) ?\|\| ?)+([\w$]+)(?![\w$.]* ?[.(])', 'g') m (part)
+    '(?:(?:{\w+}|quote_\w+ ?\([^()]*\)) ?\|\| ?)+([\w$]+)(?![\w$.]* ?[.(])'
+    '|(?:token|secret) ?= ?[\w$.]+ or (?:[\w$.]+|\w+ ?\([^()]*\)) ?= ?(?:\w+ ?\( ?)?(?:q_)?([\w$]+)', 'g') m (part)
   where m.part[1] = any (g.names) and f.prorettype <> 'boolean'::regtype and f.oid not in (select oid from test)
     or m.part[2] = any (g.texts) and f.own_text !~ format('(?<![\w$.])%s ?(?:(?:not )?in\y|<>|!=|!?~|= ?any)',
       replace(m.part[2], '$', '\$'))
+    or m.part[3] = any (g.names)
+  union
+  -- One argument is tested, and a statement finds its rows by another alone.
+  select f.oid
+  from function_text f
+  join argument g on g.oid = f.oid
+  join table_statement t on t.function = f.oid and t.is_written
+  cross join regexp_match(t.text, '^ ?(?:update|delete from) .*\ywhere (?:[\w$]+\.)?'
+    '(?!\w*(?:token|secret|hash|code|key))[\w$]+ ?= ?(?:[\w$]+\.)?([\w$]+) ?$') m (part)
+  where m.part[1] = any (g.names) and exists (
+      select from string_to_table(f.own_text, ';') s (text)
+      where s.text ~ '{me}' and g.names && regexp_split_to_array(s.text, '[^\w$]+'))
+    and not exists (
+      select from string_to_table(f.own_text, ';') s (text)
+      where s.text ~ '{(?:me|claims|token)}|\yinto\y|:=|\y(?:for|perform|return|select|where .* and)\y|\w ?\('
+        and m.part[1] = any (regexp_split_to_array(s.text, '[^\w$]+')))
 ),
 
 argument as materialized (
@@ -3179,18 +3207,22 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
           string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where 'with' = any (j.seen)))
       when 4
         then 'the users in another table reach the rows of all users, and users cannot write to it; verify who is in it'
-      else 'a claim or a setting alone gives access to every user''s rows: ' || string_agg(distinct j.name, ', ') end,
+      when 5 then 'a claim or a setting alone gives access to every user''s rows: ' || string_agg(distinct j.name, ', ')
+      else 'no policy of the table compares the user for the roles of this one; verify who is in them: ' || min(j.roles)
+    end,
     string_agg(distinct j.remedy, chr(10))
   from (
     select j.oid, j.clause, j.is_filtered, j.seen, format('%I on %s', j.polname, j.polrelid::regclass) as name,
       j.polrelid as relid, t.said, case j.cmd when 'r' then 'read' else lower(u.privilege) end as does, m.remedy,
-      min(case when j.oid in (select oid from public_policy) then 6 when not j.is_filtered then 1
+      r.roles, min(case when j.oid in (select oid from public_policy) then 6
+        when not j.is_filtered then case when r.roles is null then 1 else 7 end
         when 'flag' = any (j.seen) then 2 when 'with' = any (j.seen) then 3
         when 'roll' = any (j.seen) then 4 else 5 end) over w as problem,
       bool_and(j.is_filtered or t.said in ('true', 'nothing')) over w as is_true,
       case when bool_and(j.is_filtered and not j.seen && '{flag,roll,with}') over w then
         'claim ' || min(coalesce(y.part[1], y.part[2])) over w end as claim
-    from clause j
+    from scope
+    cross join clause j
     join command u on u.cmd = j.cmd
     join policies p on p.oid = j.oid
     join policy_remedy m on m.oid = j.oid
@@ -3198,6 +3230,22 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       else coalesce(p.check_text, p.using_text) end, 'nothing') as said) t
     left join regexp_match(t.said, '(?:''([^'']+)''(?:::[\w\[\]]+)?(?:, true)?(?:\), ''''::text)?|([\w.]+)\()'
       '(?:\)? AS \w+)?\)+ = (?:ANY \(\(?ARRAY\[)?') y (part) on true
+    -- The roles of a policy if they are those of guests that only insert, or of staff, if each user is a role of the
+    -- database and no member has another role that a policy of the table is for.
+    left join lateral (
+      select string_agg(r.oid::regrole::text, ', ') as roles
+      from literal l
+      cross join unnest(p.polroles) r (oid)
+      where not scope.is_strict and 0 <> all (p.polroles) and (p.polcmd = 'a' and t.said <> 'true'
+            and not j.seen && '{true,wrong}'
+          or l.settings is null and not exists (
+            select from role_granted g join role_granted h on g.logins && h.logins
+            where g.oid = any (p.polroles) and h.oid <> all (p.polroles)
+              and h.oid in (select unnest(q.polroles) from policies q where q.polrelid = p.polrelid)))
+        and exists (select from policies q where q.polrelid = p.polrelid and q.oid <> p.oid)
+        and not exists (select from policies q
+          where q.polrelid = p.polrelid and q.oid <> p.oid and q.polroles && (p.polroles || 0::oid))
+    ) r on true
     where j.polpermissive and (not j.is_filtered or j.seen && '{staff,flag,roll,with}')
       and (j.polrelid in (select oid from declared_table)
         or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
@@ -3788,7 +3836,8 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
         else 'it adds rows without a comparison with the user' end,
       case when r.is_restricted then '; review it once'
         when d.is_open then '; the test before this statement has no effect if its result is null'
-        when d.is_bypassed then '; an argument replaces the user, or is a part of the SQL without quotes'
+        when d.is_bypassed
+          then '; an argument replaces the user, is not tested, or is a part of the SQL without quotes'
         when d.is_unknown then '; it tests the user, a token or a flag of the row in another form: verify which rows '
           'it reaches' end,
       case when not d.has_path then '; it has no setting of search_path, so it uses that of its caller' end),

@@ -272,3 +272,41 @@ alter table data.shops enable row level security; alter table data.sales enable 
 create function data.my_shops() returns setof integer language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select s.id from data.shops s $$;
 create policy own on data.sales for select to web_user using (shop in (select data.my_shops()));
 grant usage on schema data to web_user; grant select on data.sales to web_user;
+
+-- AND before OR: hole policy member on data.teams
+alter table data.members add deputy text;
+create policy member on data.teams for select
+  using (exists (select from data.members m where m.team = teams.id and m.person = data.me() or m.deputy = data.me()));
+grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
+
+-- a role of the caller's team, for all teams: hole policy chair on data.notes
+create function data.team() returns uuid language sql stable as $$ select (nullif(current_setting('request.jwt.claims', true), '')::json ->> 'team')::uuid $$;
+create function data.is_chair() returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select exists (select from data.members m where m.team = data.team() and m.person = data.me()) $$;
+create table data.notes (id uuid primary key default gen_random_uuid(), team uuid not null default data.team(), body text);
+alter table data.notes enable row level security;
+create policy team on data.notes using (team = data.team());
+create policy chair on data.notes for select using (data.is_chair());
+grant usage on schema data to web_user; grant select, delete on data.notes to web_user;
+
+-- sound: the same, with the team
+create function data.team() returns uuid language sql stable as $$ select (nullif(current_setting('request.jwt.claims', true), '')::json ->> 'team')::uuid $$;
+create function data.is_chair() returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select exists (select from data.members m where m.team = data.team() and m.person = data.me()) $$;
+create table data.notes (id uuid primary key default gen_random_uuid(), team uuid not null default data.team(), body text);
+alter table data.notes enable row level security;
+create policy team on data.notes using (team = data.team() and data.is_chair());
+grant usage on schema data to web_user; grant select, delete on data.notes to web_user;
+
+-- a definer that tests one of two rows: hole security_definer api.merge(uuid, uuid)
+create function api.merge(source uuid, target uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin
+  if not exists (select from data.todos where id = target and owner = data.me()) then raise insufficient_privilege; end if;
+  update data.todos set body = '' where id = source;
+end $$;
+
+-- a token or an address: hole security_definer api.opened(uuid, text)
+alter table data.mails add token uuid not null default gen_random_uuid();
+create function api.opened(token uuid, address text) returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select body from data.mails m where m.token = opened.token or lower(m.owner) = lower(address) $$;
+
+-- sound: guests write to a user
+create policy guests on data.mails for insert to web_anon with check (length(body) < 100);
+grant usage on schema data to web_anon, web_user; grant insert (owner, body) on data.mails to web_anon;
+drop policy own on data.mails; create policy own on data.mails to web_user using (owner = data.me()); grant select on data.mails to web_user;

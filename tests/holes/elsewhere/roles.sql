@@ -62,3 +62,14 @@ create role carol login bypassrls in role staff;
 
 -- a user that is not set counts as the row's own: hole policy mine on hr.leave
 create policy mine on hr.leave for select to staff using (username = coalesce(nullif(current_setting('hr.user', true), ''), username::text));
+
+-- sound: a role of the office that also has rows of its own
+create role office nologin; grant usage on schema hr to office;
+create role alice login in role staff; create role carol login in role office;
+create table hr.rooms (id int primary key, username name not null default current_user);
+alter table hr.rooms enable row level security;
+create policy own on hr.rooms for select to staff using (username = current_user);
+create policy office on hr.rooms to office using (true);
+grant select on hr.rooms to staff; grant select, insert, update, delete on hr.rooms to office;
+create policy own_of_office on hr.leave for select to office using (username = current_user);
+grant select on hr.leave to office;
