@@ -2782,7 +2782,8 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     format('-- create a role for it, grant it what it needs, and let it log in as that role instead of %I', rolname)
   from owner_found
   union all
-  select 'role_limit', 'warning', api.name, format('the API role has no %s, so %s', l.name, l.danger),
+  select 'role_limit', 'warning', api.name,
+    format('the API role has no %s of at most %s, so %s', l.name, l.value, l.danger),
     format('alter role %s in database %I set %s = %L;', api.name, current_database(), l.name, l.value)
   from scope
   join api on scope.is_tasks
@@ -2791,9 +2792,14 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     ('lock_timeout', '2s', 'a request can wait for a lock after its client has given up'),
     ('idle_in_transaction_session_timeout', '10s', 'a client that stalls in a transaction holds its locks')
   ) as l (name, value, danger)
-  where coalesce((
-    select s.value from role_setting s where s.name = l.name and s.rolname = api.rolname order by s.rank desc limit 1
-  ), '0') ~ '^ *0+ *[a-z]*$'
+  left join lateral (
+    select (s.value || case when s.value ~ '\d *$' then 'ms' else '' end)::interval as length
+    from role_setting s
+    where s.name = l.name and s.rolname = api.rolname and s.value ~ '^ *[0-9.]+ *(us|ms|s|min|h|d|) *$'
+    order by s.rank desc
+    limit 1
+  ) e on true
+  where (e.length > '0' and e.length <= l.value::interval) is not true
 ),
 
 -- 12. Checks: tables and views ----------------------------------------------------------------------------------------
