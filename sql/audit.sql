@@ -34,7 +34,7 @@ with recursive
 -- Objects and settings of PostgreSQL, of platforms and of this project's migrations, which the other parts use.
 --
 --   drop trigger tasks_touch on app.tasks;
---   => warning guard_missing trigger tasks_touch on app.tasks: the migrations created it, and it was dropped or renamed
+--   => warning guard_changed trigger tasks_touch on app.tasks: it is missing, disabled, or its definition differs
 
 -- Schemas that belong to a platform or a tool. Only objects that a project adds to them are checked.
 platform_schema (preset, nspname) as materialized (values
@@ -147,8 +147,13 @@ platform as materialized (
 -- All policies, with their conditions as PostgreSQL deparses them: operators in parentheses, names with schemas.
 policies as materialized (
   select p.oid, p.polname, p.polrelid, p.polcmd::text as polcmd, p.polpermissive, p.polroles,
-    pg_get_expr(p.polqual, p.polrelid) as using_text, pg_get_expr(p.polwithcheck, p.polrelid) as check_text
+    t.using_text, t.check_text, replace(concat_ws(' ', t.using_text, t.check_text), 'now()', '')
+      ~* '[\w$]\(|\y(?:current|session)_user\y' as is_user
   from pg_policy p
+  cross join lateral (
+    select pg_get_expr(p.polqual, p.polrelid) as using_text, pg_get_expr(p.polwithcheck, p.polrelid) as check_text
+    offset 0
+  ) t
 ),
 
 -- Functions in SQL and PL/pgSQL, without comments, and with = for operator(pg_catalog.=). PostgreSQL deparses bodies
@@ -178,20 +183,14 @@ condition_text as materialized (
   where c.relkind = 'v' and c.oid >= 16384 and not exists (select from policies)
 ),
 
--- Custom settings that these conditions or the functions in them read.
+-- Custom settings that these conditions or short functions read.
 setting_read as materialized (
   select distinct lower(m.part[1]) as name
   from (
     select t from condition_text
     union
-    select b.code from body b
-    where b.code ~* 'current_setting' and b.pronargs <= 1
-      and b.proname::text in (
-        select m.part[1] from condition_text p cross join regexp_matches(p.t, '([\w$]+)"?\(', 'g') m (part)
-        union
-        select m.part[1] from body f cross join regexp_matches(f.code, '([\w$]+)"?\(', 'g') m (part)
-          where f.pronargs <= 1
-      )
+    select code from body
+    where code ~* 'current_setting' and pronargs <= 1 and prorettype not in ('trigger'::regtype, 'void'::regtype)
   ) x
   cross join regexp_matches(x.t, 'current_setting\(\s*E?''([^'']+\.[^'']+)''', 'gi') m (part)
 ),
@@ -203,10 +202,6 @@ identity_setting as materialized (
   union
   select r.name from scope cross join setting_read r
   where scope.settings is null and r.name !~ '^request\.jwt\.claim\.(role|email|aud|iss|exp)$'
-    -- a setting that is compared with a constant is a flag, not a user id
-    and not exists (select from policies p where concat_ws(' ', p.using_text, p.check_text) ~* ('current_setting\('''
-      || regexp_replace(r.name, '\W', '\\\&', 'g')
-      || '''(::text)?(, true)?\)( AS \w+)?(, ''''(::text)?)?\)*(::\w+)? (=|<>) (''[^'']|true|false|[0-9])'))
   union
   select 'request.jwt.claims' from scope where scope.settings is null and exists (select from native_identity)
 ),
@@ -233,114 +228,56 @@ policy_view as materialized (
   where t.oid in (select polrelid from policies)
 ),
 
--- Tables with a policy that reads the user, and the role that the policy is for (0: all roles), and such views.
-isolated as materialized (
-  select p.polrelid as oid, r.rolid
-  from policies p
-  cross join unnest(p.polroles) r (rolid)
-  where not exists (select from setting_read)
-    or concat_ws(' ', p.using_text, p.check_text) ~* 'current_setting|[\w$]+\((\)| |[^)]*\))'
-  union
-  select oid, 0 from policy_view where is_applied
-),
-
--- Privileges on such tables and views, except those of their owners. `is_isolated`: such a policy is for the role.
-relation_grant as materialized (
-  select c.oid, a.grantee, m.cmd, i.is_isolated, c.oid in (select oid from policy_view) as is_view
-  from (
-    select c.oid, c.relowner, c.relacl as acl from pg_class c where c.relkind in ('r', 'p', 'v') and c.oid >= 16384
-    union all
-    select t.attrelid, 0, t.attacl from pg_attribute t where t.attacl is not null and t.attrelid >= 16384
-  ) c
-  cross join aclexplode(c.acl) a
-  join command m on m.privilege = a.privilege_type
-  cross join lateral (
-    select not exists (select from policies) or (c.oid, a.grantee) in (select oid, rolid from isolated)
-      or (c.oid, 0::oid) in (select oid, rolid from isolated) as is_isolated
-  ) i
-  where a.grantee <> c.relowner and (i.is_isolated or c.oid in (select oid from isolated)
-    or c.oid in (select oid from policy_view))
-),
-
--- Roles with such a privilege. A role that bypasses row security counts only if a policy names it. `logins` can become
--- the role, and neither bypass row security nor own the tables; `is_reached` includes the owners. A role `is_user` if a
--- policy for it involves the user. It `is_staff` if policies that name it do not, and permit all its commands.
-role_granted as materialized (
-  select r.oid, r.rolname, r.rolcanlogin, l.logins, l.is_reached, coalesce(p.is_user, false) as is_user,
-    p.is_staff and not exists (
-      select from relation_grant g
-      where g.grantee = r.oid and g.oid in (select polrelid from policies) and not exists (
-        select from policies q where q.polrelid = g.oid and r.oid = any (q.polroles) and q.polcmd in ('*', g.cmd))
-    ) as is_staff,
-    -- by views, if another login switches to the role, as PostgREST's authenticator does
-    (r.oid in (select grantee from relation_grant where is_isolated or is_view and l.is_switched)) as is_isolated
+-- Roles with privileges on tables with policies, or on views of these, and the logins that can become each, except those
+-- that bypass row security or own the tables. A role `is_user` if a policy for it involves the user. If policies for a
+-- command name the role, only these count, and views only if a login switches to the role, as PostgREST's does. A role
+-- that bypasses row security counts only if a policy names it.
+role_found as materialized (
+  select r.oid, r.rolname, l.logins, bool_or(g.is_user or g.is_view and l.is_switched) as is_user
   from scope
-  join pg_roles r on scope.roles is null
-  cross join lateral (
-    select count(*) > 0 as is_reached, coalesce(array_agg(l.oid) filter (where l.oid = r.oid or l.oid not in (
-        select datdba from pg_database where datname = current_database()
-        union
-        select c.relowner from pg_class c where c.oid in (select polrelid from policies))), '{}') as logins,
-      coalesce(bool_or(not l.rolinherit and l.oid <> r.oid), false) as is_switched
-    from pg_roles l
-    where l.rolcanlogin and not l.rolsuper and not l.rolbypassrls and pg_has_role(l.oid, r.oid, 'member')
-  ) l
-  cross join lateral (
-    select bool_or(u.is_user) as is_user, bool_and(not u.is_user) filter (where r.oid = any (p.polroles)) as is_staff
-    from policies p
-    cross join lateral (
-      select replace(concat_ws(' ', p.using_text, p.check_text), 'now()', '')
-        ~* '[\w$]\(|\y(?:current|session)_user\y' as is_user
-    ) u
-    where p.polroles && array[r.oid, 0]
-  ) p
-  where not r.rolsuper and r.rolname !~ '^pg_' and r.oid in (select grantee from relation_grant)
+  join pg_roles r on scope.roles is null and not r.rolsuper and r.rolname !~ '^pg_'
     and (not r.rolbypassrls or r.oid in (select unnest(polroles) from policies))
     and r.oid <> (select datdba from pg_database where datname = current_database())
-),
-
--- Those that are isolated, and those that a login can become instead, such as PostgREST's anonymous role.
-role_found as materialized (
-  select f.*
-  from role_granted f
-  where f.is_isolated or f.logins = '{}' and f.rolname ~* 'anon|guest' or exists (select from role_granted g
-    where g.is_isolated and g.logins && f.logins and not pg_has_role(g.oid, f.oid, 'member'))
-),
-
--- Roles of staff that the users' login can become, if a token names them: all their policies are true, and another role
--- has policies that compare the user on the same tables. No user has their privileges.
-token_role as materialized (
-  select f.oid, f.rolname, p.tables
-  from role_found f
+  join (
+    select a.grantee, c.oid, m.cmd, c.oid in (select oid from policy_view) as is_view, not exists (select from policies)
+      or c.oid in (select oid from policy_view where is_applied)
+      or coalesce(bool_or(p.is_user) filter (where a.grantee = any (p.polroles)), bool_or(p.is_user)) as is_user
+    from (
+      select oid, relowner, relacl as acl from pg_class where relkind in ('r', 'p', 'v') and oid >= 16384
+      union all
+      select attrelid, 0, attacl from pg_attribute where attacl is not null and attrelid >= 16384
+    ) c
+    cross join aclexplode(c.acl) a
+    join command m on m.privilege = a.privilege_type
+    left join policies p on p.polrelid = c.oid and p.polcmd in ('*', m.cmd) and p.polroles && array[a.grantee, 0]
+    where a.grantee <> c.relowner and (not exists (select from policies)
+      or c.oid in (select polrelid from policies union all select oid from policy_view))
+    group by a.grantee, c.oid, m.cmd
+  ) g on g.grantee = r.oid
   cross join lateral (
-    select string_agg(distinct p.polrelid::regclass::text, ', ') as tables, array_agg(p.polrelid) as relids,
-      bool_and(coalesce(p.using_text, 'true') = 'true' and coalesce(p.check_text, 'true') = 'true') as is_open
-    from policies p
-    where f.oid = any (p.polroles)
-  ) p
-  where f.is_staff and p.is_open and not f.rolcanlogin and f.rolname !~* 'anon|guest|visitor|public'
-    and not exists (select from unnest(f.logins) l (oid) where pg_has_role(l.oid, f.oid, 'usage'))
-    and not exists (select from role_found g where g.oid <> f.oid and pg_has_role(g.oid, f.oid, 'member'))
-    and exists (
-      select
-      from role_found g
-      join policies q on array[g.oid, 0] && q.polroles and q.polrelid = any (p.relids)
-      where g.logins && f.logins and g.is_user and g.is_staff is not true
-        and concat_ws(' ', q.using_text, q.check_text) ~* '[\w$]\(|\y(?:current|session)_user\y')
+    select array_agg(l.oid) as logins, bool_or(not l.rolinherit and l.oid <> r.oid) as is_switched
+    from pg_roles l
+    where l.rolcanlogin and not l.rolsuper and not l.rolbypassrls and pg_has_role(l.oid, r.oid, 'member')
+      and (l.oid = r.oid or l.oid not in (
+        select datdba from pg_database where datname = current_database()
+        union
+        select c.relowner from pg_class c where c.oid in (select polrelid from policies)))
+  ) l
+  group by r.oid, r.rolname, l.logins
 ),
 
--- Found roles that are not the API's, since no login of another found role can become them: roles without a login next
--- to roles such as those of PostgREST's authenticator, owners of views, and roles of staff or of workers.
-role_left as materialized (
-  select f.oid, f.rolname
+-- Those that are the API's: roles of users that a login can become, roles that their logins inherit, and roles such as
+-- PostgREST's anonymous one. Roles of staff and workers, whose policies do not involve the user, are not.
+role_kept as materialized (
+  select f.oid, f.rolname, f.logins
   from role_found f
-  where exists (
-    select from role_found g
-    where g.logins <> '{}' and not g.logins && f.logins
-      and (not g.rolcanlogin and not f.is_reached or g.is_user and g.is_staff is not true and f.is_staff
-        or f.logins = '{}' and f.oid in (select relowner from policy_view where is_applied)))
-  union
-  select oid, rolname from token_role
+  cross join (select bool_or(is_user) as has_user, bool_or(is_user and logins <> '{}') as has_login from role_found) h
+  where h.has_user is not true or f.is_user and (f.logins <> '{}' or h.has_login is not true)
+    or f.logins is null and f.rolname ~* 'anon|guest'
+    or exists (
+      select from role_found g cross join unnest(g.logins) l (oid)
+      where g.is_user and l.oid = any (f.logins) and not pg_has_role(g.oid, f.oid, 'member')
+        and (f.rolname ~* 'anon|guest|visitor|public' or pg_has_role(l.oid, f.oid, 'usage')))
 ),
 
 -- If no such role exists, the audit assumes that the application logs in as the owner of its tables.
@@ -350,14 +287,14 @@ owner_found as materialized (
   join policies p on scope.roles is null
   join pg_class c on c.oid = p.polrelid
   join pg_roles r on r.oid = c.relowner and r.rolcanlogin and not r.rolsuper and not r.rolbypassrls
-  where not exists (select from role_found)
+  where not exists (select from role_kept)
 ),
 
 -- The API's roles: those of audit.role, else of the preset, else those that were found.
 wanted_role as materialized (
   select w.rolname::name from scope cross join unnest(scope.roles) w (rolname) where w.rolname <> ''
   union
-  select rolname from role_found where oid not in (select oid from role_left)
+  select rolname from role_kept
   union
   select rolname from owner_found
 ),
@@ -2654,10 +2591,14 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       where s.name not in (select name from setting_read) and not scope.is_tasks
   ) m (object, wrong, setting)
   union all
-  select 'policy', 'warning', format('role %I', rolname), format('all rows of %s are open to this role; verify that '
-      'only staff get it, and that no user can set the role in a request', tables),
+  select 'policy', 'warning', format('role %I', f.rolname), format('a login of the API can become this role, whose '
+      'policies on %s do not involve the user; verify that only staff get it, and that no user can set the role in a '
+      'request', string_agg(distinct p.polrelid::regclass::text, ', ')),
     '-- review it, then accept this finding'
-  from token_role
+  from role_found f
+  join policies p on f.oid = any (p.polroles)
+  where f.oid not in (select oid from assumable_role) and exists (select from role_kept k where k.logins && f.logins)
+  group by f.rolname
   union all
   select 'assumed', 'note', api_names.names,
     concat('assumed: the role of the API is ', api_names.names,
@@ -2670,7 +2611,8 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       coalesce((select string_agg(quote_ident(nspname), ', ' order by nspname) from home), 'none'),
       ' (preset ' || nullif(scope.kind, '') || ')',
       '; left out, since they are not the API''s (sql/README.md): ' || (
-        select string_agg(quote_ident(rolname), ', ' order by rolname) from role_left)),
+        select string_agg(quote_ident(rolname), ', ' order by rolname) from role_found
+        where oid not in (select oid from role_kept))),
     '-- if that is wrong, set audit.role, audit.setting and audit.schema'
   from scope
   cross join api_names
@@ -2707,63 +2649,49 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
   union all
   -- One row for each role that was granted. The roles that are reached through it are listed in the finding. The grants
   -- of a role, and its policies that restrict rows, are checked like those of the API's role.
-  select 'role_membership', ('{hole,warning,hint}'::text[])[min(m.rank)],
-    (array_agg(m.way order by m.rank, cardinality(m.path) desc))[1],
+  select 'role_membership', case when bool_or(m.is_hole) then 'hole' when bool_or(m.danger <> '') then 'warning'
+      else 'hint' end, (array_agg(m.way order by m.is_hole desc nulls last, cardinality(m.path) desc))[1],
     format('the API role is a member of %s%s, so it can %s', m.path[2]::regrole,
-      case when count(distinct m.oid) > 1 then format(', and so of %s more', count(distinct m.oid) - 1) end,
-      coalesce(string_agg(m.danger, '; ' order by m.rank),
+      case when count(*) > 1 then format(', and so of %s more', count(*) - 1) end,
+      coalesce(string_agg(m.danger, '; ' order by m.is_hole desc),
         'use the privileges of this role, which are checked like its own')),
     min(format('revoke %s from %s;', m.path[2]::regrole, m.path[1]::regrole))
   from (
-    select s.oid, s.way, s.path, d.danger, d.rank
+    select s.way, s.path, o.relowner is not null or s.rolname ~ '^pg_' or p.is_hole as is_hole, case
+        when s.rolname ~ '^pg_' then 'use this predefined role, which bypasses policies or affects the whole server'
+        when o.relowner is not null then format('change the tables of %I, and disable their row security', s.rolname)
+        else format('read or change the rows that the policies of %I permit: ', s.rolname) || p.names end as danger
     from assumable_role s
     join pg_roles r on r.oid = s.oid
-    cross join lateral (
-      select 1 as rank, 'use this predefined role, which bypasses policies or affects the whole server' as danger
-      where s.rolname ~ '^pg_'
-      union all
-      select 1, format('change the tables of %I, and disable their row security', s.rolname)
-      where s.oid in (select relowner from reached)
-      union all
-      select case when bool_or(c.text !~ '{(?:me|claims|token)}') then 1 else 2 end,
-        format('read or change the rows that the policies of %I permit: %s', s.rolname,
-          string_agg(distinct format('%I on %s', c.polname, c.polrelid::regclass), ', '))
-      from clause c join policies p on p.oid = c.oid and s.oid = any (p.polroles)
+    left join (select distinct relowner from reached) o on o.relowner = s.oid
+    left join (
+      select r.oid, bool_or(c.text !~ '{(?:me|claims|token)}') as is_hole,
+        string_agg(distinct format('%I on %s', c.polname, c.polrelid::regclass), ', ') as names
+      from clause c
+      join policies p on p.oid = c.oid
+      cross join unnest(p.polroles) r (oid)
       where c.polpermissive and not c.is_filtered and c.polrelid not in (select oid from lookup)
-      having count(*) > 0
-      union all
-      select 3, null
-    ) d
+      group by r.oid
+    ) p on p.oid = s.oid
     where not s.is_api
       and not (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication)
   ) m
   group by m.path[2]
   union all
-  -- One row for each role. After a change of the owner, the old owner's privileges are lost, so they are granted again.
+  -- One row for each role. After a change of the owner, the old owner's privileges are lost.
   select 'role_ownership', 'hole', array_to_string((array_agg(o.object order by o.is_elsewhere, o.object))[1:25], ', '),
     format('%s owns this (%s), so it can change and grant it, and disable its row security', case when o.is_api
       then 'the API role' else format('a role that the API role can become (%s)', o.way) end,
       string_agg(distinct o.type, ', ')),
-    format('reassign owned by %I to %s;', o.rolname, min(new_owner.name)) || coalesce(string_agg(o.regrant, ''), '')
-  from new_owner
+    format(case when o.is_api and scope.is_tasks then '-- reassign owned by %I to %s; and grant it its privileges again: '
+      'sql/schema.sql' else 'reassign owned by %I to %s;' end, o.rolname, min(new_owner.name))
+  from scope
+  cross join new_owner
   cross join (
     -- the identity of a function contains pg_catalog.json in PostgreSQL 15, and json in 18
     select s.rolname, s.is_api, s.way, i.type, regexp_replace(i.identity, '(?<=[(,])pg_catalog\.', '', 'g') as object,
-      (i.schema in (select nspname::text from home)) is not true as is_elsewhere,
-      case when scope.is_tasks and s.is_api then format(case i.type
-          when 'schema' then ' grant usage on schema %s to %I;'
-          when 'function' then ' grant execute on function %s to %I;'
-          when 'table' then ' grant %3$s on %1$s to %2$I;' end,
-        i.identity, s.rolname,
-        (select k.privileges
-         from (values
-           ('app.users', 'select, insert (id), update (last_task_id)'),
-           ('app.tasks', 'select, delete, insert (title, description, completed, priority, due_date, category, tags), '
-             'update (title, description, completed, priority, due_date, category, tags)'),
-           ('app.idempotency_keys', 'select, delete, insert (key, task)')
-         ) k (name, privileges) where k.name = i.identity)) end as regrant
-    from scope
-    cross join pg_shdepend d
+      (i.schema in (select nspname::text from home)) is not true as is_elsewhere
+    from pg_shdepend d
     join assumable_role s on s.oid = d.refobjid
     cross join lateral pg_identify_object(d.classid, d.objid, d.objsubid) i
     where d.refclassid = 'pg_authid'::regclass and d.deptype = 'o'
@@ -2775,7 +2703,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
         in (select n.nspname::text from platform join pg_namespace n on n.oid = platform.oid))
   ) o
   where o.rolname not in (select rolname from owner_found)
-  group by o.rolname, o.is_api, o.way
+  group by o.rolname, o.is_api, o.way, scope.is_tasks
   union all
   select 'role_ownership', 'warning', quote_ident(rolname),
     'the application logs in as the owner of its tables, and injected SQL can disable their row security',
@@ -2792,14 +2720,13 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     ('lock_timeout', '2s', 'a request can wait for a lock after its client has given up'),
     ('idle_in_transaction_session_timeout', '10s', 'a client that stalls in a transaction holds its locks')
   ) as l (name, value, danger)
-  left join lateral (
-    select (s.value || case when s.value ~ '\d *$' then 'ms' else '' end)::interval as length
+  where (
+    select (s.value || case when s.value ~ '\d *$' then 'ms' else '' end)::interval between '1us' and l.value::interval
     from role_setting s
     where s.name = l.name and s.rolname = api.rolname and s.value ~ '^ *[0-9.]+ *(us|ms|s|min|h|d|) *$'
     order by s.rank desc
     limit 1
-  ) e on true
-  where (e.length > '0' and e.length <= l.value::interval) is not true
+  ) is not true
 ),
 
 -- 12. Checks: tables and views ----------------------------------------------------------------------------------------
@@ -3245,7 +3172,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
       where not scope.is_strict and 0 <> all (p.polroles) and (p.polcmd = 'a' and t.said <> 'true'
             and not j.seen && '{true,wrong}'
           or l.settings is null and not exists (
-            select from role_granted g join role_granted h on g.logins && h.logins
+            select from role_found g join role_found h on g.logins && h.logins
             where g.oid = any (p.polroles) and h.oid <> all (p.polroles)
               and h.oid in (select unnest(q.polroles) from policies q where q.polrelid = p.polrelid)))
         and exists (select from policies q where q.polrelid = p.polrelid and q.oid <> p.oid)
@@ -3874,17 +3801,14 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   where g.is_alone or d.names is not null
   group by g.is_alone, case when g.is_alone then d.oid end
   union all
-  select case when d.name is null then 'guard_missing' else 'guard_changed' end, 'warning',
-    concat(g.name, ' on ' || k.oid::regclass),
-    case when d.name is null then 'the migrations created it, and it was dropped or renamed'
-      else 'it is disabled, or its definition differs from that in the migrations' end,
+  select 'guard_changed', 'warning', concat(g.name, ' on ' || k.oid::regclass),
+    'it is missing, disabled, or its definition differs from that in the migrations',
     case when k.suffix <> ''
       then '-- move this shard to another worker, which creates it again: tests/cluster/README.md'
       else '-- enable it, or create it again as in sql/schema.sql' end
   from scope
   join guard g on scope.is_tasks
   left join table_or_shard k on k.relname = g.relname and (k.suffix = '' or g.name !~ '^default')
-  left join defined d on (d.relid = k.oid or g.relname is null) and d.name = g.name
   where (g.relname is null or k.oid is not null) and not exists (
     select from defined e
     where (e.relid = k.oid or g.relname is null) and e.hash = g.hash and (e.name = g.name or g.name like '%\_fkey'))

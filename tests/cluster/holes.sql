@@ -49,13 +49,13 @@ alter event trigger app_prepare_shards enable;
 -- warning: guard_changed: trigger tasks_touch on app.{11}
 alter table app.{11} disable trigger tasks_touch_{number[11]};
 
--- warning: guard_missing: trigger tasks_touch on app.{12}
+-- warning: guard_changed: trigger tasks_touch on app.{12}
 drop trigger tasks_touch_{number[12]} on app.{12};
 
--- warning: guard_missing: constraint tasks_user_id_fkey on app.{13}
+-- warning: guard_changed: constraint tasks_user_id_fkey on app.{13}
 alter table app.{13} drop constraint tasks_user_id_fkey_{number[13]};
 
--- warning: guard_missing: constraint tasks_title_length on app.{14}
+-- warning: guard_changed: constraint tasks_title_length on app.{14}
 alter table app.{14} drop constraint tasks_title_length;
 
 -- warning: guard_changed: constraint tasks_user_id_fkey on app.{15}

@@ -174,16 +174,16 @@ create function app.tell_ext() returns trigger language plpgsql security definer
 alter extension citext add function app.tell_ext();
 create trigger ext after insert on app.tasks for each row execute function app.tell_ext();
 
--- counter's trigger dropped: warning guard_missing trigger users_last_task_id_counts on app.users | unmended
+-- counter's trigger dropped: warning guard_changed trigger users_last_task_id_counts on app.users | unmended
 drop trigger users_last_task_id_counts on app.users;
 
--- version's trigger dropped: warning guard_missing trigger tasks_touch on app.tasks | unmended
+-- version's trigger dropped: warning guard_changed trigger tasks_touch on app.tasks | unmended
 drop trigger tasks_touch on app.tasks;
 
--- foreign key dropped: warning guard_missing constraint tasks_user_id_fkey on app.tasks | unmended
+-- foreign key dropped: warning guard_changed constraint tasks_user_id_fkey on app.tasks | unmended
 alter table app.tasks drop constraint tasks_user_id_fkey;
 
--- foreign key of keys dropped: warning guard_missing constraint idempotency_keys_user_id_fkey on app.idempotency_keys | unmended
+-- foreign key of keys dropped: warning guard_changed constraint idempotency_keys_user_id_fkey on app.idempotency_keys | unmended
 alter table app.idempotency_keys drop constraint idempotency_keys_user_id_fkey;
 
 -- counter for all: warning guard_changed app.next_task_id() | alone | unmended

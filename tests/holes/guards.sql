@@ -24,7 +24,7 @@ alter table app.users add constraint users_id_length check (char_length(id) betw
 alter table app.users drop constraint users_id_length;
 alter table app.users add constraint users_id_length check (true);
 
--- a check was dropped: warning guard_missing tasks_title_length on app.tasks | alone | unmended
+-- a check was dropped: warning guard_changed tasks_title_length on app.tasks | alone | unmended
 alter table app.tasks drop constraint tasks_title_length;
 
 -- a trigger that never fires: warning guard_changed tasks_touch on app.tasks | alone | unmended
@@ -43,7 +43,7 @@ create or replace function app.refuse_recount() returns trigger language plpgsql
 create function app.allow() returns trigger language plpgsql as $$ begin return new; end $$;
 create or replace trigger users_last_task_id_counts before update on app.users for each row when (new.last_task_id is distinct from old.last_task_id + 1) execute function app.allow();
 
--- the default of the number is gone: warning guard_missing default of id on app.tasks | alone | unmended
+-- the default of the number is gone: warning guard_changed default of id on app.tasks | alone | unmended
 alter table app.tasks alter id drop default;
 
 -- the default of the number is a constant: warning guard_changed default of id on app.tasks | alone | unmended

@@ -215,7 +215,7 @@ grant usage on schema data to librarian;
 grant select on data.todos to librarian;
 create policy staff on data.todos for select to librarian using (true);
 
--- users who can become staff: hole policy staff on data.todos
+-- users who can become staff: hole role_membership web_user -> librarian
 create role librarian nologin;
 grant librarian to authenticator, web_user;
 grant usage on schema data to librarian;
