@@ -641,7 +641,6 @@ session_path as materialized (
 --   {setting} a setting with the user id   {other} another setting of PostgREST   {claim} the claim with the user id
 --   {key} the claim of the role   {written} a claim that users can change (user_metadata)   {blank} ''
 --   {service} an administrator's role   {apirole} a role of the API   {open} 'public' and similar words
---   {live} 'active' and similar words   {closed} 'private'
 --   {dba} the role pg_database_owner   {k} any other constant
 --
 --   (user_id = NULLIF(current_setting('app.user_id'::text, true), ''::text))
@@ -705,8 +704,6 @@ spelled as materialized (
           when s.literal[1] = any (l.roles) then '{apirole}'
           when s.literal[1] ~* '^(?:public|published|everyone|shared|visible|listed|unlisted|avatars?|public[_-].*)$'
             then '{open}'
-          when lower(s.literal[1]) in ('active', 'approved', 'available', 'live', 'released') then '{live}'
-          when lower(s.literal[1]) = 'private' then '{closed}'
           else '{k}' end), '' order by s.n)
       from rows from (regexp_split_to_table(p.text, p.pattern), regexp_matches(p.text, p.pattern, 'g'))
         with ordinality as s (part, literal, n)) end as text offset 0
@@ -768,7 +765,7 @@ plain as materialized (
     r.is_whole,
     c.code !~ '\yfrom\y|\||\.(?!\w*(?:%| ?\())|\y(?:insert|update|delete|execute|perform|loop)\y|\$\d'
       and regexp_replace(c.code, '(?:->>?|#>>) ?{\w+}', '', 'g') !~
-        '{(?:k|open|live|closed|claim|key|apirole|written)}' as is_pure,
+        '{(?:k|open|claim|key|apirole|written)}' as is_pure,
     array(
       select replace(m.part[1], ' ', '') from regexp_matches(c.code, '([\w$."]+ ?\((?: ?\))?)', 'g') m (part)
       where m.part[1] !~ '^(?:current_setting|nullif|coalesce|if|and|or|not|return|select|case|then|else|when|as) ?\('
@@ -1238,10 +1235,8 @@ lookup_function as materialized (
 -- word that is not in this list restricts nothing. {has} and {link} are {member} together, {has} and {const} {ranked}.
 --
 --   apart:c  column c of the row is not the user         wrong   the user is involved, but others' rows match
---   with     the user is involved in an unknown form     vacant  a column of the row is null
---   live:c   column c is a state such as active, which   flag    a column such as is_public permits it
---            is flag if the default is no such state
---   live:c:k column c is another constant, which is flag if the default is a constant that the condition does not name
+--   vacant:c column c of the row is null                 flag    a column such as is_public permits it
+--   with     the user is involved in an unknown form
 --   link     a row of another table has its value        parent  such a row exists, and the caller may read it
 --   has:c    column c of another table is the user       roll    any row of another table is the user's
 --   ranked   and another column of it is a constant      rank    any such row exists
@@ -1254,7 +1249,7 @@ lookup_function as materialized (
 -- row, or of another table), v (any other). A sub-select is list:WORD if it returns columns of another table, some:WORD
 -- for others; WORD is what it requires.
 scale (words) as materialized (
-  values ('{apart,wrong,with,vacant,live,flag,link,parent,has,roll,ranked,staff,rank,member,own,no}'::text[])
+  values ('{apart,wrong,vacant,flag,with,link,parent,has,roll,ranked,staff,rank,member,own,no}'::text[])
 ),
 
 -- Comparisons: the kinds of the left and the right operand, the operators, and the word. In a word, L is the column.
@@ -1265,25 +1260,24 @@ comparison (l, operators, r, word) as materialized (
   cross join lateral (values
     ('row folder', '= in', 'me', 'own:L'), ('row', '= in', 'mine', 'own:L'), ('row', '<>', 'me', 'apart:L'),
     ('inner', '= in', 'me', 'has:L'), ('inner', '= in', 'row made folder', 'link'),
-    ('row made', '=', 'inner', 'link'), ('row', 'is', 'null', 'vacant:L'),
+    ('row made', '=', 'inner', 'link'),
     -- a list of users in the row
     ('me', 'in', 'row field', 'member'), ('field', '=', 'me', 'member'), ('row field', '@> && ? ?|', 'me', 'member'),
     ('claims me', '?', 'row', 'member'),
     -- values that were looked up for the user
     ('row', '= in', 'derived', 'member'), ('inner', '= in', 'derived', 'has'),
-    ('derived', '= in > >=', 'k open live', 'rank'),
+    ('derived', '= in > >=', 'k open', 'rank'),
     -- constants
-    ('inner', '= <> < <= > >= in', 'k yes no key claim apirole other open live closed v', 'const'),
+    ('inner', '= <> < <= > >= in', 'k yes no key claim apirole other open v', 'const'),
     ('token', '= in', 'service', 'no'), ('token', '= in', 'k key claim', 'staff'),
     ('token', '= in', 'apirole', 'wrong'),
     ('me', '= in', 'k', case when scope.is_strict then 'wrong' else 'staff' end),
     ('me claims token', '<> is', 'k apirole blank null', 'true'), ('row', '= is in', 'open', 'flag'),
-    ('row', '<>', 'closed', 'flag'), ('row', '= in', 'live', 'live:L'),
-    ('row', '= in', 'k', case when not scope.is_strict then 'live:L:k' end),
+    ('row', '= is in', 'k null', case when not scope.is_strict then 'flag' end), ('row', 'is', 'null', 'vacant:L'),
     -- parts of JSON values
     ('claims me', '->> #>>', 'claim', 'me'), ('claims me', '-> #>', 'k claim key', 'claims'),
     ('claims me', '->> #>>', 'k', case literal.claim when '{claim}' then 'token' else 'me' end),
-    ('claims me', '->> #>>', 'k key', 'token'), ('claims me', '-> ->> #> #>>', 'written', 'v'),
+    ('claims me', '->> #>>', 'k key', 'token'), ('claims me', '-> ->> #> #>>', 'written', 'wrong'),
     ('row field', '-> ->> #> #>>', 'k claim key', 'field')
   ) c (l, operators, r, word)
 ),
@@ -1404,15 +1398,15 @@ reduction (original, text, step) as (
           and exists (select from unnest(k.a) a (word) where a.word ~ '^[a-z_][\w$]*$') then '{made}'
         when x.g ~ '\w\.\w|{found}' then '{found}' else '{v}' end as word
     ) u
-    -- the operands of `and` and `or`, and their alternatives. `least` is a place in the scale: 7 is link, 9 has,
-    -- 11 ranked, 13 rank, 15 own.
+    -- the operands of `and` and `or`, and their alternatives. `least` is a place in the scale: 6 is link, 8 has,
+    -- 10 ranked, 12 rank, 14 own.
     cross join lateral (
       select '{' || coalesce(string_agg(distinct o.word, '|') filter (where o.word <> 'no'), 'no') || '}' as either,
         (array_agg(o.word order by o.strength))[1] as weakest,
-        case when bool_or(o.least in (9, 11)) and bool_or(o.least = 7) and max(o.least) < 15 then '{member}'
-          when bool_or(o.least = 9) and bool_or(o.word = 'const' and o.least = 0) and max(o.least) < 13 then '{ranked}'
+        case when bool_or(o.least in (8, 10)) and bool_or(o.least = 6) and max(o.least) < 14 then '{member}'
+          when bool_or(o.least = 8) and bool_or(o.word = 'const' and o.least = 0) and max(o.least) < 12 then '{ranked}'
           -- (link and (has or flag)) as (member or flag)
-          when max(o.least) = 7 and bool_or(o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y')
+          when max(o.least) = 6 and bool_or(o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y')
             then regexp_replace(max(o.item) filter (where o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y'),
               '(?<=[{|])(?:has:[\w$]+|has|ranked)(?=[|}])', 'member', 'g')
           when max(o.least) > 0 then (array_agg(o.item order by o.least desc, strpos(o.item, '|'), o.n desc))[1]
@@ -1427,9 +1421,8 @@ reduction (original, text, step) as (
         cross join unnest(string_to_array(btrim(i.item, '{}'), '|')) a (word)
         cross join lateral (
           select case when i.item not like '{%' then
-              case when i.item ~ '^(?:[\w$]+\.)?(?:q_)?(?:is_?)?(?:public|published|shared|visible|listed)$' then 'flag'
-                when i.item ~ '^(?:row\.)?(?:is_)?(?:active|approved|available|live|released)$'
-                  then 'live:' || substring(i.item from '[\w$]+$')
+              case when i.item ~ '^(?:[\w$]+\.)?(?:q_)?(?:is_?)?(?:public|published|shared|visible|listed)$'
+                  or not scope.is_strict and i.item ~ '^(?:row\.)?[\w$]+$' then 'flag'
                 when strpos(i.item, '.') > 0 and i.item not like 'row.%' then 'const' else 'v' end
             when a.word = 'null' then 'no'
             when a.word not like 'list:%' and a.word not like 'some:%' then a.word
@@ -1439,8 +1432,7 @@ reduction (original, text, step) as (
             else a.word end as word
         ) v
         cross join lateral (
-          select case when v.word like '%:k' then 1
-            else coalesce(array_position(scale.words, split_part(v.word, ':', 1)), 0) end as strength
+          select coalesce(array_position(scale.words, split_part(v.word, ':', 1)), 0) as strength
         ) s
       ) o
     ) o
@@ -1529,9 +1521,7 @@ reduction (original, text, step) as (
           when x.f in ('list', 'some') then format('{%s:%s}', x.f, o.weakest)
           when x.f = 'array' then (
             select case when count(distinct e.word) = 1 and min(e.word) like '{%' then min(e.word)
-              when bool_and(e.word in ('{open}', '{live}')) then '{live}'
-              when bool_and(e.word in ('{k}', '{service}', '{claim}', '{key}', '{open}', '{live}', '{closed}'))
-                then '{k}'
+              when bool_and(e.word in ('{k}', '{service}', '{claim}', '{key}', '{open}')) then '{k}'
               else u.word end
             from unnest(k.a) e (word))
           when x.f = 'current_setting' then case when k.a[1] = '{setting}' then '{me}'
@@ -1573,25 +1563,13 @@ trace as materialized (
   group by t.original
 ),
 
--- Columns with a constant as default. `is_live`: the column publishes a row unless it says otherwise, such as
--- status text default 'active', approved boolean default true.
-constant_default as materialized (
-  select d.adrelid as relid, lower(a.attname) as name, m.text in ('{live}', '{yes}') as is_live,
-    substring(s.raw from '^''([^'']+)''') as constant
-  from source s
-  join marked m on m.raw = s.raw
-  join pg_attrdef d on d.oid = s.oid
-  join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
-  where s.kind = 'default' and m.text ~ '^{(?!me|claims|token)\w+}$'
-),
-
 verdict as materialized (
-  select e.kind, e.oid, e.relid, e.clause, e.text, coalesce(t.had, '{}') as had, v.seen,
-    case when e.kind <> 'policy' or v.seen <@ '{yes,no}' then format('{%s}', array_to_string(v.seen, '|'))
-      when exists (select from unnest(v.seen) s (word)
+  select e.kind, e.oid, e.relid, e.clause, e.text, coalesce(t.had, '{}') as had, d.seen,
+    case when e.kind <> 'policy' or d.seen <@ '{yes,no}' then format('{%s}', array_to_string(d.seen, '|'))
+      when exists (select from unnest(d.seen) s (word)
         where coalesce(array_position(scale.words, split_part(s.word, ':', 1)), 0) < 3)
         then '{other}'
-      when cardinality(v.seen) > 1 then '{mix}' else format('{%s}', v.seen[1]) end as word, a.attnum, a.attname,
+      when cardinality(d.seen) > 1 then '{mix}' else format('{%s}', d.seen[1]) end as word, a.attnum, a.attname,
     e.reducible ~ '{(?:me|claims|token|setting|other|same|asking|idle|derived)\y' as is_user
   from expression e
   cross join scale
@@ -1601,14 +1579,6 @@ verdict as materialized (
   full join trace t on t.original = e.reducible
   left join pg_attribute a on a.attrelid = e.relid and not a.attisdropped and a.attnum > 0 and cardinality(d.seen) = 1
     and d.seen[1] in ('own:' || lower(a.attname), 'own:q_' || regexp_replace(lower(a.attname), '[^\w$]', '_', 'g'))
-  cross join lateral (
-    select array(select distinct case when s.word not like 'live:%' then s.word
-      when s.word like '%:k' then case when exists (select from constant_default c where c.relid = e.relid
-        and c.name = split_part(s.word, ':', 2) and strpos(e.raw, c.constant) = 0) then 'flag' else 'other' end
-      when (e.relid, split_part(s.word, ':', 2)) in (select relid, name from constant_default where is_live)
-        then 'other'
-      else 'flag' end from unnest(d.seen) s (word)) as seen
-  ) v
   where coalesce(e.kind, '') <> ''
 ),
 
@@ -1943,7 +1913,8 @@ role_of_tenant as materialized (
 -- The policy conditions that apply to the API, for each command, and whether they restrict rows.
 clause as materialized (
   select p.oid, p.polrelid, p.clause, p.cmd, p.polcmd, p.polname, p.polpermissive, p.word, p.attnum, p.had,
-    case when m.is_whole then v.seen else array_replace(v.seen, 'parent', 'with') end as seen,
+    array_replace(array_replace(v.seen, case when not m.is_whole then 'parent' end, 'with'),
+      case when s.is_unjoined then 'member' end, 'with') as seen,
     p.text, p.is_for_api, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
       or p.word in ('{member}', '{rank}', '{mix}', '{parent}', '{flag}', '{with}', '{roll}')
@@ -1952,8 +1923,7 @@ clause as materialized (
           and not ('rank' = any (p.seen) and (m.is_any
             or (p.text, lower(o.attname)::text) in (select text, column_name from role_of_tenant)))
           and not ('roll' = any (p.seen) and m.is_filled)
-          and array_to_string(v.seen, '|') !~ 'vacant'
-          and ('flag' <> all (v.seen) or p.cmd = 'r')
+          and array_to_string(v.seen, '|') !~ 'vacant' and ('flag' <> all (v.seen) or p.cmd = 'r')
       -- a table without an owner column has no rows of users, so any user may insert one
       or p.cmd = 'a' and (o.attnum is null or (p.polrelid, o.attnum) in (select relid, attnum from stamped))
         as is_filtered
@@ -1962,8 +1932,8 @@ clause as materialized (
   cross join scope
   -- rows without an owner as a flag
   cross join lateral (
-    select case when o.attnotnull then array_remove(p.seen, 'vacant:' || lower(o.attname))
-      else array_replace(p.seen, 'vacant:' || lower(o.attname), 'flag') end as seen
+    select array_replace(p.seen, 'vacant:' || lower(o.attname), case when o.attnotnull then 'no' else 'flag' end)
+      as seen
   ) v
   cross join lateral (
     select p.clause <> 'using' and (p.polrelid, o.attname, case p.cmd when 'a' then 'INSERT' else 'UPDATE' end) in (
@@ -1981,7 +1951,12 @@ clause as materialized (
         and o.attnum is not null and w.is_set
       -- a row of two users: each may write it with the other as its author
       or p.word = '{mix}' and p.clause <> 'using' and coalesce(w.is_set, true)
-        and 'own:' = all (select left(w, 4) from unnest(p.seen) w) as is_unbound
+        and 'own:' = all (select left(w, 4) from unnest(p.seen) w) as is_unbound,
+      -- a sub-select that joins tables without a comparison of all of them
+      'member' = any (p.seen) and regexp_count(p.text, '\yfrom ') = 1
+        and j.joins > 0 and j.joins >= regexp_count(p.text, '\w\.[\w$]+\)?(?:::\w+)? = \(?[\w$]+\.[\w$]+(?![\w$(.])'
+          '| using \(| in \( select ') - regexp_count(p.text, '(?<![\w$.])([\w$]+)\.[\w$]+ = \1\.') as is_unjoined
+    from regexp_count(p.text, ' join |\yfrom (?:(?!\ywhere\y)[^(),])*,') j (joins)
   ) s
   -- A comparison with rows of another table that the caller may read counts only if the policies of that table restrict
   -- rows.
@@ -2756,8 +2731,7 @@ publishing_view as materialized (
   select v.oid
   from verdict v
   where v.kind = 'view' and not v.is_user
-    and (v.word ~ ':(?:flag|live:[\w$]+)(?![\w$:])'
-      or v.text ~ ' from [\w$. ]+ where \(?[\w$]+\.[\w$]+ = {(?:open|live)}\)?$') -- 15
+    and (v.word ~ ':flag\y' or v.text ~ ' from [\w$. ]+ where \(?[\w$]+\.[\w$]+ = {open}\)?$') -- 15
     and v.oid not in (select oid from effective where privilege <> 'SELECT')
 ),
 
@@ -3092,106 +3066,92 @@ revealing_function as materialized (
     and p.oid not in (select oid from lookup_function)
 ),
 
--- Policies of other projects that let users read all rows of a table, or all that are not deleted, and show neither
--- secrets nor contact data: only the project knows whether the table is public. If another policy for SELECT restricts
--- the rows of the same role, they are not meant to be public.
-public_policy as materialized (
-  select j.oid
+-- Permissive policies that permit rows without the user, or that need a review, and the reason: `open` (1) is a hole,
+-- the others are warnings. Another project may mean to publish the rows (`public`, 2) by a policy for INSERT, or by one
+-- for SELECT, unless the table has secrets or contact data, or another policy for SELECT restricts the rows of the same
+-- role. A form that is always wrong is a hole anyway. If each row is compared: a column of the row permits it (3), the
+-- form of the comparison is unknown (4), users are listed in another table (5), a claim or a setting permits all (6).
+suspect as materialized (
+  select j.oid, j.polrelid, j.polname, j.clause, j.is_filtered, j.seen,
+    case j.cmd when 'r' then 'read' else lower(u.privilege) end as does,
+    coalesce(case j.clause when 'using' then p.using_text else coalesce(p.check_text, p.using_text) end, 'nothing')
+      as said,
+    case when not j.is_filtered then case
+        when scope.is_strict or array_to_string(j.seen, '|') ~ '\y(?:wrong|apart)\y' then 1
+        -- each user is a role of the database, and these have no other policies for the table
+        when l.settings is null and 0 <> all (p.polroles) and not exists (
+          select from policies q
+          where q.polrelid = p.polrelid and q.oid <> p.oid and q.polroles && (p.polroles || 0::oid)) then 2
+        when j.polcmd not in ('r', 'a') then 1
+        when j.polcmd = 'a' then 2
+        when exists (
+          select
+          from granted g
+          join pg_attribute a on a.attrelid = g.objid and (g.subid = 0 and a.attnum > 0 or g.subid = a.attnum)
+          join sensitive_name n on a.attname ~* n.pattern
+          where g.classid = 'pg_class'::regclass and g.objid = j.polrelid and g.privilege = 'SELECT') then 1
+        when exists (
+          select
+          from clause o join policies q on q.oid = o.oid
+          where o.polrelid = j.polrelid and o.polcmd = 'r' and o.polpermissive and o.is_filtered and o.oid <> j.oid
+            and q.polroles && p.polroles and not o.seen && '{flag,no}') then 1
+        else 2 end
+      when 'flag' = any (j.seen) then 3 when 'with' = any (j.seen) then 4 when 'roll' = any (j.seen) then 5
+      else 6 end as reason
   from scope
-  join clause j on not scope.is_strict and j.polcmd = 'r' and j.polpermissive and not j.is_filtered
+  cross join literal l
+  cross join clause j
+  join command u on u.cmd = j.cmd
   join policies p on p.oid = j.oid
-  cross join lateral (
-    select '{yes}' || array_agg('vacant:' || lower(a.attname)) as words
-    from pg_attribute a join pg_type t on t.oid = a.atttypid and t.typcategory = 'D'
-    where a.attrelid = j.polrelid and a.attnum > 0 and not a.attisdropped
-  ) v
-  where j.seen && v.words and j.seen <@ (v.words || '{staff,rank,flag,member}')
-    and j.polrelid not in (select objid from platform_object where classid = 'pg_class'::regclass)
+  where j.polpermissive and (not j.is_filtered or j.seen && '{staff,flag,roll,with}')
+    and (j.polrelid in (select oid from declared_table)
+      or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
+    and not (j.polrelid in (select oid from lookup) and (j.cmd = 'r' or j.polcmd = '*'))
+    -- A restrictive policy that compares the user restricts the rows anyway.
     and not exists (
-      select
-      from granted g
-      join pg_attribute a on a.attrelid = g.objid and (g.subid = 0 and a.attnum > 0 or g.subid = a.attnum)
-      join sensitive_name n on a.attname ~* n.pattern
-      where g.classid = 'pg_class'::regclass and g.objid = j.polrelid and g.privilege = 'SELECT')
-    and not exists (
-      select
-      from clause o join policies q on q.oid = o.oid
-      where o.polrelid = j.polrelid and o.polcmd = 'r' and o.polpermissive and o.is_filtered and o.oid <> j.oid
-        and q.polroles && p.polroles and not o.seen && '{flag,no}')
+      select from restrictive g
+      where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and g.is_filtered
+        and g.word <> '{staff}'
+    )
 ),
 
 found_policies (check_name, severity, object, finding, remedy) as materialized (
   -- Permissive policies that do not isolate users. All policies of a table that are true are one finding, and so are
   -- all policies that trust the same claim.
-  select 'policy', case j.problem when 1 then 'hole' else 'warning' end,
+  select 'policy', case j.reason when 1 then 'hole' else 'warning' end,
     coalesce(min(j.claim), string_agg(distinct j.name, ', ')),
-    case j.problem
+    case j.reason
       when 1 then format('%s the API role %s rows of other users: %s',
         case count(distinct j.oid) when 1 then 'this permissive policy lets' else 'these permissive policies let' end,
         string_agg(distinct j.does, ', ') filter (where not j.is_filtered),
-        string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where not j.is_filtered))
-      when 6
-        then format('every user may read all rows of this table; verify that it is meant to be public, and that no '
-          'column is personal: %s', string_agg(distinct format('%s %s', j.clause, j.said), ' and '))
-      when 2
-        then 'a column of the row decides whether other users can read the row; verify that only its owner can set it'
+        string_agg(distinct j.what, ' and ') filter (where not j.is_filtered))
+      when 2 then format('every user may %s these rows, whatever their owner; verify that they are meant to be public, '
+        'and that no column is personal: %s', string_agg(distinct j.does, ', '),
+        string_agg(distinct j.what, ' and '))
       when 3
-        then format('the audit does not know this form of a comparison with the user; verify which rows it permits: %s',
-          string_agg(distinct format('%s %s', j.clause, j.said), ' and ') filter (where 'with' = any (j.seen)))
+        then 'a column of the row decides whether other users can read the row; verify that only its owner can set it'
       when 4
+        then format('the audit does not know this form of a comparison with the user; verify which rows it permits: %s',
+          string_agg(distinct j.what, ' and ') filter (where 'with' = any (j.seen)))
+      when 5
         then 'the users in another table reach the rows of all users, and users cannot write to it; verify who is in it'
-      when 5 then 'a claim or a setting alone gives access to every user''s rows: ' || string_agg(distinct j.name, ', ')
-      else 'no policy of the table compares the user for the roles of this one; verify who is in them: ' || min(j.roles)
-    end,
+      else 'a claim or a setting alone gives access to every user''s rows: ' || string_agg(distinct j.name, ', ') end,
     string_agg(distinct j.remedy, chr(10))
   from (
-    select j.oid, j.clause, j.is_filtered, j.seen, format('%I on %s', j.polname, j.polrelid::regclass) as name,
-      j.polrelid as relid, t.said, case j.cmd when 'r' then 'read' else lower(u.privilege) end as does, m.remedy,
-      r.roles, min(case when j.oid in (select oid from public_policy) then 6
-        when not j.is_filtered then case when r.roles is null then 1 else 7 end
-        when 'flag' = any (j.seen) then 2 when 'with' = any (j.seen) then 3
-        when 'roll' = any (j.seen) then 4 else 5 end) over w as problem,
-      bool_and(j.is_filtered or t.said in ('true', 'nothing')) over w as is_true,
-      case when bool_and(j.is_filtered and not j.seen && '{flag,roll,with}') over w then
-        'claim ' || min(coalesce(y.part[1], y.part[2])) over w end as claim
-    from scope
-    cross join clause j
-    join command u on u.cmd = j.cmd
-    join policies p on p.oid = j.oid
+    select j.*, format('%s %s', j.clause, j.said) as what, format('%I on %s', j.polname, j.polrelid::regclass) as name,
+      m.remedy, case when j.reason = 6 then 'claim ' || min(coalesce(y.part[1], y.part[2])) over w end as claim
+    from (
+      select oid, polrelid, polname, clause, is_filtered, seen, does, said, min(reason) over w as reason,
+        bool_and(is_filtered or said in ('true', 'nothing')) over w as is_true
+      from suspect
+      window w as (partition by oid)
+    ) j
     join policy_remedy m on m.oid = j.oid
-    cross join lateral (select coalesce(case j.clause when 'using' then p.using_text
-      else coalesce(p.check_text, p.using_text) end, 'nothing') as said) t
-    left join regexp_match(t.said, '(?:''([^'']+)''(?:::[\w\[\]]+)?(?:, true)?(?:\), ''''::text)?|([\w.]+)\()'
+    left join regexp_match(j.said, '(?:''([^'']+)''(?:::[\w\[\]]+)?(?:, true)?(?:\), ''''::text)?|([\w.]+)\()'
       '(?:\)? AS \w+)?\)+ = (?:ANY \(\(?ARRAY\[)?') y (part) on true
-    -- The roles of a policy if they are those of guests that only insert, or of staff, if each user is a role of the
-    -- database and no member has another role that a policy of the table is for.
-    left join lateral (
-      select string_agg(r.oid::regrole::text, ', ') as roles
-      from literal l
-      cross join unnest(p.polroles) r (oid)
-      where not scope.is_strict and 0 <> all (p.polroles) and (p.polcmd = 'a' and t.said <> 'true'
-            and not j.seen && '{true,wrong}'
-          or l.settings is null and not exists (
-            select from role_found g join role_found h on g.logins && h.logins
-            where g.oid = any (p.polroles) and h.oid <> all (p.polroles)
-              and h.oid in (select unnest(q.polroles) from policies q where q.polrelid = p.polrelid)))
-        and exists (select from policies q where q.polrelid = p.polrelid and q.oid <> p.oid)
-        and not exists (select from policies q
-          where q.polrelid = p.polrelid and q.oid <> p.oid and q.polroles && (p.polroles || 0::oid))
-    ) r on true
-    where j.polpermissive and (not j.is_filtered or j.seen && '{staff,flag,roll,with}')
-      and (j.polrelid in (select oid from declared_table)
-        or (j.polrelid, u.privilege) in (select oid, privilege from right_on))
-      and not (j.polrelid in (select oid from lookup) and (j.cmd = 'r' or j.polcmd = '*'))
-      -- A restrictive policy that compares the user restricts the rows anyway.
-      and not exists (
-        select from restrictive g
-        where g.polrelid = j.polrelid and g.clause = j.clause and g.cmd = j.cmd and g.is_filtered
-          and g.word <> '{staff}'
-      )
     window w as (partition by j.oid)
   ) j
-  group by j.problem, coalesce(j.claim, case when j.problem in (1, 6) and j.is_true then j.relid else j.oid end::text)
+  group by j.reason, coalesce(j.claim, case when j.reason <= 2 and j.is_true then j.polrelid else j.oid end::text)
   union all
   select 'policy', 'warning', f.oid::regprocedure::text,
     format('%s; verify which rows it permits in these policies: %s', case when f.is_unknown
@@ -3219,16 +3179,6 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     and (a.attrelid, a.attname, i.privilege) in (select attrelid, attname, privilege from settable)
   group by i.oid, i.polname, i.polrelid, i.privilege
   union all
-  select 'policy', 'warning', f.oid::regprocedure::text, format('its argument %s has the same name as a column of %s, '
-      'and the column takes precedence, so this name means the column; for the argument, write %s.%1$s', n.argument,
-      string_agg(distinct n.relid::text, ', '), f.oid::regproc),
-    format('revoke execute on routine %s from public, %s; -- or qualify the argument', f.oid::regprocedure,
-      min(api_names.names))
-  from captured n
-  join code f on f.oid = n.function and not f.is_authored
-  cross join api_names
-  group by f.oid, n.argument
-  union all
   -- A comparison of a column with itself is harmless if another one compares the row.
   select 'policy', case when bool_or(m.part[2] = m.part[3]) and strpos(t.text, c.relname || '.') = 0
       then 'hole' else 'warning' end,
@@ -3248,15 +3198,6 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     and m.part[1] <> c.relname and (m.part[2] = m.part[3] or a.attname is not null)
     and (m.part[2] <> m.part[3] or p.oid not in (select oid from clause where not is_filtered))
   group by p.oid, p.polname, p.polrelid, t.text, c.relname
-  union all
-  select distinct 'policy', 'warning', format('%I on %s', j.polname, j.polrelid::regclass),
-    'the sub-select of this policy joins tables, but compares no columns of all of them, so rows of a table that have '
-      'nothing to do with the user may permit access; verify it', (select remedy from policy_remedy where oid = j.oid)
-  from clause j
-  cross join lateral regexp_count(j.text, ' join |\yfrom (?:(?!\ywhere\y)[^(),])*,') n (joins)
-  where j.polpermissive and 'member' = any (j.seen) and regexp_count(j.text, '\yfrom ') = 1 and n.joins > 0
-    and n.joins >= regexp_count(j.text, '\w\.[\w$]+\)?(?:::\w+)? = \(?[\w$]+\.[\w$]+(?![\w$(.])| using \('
-      '| in \( select ') - regexp_count(j.text, '(?<![\w$.])([\w$]+)\.[\w$]+ = \1\.')
   union all
   -- Compared columns that the API may write, without a policy that restricts the value: one insert or update makes the
   -- user a member.
@@ -3323,8 +3264,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   select 'policy_leak', case when bool_or(f.procost < 1) then 'hole' else 'warning' end,
     format('%I on %s', j.polname, j.polrelid::regclass),
     format('this policy passes rows of other users to %s, which is not leakproof, so an error can reveal their values',
-      coalesce(string_agg(distinct f.oid::regprocedure::text, ', '), 'a cast of PostgreSQL')),
-    min(m.remedy)
+      coalesce(string_agg(distinct f.oid::regprocedure::text, ', '), 'a cast of PostgreSQL')), min(m.remedy)
   from scope
   join clause j on j.is_filtered or not j.polpermissive
   join policy_remedy m on m.oid = j.oid

@@ -143,11 +143,6 @@ grant select on app.crews to tasks_api;
 -- exploit
 select 'secret' in (select plan from app.crews);
 
--- argument with the name of a column, by name: warning policy app.in_some_crew(bigint)
-create table app.crew_lists (crew_id bigint, user_id text collate "C" not null default app.current_user_id(), primary key (crew_id, user_id));
-call attack.protect('app.crew_lists', 'select');
-create function app.in_some_crew(crew_id bigint) returns boolean language sql stable as 'select exists (select from app.crew_lists m where m.crew_id = crew_id)';
-
 -- two columns of the sub-select: warning policy handed on app.tasks
 create table app.handed (id bigint primary key, owner text collate "C" not null, task_id bigint not null, user_id text collate "C" not null default app.current_user_id());
 call attack.protect('app.handed', 'select');

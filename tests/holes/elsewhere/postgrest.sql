@@ -60,7 +60,7 @@ create policy reads on data.mails for select to web_anon using (true);
 create policy member on data.teams for select using ((select true from data.members m where m.person = data.me() and m.team = teams.id));
 grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
 
--- a scalar subquery without the user: hole policy member on data.teams
+-- a scalar subquery without the user: warning policy member on data.teams
 create policy member on data.teams for select using ((select true from data.members m where m.team = teams.id limit 1));
 grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
 
@@ -148,7 +148,7 @@ create view api.classes as select id, name from data.classes; create view api.ot
 alter view api.classes owner to view_owner; alter view api.others owner to view_owner;
 grant select on api.classes, api.others to web_user;
 
--- every role but one: hole policy taught on data.classes
+-- every role but one: warning policy taught on data.classes
 create function data.claim(name text) returns text language sql stable as $$ select nullif(current_setting('request.jwt.claims', true), '')::json ->> name $$;
 create table data.classes (id int primary key, teacher text not null default data.me(), name text);
 alter table data.classes enable row level security;
@@ -279,7 +279,7 @@ create policy member on data.teams for select
   using (exists (select from data.members m where m.team = teams.id and m.person = data.me() or m.deputy = data.me()));
 grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
 
--- a role of the caller's team, for all teams: hole policy chair on data.notes
+-- a role of the caller's team, for all teams: warning policy chair on data.notes
 create function data.team() returns uuid language sql stable as $$ select (nullif(current_setting('request.jwt.claims', true), '')::json ->> 'team')::uuid $$;
 create function data.is_chair() returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select exists (select from data.members m where m.team = data.team() and m.person = data.me()) $$;
 create table data.notes (id uuid primary key default gen_random_uuid(), team uuid not null default data.team(), body text);

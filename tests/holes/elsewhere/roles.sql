@@ -17,7 +17,7 @@ create policy own on hr.teams for select to staff using (manager = current_user)
 grant select on hr.teams to staff;
 create policy team on hr.leave for select to staff using (exists (select from hr.teams t where t.member = leave.username and t.manager = current_user));
 
--- all who are named: hole policy named on hr.leave
+-- all who are named: warning policy named on hr.leave
 create policy named on hr.leave for select to staff using (current_user is not null);
 
 -- all but one: hole policy others on hr.leave

@@ -40,7 +40,7 @@ create policy support on app.tasks for select using (current_setting('app.is_sup
 create table app.invoices (id uuid primary key default gen_random_uuid(), tenant_id uuid not null references app.tenants, total integer);
 grant select, insert on app.invoices to saas_app;
 
--- null tenants for all: hole policy shared on app.tasks
+-- null tenants for all: warning policy shared on app.tasks
 create policy shared on app.tasks for select using (tenant_id = current_setting('app.current_tenant')::uuid or title like 'public%');
 
 -- sound: a flag for administrators, as a Django library sets it

@@ -204,7 +204,7 @@ create table public.textos (id uuid primary key default gen_random_uuid(), user_
 alter table public.textos enable row level security;
 create policy publicado on public.textos for select using (estado = 'publicado');
 
--- a state that each new row has: hole policy nuevos on public.textos
+-- a state that each new row has: warning policy nuevos on public.textos
 create table public.textos (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), estado text not null default 'nuevo');
 alter table public.textos enable row level security;
 create policy nuevos on public.textos for select using (estado = 'nuevo');
@@ -285,7 +285,7 @@ create table public.messages (id uuid primary key default gen_random_uuid(), use
 alter table public.messages enable row level security;
 create policy "signed in" on public.messages for select using (auth.role() = 'authenticated');
 
--- all who have an id read: hole policy "has an id" on public.mails
+-- all who have an id read: warning policy "has an id" on public.mails
 create table public.mails (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), body text);
 alter table public.mails enable row level security;
 create policy "has an id" on public.mails for select using (auth.uid() is not null);
@@ -337,10 +337,10 @@ alter table public.sales enable row level security;
 create policy "own sales" on public.sales for select to authenticated using (user_id = auth.uid());
 create materialized view public.totals as select user_id, sum(total) from public.sales group by user_id;
 
--- anybody's files: hole policy "all files" on storage.objects
+-- anybody's files: warning policy "all files" on storage.objects
 create policy "all files" on storage.objects for select using (bucket_id = 'files');
 
--- inserts for anybody: hole policy add on public.comments
+-- inserts for anybody: warning policy add on public.comments
 create table public.comments (id uuid primary key default gen_random_uuid(), user_id uuid not null, body text);
 alter table public.comments enable row level security;
 create policy "add" on public.comments for insert to authenticated with check (true);
@@ -496,7 +496,7 @@ create table public.docs (id uuid primary key default gen_random_uuid(), org_id 
 alter table public.docs enable row level security;
 create policy p on public.docs using (org_id in (select public.orgs_of(auth.uid())));
 
--- drafts: hole policy p on public.posts
+-- drafts: warning policy p on public.posts
 create table public.posts (id uuid primary key default gen_random_uuid(), author_id uuid not null, status text, body text);
 alter table public.posts enable row level security;
 create policy p on public.posts for select using (status = 'draft' or author_id = auth.uid());
@@ -619,7 +619,7 @@ alter table public.docs enable row level security;
 create policy p on public.docs using (user_id = auth.uid());
 create function public.forget(person uuid default auth.uid()) returns boolean language plpgsql security definer set search_path = '' as $$ begin delete from public.docs where user_id = person; return found; end $$;
 
--- a default that is not the user: hole policy p on public.docs
+-- a default that is not the user: warning policy p on public.docs
 create table public.profiles (user_id uuid primary key references auth.users, tenant_id uuid not null, name text);
 create table public.docs (id uuid primary key default gen_random_uuid(), tenant_id uuid not null, body text);
 alter table public.profiles enable row level security; alter table public.docs enable row level security;
@@ -635,7 +635,7 @@ create policy p on public.chats using (user_id = auth.uid());
 create policy s on public.chats for select using (sharing <> 'private');
 create policy t on public.chats for select using (not is_private);
 
--- select of private rows: hole policy s on public.chats
+-- select of private rows: warning policy s on public.chats
 create table public.chats (id uuid primary key default gen_random_uuid(), user_id uuid not null, sharing text not null default 'private');
 alter table public.chats enable row level security;
 create policy p on public.chats using (user_id = auth.uid());
@@ -725,12 +725,12 @@ revoke all on public.shop from anon, authenticated; grant select on public.shop 
 create function public.article(wanted uuid) returns setof public.articles language sql stable security definer set search_path = '' as $$ select * from public.articles a where a.id = wanted and a.visibility = 'public' $$;
 create policy avatars on storage.objects for select using (bucket_id = 'avatars');
 
--- a state that is the default: hole policy s on public.accounts
+-- a state that is the default: warning policy s on public.accounts
 create table public.accounts (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), state text not null default 'active');
 alter table public.accounts enable row level security;
 create policy s on public.accounts for select using (state = 'active' or user_id = auth.uid());
 
--- a state that publishes nothing: hole policy s on public.todos
+-- a state that publishes nothing: warning policy s on public.todos
 create table public.todos (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), state text not null);
 alter table public.todos enable row level security;
 create policy s on public.todos for select using (state = 'done' or user_id = auth.uid());
@@ -760,7 +760,7 @@ alter table public.remarks enable row level security;
 create policy s on public.remarks for select using (user_id = auth.uid());
 create policy i on public.remarks for insert with check (auth.uid() is not null);
 
--- the owner of a new row, set by a trigger if it is missing: hole policy i on public.remarks
+-- the owner of a new row, set by a trigger if it is missing: warning policy i on public.remarks
 create table public.remarks (id uuid primary key default gen_random_uuid(), user_id uuid not null, body text);
 create function public.stamp() returns trigger language plpgsql as $$ begin new.user_id := coalesce(new.user_id, auth.uid()); return new; end $$;
 create trigger stamp before insert on public.remarks for each row execute function public.stamp();
@@ -780,7 +780,7 @@ create policy s on public.projects for select using (public.in_project(id));
 create policy s on public.seats for select using (public.may_read(project_id));
 create policy o on public.tasks using (project_id in (select p.id from public.projects p where p.owner_id = auth.uid() and p.state = 'open'));
 
--- a helper with a default argument that is not the user: hole policy s on public.projects
+-- a helper with a default argument that is not the user: warning policy s on public.projects
 create table public.projects (id uuid primary key default gen_random_uuid(), owner_id uuid not null default auth.uid());
 create table public.seats (project_id uuid, user_id uuid, primary key (project_id, user_id));
 create function public.in_project(project uuid, person uuid default null) returns boolean language sql stable security definer set search_path = '' as $$ select exists (select from public.seats s where s.project_id = project and (person is null or s.user_id = person)) $$;
@@ -812,14 +812,14 @@ create policy sends on public.messages for insert to authenticated with check (s
 create policy photos on storage.objects for select to authenticated using (bucket_id = 'photos' and exists (
   select from public.clients c where c.client::text = (storage.foldername(objects.name))[1] and c.coach = auth.uid()));
 
--- messages of two parties that do not name their sender: hole policy sends on public.messages
+-- messages of two parties that do not name their sender: warning policy sends on public.messages
 create table public.messages (id uuid primary key, coach uuid not null, client uuid not null, sender uuid not null default auth.uid(), body text);
 alter table public.messages enable row level security;
 grant select, insert on public.messages to authenticated;
 create policy parties on public.messages for select to authenticated using (auth.uid() in (coach, client));
 create policy sends on public.messages for insert to authenticated with check (auth.uid() in (coach, client));
 
--- files in the folder of any client: hole policy photos on storage.objects
+-- files in the folder of any client: warning policy photos on storage.objects
 create table public.clients (coach uuid not null default auth.uid(), client uuid not null, primary key (coach, client));
 alter table public.clients enable row level security;
 create policy mine on public.clients for select to authenticated using (coach is not null);
