@@ -173,22 +173,14 @@ body as materialized (
       or p.oid not in (select objid from extension_made where classid = 'pg_proc'::regclass))
 ),
 
--- The conditions of policies. A database without policies may isolate users by views alone.
-condition_text as materialized (
-  select using_text as t from policies
-  union
-  select check_text from policies
-  union
-  select pg_get_viewdef(c.oid) from pg_class c
-  where c.relkind = 'v' and c.oid >= 16384 and not exists (select from policies)
-),
-
--- Custom settings that these conditions or short functions read.
+-- Custom settings that policies read, or views of a database without policies, or short functions.
 setting_read as materialized (
   select distinct lower(m.part[1]) as name
   from (
-    select t from condition_text
-    union
+    select concat_ws(' ', using_text, check_text) as t from policies
+    union all
+    select pg_get_viewdef(oid) from pg_class where relkind = 'v' and oid >= 16384 and not exists (select from policies)
+    union all
     select code from body
     where code ~* 'current_setting' and pronargs <= 1 and prorettype not in ('trigger'::regtype, 'void'::regtype)
   ) x
@@ -228,10 +220,10 @@ policy_view as materialized (
   where t.oid in (select polrelid from policies)
 ),
 
--- Roles with privileges on tables with policies, or on views of these, and the logins that can become each, except those
--- that bypass row security or own the tables. A role `is_user` if a policy for it involves the user. If policies for a
--- command name the role, only these count, and views only if a login switches to the role, as PostgREST's does. A role
--- that bypasses row security counts only if a policy names it.
+-- Roles with privileges on tables with policies, or on views of these, and the logins that can become each, except
+-- those that bypass row security or own the tables. A role `is_user` if a policy for it involves the user. If
+-- policies for a command name the role, only these count. Views count if a login switches to the role, as PostgREST's
+-- does. A role that bypasses row security counts only if a policy names it.
 role_found as materialized (
   select r.oid, r.rolname, l.logins, bool_or(g.is_user or g.is_view and l.is_switched) as is_user
   from scope
@@ -395,12 +387,10 @@ trusted as materialized (
 
 -- Objects in the schemas of a platform.
 platform_object as materialized (
-  select 'pg_class'::regclass::oid as classid, c.oid as objid from pg_class c
-    where c.relnamespace in (select oid from platform)
-  union
-  select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace in (select oid from platform)
-  union
-  select 'pg_namespace'::regclass, oid from platform
+  select 'pg_namespace'::regclass::oid as classid, oid as objid from platform
+  union all
+  select d.classid, d.objid
+  from platform p join pg_depend d on d.refclassid = 'pg_namespace'::regclass and d.refobjid = p.oid
 ),
 
 -- Objects that the script of an extension created are not checked, except privileges that were granted later and code
@@ -413,8 +403,7 @@ extension_made as materialized (
   left join pg_depend made on made.classid = d.refclassid and made.objid = e.oid
     and made.refclassid = 'pg_namespace'::regclass -- pg_catalog is pinned
   left join pg_class c on d.classid = 'pg_class'::regclass and c.oid = d.objid
-  where d.deptype = 'e' and d.refclassid = 'pg_extension'::regclass
-    and d.xmin in (made.xmin, e.xmin)
+  where d.deptype = 'e' and d.refclassid = 'pg_extension'::regclass and d.xmin in (made.xmin, e.xmin)
     and (c.relkind is null or c.relkind not in ('r', 'p', 'm', 'v') or c.oid = any (e.extconfig)
       or c.relnamespace not in (select oid from home))
 ),
@@ -533,10 +522,9 @@ api_relation as materialized (
   select c.oid, c.relkind, c.relnamespace
   from pg_class c
   where c.relkind in ('r', 'p', 'f', 'v', 'm') and c.relpersistence <> 't'
-    and (c.oid in (select objid from granted where classid = 'pg_class'::regclass and not is_foreign)
+    and (c.oid in (select objid from granted where classid = 'pg_class'::regclass
+        and (not is_foreign or objid in (select polrelid from policies)))
       or c.oid >= 16384 and c.relowner in (select oid from assumable_role)
-      or c.oid in (select polrelid from policies) and c.relnamespace in (select oid from platform)
-        and c.oid in (select objid from granted where classid = 'pg_class'::regclass)
       or c.oid in (select oid from declared_table))
 ),
 
@@ -1690,7 +1678,7 @@ edge as materialized (
   from pg_constraint k join pg_trigger t on t.tgrelid = k.conrelid and not t.tgisinternal and t.tgenabled <> 'D'
   where k.contype = 'f' and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
   union all
-  -- relations of views, names in bodies, and casts of types
+  -- relations of views, and names in bodies
   select 'pg_class'::regclass, v.reader, 'pg_class'::regclass, v.oid, coalesce(o.oid, 0), true,
     o.oid is null and v.oid not in (select oid from api_relation)
   from view_reads v left join view_as_owner o on o.oid = v.reader
@@ -1699,10 +1687,6 @@ edge as materialized (
   select 'pg_proc'::regclass, s.function, s.classid, s.objid, 0, s.classid = 'pg_class'::regclass,
     s.classid = 'pg_class'::regclass and s.objid not in (select oid from api_relation)
   from body_reference s
-  union all
-  select 'pg_type'::regclass, t.oid, 'pg_cast'::regclass, k.oid, 0, false, false
-  from pg_cast k join pg_type t on t.oid in (k.castsource, k.casttarget)
-  where k.oid >= 16384
 ),
 
 -- All objects that can be executed or read. `automatic`: it runs automatically with a command on a table; `hook` is the
@@ -2580,8 +2564,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
       case when exists (select from owner_found)
         then ', the owner of the tables, since no other role has a privilege on them' end,
       coalesce('; the user id is in ' || (select string_agg(name, ', ' order by name) from identity_setting),
-        case when exists (select from policies where concat_ws(' ', using_text, check_text) ~ '(CURRENT|SESSION)_USER')
-          then '; each user is a role of the database' else '; no policy reads a setting' end),
+        '; no policy reads a setting, so each user must be a role of the database'),
       '; its schemas are ',
       coalesce((select string_agg(quote_ident(nspname), ', ' order by nspname) from home), 'none'),
       ' (preset ' || nullif(scope.kind, '') || ')',
@@ -2658,7 +2641,7 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     format('%s owns this (%s), so it can change and grant it, and disable its row security', case when o.is_api
       then 'the API role' else format('a role that the API role can become (%s)', o.way) end,
       string_agg(distinct o.type, ', ')),
-    format(case when o.is_api and scope.is_tasks then '-- reassign owned by %I to %s; and grant it its privileges again: '
+    format(case when o.is_api and scope.is_tasks then '-- reassign owned by %I to %s; and grant its privileges again: '
       'sql/schema.sql' else 'reassign owned by %I to %s;' end, o.rolname, min(new_owner.name))
   from scope
   cross join new_owner
@@ -3297,28 +3280,17 @@ settable as materialized (
 ),
 
 found_columns (check_name, severity, object, finding, remedy) as materialized (
-  select 'owner_column', case when w.is_live then 'hole' else 'warning' end, format('%s.%I', r.name, r.attname),
-    format('this is the owner column, but %s', w.wrong),
-    concat(case when w.is_live then '-- PostgreSQL changes the type only without policies. Drop them, and then: ' end,
-      format('alter table %s alter column %I %s;', r.name, r.attname,
-        case when w.is_live then 'type text collate "C"' else 'set not null' end))
-  from scope
-  cross join literal l
+  select 'owner_column', 'hole', format('%s.%I', r.name, r.attname),
+    format('its type %s or its collation treats some different user ids as equal', format_type(r.atttypid, null)),
+    format('-- PostgreSQL changes the type only without policies. Drop them, and then: '
+      'alter table %s alter column %I type text collate "C";', r.name, r.attname)
+  from literal l
   cross join relation_owner_column r
   join pg_type t on t.oid = r.atttypid
   cross join lateral (select coalesce(nullif(t.typbasetype, 0), t.oid) as base) b
-  cross join lateral (values
-    (false, 'it may be null, and a row without an owner is visible to all users if a policy accepts null',
-      scope.is_tasks and r.relrowsecurity and (not r.attnotnull or exists (
-        select from pg_constraint n
-        where n.conrelid = r.oid and n.contype = 'n' and n.conkey = array[r.attnum] and not n.convalidated -- 18
-      ))),
-    (true, format('its type %s or its collation treats some different user ids as equal',
-        format_type(r.atttypid, null)),
-      r.attcollation in (select oid from pg_collation where not collisdeterministic) or t.typname = 'citext'
-        or b.base = 'bpchar'::regtype or b.base = 'name'::regtype and l.settings is not null)
-  ) as w (is_live, wrong, is_wrong)
-  where r.attnum is not null and r.relkind in ('r', 'p') and w.is_wrong and not r.is_platform
+  where r.attnum is not null and r.relkind in ('r', 'p') and not r.is_platform
+    and (r.attcollation in (select oid from pg_collation where not collisdeterministic) or t.typname = 'citext'
+      or b.base = 'bpchar'::regtype or b.base = 'name'::regtype and l.settings is not null)
     and r.oid not in (select polrelid from clause where word = '{parent}')
   union all
   select 'shared_counter', 'hole', format('%s.%I', r.name, a.attname),
@@ -3352,13 +3324,14 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     where a.attname <> k.owner_column and coalesce((to_jsonb(a) ->> 'attstattarget')::integer, -1) <> 0
       and a.attnum > 0 and format_type(a.atttypid, null) ~ '^(text|character varying|jsonb?)(\[\])?$'
     union all
-    select format('%I.%I on %s', n.nspname, x.stxname, r.name),
-      format('drop statistics if exists %I.%I;', n.nspname, x.stxname)
-    from pg_statistic_ext x
-    join pg_namespace n on n.oid = x.stxnamespace
-    where x.stxrelid = r.oid and (x.stxexprs is not null or exists (
-      select from pg_attribute a where a.attrelid = r.oid and a.attnum = any (x.stxkeys::int2[])
-        and a.attname <> k.owner_column and format_type(a.atttypid, null) ~ '^(text|character varying)(\[\])?$'))
+    select format('%s on %s', x.name, r.name), format('drop statistics if exists %s;', x.name)
+    from (
+      select format('%s.%I', stxnamespace::regnamespace, stxname) as name, stxexprs, stxkeys::int2[] as columns
+      from pg_statistic_ext where stxrelid = r.oid
+    ) x
+    where x.stxexprs is not null or exists (
+      select from pg_attribute a where a.attrelid = r.oid and a.attnum = any (x.columns)
+        and a.attname <> k.owner_column and format_type(a.atttypid, null) ~ '^(text|character varying)(\[\])?$')
   ) s (object, remedy)
   union all
   -- The API's own statements create large objects without a function of the database.
@@ -3371,8 +3344,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   where r.relkind in ('r', 'p') and not r.is_platform and (r.oid, a.attname) in (select attrelid, attname from settable)
     and exists (select from api where has_function_privilege(api.oid, 'lo_from_bytea(oid, bytea)', 'execute'))
   union all
-  -- Unique keys whose error on a duplicate reveals another user's row. Other roles' code may choose a key, too.
-  select 'unique_key', case when scope.is_strict and c.is_chosen then 'hole' else 'warning' end,
+  -- Unique keys whose error on a duplicate reveals another user's row. Code with other rights may choose a key, too.
+  select 'unique_key', case when c.is_chosen then 'hole' else 'warning' end,
     format('%I on %s', i.relname, t.name),
     format('this %s spans all users (it does not compare %s), so an error reveals another user''s row',
       case when x.indisexclusion then 'exclusion constraint' else 'unique index' end,
@@ -3381,7 +3354,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
       else format('alter table %s drop constraint %I;', t.name, k.conname) end
       || coalesce(' -- and create it again with ' || quote_ident(t.attname) || ' first', '')
   from scope
-  cross join used_table_owner t
+  join used_table_owner t on scope.is_strict
   join pg_index x on x.indrelid = t.oid and (x.indisunique or x.indisexclusion)
   join pg_class i on i.oid = x.indexrelid
   left join pg_constraint k on k.conindid = i.oid and k.conrelid = t.oid and k.contype in ('p', 'u', 'x')
@@ -3394,8 +3367,8 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
         or (t.root, a.attnum) in (select polrelid, attnum from tied_column where word in ('{parent}', '{member}')))
         as is_of_one_user,
       bool_or(a.atttypid = 'uuid'::regtype or a.atttypid = 'bytea'::regtype and a.attname ~ 'token|secret'
-        or not (scope.is_strict and s.is_settable)
-        and (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* 'nextval|random|uuid|nanoid')) as is_random
+        or not s.is_settable and (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* 'nextval|random|uuid'))
+        as is_random
     from generate_series(0, x.indnkeyatts - 1) as p (place)
     left join pg_attribute a on a.attrelid = t.oid and a.attnum = x.indkey[p.place] -- null: an expression
     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
@@ -3405,7 +3378,7 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
   where t.relkind in ('r', 'p') and not t.is_platform
     -- Without INSERT or UPDATE, no error can be provoked.
     and (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true
-    and (scope.is_tasks or t.attnum is not null and (not x.indisprimary or x.indnkeyatts = 1))
+    and (scope.is_tasks or t.attnum is not null)
     -- Only the parent of a partitioned index is reported.
     and not exists (select from pg_inherits h where h.inhrelid = i.oid)
     and c.is_of_one_user is not true
@@ -3413,13 +3386,13 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     and (c.is_random is not true or c.is_chosen and t.root in (select oid from declared_table))
   union all
   -- Foreign keys that find another user's row.
-  select 'foreign_key', case when scope.is_strict and not r.is_random and r.is_chosen then 'hole' else 'warning' end,
+  select 'foreign_key', case when r.is_chosen and not r.is_random then 'hole' else 'warning' end,
     format('%I on %s', f.conname, t.name),
     concat('this foreign key can reference the rows of all users in ', f.confrelid::regclass,
-      case when r.is_chosen then ', so a user can test whether a row exists, or attach rows to it' end, x.effects),
+      case when r.is_chosen then ', so a user can test whether a row exists, or attach rows to it' end, r.effect),
     format('alter table %s drop constraint %I; -- and create it again with the owner column first', t.name, f.conname)
   from scope
-  cross join used_table_owner t
+  join used_table_owner t on scope.is_strict and not t.is_platform
   join pg_constraint f on f.conrelid = t.oid and f.contype = 'f' and f.conparentid = 0
   join pg_class rc on rc.oid = f.confrelid
   left join owner_of ro on ro.table_oid = f.confrelid and ro.root = f.confrelid
@@ -3428,23 +3401,14 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
         and a.atttypid = 'uuid'::regtype) as is_random,
       (t.root in (select oid from effective where privilege in ('INSERT', 'UPDATE'))) is true
         and exists (select from pg_attribute a where a.attrelid = t.oid and a.attnum = any (f.conkey)
-          and (t.root, a.attname) in (select attrelid, attname from settable)) as is_chosen
+          and (t.root, a.attname) in (select attrelid, attname from settable)) as is_chosen,
+      case when f.confdeltype in ('c', 'n', 'd')
+          and (f.confrelid in (select oid from effective where privilege = 'DELETE' and is_for_users)) is true
+        then format('; a user who deletes the row there also %s rows of others that reference it',
+          case f.confdeltype when 'c' then 'deletes' else 'changes' end) end as effect
   ) r
-  cross join lateral (
-    select string_agg(format('; a user who %s also %s rows of others that reference it', a.does,
-      case when a.privilege = 'DELETE' and a.action = 'c' then 'deletes' else 'changes' end), '') as effects
-    from (values
-      ('DELETE', f.confdeltype, 'deletes the row there'), ('UPDATE', f.confupdtype, 'changes the key there')
-    ) a (privilege, action, does)
-    join effective e on e.oid = f.confrelid and e.privilege = a.privilege and e.is_for_users
-    where a.action in ('c', 'n', 'd') and (a.privilege = 'DELETE' or exists (
-      select from granted g where g.classid = 'pg_class'::regclass and g.objid = f.confrelid and g.privilege = 'UPDATE'
-        and g.subid = any (0 || f.confkey::integer[])))
-  ) x
-  where not t.is_platform and (r.is_chosen or scope.is_strict and x.effects <> '')
+  where (r.is_chosen or r.effect <> '')
     and (ro.attnum is not null or rc.relrowsecurity) and f.confrelid not in (select oid from lookup)
-    -- In other projects, users cannot guess random keys, and policies check the owner column.
-    and (scope.is_strict or not r.is_random)
     and (scope.is_tasks or t.attnum is distinct from f.conkey[1])
     -- The owner is a part of the key, and it is the table's own owner, or what each policy compares with the user.
     and not exists (
@@ -3457,21 +3421,18 @@ found_columns (check_name, severity, object, finding, remedy) as materialized (
     and not exists (select from tied_column k where k.polrelid = t.root and k.attnum = any (f.conkey))
   union all
   -- Generated columns that show the values of columns without a privilege, in rows of other users.
-  select 'generated_column', 'warning', format('%s.%I', r.name, a.attname),
+  select 'generated_column', 'warning', g.object,
     format('this generated column shows %s of other users, which the API role may not read; verify what users learn',
-      string_agg(distinct quote_ident(h.attname), ', ')),
-    format('revoke select (%I) on %s from %s, public;', a.attname, r.name, api_names.names)
-  from api_names
-  cross join reached r
-  join pg_attribute a on a.attrelid = r.oid and a.attgenerated <> ''
-  join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-  join pg_depend u on u.classid = 'pg_attrdef'::regclass and u.objid = d.oid and u.refobjid = r.oid
-    and u.refobjsubid <> a.attnum
-  join pg_attribute h on h.attrelid = r.oid and h.attnum = u.refobjsubid
-  where (r.oid, a.attnum) in (select objid, subid from granted where privilege = 'SELECT')
-    and (r.oid, 0) not in (select objid, subid from granted where privilege = 'SELECT')
-    and (r.oid, h.attnum) not in (select objid, subid from granted where privilege = 'SELECT')
-  group by r.name, a.attname, api_names.names
+      string_agg(distinct quote_ident(h.attname), ', ')), min(g.revoke)
+  from granted g
+  join pg_attrdef d on d.adrelid = g.objid and d.adnum = g.subid
+  join pg_attribute a on a.attrelid = g.objid and a.attnum = g.subid and a.attgenerated <> ''
+  join pg_depend u on u.classid = 'pg_attrdef'::regclass and u.objid = d.oid and u.refobjid = g.objid
+  join pg_attribute h on h.attrelid = g.objid and h.attnum = u.refobjsubid and h.attnum <> a.attnum
+  where g.kind = 'column' and g.privilege = 'SELECT' and g.objid in (select oid from reached)
+    and not exists (select from granted r where r.classid = g.classid and r.objid = g.objid and r.privilege = 'SELECT'
+      and r.subid in (0, h.attnum))
+  group by g.object
 ),
 
 -- 15. Checks: privileges ----------------------------------------------------------------------------------------------
@@ -3514,15 +3475,13 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   union all
   -- Triggers of roles that are neither trusted nor the API's.
   select 'privilege', 'hole', r.name, format('%s, which is not the API''s role, has TRIGGER here: a trigger of this '
-      'role runs in the API''s requests and can read and change every user''s rows', string_agg(w.name, ', ')),
-    string_agg(format('revoke trigger on table %s from %s;', r.name, w.name), ' ')
+    'role runs in the API''s requests and can read and change every user''s rows', a.grantee::regrole),
+    format('revoke trigger on table %s from %s;', r.name, a.grantee::regrole)
   from used_table_owner r
   join pg_class c on c.oid = r.oid
-  cross join lateral aclexplode(c.relacl) a
-  cross join lateral (select a.grantee::regrole::text) w (name)
+  cross join aclexplode(c.relacl) a
   where not r.is_platform and a.privilege_type = 'TRIGGER' and a.grantee <> c.relowner
-    and a.grantee not in (select oid from trusted) and a.grantee not in (select oid from grantee)
-  group by r.name
+    and a.grantee not in (select oid from trusted union select oid from grantee)
   union all
   select 'grant_option', 'hole', g.object,
     format('%s has %s with grant option, so SQL that runs as this role can grant it to any role',
@@ -3548,17 +3507,14 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
       and g.objid in (select objoid from pg_init_privs where classoid = 'pg_proc'::regclass))
     and (g.classid, g.objid) not in (select classid, objid from platform_object)
   union all
-  select 'system_privilege', 'warning', format('functions of Citus for %s', g.who),
-    format('%s may call functions that sql/citus.sql revokes, since they run commands on other servers: %s', g.who,
-      array_to_string((array_agg(distinct p.proname))[1:5], ', ')),
+  select distinct 'system_privilege', 'warning', format('functions of Citus for %s', g.who),
+    format('%s may call functions that sql/citus.sql revokes, since they run commands on other servers', g.who),
     '-- on the coordinator: psql -X -d DATABASE -f sql/citus.sql'
   from granted g
   join pg_depend d on d.classid = g.classid and d.objid = g.objid and d.deptype = 'e'
   join pg_extension e on d.refclassid = 'pg_extension'::regclass and e.oid = d.refobjid and e.extname ~ '^citus'
-  join pg_proc p on p.oid = g.objid
   where g.kind = 'routine' and exists (select from citus_function where proname = 'act_as')
-    and p.proname not in ('assign_distributed_transaction_id', 'relation_is_a_known_shard', 'read_intermediate_result')
-  group by g.who
+    and g.object !~ '(assign_distributed_transaction_id|relation_is_a_known_shard|read_intermediate_result)\('
   union all
   select 'foreign_server', case when m.umuser = 0 then 'warning' else 'hole' end, m.srvname::text,
     format('a user mapping lets %s log in to this foreign server, which may be this server, as another role', e.name),
@@ -3756,16 +3712,15 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   -- Partitions of tables, and objects that commands on tables use, of a role that is not trusted. A SECURITY DEFINER
   -- function of such a role has no rights of the API.
   select 'untrusted_owner', 'hole', i.object,
-    format('this %s, %s, belongs to %s, a role that owns neither the database nor its schema, and that can change it',
-      i.type, o.used, d.refobjid::regrole),
+    format('this %s, which commands on the API''s tables use, belongs to %s, a role that owns neither the database nor '
+      'its schema, and that can change it', i.type, d.refobjid::regrole),
     format('alter %s %s owner to %s;', i.type, i.object, new_owner.name)
   from new_owner
   cross join (
-    select 'pg_class'::regclass::oid, oid, 'a part of a table of the API' from used_table where oid <> root
-    union all
-    select classid, objid, format('which commands on %s use (%s)', min(table_name), min(what))
-    from hooked where objid not in (select oid from code where prosecdef) group by classid, objid
-  ) o (classid, objid, used)
+    select 'pg_class'::regclass::oid, oid from used_table where oid <> root
+    union
+    select classid, objid from hooked where objid not in (select oid from code where prosecdef)
+  ) o (classid, objid)
   join pg_shdepend d on d.classid = o.classid and d.objid = o.objid and d.deptype = 'o'
     and d.dbid = (select oid from pg_database where datname = current_database())
   cross join lateral (
@@ -3845,28 +3800,6 @@ set_here (name, value, object, remedy, rank) as materialized (
   where not c.is_authored
 ),
 
--- The schemas of the search_path of the API's roles, of functions, and of this session, since another role's functions
--- would mislead the audit.
-path_danger as materialized (
-  select e.object, e.value, e.remedy, case
-    when w.oid is not null
-      then format('contains schema %I, in which %s may create objects that shadow the real ones', s.schema, w.who)
-    when s.schema = 'pg_temp' and s.step < cardinality(e.schemas)
-      then 'searches temporary objects before others, so a temporary table can shadow the real one'
-    end as wrong
-  from (
-    select object, value, remedy, schemas from session_path
-    union all
-    select object, value, remedy, array(select btrim(p, ' "') from unnest(string_to_array(value, ',')) p)
-    from set_here where name = 'search_path' and rank is null
-    union all
-    select 'the search_path of this session', array_to_string(current_schemas(true), ', '),
-      'set search_path = pg_catalog, pg_temp; -- and run the audit again', current_schemas(true)
-  ) e
-  cross join unnest(e.schemas) with ordinality as s (schema, step)
-  left join writable w on w.nspname = s.schema and s.schema <> 'pg_catalog'
-),
-
 found_settings (check_name, severity, object, finding, remedy) as materialized (
   select case when w.is_session then 'session' when s.rank is null then 'function_setting' else 'setting' end,
     case when w.is_session then 'warning' else 'hole' end, s.object,
@@ -3884,54 +3817,67 @@ found_settings (check_name, severity, object, finding, remedy) as materialized (
   cross join (select case getdatabaseencoding() when 'UTF8' then 196 end as capital) a
   where scope.is_tasks and lower(chr(a.capital)) <> chr(a.capital + 32)
   union all
-  select 'search_path', 'hole', string_agg(distinct p.object, ', '),
-    format('the search_path %s %s', min(p.value), p.wrong), string_agg(distinct p.remedy, ' ')
+  -- The schemas of the search_path of the API's roles, of functions, and of this session, since functions of another
+  -- role would mislead the audit.
+  select 'search_path', 'hole', string_agg(distinct e.object, ', '),
+    format('the search_path %s %s', min(e.value), p.wrong), string_agg(distinct e.remedy, ' ')
   from scope
-  join path_danger p on p.wrong is not null
-  group by case when scope.is_tasks then p.object end, p.wrong
+  cross join (
+    select object, value, remedy, schemas from session_path
+    union all
+    select object, value, remedy, array(select btrim(p, ' "') from unnest(string_to_array(value, ',')) p)
+    from set_here where name = 'search_path' and rank is null
+    union all
+    select 'the search_path of this session', array_to_string(current_schemas(true), ', '),
+      'set search_path = pg_catalog, pg_temp; -- and run the audit again', current_schemas(true)
+  ) e
+  cross join unnest(e.schemas) with ordinality as s (schema, step)
+  left join writable w on w.nspname = s.schema and s.schema <> 'pg_catalog'
+  cross join lateral (
+    select case when w.oid is not null
+        then format('contains schema %I, in which %s may create objects that shadow the real ones', s.schema, w.who)
+      when s.schema = 'pg_temp' and s.step < cardinality(e.schemas)
+        then 'searches temporary objects before others, so a temporary table can shadow the real one' end as wrong
+  ) p
+  where p.wrong is not null
+  group by case when scope.is_tasks then e.object end, p.wrong
   union all
   -- PostgreSQL searches pg_temp first for types and tables, unless the search_path contains it. If a temporary domain
   -- has the name text, a cast to text runs the domain's check. Clients of Supabase cannot create temporary objects.
-  select 'search_path', case when n.is_read then 'hole' else 'warning' end,
-    min(c.name) || case when count(*) > 1 then format(', and %s more functions', count(*) - 1) else '' end,
+  select 'search_path', case when n.is_read then 'hole' else 'warning' end, c.name,
     'its search_path does not end with pg_temp, so a temporary type or table of the caller can replace one that this '
       'SECURITY DEFINER function names' || case when n.is_read then ', and the caller chooses the rows that it reads'
       else '' end,
-    string_agg(format('alter routine %s set search_path = %s, pg_temp;', c.name,
+    format('alter routine %s set search_path = %s, pg_temp; -- or revoke temporary on the database from public', c.name,
       coalesce((select nullif(substr(e, 13), '""') from unnest(c.proconfig) e where e like 'search\_path=%'),
-        'pg_catalog')), ' ' order by c.name) || ' -- or revoke temporary on the database from public'
+        'pg_catalog'))
   from scope
-  cross join code c
+  join code c on scope.kind <> 'supabase'
   cross join lateral (
-    select count(*) > 0 as is_named, scope.kind <> 'supabase' and c.body !~* '\ywith\y'
-      and coalesce(bool_or(c.body ~* format('\y(?:from|join)\s+%s(?![\w$.]|\s*\()', w.name)), false) as is_read
-    from word w
-    join pg_class r on r.relname = w.name and r.relnamespace = any (w.path) and r.relkind in ('r', 'p', 'f', 'v', 'm')
-    where w.oid = c.oid and w.schema is null and not w.is_call and w.name ~ '^\w+$'
+    select c.body !~* '\ywith\y' and exists (
+      select from word w
+      join pg_class r on r.relname = w.name and r.relnamespace = any (w.path) and r.relkind in ('r', 'p', 'f', 'v', 'm')
+      where w.oid = c.oid and w.schema is null and not w.is_call and w.name ~ '^\w+$'
+        and c.body ~* format('\y(?:from|join)\s+%s(?![\w$.]|\s*\()', w.name)) as is_read
   ) n
   where c.prosecdef and not c.is_authored and not c.is_parsed and c.lanname in ('sql', 'plpgsql')
     and c.proowner not in (select oid from assumable_role)
+    and (n.is_read or scope.is_tasks and c.body ~* '\ydeclare\y|:: ?"?(?!pg_catalog\.|(?:big|small)?int|bool|numeric'
+      '|decimal|real|float|double|char|time)\w+"?(?![\w".])')
     and exists (select from api where has_database_privilege(api.oid, current_database(), 'temporary'))
     and not exists (select from unnest(c.proconfig) e where e ~ '^search_path=.*\ypg_temp"?$')
-    and (n.is_read or scope.is_tasks and (n.is_named or c.body ~* '\ydeclare\y|:: ?"?(?!pg_catalog\.|(?:big|small)?int'
-      '|bool|numeric|decimal|real|float|double|char|time)\w+"?(?![\w".])'))
-  group by n.is_read, case when scope.is_tasks then c.oid end
   union all
   select 'publication', 'warning', quote_ident(p.pubname),
     format('this publication sends the rows of all users in %s to every subscriber, where no policy applies',
-      case when p.puballtables then 'every table' else t.names end),
+      string_agg(distinct r.name, ', ')),
     format('drop publication %I;', p.pubname)
   from scope
   cross join pg_publication p
-  cross join lateral (
-    select string_agg(distinct r.name, ', ') as names
-    from used_table u
-    join reached r on r.oid = u.root
-    where r.oid not in (select oid from lookup)
-      and (u.oid in (select x.prrelid from pg_publication_rel x where x.prpubid = p.oid)
-      or r.relnamespace in (select x.pnnspid from pg_publication_namespace x where x.pnpubid = p.oid))
-  ) t
-  where (p.puballtables or t.names is not null) and not (scope.kind = 'supabase' and p.pubname ~ '^supabase_')
+  cross join pg_get_publication_tables(p.pubname::text) t
+  join used_table u on u.oid = t.relid
+  join reached r on r.oid = u.root and r.oid not in (select oid from lookup)
+  where not (scope.kind = 'supabase' and p.pubname ~ '^supabase_')
+  group by p.pubname
   union all
   select 'server_version', case when v.fixed is null then 'warning' else 'hole' end,
     'PostgreSQL ' || current_setting('server_version'),
@@ -3956,10 +3902,9 @@ acceptance_table as materialized (
   select n.nspname, c.relname, c.oid,
     c.relowner in (select oid from trusted) and not exists (
       select from (
-        select a.* from aclexplode(c.relacl) a
-        union all
-        select a.* from pg_attribute t cross join lateral aclexplode(t.attacl) a where t.attrelid = c.oid
-      ) a
+        select c.relacl as acl union all select attacl from pg_attribute where attrelid = c.oid
+      ) t
+      cross join aclexplode(t.acl) a
       where a.privilege_type <> 'SELECT' and a.grantee not in (select oid from trusted)
     ) as is_trusted
   from scope
