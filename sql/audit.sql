@@ -3516,15 +3516,6 @@ found_privileges (check_name, severity, object, finding, remedy) as materialized
   where g.kind = 'routine' and exists (select from citus_function where proname = 'act_as')
     and g.object !~ '(assign_distributed_transaction_id|relation_is_a_known_shard|read_intermediate_result)\('
   union all
-  select 'foreign_server', case when m.umuser = 0 then 'warning' else 'hole' end, m.srvname::text,
-    format('a user mapping lets %s log in to this foreign server, which may be this server, as another role', e.name),
-    format('drop user mapping for %s server %I;', e.name, m.srvname)
-  from pg_user_mappings m
-  join grantee e on e.oid = m.umuser
-  -- For the server of a foreign table that the API reaches, foreign_table is reported instead.
-  where m.srvid not in (
-    select f.ftserver from reached r join pg_foreign_table f on f.ftrelid = r.oid where not r.is_platform)
-  union all
   select 'default_privilege', case when scope.is_tasks then 'hole' else 'hint' end, 'default privileges of ' || w.whose,
     format('tables that %s creates are granted to %s at once, before row security is enabled', w.whose, e.name),
     format('alter default privileges for role %s revoke all on tables from %s;', w.whose, e.name)

@@ -161,16 +161,6 @@ grant usage on foreign server abroad to tasks_api;
 create foreign data wrapper wrapper;
 grant usage on foreign data wrapper wrapper to tasks_api;
 
--- user mapping: hole foreign_server mapped
-create foreign data wrapper wide;
-create server mapped foreign data wrapper wide;
-create user mapping for tasks_api server mapped;
-
--- user mapping for public: warning foreign_server shared
-create foreign data wrapper open;
-create server shared foreign data wrapper open;
-create user mapping for public server shared;
-
 -- long values: hole system_privilege pg_toast.pg_toast_
 do $$ begin execute format('grant select on %s to tasks_api', (select reltoastrelid::regclass from pg_class where oid = 'app.tasks'::regclass)); end $$;
 
