@@ -14,8 +14,8 @@ requests of its users hang, but those of other users do not wait for them.
 """
 
 import asyncio
-from collections import Counter, OrderedDict
-from heapq import heappop, heappush
+from bisect import insort
+from collections import Counter, OrderedDict, defaultdict, deque
 from math import inf
 from time import monotonic
 
@@ -43,7 +43,7 @@ class User:
         self.server: int | None = None  # the server that has the user's rows, if there are several
         self.known = False  # whether a request of the user has ended
         self.until = 0.0  # the time until which recent use counts
-        self.turns: OrderedDict[asyncio.Future[bool], None] | None = None  # waiting requests, oldest first
+        self.turns: dict[asyncio.Future[bool], None] | None = None  # waiting requests, oldest first
         self.listed = False  # whether the user is in one of FairQueue.lists
 
     def is_heavy(self, now: float) -> bool:
@@ -59,7 +59,7 @@ class User:
             self.until = min(max(self.until, now) + held * DECAY, now + HEAD_START)
 
 
-Waiting = list[tuple[float, int, User]]  # a heap: recent use, order of listing, user
+Waiting = deque[tuple[float, int, User]]  # sorted: recent use, order of listing, user
 
 
 class FairQueue:
@@ -80,12 +80,12 @@ class FairQueue:
         self.server_share = max(1, size - 2 * self.reserve)  # places of the users of one server
         self.inside: Counter[int | None] = Counter()  # by server
         self.users: OrderedDict[str, User] = OrderedDict()  # in the order in which they were first seen
-        # Users with waiting requests, by server, and by whether they are heavy. Each list is a heap with the
-        # least recent use first.
-        self.lists: dict[tuple[int | None, bool], Waiting] = {}
+        # Users with waiting requests, by server, and by whether they are heavy. Each list is sorted, with the
+        # least recent use first. Most users are added at the end, so this costs less than a heap.
+        self.lists: defaultdict[tuple[int | None, bool], Waiting] = defaultdict(deque)
         self.listings = 0
         # Waiting requests, oldest first, each with its time limit and user.
-        self.arrivals: OrderedDict[asyncio.Future[bool], tuple[float, User]] = OrderedDict()
+        self.arrivals: dict[asyncio.Future[bool], tuple[float, User]] = {}
         self.due = inf  # the time of the next call of _tick, or inf if none is scheduled
         self.delays = 0.0  # the sum of the delays of all calls of _tick, in seconds
         self.served = False  # whether a request has left since the last call of _tick
@@ -159,8 +159,11 @@ class FairQueue:
             user.listed = True
             self.listings += 1
             since = since or max(now, min(user.until, now + HEAD_START))
-            users = self.lists.setdefault((user.server, user.is_heavy(now)), [])
-            heappush(users, (since, self.listings, user))
+            users, listed = self.lists[user.server, user.is_heavy(now)], (since, self.listings, user)
+            if users and listed < users[-1]:
+                insort(users, listed)
+            else:
+                users.append(listed)
 
     def _admit(self, now: float) -> None:
         """Admit the first user of a list while there is a place. The other users wait."""
@@ -169,7 +172,7 @@ class FairQueue:
             for (_, heavy), users in [*self.lists.items()]
             if self._first_may_enter(users, now, heavy=heavy)
         ]:
-            *_, user = heappop(min(ready))
+            *_, user = min(ready).popleft()
             user.listed = False
             turn = next(iter(user.turns or ()))
             self._remove(turn)
@@ -188,7 +191,7 @@ class FairQueue:
             since, _, user = users[0]
             if user.turns and user.is_heavy(now) == heavy:
                 return self._may_enter(user, now)
-            heappop(users)
+            users.popleft()
             user.listed = False
             self._list(user, now, since if heavy else None)
         return False
@@ -209,7 +212,7 @@ class FairQueue:
             self.due = now + TICK
             loop.call_at(self.due, self._tick, loop)
         self.arrivals[turn] = until, user
-        user.turns = user.turns or OrderedDict()
+        user.turns = user.turns or {}
         user.turns[turn] = None
         self._list(user, now)
         try:
