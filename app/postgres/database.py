@@ -7,7 +7,7 @@ connection can see it.
 
 import os
 from asyncio import CancelledError
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple, Self
 
@@ -19,7 +19,7 @@ from psycopg.pq import Conninfo
 from app.postgres import NotReady, session_settings
 from app.postgres.citus import CITUS, DISTRIBUTED, WORKER, WORKERS_AGE
 from app.postgres.connection import Connection, ConnectionLost, Row, StalePreparedStatement, Value
-from app.postgres.deadline import Client, Deadline
+from app.postgres.deadline import Client
 from app.postgres.pool import Pool, reason_and_remedy
 from app.settings import Settings
 
@@ -124,23 +124,19 @@ class Database:
         """Open a connection that does not belong to the pool."""
         return await Connection.connect(self.conninfo, **self.options | options)
 
-    async def run(
+    def run(
         self, identity: str, statement: str, values: Mapping[str, Value], client: Client | None = None
-    ) -> list[Row]:
+    ) -> Coroutine[Any, Any, list[Row]]:
         """Run a statement as the user in `values`, in one round trip and one transaction; return its rows.
 
         `identity` is ACT_AS or READ_AS. If the connection breaks, a read is retried once. A write is retried
         only if the server refused it before it executed anything.
         """
-        user, statements = str(values["user_id"]), (identity, statement)
-        server = await self._worker(user) if self.on_citus else None
-        with Deadline(client):
-            try:
-                return await self._try(user, statements, values, server)
-            except ConnectionLost as lost:
-                if lost.started and identity != READ_AS:
-                    raise
-            return await self._try(user, statements, values, server)
+        return self._run(str(values["user_id"]), (identity, statement), values, client)
+
+    def probe(self, statements: Sequence[str], values: Mapping[str, Value]) -> Coroutine[Any, Any, list[Row]]:
+        """Run read-only statements for a check, without waiting in the users' queue."""
+        return self._run(None, (READ_AS, *statements), values)
 
     async def _worker(self, user: str) -> int | None:
         """Return the worker that has the user's rows. The queue limits the requests of each worker."""
@@ -152,38 +148,37 @@ class Database:
             self.workers[user] = rows[0][0] if rows else None
         return self.workers[user]
 
-    async def probe(self, statements: Sequence[str], values: Mapping[str, Value]) -> list[Row]:
-        """Run read-only statements for a check, without waiting in the users' queue."""
-        with Deadline():
-            try:
-                return await self._try(None, (READ_AS, *statements), values)
-            except ConnectionLost:
-                return await self._try(None, (READ_AS, *statements), values)
-
-    async def _try(
+    async def _run(
         self,
         user: str | None,
         statements: Sequence[str],
         values: Mapping[str, Value],
-        server: int | None = None,
+        client: Client | None = None,
     ) -> list[Row]:
-        while True:
-            # pool.connection() would add a commit, which has no effect here and doubles the cost.
-            connection = await self.pool.take(user, server)
-            try:
-                if not connection.has_input():
-                    return await self.execute(connection, statements, values)
-                await connection.close()  # the server has closed it; the pool opens another
-            except StalePreparedStatement:  # retried on this one, since others may be stale, too
-                return await self.execute(connection, statements, values)
-            except (ReadOnlySqlTransaction, ConnectionLost, CancelledError) as error:
-                # The server is a standby, or does not respond, or a statement could not be cancelled. The
-                # other connections may have the same problem.
-                if isinstance(error, ReadOnlySqlTransaction) or connection.closed:
-                    self.pool.renew()
-                raise
-            finally:
-                await self.pool.give_back(user, connection)
+        server = await self._worker(user) if self.on_citus and user is not None else None
+        lost, writes = False, statements[0] != READ_AS
+        with client or Client():  # limits the time
+            while True:
+                # pool.connection() would add a commit, which has no effect here and doubles the cost.
+                connection = await self.pool.take(user, server)
+                try:
+                    if not connection.has_input():
+                        try:
+                            return await self.execute(connection, statements, values)
+                        except StalePreparedStatement:  # retried on this one, since others may be stale, too
+                            return await self.execute(connection, statements, values)
+                    await connection.close()  # the server has closed it; the pool opens another
+                except (ReadOnlySqlTransaction, ConnectionLost, CancelledError) as error:
+                    # The server is a standby, or does not respond, or a statement could not be cancelled. The
+                    # other connections may have the same problem.
+                    if isinstance(error, ReadOnlySqlTransaction) or connection.closed:
+                        self.pool.renew()
+                    is_safe = isinstance(error, ConnectionLost) and not (error.started and writes)
+                    if lost or not is_safe:
+                        raise
+                    lost = True
+                finally:
+                    await self.pool.give_back(user, connection)
 
     def execute(
         self, connection: Connection, statements: Sequence[str], values: Mapping[str, Value]

@@ -18,7 +18,7 @@ from app.postgres import NotReady, session_settings
 from app.postgres.citus import EXPLAIN_HERE, audit_each, check_identity
 from app.postgres.connection import ConnectionLost, Row, Value
 from app.postgres.database import READ_AS, Database
-from app.postgres.deadline import Deadline
+from app.postgres.deadline import Client
 
 SQL = Path(__file__).parent.parent.parent / "sql"
 # The newest migration, which this code needs.
@@ -195,7 +195,7 @@ async def check_prepared(database: Database) -> None:
     async with database.pool.connection() as connection:
         for _ in range(2):
             async with await database.connect() as another:
-                with suppress(errors.DuplicatePreparedStatement), Deadline():
+                with suppress(errors.DuplicatePreparedStatement), Client():
                     await database.execute(connection, (READ_AS, CHECK), PROBE)
                     another.names = dict(connection.names)
                     try:

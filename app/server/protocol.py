@@ -165,7 +165,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Start to wait for the first head, with a time limit."""
-        self.peer = Client()
+        self.peer = Client(keeps_timer=True)
         self.url = b""
         self.begun = b""  # the received data that contains the current head; it may begin before the head
         self.framing = 0  # bytes since the last request, except those of a body

@@ -232,15 +232,15 @@ def test_a_statement_over_the_deadline_raises_an_error_and_is_cancelled(
     monkeypatch.setattr(deadline, "TIME_LIMIT", 0.4)
 
     async def work(connect: Connect) -> None:
-        client = deadline.Client()
+        client = deadline.Client(keeps_timer=True)
         async with await connect() as connection:
-            with deadline.Deadline(client):
+            with client:
                 await ask(connection, "select pg_sleep(0.2)")
             timer = client.timer
-            with pytest.raises(OperationalError, match="no response within"), deadline.Deadline(client):
+            with pytest.raises(OperationalError, match="no response within"), client:
                 await ask(connection, SLEEP, ACT_AS)
             assert timer is not client.timer  # it was set again at the end of the first time limit
-            with deadline.Deadline(client):
+            with client:
                 assert await ask(connection, PID) == connection.info.backend_pid
 
     use(work)
