@@ -57,7 +57,8 @@ class ResourceMiddleware:
         if operations is None:
             return await self.app(scope, receive, send)
         try:
-            response = await operations.respond(scope, receive)
+            operation = await operations.call(scope, receive)
+            response = await operation
         except Exception as error:  # noqa: BLE001 - it is raised again
             scope["raised"] = error
             return await self.app(scope, receive, send)
@@ -82,20 +83,28 @@ def _operations_for(scope: Scope) -> Operations | None:
 class API(FastAPI):
     """FastAPI with EdgeMiddleware and ResourceMiddleware around its own middleware stack."""
 
+    # The middleware stack if it has ResourceMiddleware, once it is built. It is called without the methods of
+    # FastAPI and Starlette, whose coroutines would stay in memory for each waiting request.
+    shortcut: ASGIApp | None = None
+
     def build_middleware_stack(self) -> ASGIApp:
         """Put EdgeMiddleware outermost. add_middleware() would put it inside ServerErrorMiddleware.
 
         All requests pass through FastAPI's stack if it does more than handle exceptions.
         """
         stack = super().build_middleware_stack()
-        if not (self.user_middleware or self.max_body_size or telemetry()["tracing"]):
-            stack = ResourceMiddleware(stack)
-        return EdgeMiddleware(stack)
+        if self.user_middleware or self.max_body_size or telemetry()["tracing"]:
+            return EdgeMiddleware(stack)
+        self.shortcut = EdgeMiddleware(ResourceMiddleware(stack))
+        return self.shortcut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application (ASGI). If startup fails, report the reason instead of a traceback."""
         if scope["type"] != "lifespan":
-            return await super().__call__(scope, receive, send)
+            if self.shortcut is None:
+                return await super().__call__(scope, receive, send)
+            scope["app"] = self
+            return await self.shortcut(scope, receive, send)
 
         async def send_with_reason(message: Message) -> None:
             error = sys.exception()  # Starlette sends a failure while it handles the exception

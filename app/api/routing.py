@@ -92,17 +92,18 @@ class Operations:
         """Respond to a request, or raise the exception that its operation raised in ResourceMiddleware."""
         if "raised" in scope:
             raise scope.pop("raised")
-        response = await self.respond(scope, receive)
+        operation = await self.call(scope, receive)
+        response = await operation
         await response(scope, receive, send)
 
-    async def respond(self, scope: Scope, receive: Receive) -> Response:
-        """Return the response to a request."""
+    async def call(self, scope: Scope, receive: Receive) -> Awaitable[Response]:
+        """Read the parameters of a request, and call its operation with them."""
         endpoint, readers = self.by_method[scope["method"]]
         arguments = {}
         for name, read, is_awaited in readers:
             value = read(scope, receive)
             arguments[name] = await value if is_awaited else value
-        return await endpoint(**arguments)
+        return endpoint(**arguments)
 
 
 def resources(routers: Iterable[APIRouter]) -> list[Resource]:
