@@ -8,7 +8,7 @@ covers 404, 405 and 500 responses and CORS preflights. A separate middleware for
 import re
 from asyncio import CancelledError
 from collections.abc import Awaitable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv6Address
 from random import getrandbits
 from time import perf_counter
@@ -101,15 +101,12 @@ class EdgeMiddleware:
         """
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        started, status = perf_counter(), 0
+        started = perf_counter()
         fields: dict[bytes, bytes] = dict(scope["headers"])
         state = scope.setdefault("state", {})
-        services: Services | None = state.get("services")
-        origin = _allowed_origin(services, fields)
-        request_id = _request_id(fields)
-        exchange = Exchange(scope["method"], request_id.decode(), fields, state.get("client"))
+        origin = _allowed_origin(state.get("services"), fields)
+        exchange = Exchange(scope["method"], _request_id(fields), fields, state.get("client"))
         state["exchange"] = exchange
-        added = [(b"x-request-id", request_id), *COMMON_HEADERS, *_cors(origin)]
         body = BodyReceive(receive) if _closes_if_unread(fields) else None
         received = scope
         if exchange.method == "HEAD":  # as GET; the server drops the body (RFC 9110, section 9.3.2)
@@ -117,26 +114,17 @@ class EdgeMiddleware:
         elif PERCENT in (scope.get("raw_path") or b""):
             # A copy, since _split_path changes the path, and uvicorn's access log cannot encode the new one.
             scope = {**scope}
-
-        def send_with_headers(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                nonlocal status
-                status = message["status"]
-                message["headers"] = [*message["headers"], *added]
-                if body and not body.ended:
-                    message["headers"].append(CLOSE)
-            return send(message)
-
+        send = partial(send_with_headers, send, exchange, origin, body)
         try:
             app = self.responder(scope, fields, origin)
-            await app(scope, body or receive, send_with_headers)
+            await app(scope, body or receive, send)
         except CancelledError:
-            if status:
+            if exchange.status:
                 raise
             response = Problem(503, STOPPING, {"Retry-After": "1"}).response()
-            await response(scope, receive, send_with_headers)
+            await response(scope, receive, send)
         finally:
-            _observe(received, scope, status or DEFECT, perf_counter() - started)
+            _observe(received, scope, perf_counter() - started)
         return None
 
     def responder(self, scope: Scope, fields: Mapping[bytes, bytes], origin: bytes | None) -> ASGIApp:
@@ -155,17 +143,6 @@ class EdgeMiddleware:
         return self.app
 
 
-def _observe(received: Scope, scope: Scope, status: int, seconds: float) -> None:
-    """Pass a request to the observers. `scope` may be a copy of the scope that was received."""
-    state: State = scope["state"]
-    if route := scope.get("route"):
-        received["route"] = route  # for middleware around the application, such as Sentry's
-        state["exchange"].route = route.path
-    if services := state.get("services"):
-        for observe in services.observers:
-            observe(state["exchange"], status, seconds)
-
-
 class BodyReceive:
     """A `receive` that remembers whether the application has read the body to its end."""
 
@@ -178,6 +155,31 @@ class BodyReceive:
         message = await self.receive()
         self.ended = not message.get("more_body", False)
         return message
+
+
+def send_with_headers(
+    send: Send, exchange: Exchange, origin: bytes | None, body: BodyReceive | None, message: Message
+) -> Awaitable[None]:
+    """Send a message of a response. Add headers to the first one, and note its status."""
+    if message["type"] == "http.response.start":
+        exchange.status = message["status"]
+        added = [(b"x-request-id", exchange.request_id.encode()), *COMMON_HEADERS, *_cors(origin)]
+        message["headers"] = [*message["headers"], *added]
+        if body and not body.ended:
+            message["headers"].append(CLOSE)
+    return send(message)
+
+
+def _observe(received: Scope, scope: Scope, seconds: float) -> None:
+    """Pass a request to the observers. `scope` may be a copy of the scope that was received."""
+    state: State = scope["state"]
+    exchange = state["exchange"]
+    if route := scope.get("route"):
+        received["route"] = route  # for middleware around the application, such as Sentry's
+        exchange.route = route.path
+    if services := state.get("services"):
+        for observe in services.observers:
+            observe(exchange, exchange.status or DEFECT, seconds)
 
 
 def _refuse_malformed(scope: Scope, fields: Mapping[bytes, bytes]) -> None:
@@ -257,15 +259,15 @@ def refuse_path(path: bytes) -> None:
         raise Problem(404, "Path not found")
 
 
-def _request_id(fields: Mapping[bytes, bytes]) -> bytes:
+def _request_id(fields: Mapping[bytes, bytes]) -> str:
     """Return the client's id for the request, or a new one."""
     request_id = fields.get(b"x-request-id")
-    return request_id if request_id and REQUEST_ID.fullmatch(request_id) else new_request_id()
+    return request_id.decode() if request_id and REQUEST_ID.fullmatch(request_id) else new_request_id()
 
 
-def new_request_id() -> bytes:
+def new_request_id() -> str:
     """Return a random request id of 32 hex digits."""
-    return b"%032x" % getrandbits(128)
+    return f"{getrandbits(128):032x}"
 
 
 def _allowed_origin(services: Services | None, fields: Mapping[bytes, bytes]) -> bytes | None:

@@ -25,6 +25,7 @@ class Exchange:
     request_id: str
     fields: Mapping[bytes, bytes]  # the header fields of the request; the last line of a repeated one
     client: Client | None = None
+    status: int = 0  # that of the response, once it has begun
     route: str = "-"  # the path template of the route
     user: str | None = None  # set once the token has been verified
     refused: str | None = None  # why the token was refused, a Reason of app.identity

@@ -407,11 +407,11 @@ class Protocol(HttpToolsProtocol):
             self.transport.linger()
         services: Services | None = self.app_state.get("services")
         for observe in services.observers if services else ():
-            observe(Exchange("-", request_id.decode(), {}), problem.status, 0)
+            observe(Exchange("-", request_id, {}), problem.status, 0)
 
-    def _response(self, problem: Problem, request_id: bytes) -> bytes:
+    def _response(self, problem: Problem, request_id: str) -> bytes:
         response = problem.response()
-        headers = [*response.raw_headers, *COMMON_HEADERS, CLOSE, (b"x-request-id", request_id)]
+        headers = [*response.raw_headers, *COMMON_HEADERS, CLOSE, (b"x-request-id", request_id.encode())]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         body = b"" if self.parser.get_method() == b"HEAD" else bytes(response.body)
         return STATUS_LINE[problem.status] + lines + b"\r\n" + body
