@@ -83,28 +83,20 @@ def _operations_for(scope: Scope) -> Operations | None:
 class API(FastAPI):
     """FastAPI with EdgeMiddleware and ResourceMiddleware around its own middleware stack."""
 
-    # The middleware stack if it has ResourceMiddleware, once it is built. It is called without the methods of
-    # FastAPI and Starlette, whose coroutines would stay in memory for each waiting request.
-    shortcut: ASGIApp | None = None
-
     def build_middleware_stack(self) -> ASGIApp:
         """Put EdgeMiddleware outermost. add_middleware() would put it inside ServerErrorMiddleware.
 
         All requests pass through FastAPI's stack if it does more than handle exceptions.
         """
         stack = super().build_middleware_stack()
-        if self.user_middleware or self.max_body_size or telemetry()["tracing"]:
-            return EdgeMiddleware(stack)
-        self.shortcut = EdgeMiddleware(ResourceMiddleware(stack))
-        return self.shortcut
+        if not (self.user_middleware or self.max_body_size or telemetry()["tracing"]):
+            stack = ResourceMiddleware(stack)
+        return EdgeMiddleware(stack)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application (ASGI). If startup fails, report the reason instead of a traceback."""
         if scope["type"] != "lifespan":
-            if self.shortcut is None:
-                return await super().__call__(scope, receive, send)
-            scope["app"] = self
-            return await self.shortcut(scope, receive, send)
+            return await super().__call__(scope, receive, send)
 
         async def send_with_reason(message: Message) -> None:
             error = sys.exception()  # Starlette sends a failure while it handles the exception

@@ -11,7 +11,8 @@ import httpx
 import pytest
 from conftest import Api, Person, Server, on_18, serving
 from opentelemetry import trace
-from starlette.types import Message, Scope
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Message, Scope
 from support.contract import ask, assert_problem, tasks, tasks_of
 from support.parsers import OURS, PARSERS, available
 
@@ -338,6 +339,31 @@ def test_the_scope_of_the_server_keeps_its_path_and_gets_the_route(method: str) 
     assert statuses[0] == 401
     assert (scope["path"], scope["method"]) == ("/api/a/b/tasks", method)
     assert scope["route"].path == "/api/{user_id}/tasks"
+
+
+def test_instrumentation_around_the_application_sees_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentry replaces Starlette.__call__, and OpenTelemetry replaces the method build_middleware_stack."""
+    seen: list[str] = []
+
+    def observe(name: str, app: Any) -> ASGIApp:
+        async def call(*arguments: Any) -> None:
+            seen.append(name)
+            await app(*arguments)
+
+        return call
+
+    async def send(_: Message) -> None:
+        pass
+
+    monkeypatch.setattr(Starlette, "__call__", observe("call", Starlette.__call__))
+    app = create_app()
+    build = app.build_middleware_stack
+    monkeypatch.setattr(app, "build_middleware_stack", lambda: observe("stack", build()))
+    scope: Scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/health"}
+    scope["raw_path"], scope["query_string"], scope["headers"] = b"/health", b"", [HOSTED]
+    for _ in range(2):  # the first request builds the stack
+        asyncio.run(_call(app, dict(scope), None, send))
+    assert seen == ["call", "stack"] * 2
 
 
 class Spans(trace.TracerProvider, trace.Tracer, trace.NonRecordingSpan):
