@@ -2641,8 +2641,8 @@ found_roles (check_name, severity, object, finding, remedy) as materialized (
     format('%s owns this (%s), so it can change and grant it, and disable its row security', case when o.is_api
       then 'the API role' else format('a role that the API role can become (%s)', o.way) end,
       string_agg(distinct o.type, ', ')),
-    format(case when o.is_api and scope.is_tasks then '-- reassign owned by %I to %s; and grant its privileges again: '
-      'sql/schema.sql' else 'reassign owned by %I to %s;' end, o.rolname, min(new_owner.name))
+    format('reassign owned by %I to %s;', o.rolname, min(new_owner.name)) || case when o.is_api and scope.is_tasks
+      then ' -- and grant its privileges again, as in sql/schema.sql' else '' end
   from scope
   cross join new_owner
   cross join (

@@ -100,26 +100,26 @@ select attack.sees('app.tasks');
 -- owner of a function: hole role_ownership app.current_user_id() | alone | unmended
 alter function app.current_user_id() owner to tasks_api;
 
--- owner of a function with an argument: hole role_ownership app.fold_json(json) | unmended
+-- owner of a function with an argument: hole role_ownership app.fold_json(json)
 create function app.fold_json(json) returns json language sql immutable return $1;
 alter function app.fold_json owner to tasks_api;
 
 -- owner of a schema: hole role_ownership app | alone | unmended
 alter schema app owner to tasks_api;
 
--- owner of a view: hole role_ownership app.view_of_mine | unmended
+-- owner of a view: hole role_ownership app.view_of_mine
 create view app.view_of_mine with (security_invoker) as select 1 as one;
 alter view app.view_of_mine owner to tasks_api;
 
--- owner of a sequence: hole role_ownership app.counter_of_mine | unmended
+-- owner of a sequence: hole role_ownership app.counter_of_mine
 create sequence app.counter_of_mine;
 alter sequence app.counter_of_mine owner to tasks_api;
 
--- owner of a type: hole role_ownership app.mood | unmended
+-- owner of a type: hole role_ownership app.mood
 create type app.mood as enum ('good');
 alter type app.mood owner to tasks_api;
 
--- owner of a large object: hole role_ownership 4711 | unmended
+-- owner of a large object: hole role_ownership 4711
 select lo_create(4711);
 alter large object 4711 owner to tasks_api;
 
@@ -128,7 +128,7 @@ create role archivist;
 alter table app.idempotency_keys owner to archivist;
 grant archivist to tasks_api;
 
--- owner of the database: hole role_ownership {database} | alone | unmended
+-- owner of the database: hole role_ownership {database} | alone
 alter database {database} owner to tasks_api;
 
 -- no statement timeout: warning role_limit tasks_api | alone
