@@ -1186,7 +1186,8 @@ lookup_function as materialized (
       not s.is_same and (f.is_dynamic or f.oid in (select function from loose_lookup)
         -- all users but these
         or f.text ~ '\ynot (?:exists|in) ?\(|(?:[<>~]|\yall) ?\( ?select\y|\yexcept\y|\ycoalesce ?\(.*, ?{yes} ?\)'
-        or f.prorettype = 'boolean'::regtype and not a.is_used and f.oid in (select oid from any_row)
+        or f.prorettype = 'boolean'::regtype and not a.is_used and (f.oid in (select oid from any_row)
+          or f.oid in (select oid from statement where cardinality(tied) > 1))
         or (f.oid in (select function from table_use where is_filtered)) is not true
         or f.oid in (select function from table_use where not is_filtered)) as is_unknown
   ) w
@@ -1232,10 +1233,10 @@ lookup_function as materialized (
 --   own:c    column c of the row is the user                     user is in a list of the row
 --   no       false or null
 --
--- The words of values: me (the user), claims, token (another claim), mine (a list of the user's ids), derived (looked
--- up for the user), field (a part of a column), folder (of a file's name), made and found (computed from columns of the
--- row, or of another table), v (any other). A sub-select is list:WORD if it returns columns of another table, some:WORD
--- for others; WORD is what it requires.
+-- The words of values: me (the user), claims, token (another claim), derived (looked up for the user), field (a part of
+-- a column), folder (of a file's name), made and found (computed from columns of the row, or of another table), v (any
+-- other). A sub-select is list:WORD if it returns columns of another table, some:WORD for others; WORD is what it
+-- requires.
 scale (words) as materialized (
   values ('{apart,wrong,vacant,flag,with,link,parent,has,roll,ranked,staff,rank,member,own,no}'::text[])
 ),
@@ -1246,7 +1247,7 @@ comparison (l, operators, r, word) as materialized (
   from scope
   cross join literal
   cross join lateral (values
-    ('row folder', '= in', 'me', 'own:L'), ('row', '= in', 'mine', 'own:L'), ('row', '<>', 'me', 'apart:L'),
+    ('row folder', '= in', 'me', 'own:L'), ('row', '<>', 'me', 'apart:L'),
     ('inner', '= in', 'me', 'has:L'), ('inner', '= in', 'row made folder', 'link'),
     ('row made', '=', 'inner', 'link'),
     -- a list of users in the row
@@ -1261,7 +1262,9 @@ comparison (l, operators, r, word) as materialized (
     ('token', '= in', 'apirole', 'wrong'),
     ('me', '= in', 'k', case when scope.is_strict then 'wrong' else 'staff' end),
     ('me claims token', '<> is', 'k apirole blank null', 'true'), ('row', '= is in', 'open', 'flag'),
-    ('row', '= is in', 'k null', case when not scope.is_strict then 'flag' end), ('row', 'is', 'null', 'vacant:L'),
+    ('row', '= is in < <=', 'k null no v', case when not scope.is_strict then 'flag' end),
+    ('row', '<>', 'k', case when not scope.is_strict then 'flag' end),
+    ('row', 'is', 'null', 'vacant:L'),
     -- parts of JSON values
     ('claims me', '->> #>>', 'claim', 'me'), ('claims me', '-> #>', 'k claim key', 'claims'),
     ('claims me', '->> #>>', 'k', case literal.claim when '{claim}' then 'token' else 'me' end),
@@ -1378,7 +1381,7 @@ reduction (original, text, step) as (
     ) k
     -- the word of an unknown form
     cross join lateral (
-      select x.g ~ ('[{|](?:me|claims|token|mine|derived|folder|with|own|has|ranked|member|rank|staff|roll'
+      select x.g ~ ('[{|](?:me|claims|token|derived|folder|with|own|has|ranked|member|rank|staff|roll'
         '|(?:list|some):(?:has|roll|ranked|rank|staff|member|own|with))(?![\w$])') as is_user
     ) h
     cross join lateral (
@@ -1393,10 +1396,6 @@ reduction (original, text, step) as (
         (array_agg(o.word order by o.strength))[1] as weakest,
         case when bool_or(o.least in (8, 10)) and bool_or(o.least = 6) and max(o.least) < 14 then '{member}'
           when bool_or(o.least = 8) and bool_or(o.word = 'const' and o.least = 0) and max(o.least) < 12 then '{ranked}'
-          -- (link and (has or flag)) as (member or flag)
-          when max(o.least) = 6 and bool_or(o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y')
-            then regexp_replace(max(o.item) filter (where o.item ~ '[{|](?:has|ranked)\y.*\||\|(?:has|ranked)\y'),
-              '(?<=[{|])(?:has:[\w$]+|has|ranked)(?=[|}])', 'member', 'g')
           when max(o.least) > 0 then (array_agg(o.item order by o.least desc, strpos(o.item, '|'), o.n desc))[1]
           when bool_or(o.word = 'const') then '{const}' when bool_or(o.word = 'me') then '{me}'
           when bool_and(o.word = 'yes') then '{yes}' else '{v}' end as strongest
@@ -1471,18 +1470,12 @@ reduction (original, text, step) as (
         when 'word' then x.g
         when 'not' then case when k.a[2] = '{no}' then '{yes}' when k.a[2] = '{yes}' then '{no}'
           when k.a[2] ~ '^{apart:[^|]*}$' then replace(k.a[2], 'apart', 'own')
-          when k.a[2] ~ '[{|]with' then '{with}'
-          when k.a[2] ~ '(?:^|\.)(?:is_)?(?:private|draft)$' then '{flag}' when h.is_user then '{wrong}' else '{v}' end
+          when k.a[2] ~ '[{|]with' then '{with}' when h.is_user then '{wrong}'
+          when not scope.is_strict and k.kinds[2] = 'row' then '{flag}' else '{v}' end
         when 'comparison' then coalesce(
           case when k.a[2] in ('=', 'is') and k.a[3] = '{yes}' then k.a[1] when '{wrong}' = any (k.a) then '{wrong}'
             -- 'room:' || m.room_id
             when k.a[2] = '||' and k.a[1] = '{k}' and k.kinds[3] in ('row', 'inner') then k.a[3]
-            when k.a[2] in ('=', 'is') and k.a[3] = '{no}' and k.a[1] ~ '(?:^|\.)(?:is_)?(?:private|draft)$'
-              then '{flag}'
-            -- published_at <= now()
-            when k.a[1] ~ '(?:^|\.)(?:published|released|shared)_(?:at|on)$'
-              and (k.a[2] in ('<', '<=') and k.a[3] = '{v}' or k.a[2] = '<>' and k.a[3] = '{null}') then '{flag}'
-            when k.a[2] = '>' and k.a[1] like '{some:member}' then '{member}' -- count(*) > 0
             when k.a[2] not in ('=', 'in') then null
             when k.kinds[3] <> 'list' then case when r.is_rank and k.kinds[3] <> 'row' then '{rank}'
               when r.is_member and k.kinds[3] <> 'row' then '{member}' end
@@ -1525,9 +1518,6 @@ reduction (original, text, step) as (
             where e.word not in ('{no}', '{null}') and not (e.word = '{blank}' and k.a[1] = '{token}'))
           when '{me}' = any (k.a) and k.a <@ '{"{me}","{k}","{claim}","{key}"}'
             and x.f ~ '^(?:md5|sha\d+|convert_to|encode|digest|to_jsonb?|jsonb?_build_(?:array|object))$' then '{me}'
-          when x.f = 'string_to_array' and k.a[1] = '{me}' and not scope.is_strict then '{mine}'
-          when x.f in ('unnest', 'json_array_elements_text', 'jsonb_array_elements_text')
-            and k.kinds[1] in ('row', 'field') then '{field}'
           when k.a[1] in ('name', 'row.name') and (x.f = 'split_part' or strpos(x.f, '.') > 0) then '{folder}'
           when l.place < 0 then u.word
           when l.word = 'same' then case when k.kinds[1] = 'row' and k.a[1] !~ '^{' then format('{own:%s}',
@@ -1886,14 +1876,6 @@ stamped as materialized (
   where t.tgtype & 7 = 7 and t.tgenabled in ('O', 'A') and t.tgqual is null -- before insert for each row
 ),
 
--- Conditions that call one function, which looks up a row of the user by two columns, such as the tenant and the user.
--- Without a comparison of the tenant, such a role reaches the rows of all tenants.
-role_of_tenant as materialized (
-  select c.text, unnest(s.tied) as column_name
-  from (select text, min(function) as function from lookup_call group by text having count(distinct function) = 1) c
-  join statement s on s.oid = c.function and cardinality(s.tied) > 1
-),
-
 -- The policy conditions that apply to the API, for each command, and whether they restrict rows.
 clause as materialized (
   select p.oid, p.polrelid, p.clause, p.cmd, p.polcmd, p.polname, p.polpermissive, p.word, p.attnum, p.had,
@@ -1904,8 +1886,7 @@ clause as materialized (
       or p.word in ('{member}', '{rank}', '{mix}', '{parent}', '{flag}', '{with}', '{roll}')
         and not m.is_open and not s.is_unbound
         and ('parent' <> all (p.seen) or m.is_guarded and (m.is_whole or not scope.is_strict))
-          and not ('rank' = any (p.seen) and (m.is_any
-            or (p.text, lower(o.attname)::text) in (select text, column_name from role_of_tenant)))
+          and not ('rank' = any (p.seen) and m.is_any)
           and not ('roll' = any (p.seen) and m.is_filled)
           and array_to_string(v.seen, '|') !~ 'vacant' and ('flag' <> all (v.seen) or p.cmd = 'r')
       -- a table without an owner column has no rows of users, so any user may insert one
@@ -2962,20 +2943,6 @@ writable_column as materialized (
       where x.indrelid = t.relid and x.indisprimary and x.indnkeyatts = 1
         and t.text ~ format('row\.[\w$]+\)? = \(?%1$s\.%2$s(?![\w$])|(?<![\w$.])%1$s\.%2$s\)? = \(?row\.'
           '|[\w$]\)? in \( select %1$s\.%2$s from ', n.alias, a.attname))) is not true
-    -- A foreign key of this column and the compared column can reference only a row of the user.
-    and not exists (
-      select
-      from pg_constraint f
-      join pg_attribute a on a.attrelid = f.conrelid
-        and k.own in (lower(a.attname), 'q_' || regexp_replace(lower(a.attname), '[^\w$]', '_', 'g'))
-      join relation_owner_column o on o.oid = f.confrelid
-        and f.confkey[array_position(f.conkey, a.attnum)] = o.attnum
-      join pg_policy p on p.oid = t.policy
-      where f.conrelid = t.relid and f.contype = 'f' and f.convalidated and t.attnum = any (f.conkey)
-        and cardinality(f.conkey) = 2 and (p.polrelid = f.confrelid or exists (
-          select from pg_constraint r where r.conrelid = p.polrelid and r.confrelid = f.confrelid
-            and r.contype = 'f' and r.convalidated and f.confkey <@ r.confkey))
-    )
 ),
 
 -- The columns of the row that policies for SELECT and those for new and changed rows mention, besides comparisons with
@@ -3197,11 +3164,14 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   from (
     select w.*, format('%s.%I', w.relid::regclass, a.attname) as name,
       format('%I on %s', p.polname, p.polrelid::regclass) as policy_name,
-      -- a trigger, a function or the value of another column may restrict it
-      bool_or(w.text in (select text from lookup_call) or exists (
+      -- a trigger, a function, a foreign key with the user's column or the value of another column may restrict it
+      bool_and(w.text in (select q.text from lookup_call q where q.function not in (select oid from passing_function))
+        or exists (
         select from trusted_column o join pg_attribute e on e.attrelid = o.relid and e.attnum = o.attnum
         where o.policy = w.policy and o.relid = w.relid and o.attnum <> w.attnum
           and k.text ~ format('(?<![\w$])(?:q_)?%s(?![\w$(])', lower(e.attname))) or exists (
+        select from pg_constraint f where f.conrelid = w.relid and f.contype = 'f' and f.convalidated
+          and cardinality(f.conkey) > 1 and w.attnum = any (f.conkey)) or exists (
         select from pg_trigger x join body b on b.oid = x.tgfoid
         where x.tgrelid = w.relid and not x.tgisinternal and x.tgtype & 3 = 3
           and x.tgtype & (case w.privilege when 'INSERT' then 4 else 16 end) <> 0

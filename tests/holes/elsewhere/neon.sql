@@ -22,7 +22,7 @@ grant select, insert, update, delete on public.todos to authenticated;
 -- rows for every user with a token: hole policy everyone on public.todos
 create policy everyone on public.todos for select to authenticated using (auth.user_id() is not null);
 
--- comparison with the database role, which all users share: hole policy mine on public.todos
+-- comparison with the database role, which all users share: warning policy mine on public.todos
 create policy mine on public.todos for select to authenticated using (user_id = current_user);
 
 -- a definer whose argument is the user: hole security_definer public.todos_of(text)

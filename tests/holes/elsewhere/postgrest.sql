@@ -279,7 +279,7 @@ create policy member on data.teams for select
   using (exists (select from data.members m where m.team = teams.id and m.person = data.me() or m.deputy = data.me()));
 grant usage on schema data to web_user; grant select on data.members, data.teams to web_user;
 
--- a role of the caller's team, for all teams: warning policy chair on data.notes
+-- a role of the caller's team, for all teams: warning policy data.is_chair()
 create function data.team() returns uuid language sql stable as $$ select (nullif(current_setting('request.jwt.claims', true), '')::json ->> 'team')::uuid $$;
 create function data.is_chair() returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select exists (select from data.members m where m.team = data.team() and m.person = data.me()) $$;
 create table data.notes (id uuid primary key default gen_random_uuid(), team uuid not null default data.team(), body text);
