@@ -222,10 +222,11 @@ policy_view as materialized (
 
 -- Roles with privileges on tables with policies, or on views of these, and the logins that can become each, except
 -- those that bypass row security or own the tables. A role `is_user` if a policy for it involves the user. If
--- policies for a command name the role, only these count. Views count if a login switches to the role, as PostgREST's
--- does. A role that bypasses row security counts only if a policy names it.
+-- policies for a command name the role, only these count. If no policy names it, views count if a login switches to it,
+-- as PostgREST's does. A role that bypasses row security counts only if a policy names it.
 role_found as materialized (
-  select r.oid, r.rolname, l.logins, bool_or(g.is_user or g.is_view and l.is_switched) as is_user
+  select r.oid, r.rolname, l.logins, bool_or(g.is_user or g.is_view and l.is_switched
+      and r.oid not in (select unnest(polroles) from policies)) as is_user
   from scope
   join pg_roles r on scope.roles is null and not r.rolsuper and r.rolname !~ '^pg_'
     and (not r.rolbypassrls or r.oid in (select unnest(polroles) from policies))
