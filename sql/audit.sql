@@ -894,7 +894,7 @@ captured as materialized (
 function_text as materialized (
   select b.oid, b.nspname, b.proname, b.prorettype, u.place, v.text as own_text, x.text,
     v.text ~ '\y(?:execute|ts_stat|\w+_to_xml\w*|crosstab\w*|dblink\w*)\y' as is_dynamic,
-    y.is_asking, y.is_own_asking,
+    y.is_asking, y.is_own_asking, s.*,
     u.place is not null and (b.prorettype <> 'boolean'::regtype
       or v.text ~ '\y(?:insert into|update|delete from|merge)\y') as is_chosen
   from body b
@@ -950,7 +950,10 @@ function_text as materialized (
       '|(?:\y(?:if|elsif|where|and|or|not|when|on|select|return|query|perform|call|from|in)|:=) ?[( ]*[\w$.]+'
         '(?: ?\((?:[^();]*[,>] ?)?| ?){USER}',
       -- or a token or a password that the caller must know
-      '|(?:token|secret|hash|digest|password)(?:_\w+)? ?= ?[\w$({]|= ?(?:\w+\.)?(?:crypt|sha\d+|digest|hmac) ?\('))
+      '|(?:token|secret|hash|digest|password|code|link)(?:_\w+)? ?= ?[\w$({]|= ?(?:\w+\.)?(?:crypt|sha\d+|digest|hmac) ?\('
+      -- or a column that publishes the row
+      '|\y(?:where|and|on) [( ]*(?:[\w$]+\.)?(?:[\w$]+ = {open}|(?:q_)?(?:is_?)?(?:public|published|shared|visible'
+        '|listed)(?! (?:[<>!]|= {no}|is)))'))
       c (pattern, secret)
     cross join (values ('\yset (?:(?!\y(?:where|from|returning)\y)[^;])*')) n (pattern)
     cross join lateral regexp_replace(x.text, n.pattern, 'set ', 'g') a (text)
@@ -962,83 +965,18 @@ function_text as materialized (
       '|\yif (?:[\w$.]+ = {me}|{me} = [\w$.]+) then raise [^;]*; end if', '', 'g') o (text)
     offset 0
   ) y
+  -- All tables are restricted to rows of the user: there are as many comparisons as tables, joined by AND.
+  cross join lateral (
+    select regexp_count(x.text, '\y(?:where|and|on) [( ]*(?:[\w$]+(?:\.[\w$]+)?(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?[\w$]+'
+      '(?:\.[\w$]+)?(?![\w$.(]))') as comparisons, regexp_count(x.text, '\y(?:from|join|update)\y') as tables,
+      x.text ~ ('\y(?:or|union|except|intersect|left|right|full|case|not|is|merge|insert|truncate|copy|table|values'
+        '|execute|filter|over)\y|<>|!=|\yfrom [^;()]*,|\ycoalesce ?\(.*, ?{yes} ?\)') as is_other
+  ) k
+  cross join lateral (
+    select k.tables between 1 and k.comparisons and not k.is_other as is_simple,
+      k.comparisons > k.tables as is_tied_twice
+  ) s
   where b.lanname in ('sql', 'plpgsql')
-),
-
--- The statements of each function, and their sub-selects as statements of their own. Each step replaces one kind of
--- innermost parentheses: a sub-select becomes {query}; parentheses around conditions with AND are removed; other
--- conditions become {expression}; then the parentheses of lists and calls are removed.
---
---   select title from tasks where (user_id = {me}) and id in (select task from shares where (a or b))
---   select task from shares where {expression}      select title from tasks where user_id = {me} and id in {query}
-query (oid, n, text, query) as (
-  select f.oid, c.n, regexp_replace(s.text, ' {2,}', ' ', 'g'), null::text collate "C"
-  from function_text f
-  cross join lateral unnest(string_to_array(f.text, ';')) with ordinality as c (text, n)
-  cross join lateral unnest(regexp_split_to_array(case when strpos(c.text, 'case ') = 0 then c.text
-    else regexp_replace(c.text, '\y(?:then|else)\y', 'or', 'g') end,
-    '\ythen\y|\yelse\y|\yloop\y|\ybegin\y(?! atomic)')) as s (text)
-  where s.text ~ '\y(?:from|into|update|table|truncate|copy)\y'
-    and f.oid in (select function from body_reference where classid = 'pg_class'::regclass)
-  union all
-  select q.oid, q.n, x.text, x.query
-  from query q
-  cross join (values ('\( ?((?:select|with|insert|update|delete|merge)\y[^()]*)\)',
-    '((?:\y(?:where|and|on|from|join)|\() ?)\(((?:(?!\y(?:or|not|case)\y)[^()])*)\)(?= ?(?:\)|$|(?:and|where|group'
-      '|order|limit|returning|for|join|inner|left|right|full|cross|union|on|loop)\y))',
-    '\([^()]*(?:\y(?:or|not|case|and)\y|=|<|(?<![->])>)[^()]*\)|\ycoalesce ?\([^()]*{me}[^()]*\)'))
-    k (query, condition, expression)
-  cross join lateral (
-    select regexp_replace(case when q.text ~ k.query then regexp_replace(q.text, k.query, '{query}', 'g')
-      when q.text ~ k.condition then regexp_replace(q.text, k.condition, '\1 \2 ', 'g')
-      when q.text ~ k.expression then regexp_replace(q.text, k.expression, '{expression}', 'g')
-      else regexp_replace(q.text, '\(([^()]*)\)', ' \1 ', 'g') end, ' {2,}', ' ', 'g') as text, null as query
-    where strpos(q.text, '(') > 0
-    union all
-    select null, q.text where strpos(q.text, '(') = 0
-    union all
-    select null, m.part[1] from regexp_matches(q.text, k.query, 'g') m (part)
-  ) x
-  where q.text is not null
-),
-
--- `is_own`: WHERE, or ON of an inner join, compares a column with the user, and-ed at the top. `is_given`: a new row
--- contains the user. `compared` are the tables of these columns.
-statement as materialized (
-  select s.oid, s.n, q.text, t.*, w.is_own,
-    q.text ~ '\y(?:values|select) (?:[^,]+, ?)*?{me}(?= ?(?:,|$|(?:from|on|returning)\y))' as is_given,
-    -- ON CONFLICT DO UPDATE changes a row of the user if the first column is a part of the key and contains the user
-    q.text ~ '\ydo update\y' and q.text !~ '\yinto [\w$.]+ (?:as [\w$]+ )?([\w$]+)\y[\w$, ]* (?:values|select) {me}'
-      '(?= ?(?:,|from\y|on\y)).*\yon conflict (?:[\w$]+ ?, ?)*\1\y' as is_replaced, w.compared, w.tied,
-    array(select coalesce(m.part[1], m.part[2]) from regexp_matches(q.text,
-      '([\w$]+)(?: ?:: ?\w+)? ?(?:=|in\y)|= ?(?:any ?)?(?:[\w$]+\.)?([\w$]+)', 'g') m (part)) as columns
-  from query s
-  cross join lateral unnest(regexp_split_to_array(s.query, '\y(?:union(?: all)?|except|intersect)\y')) q (text)
-  cross join lateral (
-    select substring(q.text from case when q.text ~ '\y(?:left|right|full)\y' then '\ywhere\y.*'
-      else '\y(?:where|on(?! conflict))\y.*' end) as text
-  ) f
-  cross join lateral (
-    select count(*) > 0 and f.text !~ '\yor\y' and q.text !~ '\ymerge\y'
-        -- a column compared with itself instead of the outer query
-        and f.text !~ '(?<![\w$.])([\w$]+\.[\w$]+) = \1(?![\w$.(])' as is_own,
-      array_agg(coalesce(m.part[1], m.part[3])) as compared, array_agg(coalesce(m.part[2], m.part[4])) as tied
-    from regexp_matches(f.text, '\y(?:where|and|on) (?:(?:([\w$]+)\.)?([\w$]+)(?: ?:: ?\w+)? ?= ?{me}'
-      '|{me} ?= ?(?:([\w$]+)\.)?([\w$]+)(?: ?:: ?\w+)?(?![\w$.(]))(?= ?(?:$|(?:and|where|group|order|limit|returning'
-      '|for|join|inner|on|offset|window|loop)\y))', 'g') m (part)
-  ) w
-  cross join lateral (
-    select array_agg(m.part[2]) as tables, array_agg(coalesce(m.part[3], m.part[2])) as aliases,
-      array_agg(m.part[2]) filter (where m.part[1] in ('into', 'update', 'delete from', 'truncate')) as written,
-      array_agg(m.part[2]) filter (where m.part[1] = 'into' and q.text ~ '\yinsert into\y') as added,
-      array_agg(m.part[2]) filter (where m.part[1] is distinct from 'into') as read
-    from regexp_matches(q.text,
-      '(?:\y(delete from|from|join|(?<=\y(?:insert|merge) )into|update|using|truncate|table|copy) |, ?)'
-      '(?:only |table )?(?:(?:q_)?[\w$]+\.)?(?:q_)?([\w$]+)(?![\w$.(])(?: (?:as )?(?!(?:as|on|using|where|set|join'
-      '|left|right|inner|cross|full|natural|order|group|limit|for|returning|and|values|default|from|into|update|delete'
-      '|select|when)\y)([\w$]+))?', 'g') m (part)
-  ) t
-  where q.text ~ '\y(?:from|into|update|table|truncate|copy)\y'
 ),
 
 word as materialized (
@@ -1077,77 +1015,18 @@ body_reference as materialized (
   where lower(n.nspname) = w.schema or w.schema is null and n.oid = any (w.path) and c.oid >= 16384
 ),
 
--- Statements that find any row of the user in a table that may have several: no unique key is compared as a whole. A
--- column of a key is optional if it may be null, such as the team of a role in all teams.
-any_row as materialized (
-  select s.oid
-  from (select oid, n, text, tied, columns, read from statement where written is null and tied is not null) s
-  full join (select * from body_reference where classid = 'pg_class'::regclass) a on a.function = s.oid
-  cross join lateral (
-    select array(select lower(t.attname)::text from pg_attribute t
-      where t.attrelid = x.indrelid and t.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1]) and t.attnotnull
-    ) as columns
-    from pg_index x where x.indrelid = a.objid and x.indisunique and x.indpred is null
-  ) k
-  where coalesce(a.relname = any (s.read), false)
-  group by s.oid, s.n, s.text, a.objid
-  having bool_or(k.columns && s.tied and cardinality(k.columns) > 1) and not bool_or(k.columns <@ s.columns)
-),
-
--- The statements of functions that use a table. `is_filtered`: a column of the table is compared with the user. A table
--- whose name follows a word such as FROM, but that no statement is known to use, counts as used without a comparison.
-table_statement as materialized (
-  select a.function, a.objid as relid, s.n, s.text, s.tied, s.columns, h.is_filtered,
-    coalesce(a.relname = any (s.written), false) as is_written, coalesce(w.is_target, false) as is_target,
-    coalesce(h.is_filtered or w.is_target and s.text !~ '\ydo update\y', false) as is_added
-  from body_reference a
-  left join statement s on s.oid = a.function and a.relname = any (s.tables)
-  cross join lateral (
-    select a.relname = any (s.added) and (a.relname = any (s.read)) is not true as is_target
-  ) w
-  cross join lateral (
-    select coalesce(case when w.is_target then s.is_given and not s.is_replaced
-      else s.is_own
-        and (cardinality(s.tables) = 1 or s.aliases[array_position(s.tables, a.relname)] = any (s.compared))
-        -- the same table twice requires two comparisons
-        and cardinality(array_positions(s.read, a.relname)) <= cardinality(s.compared) end, false) as is_filtered
-  ) h
-  where a.classid = 'pg_class'::regclass and case when s.oid is null then exists (
-      select
-      from body b join pg_class c on c.oid = a.objid
-      where b.oid = a.function and b.oid not in (select oid from function_text where is_dynamic)
-        and b.code ~* format(
-        '(?:(?<!distinct )\m(?:from|join|into|update|table|truncate|copy)[\s(]+(?:only[\s(]+)?|\musing\s+)'
-        '(?:[\w$"]+\s*\.\s*)?"?%s"?(?![\w$.(%%])', regexp_replace(c.relname, '\W', '\\\&', 'g')))
-    else true end
-),
-
+-- Relations that the body of a function uses, and whether it may write to them, or does more than add rows.
 table_use as materialized (
-  select function, relid, bool_and(is_filtered) as is_filtered, bool_or(is_written) as is_written,
-    bool_and(is_filtered or is_target) as is_target, bool_and(is_added) as is_added
-  from table_statement
-  group by function, relid
-),
-
--- Functions to which a policy passes the id of a task, and that compare it without its owner: each user has a task 1.
-loose_lookup as materialized (
-  select b.oid as function
-  from declared_table k
-  join source s on s.relid = k.oid and s.kind = 'policy'
-  join user_text t on t.raw = s.raw and t.is_last
-  cross join regexp_matches(t.text, '([\w$]+)\(((?:[^(),]+, )*[^(),]+)\)', 'g') m (part)
-  join body b on lower(b.proname) = m.part[1]
+  select r.function, r.objid as relid, f.is_simple and not f.is_chosen as is_filtered,
+    f.text ~ ('\y(?:into|update|delete from|truncate|table|only) ' || n.name) as is_written,
+    f.text ~ ('(?:\y(?:from|join|update|using|truncate|table|only|copy) |, ?)' || n.name) as is_read
+  from body_reference r
+  join function_text f on f.oid = r.function
   cross join lateral (
-    select max(p.argument) filter (where a.name = 'id') as id,
-      max(p.argument) filter (where a.name = 'user_id') as owner
-    from unnest(string_to_array(regexp_replace(m.part[2], '[\w$]+\.', '', 'g'), ', ')) with ordinality a (name, n)
-    cross join lateral coalesce(nullif(lower(b.proargnames[a.n::integer]), ''), '$' || a.n) p (argument)
-  ) p
-  where k.relname = 'tasks' and p.id is not null and (p.owner is null or exists (
-    select
-    from table_statement u
-    cross join lateral regexp_split_to_array(u.text, '[^\w$]+') w (words)
-    where u.function = b.oid and p.id = any (w.words) and p.owner <> all (w.words)))
+    select '(?:[\w$]+\.)?(?:q_)?' || replace(r.relname, '$', '\$') || '(?![\w$.(])' as name offset 0
+  ) n
+  where r.classid = 'pg_class'::regclass and (f.is_dynamic
+    or f.text ~ ('(?:\y(?:from|join|into|update|using|truncate|table|only|copy) |, ?|\( ?)' || n.name))
 ),
 
 -- Functions that use the user, and functions that call them.
@@ -1184,19 +1063,27 @@ lookup_function as materialized (
   cross join lateral (
     select case when s.is_same then 'same' when f.prorettype <> 'boolean'::regtype then 'derived'
       when a.is_used or p.pronargs = 0 then 'asking' else 'idle' end as word,
-      not s.is_same and (f.is_dynamic or f.oid in (select function from loose_lookup)
-        -- all users but these
-        or f.text ~ '\ynot (?:exists|in) ?\(|(?:[<>~]|\yall) ?\( ?select\y|\yexcept\y|\ycoalesce ?\(.*, ?{yes} ?\)'
-        or f.prorettype = 'boolean'::regtype and not a.is_used and (f.oid in (select oid from any_row)
-          or f.oid in (select oid from statement where cardinality(tied) > 1))
-        or (f.oid in (select function from table_use where is_filtered)) is not true
-        or f.oid in (select function from table_use where not is_filtered)) as is_unknown
+      not s.is_same and ((f.is_simple and not f.is_dynamic) is not true
+        -- any row of the user in a table that may have several: the function names a part of each unique key, or
+        -- compares two columns with values of the user
+        or not a.is_used and f.prorettype = 'boolean'::regtype and (f.is_tied_twice or exists (
+          select
+          from table_use t
+          join pg_index x on x.indrelid = t.relid and x.indisunique and x.indpred is null
+          cross join lateral (
+            select array(select lower(t.attname)::text from pg_attribute t where t.attrelid = x.indrelid
+              and t.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1])) as names
+          ) k
+          where t.function = f.oid
+          group by t.relid
+          having bool_or(cardinality(k.names) > 1)
+            and not bool_or(k.names <@ regexp_split_to_array(f.text, '[^\w$]+'))))) as is_unknown
   ) w
   where (f.oid in (select oid from asking) or not w.is_unknown
       or f.prorettype <> 'boolean'::regtype and f.text ~ '{(?:me|claims|token|other)}')
     and f.oid is distinct from (select tasks_function from scope where is_tasks)
     and f.prorettype <> 'trigger'::regtype
-    and f.oid not in (select function from table_use where is_written)
+    and f.text !~ '\y(?:insert into|update|delete from|merge|truncate)\y'
     -- a setting that the caller can change
     and not ((select is_strict from scope) and f.text ~ '\ycurrent_setting ?\(')
     and f.oid not in (select oid from passing_function where not is_looked_up)
@@ -1999,31 +1886,24 @@ written_column as materialized (
 -- or a row or a higher counter for each call. Constants and rows of other lookup tables reveal nothing if a repeated
 -- statement changes nothing. Functions that test who calls them do not count, nor do triggers that users cannot fire.
 filled as materialized (
-  select s.relid, string_agg(distinct s.name, ', ') as names, bool_or(s.is_trigger) as is_by_trigger
-  from (
-    select t.function, t.relid, p.oid::regprocedure::text as name, t.text,
-      p.prorettype = 'trigger'::regtype as is_trigger,
-      p.pronargs > 0 or p.prosrc ~* '\ydeclare\y|\yloop\y' as has_variables
-    from (
-      select t.function, t.relid, s.text, s.written
-      from (select * from table_use where is_written) t full join statement s on s.oid = t.function
-      where coalesce(t.function, 0) <> 0 and coalesce(s.oid, 0) <> 0 offset 0
-    ) t
-    join pg_class c on c.oid = t.relid and c.relkind in ('r', 'p')
-    join pg_proc p on p.oid = t.function
-    where lower(c.relname) = any (t.written) and t.text !~ '\y(?:delete from|truncate)\y'
-      and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
-      and t.relid in (select oid from effective where privilege = 'SELECT' and is_for_users)
-      and t.relid not in (select table_oid from owner_of)
-      and case when p.prorettype = 'trigger'::regtype then t.function in (
-          select h.objid from hooked h where h.classid = 'pg_proc'::regclass
-            and h.table_oid in (select oid from effective where privilege <> 'SELECT'))
-        else t.function not in (select oid from test where not is_open) end
-  ) s
-  where s.text !~ '\yon conflict\y|\ynot exists\y|\yexcept\y|\yset [\w$]+ = {\w+} ?(?:where|$)'
-    or s.has_variables and s.text !~ '\y(?:values|set [\w$]+ =) {\w+}'
-    or s.text ~ '\y(?:new|old)\M|{(?:me|mine|claims|token|own)}|\$\d|\y([\w$]+) = \(?(?:[\w$]+\.)?\1 ?[-+*|]'
-  group by s.relid
+  select t.relid, string_agg(distinct p.oid::regprocedure::text, ', ') as names,
+    bool_or(p.prorettype = 'trigger'::regtype) as is_by_trigger
+  from table_use t
+  join pg_class c on c.oid = t.relid and c.relkind in ('r', 'p')
+  join pg_proc p on p.oid = t.function
+  join function_text f on f.oid = t.function
+  where t.is_written and f.text ~ format('\y(?:into|update) (?:[\w$]+\.)?(?:q_)?%s\y', lower(c.relname))
+    and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
+    and t.relid in (select oid from effective where privilege = 'SELECT' and is_for_users)
+    and t.relid not in (select table_oid from owner_of)
+    and case when p.prorettype = 'trigger'::regtype then t.function in (
+        select h.objid from hooked h where h.classid = 'pg_proc'::regclass
+          and h.table_oid in (select oid from effective where privilege <> 'SELECT'))
+      else t.function not in (select oid from test where not is_open) end
+    and (f.text !~ '\yon conflict\y|\ynot exists\y|\yexcept\y|\yset [\w$]+ = {\w+} ?(?:where|$)'
+      or f.text ~ '\y(?:new|old)\M|{(?:me|claims|token)}|\$\d|\y([\w$]+) = \(?(?:[\w$]+\.)?\1 ?[-+*|]|\ydeclare\y'
+      or p.pronargs > 0)
+  group by t.relid
 ),
 
 -- Lookup tables: read-only for the API (except for administrators), without an owner column, without a foreign key to a
@@ -2089,7 +1969,7 @@ lookup as materialized (
 
 -- 10. Code with other rights ------------------------------------------------------------------------------------------
 -- Functions and views that run with another role's rights and reach rows that the caller may not.
--- Fails safe: a statement that uses a table of users counts as unfiltered unless it compares a column with the user.
+-- Fails safe: a function that reaches a table of users is a hole in this project's database, unless it uses the user.
 --
 --   create view app.titles as select title from app.tasks; grant select on app.titles to tasks_api;
 --   => hole view app.titles: this view runs with the rights of its owner, which may read all rows of app.tasks
@@ -2106,19 +1986,6 @@ unrestricted_role as materialized (
     )
 ),
 
--- Tables to which SECURITY DEFINER functions copy values of users' rows, without the user: caches.
-copied as materialized (
-  select t.relid
-  from table_statement t
-  join table_statement r on r.function = t.function and r.is_filtered and r.relid in (select table_oid from owner_of)
-    and (r.text = t.text or exists (
-      select from regexp_matches(r.text, '\yinto (?:strict )?([\w$]+)', 'g') m (part)
-      where t.text ~ ('\yvalues\y.*(?<![\w$.])' || replace(m.part[1], '$', '\$') || '(?![\w$(])')))
-  where t.text ~ '\yinsert into\y' and t.text !~ '\y(?:select|values)\y(?:(?!\yfrom\y).)*{me}' and t.is_written
-    and t.relid not in (select table_oid from owner_of)
-    and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
-),
-
 -- Tables that probably contain rows of users, even without a privilege of the API.
 personal as materialized (
   select c.oid
@@ -2128,7 +1995,7 @@ personal as materialized (
     and (c.relkind = 'm' or c.oid in (select f.ftrelid from pg_foreign_table f
         join pg_foreign_server s on s.oid = f.ftserver join pg_foreign_data_wrapper w on w.oid = s.srvfdw
         where w.fdwname in ('postgres_fdw', 'dblink_fdw'))
-      or c.oid in (select table_oid from owner_of) or c.oid in (select relid from copied)
+      or c.oid in (select table_oid from owner_of)
       -- except a list of names: a table with one column, the primary key, and no policy
       or c.relrowsecurity and (c.relnatts > 1 or c.oid in (select polrelid from policies)
         or c.oid not in (select indrelid from pg_index where indisprimary))
@@ -2246,72 +2113,21 @@ side_effect as materialized (
     or w.kind = 'dynamic_sql' and c.lanname not in ('sql', 'plpgsql', 'internal', 'c')
 ),
 
--- Whether every statement that bypasses the policies of a table compares its owner column with the user. Unreadable
--- bodies count as no.
+-- The tables of which SECURITY DEFINER functions reach rows of others, and whether each function restricts all tables
+-- that it reads to the user. Unreadable bodies count as no.
 definer_reads as materialized (
-  select b.within, string_agg(distinct b.name, ', ') filter (where not f.is_filtered) as names,
-    string_agg(distinct b.name, ', ') filter (where f.is_filtered) as filtered_names,
-    bool_or(b.is_api_relation) as is_api_relation, bool_or(b.is_usable) as is_usable,
-    bool_and(coalesce(h.is_filtered, false)) as is_compared,
-    bool_and(coalesce(h.is_target, false)) filter (where not f.is_filtered) as is_target,
-    -- It only adds rows to tables that no policy trusts, in which the API cannot insert rows itself, and of which the
-    -- policies restrict the rows that it reads.
-    bool_and(coalesce(h.is_added, false) and b.oid not in (select relid from trusted_column)
-      and b.oid not in (select oid from effective where privilege = 'INSERT')
-      and b.oid not in (select polrelid from clause where polpermissive and cmd = 'r' and not is_filtered))
-      filter (where not f.is_filtered) as is_appended
+  select b.within, string_agg(distinct b.name, ', ') as names, bool_or(b.is_api_relation) as is_api_relation,
+    bool_or(b.is_usable) as is_usable, bool_and(coalesce(h.is_filtered, false)) as is_compared
   from other_rights_read b
-  cross join scope
   left join (
-    select p.within, t.relid, bool_and(t.is_added) as is_added, bool_and(t.is_target) as is_target,
-      -- a direct call can pass another user
-      bool_and(t.is_filtered and t.function not in (select oid from function_text where is_chosen)) as is_filtered
+    select p.within, bool_and(t.is_filtered) as is_filtered
     from (select distinct within, objid from reachable where within <> 0 and classid = 'pg_proc'::regclass) p
     full join table_use t on t.function = p.objid
     where coalesce(p.objid, 0) <> 0 and coalesce(t.function, 0) <> 0
-    group by p.within, t.relid
-  ) h on h.within = b.within and h.relid = b.named
-  cross join lateral (
-    select case when b.oid < 16384 or b.relkind = 'f' then false
-      -- A new row is not another user's if no policy trusts its table, and this contains users or no owner column.
-      when h.is_added and not scope.is_strict and b.oid not in (select relid from trusted_column)
-        and (b.oid not in (select table_oid from owner_of) or b.oid in (select oid from user_table)) then true
-      else coalesce(h.is_filtered, false) end as is_filtered
-  ) f
+    group by p.within
+  ) h on h.within = b.within
   where b.within <> 0 and b.bypasses_policies
-    -- a name that no statement reads from is that of a column or a variable
-    and (h.relid is not null or b.relkind not in ('r', 'p')
-      or not exists (select from function_text f where f.oid = b.within))
   group by b.within
-),
-
--- Functions that compare an argument with a random value that the API cannot read, of a table without an owner or of
--- invitations. In other projects also with a random value that is no id, or with a unique value that the API cannot
--- read, such as a code that is printed on a device.
-token_check as materialized (
-  select t.function
-  from scope
-  cross join table_statement t
-  join pg_class c on c.oid = t.relid
-  join argument g on g.oid = t.function
-  cross join regexp_matches(t.text, '([\w$]+) = (?:[\w$]+\.)?(?:q_)?([\w$]+)', 'g') m (part)
-  join pg_attribute a on a.attrelid = t.relid and m.part[1] in (lower(a.attname), 'q_' || lower(a.attname))
-  left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-  cross join lateral (
-    select coalesce(pg_get_expr(d.adbin, d.adrelid) ~ '(?:gen_random_uuid|uuid_generate_v4|gen_random_bytes)\(', false)
-      as is_random
-  ) r
-  where m.part[2] = any (g.names)
-    and (r.is_random and (c.relname ~ 'invit' and not t.is_written
-        or t.relid not in (select oid from api_relation) and t.relid not in (select table_oid from owner_of))
-      or not scope.is_strict and a.attname !~* 'id$|mail|correo|phone|name|nombre|nick|slug|handle|login|number|iban'
-        and (r.is_random or a.atttypid = any ('{text,varchar,uuid,bytea}'::regtype[]) and exists (
-          select from pg_index x
-          where x.indrelid = t.relid and x.indisunique and x.indnkeyatts = 1 and x.indkey[0] = a.attnum)
-        and not exists (
-          select from granted n
-          where n.classid = 'pg_class'::regclass and n.objid = t.relid and n.privilege = 'SELECT'
-            and n.subid in (0, a.attnum))))
 ),
 
 -- Functions that compare the user or a secret, or use the user in dynamic SQL, and functions that call them.
@@ -2329,8 +2145,6 @@ user_check (oid) as (
   join pg_trigger t on t.tgfoid = f.oid
   cross join unnest(array[t.tgnewtable, t.tgoldtable]) n (name)
   where f.own_text ~ ('\y(?:from|join|using) ' || regexp_replace(lower(n.name), '\W', '\\\&', 'g') || '\y')
-  union
-  select function from token_check
   union
   select r.function
   from user_check u
@@ -2374,29 +2188,6 @@ test as materialized (
   group by f.oid
 ),
 
--- Functions that only reach rows of the user and rows that a column publishes, add rows, and change a published row if
--- they use the user. In other projects a column of another table may publish the row: `exists {query}`.
-published_only as materialized (
-  select s.function
-  from (
-    select t.function, bool_or(p.is_public) as is_public,
-      bool_and(coalesce(t.is_filtered or p.is_public and (not t.is_written
-        or not scope.is_strict and f.own_text ~ '{me}'), false))
-      or not scope.is_strict and (bool_and(t.is_added and t.relid not in (select relid from trusted_column))
-        or bool_or(p.is_public and not t.is_written) and bool_or(t.text ~ '\yexists {query}')) as is_checked
-    from scope
-    cross join table_statement t
-    join function_text f on f.oid = t.function and not f.is_chosen
-    cross join lateral (
-      select t.text !~ '\yor\y' and t.text ~ ('\y(?:where|and|on) (?:[\w$]+\.)?(?:[\w$]+ = {open}'
-        '|(?:q_)?(?:is_?)?(?:public|published|shared|visible|listed)(?! (?:[<>!]|= {no}|is)))') as is_public
-    ) p
-    group by t.function, t.n, scope.is_strict
-  ) s
-  group by s.function
-  having bool_or(s.is_public) and bool_and(s.is_checked)
-),
-
 -- Functions in which an argument replaces the user, or is a part of dynamic SQL without quotes.
 bypass as materialized (
   select f.oid
@@ -2409,21 +2200,6 @@ bypass as materialized (
     or m.part[2] = any (g.texts) and f.own_text !~ format('(?<![\w$.])%s ?(?:(?:not )?in\y|<>|!=|!?~|= ?any)',
       replace(m.part[2], '$', '\$'))
     or m.part[3] = any (g.names)
-  union
-  -- One argument is tested, and a statement finds its rows by another alone.
-  select f.oid
-  from function_text f
-  join argument g on g.oid = f.oid
-  join table_statement t on t.function = f.oid and t.is_written
-  cross join regexp_match(t.text, '^ ?(?:update|delete from) .*\ywhere (?:[\w$]+\.)?'
-    '(?!\w*(?:token|secret|hash|code|key))[\w$]+ ?= ?(?:[\w$]+\.)?([\w$]+) ?$') m (part)
-  where m.part[1] = any (g.names) and exists (
-      select from string_to_table(f.own_text, ';') s (text)
-      where s.text ~ '{me}' and g.names && regexp_split_to_array(s.text, '[^\w$]+'))
-    and not exists (
-      select from string_to_table(f.own_text, ';') s (text)
-      where s.text ~ '{(?:me|claims|token)}|\yinto\y|:=|\y(?:for|perform|return|select|where .* and)\y|\w ?\('
-        and m.part[1] = any (regexp_split_to_array(s.text, '[^\w$]+')))
 ),
 
 argument as materialized (
@@ -2434,42 +2210,80 @@ argument as materialized (
   from body b
 ),
 
--- SECURITY DEFINER functions whose owner has more rights than the API. `is_unknown`: the user decides which rows they
--- reach, in a form that the audit does not know.
+-- In other projects, a definer without the user may be meant for all: a public profile, a counter, a list. It is a hole
+-- only if it changes rows, other than to count; adds rows that policies trust; finds rows by an argument that is an
+-- owner; or returns whole rows, secrets or contact data.
+obvious as materialized (
+  select f.oid
+  from scope
+  cross join sensitive_name n
+  join function_text f on true
+  join pg_proc p on p.oid = f.oid
+  join argument g on g.oid = f.oid
+  join other_rights_read b on b.within = f.oid and b.bypasses_policies
+  join pg_class c on c.oid = b.named
+  left join owner_of o on o.table_oid = b.oid and o.root = b.oid and b.oid not in (select oid from user_table)
+  cross join string_to_table(f.own_text, ';') s (text)
+  cross join lateral (
+    select '(?:only )?(?:[\w$]+\.)?(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '(?![\w$.(])'
+      as name
+  ) r
+  where s.text ~ ('\y(?:update|delete from|merge into|truncate(?: table)?) ' || r.name)
+      and s.text !~ '\yset ([\w$]+) = [( ]*(?:\w+ ?\( ?)?(?:[\w$]+\.)?\1\y[^;]*[-+]'
+    or s.text ~ ('\yinto ' || r.name) and (b.oid in (select relid from trusted_column) or s.text ~ '\ydo update\y')
+    or s.text ~ ('\y(?:from|join|table) ' || r.name) and b.oid not in (
+        select polrelid from clause where cmd = 'r' and polpermissive and is_for_api and not is_filtered)
+      and (p.prorettype = c.reltype or s.text ~ '\yselect (?:distinct )?(?:[\w$]+\.)?\*(?= ?(?:,|from\y))|\ytable '
+        or exists (
+          select
+          from string_to_table(s.text, ' from ') l (part) cross join regexp_split_to_table(l.part, '[^\w$]+') w (word)
+          where l.part ~ '\yselect\y' and w.word ~* n.pattern)
+        or s.text !~ '\y(?:count|sum|avg|exists) ?\(' and exists (
+          select from regexp_matches(s.text, '(?<![\w$])(?:q_)?' || lower(o.attname)
+            || '(?: ?:: ?\w+)? ?= ?(?:any ?)?[( ]*(?:[\w$]+\.)?([\w$]+)', 'g') m (part)
+          where m.part[1] = any (g.names)))
+),
+
+-- SECURITY DEFINER functions whose owner has more rights than the API. `is_unknown`: the user, a secret or a column
+-- that publishes the row decides which rows they reach, in a form that a person has to review.
 definer as materialized (
-  select c.oid, c.name, c.owner_name, c.has_path, c.is_trigger, b.names, b.filtered_names, n.is_exposed,
-    i.is_instead, t.is_open, b.is_compared, d.is_dynamic,
-    (t.is_open is not true or c.oid in (select function from token_check)) and u.is_checked
-      and c.oid not in (select oid from side_effect where kind = 'export')
-      and c.oid not in (select oid from bypass) as is_unknown, c.oid in (select oid from bypass) as is_bypassed,
-    -- A role that may execute it can attach it to a temporary table as a trigger, and insert any rows there.
-    b.is_appended and c.has_path and not i.is_instead and c.oid not in (select objid from granted
-      where classid = 'pg_proc'::regclass) as is_appended,
+  select c.oid, c.name, c.owner_name, c.has_path, c.is_trigger, b.names, n.is_exposed, n.is_instead, t.is_open,
+    d.is_dynamic, b.is_compared and not d.is_dynamic as is_compared, y.oid is not null as is_bypassed,
+    t.is_open is not true and y.oid is null and not d.is_export and (u.is_checked
+      or not scope.is_strict and not d.is_dynamic and c.oid not in (select oid from obvious)) as is_unknown,
+    -- It only adds rows. A role that may execute it can attach it to a temporary table as a trigger, and insert any
+    -- rows there.
+    f.own_text !~ '\y(?:update|delete from|merge|truncate|from|execute)\y' and c.has_path and not n.is_instead
+      and c.oid not in (select objid from granted where classid = 'pg_proc'::regclass) as is_appended,
     -- It only reads, and raises an error with a constant message.
-    not i.is_instead and c.oid in (select f.oid from function_text f
-      where f.own_text !~ '\y(?:insert|update|delete|merge|truncate|into|execute|perform)\y|:=|\yraise [^;]*,')
-      as is_test
-  from code c
+    not n.is_instead and f.own_text
+      !~ '\y(?:insert|update|delete|merge|truncate|into|execute|perform)\y|:=|\yraise [^;]*,' as is_test
+  from scope
+  cross join code c
   full join definer_reads b on b.within = c.oid
   left join test t on t.oid = c.oid
-  cross join lateral (select c.oid in (select tgfoid from pg_trigger where tgtype & 64 <> 0) as is_instead) i
+  left join function_text f on f.oid = c.oid
+  left join (select distinct oid from bypass) y on y.oid = c.oid
   cross join lateral (
-    select coalesce(b.is_api_relation or b.is_usable and not c.has_path, false) or i.is_instead as is_exposed
+    select c.oid in (select tgfoid from pg_trigger where tgtype & 64 <> 0) as is_instead,
+      coalesce(b.is_api_relation or b.is_usable and not c.has_path, false)
+        or c.oid in (select tgfoid from pg_trigger where tgtype & 64 <> 0) as is_exposed
   ) n
   cross join lateral (
-    select c.oid in (select oid from side_effect where kind in ('dynamic_sql', 'export')) as is_dynamic
+    select coalesce(bool_or(kind in ('dynamic_sql', 'export')), false) as is_dynamic,
+      coalesce(bool_or(kind = 'export'), false) as is_export
+    from side_effect where oid = c.oid
   ) d
-  -- It only inserts rows, and the user into one of them. A function that the API cannot call may get checked rows. Or
-  -- it is `published_only`.
+  -- It only inserts rows with the user. A function that the API cannot call may get checked rows.
   cross join lateral (
-    select c.oid in (select oid from user_check) or c.oid in (select function from published_only)
-      or b.is_target and exists (select from function_text f where f.oid = c.oid and f.own_text ~ '{me}')
+    select c.oid in (select oid from user_check)
+      or f.own_text ~ '{me}' and c.oid not in (select function from table_use where is_read)
       or c.oid not in (select oid from callable) and c.oid in (
       select r.objid from body_reference r where r.function in (select oid from user_check)) as is_checked
   ) u
   where coalesce(c.prosecdef, false) and c.proowner not in (select oid from assumable_role)
     and c.oid not in (select oid from passing_function)
-    and (b.names is not null or b.filtered_names is not null or d.is_dynamic and exists (
+    and (b.names is not null or d.is_dynamic and exists (
       select from personal y join pg_class t on t.oid = y.oid
       where (pg_has_role(c.proowner, t.relowner, 'usage')
         or has_any_column_privilege(c.proowner, t.oid, 'select, insert, update'))
@@ -2691,33 +2505,22 @@ filtered_view as materialized (
   where v.kind = 'view' and v.is_user
 ),
 
--- Views with the owner's rights that show the rows that a column publishes, and that the API role can only read.
-publishing_view as materialized (
-  select v.oid
-  from verdict v
-  where v.kind = 'view' and not v.is_user
-    and (v.word ~ ':flag\y' or v.text ~ ' from [\w$. ]+ where \(?[\w$]+\.[\w$]+ = {open}\)?$') -- 15
+-- Read-only views with the owner's rights that show the rows that a column publishes. In other projects also those, and
+-- materialized views, that show a part of the columns of each table, and neither secrets nor contact data.
+public_view as materialized (
+  select v.oid, true as is_by_column
+  from scope
+  join verdict v on v.kind = 'view' and not v.is_user
+  where (v.word ~ ':flag\y' or v.text ~ (' from [\w$. ]+ where \(?[\w$]+\.[\w$]+(?: = {open}' || case
+      when not scope.is_strict then '| = {k}|' else '' end || ')\)?$'))
     and v.oid not in (select oid from effective where privilege <> 'SELECT')
-),
-
--- Views of other projects with the owner's rights, and materialized views, that show a named part of the columns of
--- tables, but neither secrets nor contact data: of tables of users, of some rows, or of groups. `is_count`: it shows
--- numbers of rows, and no user. This does not apply if the database isolates users by views alone.
-partial_view as materialized (
-  select u.oid, not bool_or(u.has_user) and v.text ~ '\yGROUP BY\y|\ycount\(' as is_count
+  union all
+  select c.oid, false
   from (
-    select w.ev_class as oid, d.refobjid not in (select oid from personal) or count(*) < (
+    select w.ev_class as oid, bool_or(a.attname ~* n.pattern) as is_sensitive,
+      d.refobjid not in (select oid from personal) or count(*) < (
         select count(*) from pg_attribute a where a.attrelid = d.refobjid and a.attnum > 0 and not a.attisdropped)
-        as is_part,
-      bool_or(a.attname ~* n.pattern) as is_sensitive,
-      bool_or(a.attname in (select attname from user_column)
-        or (a.attrelid, a.attnum) in (select table_oid, attnum from owner_of)) as has_user,
-      d.refobjid not in (select oid from personal) or exists (
-        select
-        from pg_index x
-        join pg_attribute k on k.attrelid = x.indrelid and k.attnum = x.indkey[0]
-        join clause c on c.polrelid = x.indrelid and 'own:' || lower(k.attname) = any (c.seen)
-        where x.indrelid = d.refobjid and x.indisprimary and x.indnkeyatts = 1) as is_of_users
+        as is_part
     from scope
     cross join sensitive_name n
     join pg_rewrite w on not scope.is_strict and w.rulename = '_RETURN' and exists (select from policies)
@@ -2729,11 +2532,9 @@ partial_view as materialized (
       and (pg_relation_is_updatable(w.ev_class, true) & 28 = 0
         or w.ev_class not in (select oid from effective where privilege <> 'SELECT'))
     group by w.ev_class, d.refobjid
-  ) u
-  cross join lateral pg_get_viewdef(u.oid) v (text)
-  group by u.oid, v.text
-  having bool_and(u.is_part and not u.is_sensitive) and v.text !~ '\.\*' -- a whole row
-    and (bool_and(u.is_of_users) or v.text ~ '\y(?:WHERE|LIMIT)\y' or v.text ~ '\yGROUP BY\y' and v.text !~ '_agg\(')
+  ) c
+  group by c.oid
+  having bool_and(c.is_part and not c.is_sensitive) and pg_get_viewdef(c.oid) !~ '\.\*' -- a whole row
 ),
 
 found_tables (check_name, severity, object, finding, remedy) as materialized (
@@ -2771,7 +2572,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
   group by o.is_self, case when scope.is_tasks or o.is_self then r.oid end
   union all
   select case r.relkind when 'f' then 'foreign_table' else 'materialized_view' end,
-    case when r.oid in (select oid from personal) and r.oid not in (select oid from partial_view where is_count)
+    case when r.oid in (select oid from personal) and r.oid not in (select oid from public_view)
       then 'hole' else 'warning' end, r.name,
     'the API role can read this, and no policy can apply to it',
     format('revoke all on %s from %s, public;', r.name, api_names.names)
@@ -2784,24 +2585,24 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     join pg_class v on v.oid = d.refobjid
     where w.ev_class = r.oid and (v.relkind = 'v' or v.oid in (select oid from personal)))
   union all
-  select 'view', case when f.is_simple is false and f.is_barrier and not f.is_letter_box
-      or v.reader in (select oid from publishing_view)
-      or f.oid is null and v.reader in (select oid from partial_view) then 'warning' else 'hole' end,
+  select 'view', case when f.is_letter_box is false and (not scope.is_strict or f.is_barrier and not f.is_simple)
+      or f.oid is null and p.oid is not null then 'warning' else 'hole' end,
     r.name,
     format('%s runs with the rights of its owner' || case
-      when v.reader in (select oid from publishing_view) then ', and a column decides which rows of %s it shows; '
+      when f.oid is null and p.is_by_column then ', and a column decides which rows of %s it shows; '
         'verify that only their owners can set it'
       when f.is_letter_box then ', and without a check option, the API role can write rows of other users into %s'
       when not f.is_barrier then ', and without the option security_barrier, a condition of the caller is evaluated '
         'on other users'' rows of %s, and its errors reveal values'
       when f.oid is not null then ', in a form that the audit does not know; verify which rows of %s it shows'
-      when v.reader in (select oid from partial_view)
+      when f.oid is null and p.oid is not null
         then ', and shows a part of the columns of all rows of %s; verify that it is meant to be public'
       else ', which may read all rows of %s, so the API role can read them, too' end,
       case when r.oid = v.reader then 'this view' else 'the view ' || v.reader::regclass end, v.names),
     format('alter view %s set (%s);', v.reader::regclass, case when f.is_letter_box then 'check_option = cascaded'
       when f.is_simple then 'security_barrier = true' else 'security_invoker = true' end)
-  from reached r
+  from scope
+  cross join reached r
   join (
     select v.view, v.reader, string_agg(distinct b.name, ', ') as names
     from view_reads v
@@ -2811,6 +2612,7 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
     group by v.view, v.reader
   ) v on v.view = r.oid
   left join filtered_view f on f.oid = v.reader
+  left join (select oid, bool_or(is_by_column) as is_by_column from public_view group by oid) p on p.oid = v.reader
   where f.oid is null or f.is_letter_box or not f.is_simple or not f.is_barrier
   union all
   -- 7 is CMD_NOTHING: DO INSTEAD NOTHING without a condition.
@@ -3113,7 +2915,7 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   from lookup_call q
   join lookup_function f on f.oid = q.function
   join clause j on j.text = q.text and j.polpermissive and j.is_filtered
-  where f.is_unknown and f.oid not in (select oid from definer where names is not null)
+  where f.is_unknown and f.oid not in (select oid from definer where not is_compared)
     or (f.word = 'idle' or f.oid in (select oid from body where pronargs = 0))
       and (f.oid, j.polrelid) in (select function, relid from table_use)
   group by f.oid, f.is_unknown
@@ -3204,13 +3006,13 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
     format('access to rows depends on %s, and this function writes an argument there in a row of the user; verify that '
       'a user cannot choose the access', string_agg(distinct c.relid::regclass::text, ', ')),
     format('revoke execute on routine %s from public, %s; -- or test the argument', k.name, min(api_names.names))
-  from table_statement t
+  from table_use t
   join trusted_column c on c.relid = t.relid
-  join argument g on g.oid = t.function
-    and g.names && regexp_split_to_array(regexp_replace(t.text, '\y(?:from|where|on conflict)\y.*', ''), '[^\w$]+')
+  join function_text f on f.oid = t.function
+  join argument g on g.oid = t.function and g.names && regexp_split_to_array(f.text, '[^\w$]+')
   join code k on k.oid = t.function
   cross join api_names
-  where t.is_written and t.is_filtered and t.function not in (select oid from definer where names is not null)
+  where t.is_written and t.function not in (select oid from definer where not is_compared)
     and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
   group by k.name
   union all
@@ -3581,10 +3383,10 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     format('alter routine %s stable;', c.name)
   from code c
   join pg_proc p on p.oid = c.oid and p.provolatile = 'i'
-  join table_statement t on t.function = c.oid and t.n is not null
+  join table_use t on t.function = c.oid
   join pg_class r on r.oid = t.relid and r.relrowsecurity and r.oid not in (select oid from lookup)
   where not c.is_authored and c.oid not in (select oid from passing_function)
-    and c.oid not in (select oid from definer where names is not null)
+    and c.oid not in (select oid from definer where not is_compared)
   group by c.name
   union all
   -- Functions with effects besides reading and writing tables.
@@ -3605,7 +3407,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     ('advisory_lock', d.kind = 'advisory_lock' and not c.is_authored, scope.is_tasks),
     ('identity_change', d.kind = 'identity_change' and not c.is_authored and h.oid is null
       and c.oid not in (select oid from citus_function)
-      and c.oid not in (select e.oid from definer e where e.names is not null or e.is_dynamic)
+      and c.oid not in (select e.oid from definer e where not e.is_compared)
       and c.oid not in (select e.oid from side_effect e where e.kind = 'session_state'), true),
     ('large_object', d.kind = 'large_object' and not c.is_authored and not c.prosecdef and h.oid is null, true),
     -- code that a type or an operator calls
@@ -3616,30 +3418,24 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   ) as w (check_name, is_so, is_hole)
   where w.is_so and (h.oid is not null or c.oid in (select oid from callable))
   union all
-  -- SECURITY DEFINER functions. `is_restricted`: no statement reaches rows of others.
-  select 'security_definer', case when r.is_restricted and d.is_compared then 'hint'
-      when r.is_restricted or d.is_unknown then 'warning' else 'hole' end,
+  select 'security_definer', case when d.is_compared then 'hint' when d.is_unknown then 'warning' else 'hole' end,
     concat(d.name, w.place), concat(w.way, format(': it runs with the rights of its owner %I, and ', d.owner_name),
-      case when d.names is not null
-          then 'reaches ' || d.names || ' in a statement that does not compare the owner column with the user'
-        when d.is_dynamic then 'runs dynamic SQL'
-        when d.is_compared then 'each statement uses only tables whose owner column it compares with the user'
-        else 'it adds rows without a comparison with the user' end,
-      case when r.is_restricted then '; review it once'
+      case when d.is_compared then 'it compares a column of each table with the user'
+        when d.names is not null then 'reaches rows of other users in ' || d.names
+        else 'runs dynamic SQL' end,
+      case when d.is_compared then '; review it once'
         when d.is_open then '; the test before this statement has no effect if its result is null'
         when d.is_bypassed
           then '; an argument replaces the user, is not tested, or is a part of the SQL without quotes'
-        when d.is_unknown then '; it tests the user, a token or a flag of the row in another form: verify which rows '
-          'it reaches' end,
+        when d.is_unknown then '; verify that the user or a secret decides which, or that they are meant for all' end,
       case when not d.has_path then '; it has no setting of search_path, so it uses that of its caller' end),
-    case when r.is_restricted then '-- review it, then accept this finding'
+    case when d.is_compared then '-- review it, then accept this finding'
       else concat(w.unhook || ' ', format('alter routine %s security invoker; -- or revoke execute from %s, public',
         d.name, api_names.names)) end
   from definer d
   join call_path w on w.oid = d.oid
   cross join api_names
-  cross join lateral (select d.names is null and not d.is_dynamic as is_restricted) r
-  where not d.is_trigger and not (r.is_restricted and d.has_path
+  where not d.is_trigger and not (d.is_compared and d.has_path
     and d.oid in (select a.function from lookup_call a join clause j on j.text = a.text))
   union all
   select 'trigger', case when g.is_alone and bool_or((d.is_dynamic or d.names is not null and d.is_exposed
@@ -3647,7 +3443,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
     string_agg(distinct case when g.is_alone then d.name || w.place else d.name end, ', '),
     format('commands on %s call this with the rights of its owner %s, so it bypasses the policies of %s',
       string_agg(distinct w.table_name, ', '), string_agg(distinct quote_ident(d.owner_name), ', '),
-      string_agg(distinct coalesce(d.names, d.filtered_names, 'the tables that its dynamic SQL uses'), ', '))
+      string_agg(distinct coalesce(d.names, 'the tables that its dynamic SQL uses'), ', '))
       || case when g.is_alone and bool_or(d.is_appended) then '; it only adds rows: verify their owner and readers'
       when not g.is_alone or bool_or(d.is_unknown) then '; verify that it reaches only rows of the user' else '' end,
     case when g.is_alone then min(w.unhook) else '-- review them, then accept this finding' end

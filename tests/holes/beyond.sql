@@ -52,7 +52,7 @@ create extension if not exists dblink;
 create function app.send() returns trigger language plpgsql as $$ begin perform public.dblink_exec('dbname=x', 'insert into t values (' || quote_literal(new.title) || ')'); return new; end $$;
 create trigger sends after insert on app.tasks for each row execute function app.send();
 
--- definer trigger to a shared feed: hole trigger app.feed_it() by trigger feeds on app.tasks
+-- definer trigger to a shared feed: hole policy read on app.feed
 create table app.feed (title text);
 alter table app.feed enable row level security;
 alter table app.feed force row level security;

@@ -31,7 +31,7 @@ create function app.pathed() returns bigint language sql security definer set se
 -- exploit
 select app.pathed() > 0;
 
--- definer next id: hint security_definer app.next_task_id() | alone | unmended
+-- definer next id: warning security_definer app.next_task_id() | alone | unmended
 alter function app.next_task_id() security definer;
 
 -- definer in a check: hole security_definer app.taken(text)
@@ -81,7 +81,7 @@ create table public.copies (title text);
 create function app.copy_title() returns trigger language plpgsql security definer as $$ begin insert into public.copies values (new.title); return new; end $$;
 create trigger copies after insert on app.tasks for each row execute function app.copy_title();
 
--- definer trigger that adds rows of others: hole trigger app.pass_on() by trigger passes_on on app.errands
+-- definer trigger that adds rows of others: warning trigger app.pass_on() by trigger passes_on on app.errands
 create table app.errands (id uuid primary key default gen_random_uuid(), user_id text collate "C" not null default app.current_user_id(), helper text not null, what text not null);
 call attack.protect('app.errands', 'select, insert (helper, what)');
 create function app.pass_on() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin insert into app.tasks (user_id, title) values (new.helper, new.what); return null; end $$;

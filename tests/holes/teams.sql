@@ -278,7 +278,7 @@ create policy for_owners on app.tasks for select to tasks_api using (exists (sel
 -- exploit
 select attack.sees('app.tasks');
 
--- all users but those whom the owner has blocked, by a function: warning policy app.may_see(text) | unmended
+-- all users but those whom the owner has blocked, by a function: warning security_definer app.may_see(text) | unmended
 create table app.blocks (blocker text collate "C" not null, blocked text collate "C" not null, primary key (blocker, blocked));
 alter table app.blocks enable row level security;
 create function app.may_see(owner text) returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -298,7 +298,7 @@ create policy for_leaders on app.tasks for select to tasks_api using (app.leads_
 -- exploit
 select attack.sees('app.tasks');
 
--- joining any team by a definer: warning membership app.join_gang(text)
+-- joining any team by a definer: warning security_definer app.join_gang(text)
 create table app.gangs (crew text collate "C", user_id text collate "C", primary key (crew, user_id));
 call attack.protect('app.gangs', 'select');
 create function app.join_gang(wanted text) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$ insert into app.gangs values (wanted, app.current_user_id()) $$;

@@ -266,7 +266,7 @@ create function data.my_shops() returns setof integer language sql stable securi
 create policy own on data.sales for select to web_user using (shop in (select data.my_shops()));
 grant usage on schema data to web_user; grant select on data.sales to web_user;
 
--- a helper that returns the shops of all users: hole security_definer data.my_shops()
+-- a helper that returns the shops of all users: warning security_definer data.my_shops()
 create table data.shops (id integer primary key, person text not null);
 create policy own on data.shops to web_user using (person = data.me());
 create table data.sales (id integer primary key, user_id text, shop integer not null references data.shops);
@@ -298,7 +298,7 @@ alter table data.notes enable row level security;
 create policy team on data.notes using (team = data.team() and data.is_chair());
 grant usage on schema data to web_user; grant select, delete on data.notes to web_user;
 
--- a definer that tests one of two rows: hole security_definer api.merge(uuid, uuid)
+-- a definer that tests one of two rows: warning security_definer api.merge(uuid, uuid)
 create function api.merge(source uuid, target uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin
   if not exists (select from data.todos where id = target and owner = data.me()) then raise insufficient_privilege; end if;
   update data.todos set body = '' where id = source;

@@ -238,7 +238,7 @@ alter table public.entries enable row level security; create policy own on publi
 create view public.people as select id, user_id, topic, body from public.entries where body <> '';
 revoke all on public.people from anon, authenticated; grant select on public.people to authenticated;
 
--- a view of some columns of all rows, which are not users: hole view public.people
+-- a view of some columns of all rows, which are not users: warning view public.people
 create table public.entries (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), topic text, body text);
 alter table public.entries enable row level security; create policy own on public.entries using (user_id = auth.uid());
 create view public.people as select topic from public.entries;
@@ -249,7 +249,7 @@ create table public.entries (id uuid primary key default gen_random_uuid(), user
 alter table public.entries enable row level security; create policy own on public.entries using (user_id = auth.uid());
 create materialized view public.counts as select topic, count(*) as n from public.entries group by topic;
 
--- numbers of rows of each user: hole materialized_view public.counts
+-- numbers of rows of each user: warning materialized_view public.counts
 create table public.entries (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), topic text, body text);
 alter table public.entries enable row level security; create policy own on public.entries using (user_id = auth.uid());
 create materialized view public.counts as select user_id, count(*) as n from public.entries group by user_id;
@@ -274,7 +274,7 @@ alter table public.offers enable row level security;
 create policy "own offers" on public.offers to authenticated using (owner_id = auth.uid());
 create function public.buy(offer uuid) returns void language sql security definer set search_path = '' as $$ update public.offers set status = 'sold' where id = offer and status = 'published' and owner_id <> auth.uid() $$;
 
--- the same for anyone: hole security_definer public.buy(uuid)
+-- the same for anyone: warning security_definer public.buy(uuid)
 create table public.offers (id uuid primary key default gen_random_uuid(), owner_id uuid not null, status text not null default 'draft');
 alter table public.offers enable row level security;
 create policy "own offers" on public.offers to authenticated using (owner_id = auth.uid());
@@ -331,7 +331,7 @@ create table public.secrets (id uuid primary key default gen_random_uuid(), body
 alter table public.secrets enable row level security;
 create policy "admins only" on public.secrets to authenticated using (public.is_admin());
 
--- a copy: hole materialized_view public.totals
+-- a copy: warning materialized_view public.totals
 create table public.sales (id uuid primary key default gen_random_uuid(), user_id uuid not null, total integer);
 alter table public.sales enable row level security;
 create policy "own sales" on public.sales for select to authenticated using (user_id = auth.uid());
@@ -605,7 +605,7 @@ create function public.is_admin(user_id uuid default auth.uid()) returns boolean
 create policy p on public.docs using (tenant_id = public.tenant_of());
 create policy a on public.docs for delete using (public.is_admin());
 
--- another user's tenant by the same argument: hole security_definer public.tenant_of(uuid)
+-- another user's tenant by the same argument: warning security_definer public.tenant_of(uuid)
 create table public.profiles (user_id uuid primary key references auth.users, tenant_id uuid not null, name text);
 create table public.docs (id uuid primary key default gen_random_uuid(), tenant_id uuid not null, body text);
 alter table public.profiles enable row level security; alter table public.docs enable row level security;

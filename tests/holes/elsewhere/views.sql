@@ -11,7 +11,7 @@ create table store.orders (id bigint primary key, firm integer not null, user_id
 create view desk.orders with (security_barrier) as select id, total from store.orders o where o.firm = store.firm() with cascaded check option;
 grant select, insert, update, delete on desk.orders to clerk;
 
--- a view without security_barrier: hole view desk.bills
+-- a view without security_barrier: warning view desk.bills
 create table store.bills (id bigint primary key, firm integer not null, user_id text, total numeric);
 create view desk.bills as select id, total from store.bills b where b.firm = store.firm();
 grant select on desk.bills to clerk;
