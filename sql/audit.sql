@@ -1767,13 +1767,12 @@ stamped as materialized (
 -- The policy conditions that apply to the API, for each command, and whether they restrict rows.
 clause as materialized (
   select p.oid, p.polrelid, p.clause, p.cmd, p.polcmd, p.polname, p.polpermissive, p.word, p.attnum, p.had,
-    array_replace(array_replace(v.seen, case when not m.is_whole then 'parent' end, 'with'),
-      case when s.is_unjoined then 'member' end, 'with') as seen,
+    array_replace(v.seen, case when s.is_unjoined then 'member' end, 'with') as seen,
     p.text, p.is_for_api, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
       or p.word in ('{member}', '{rank}', '{mix}', '{parent}', '{flag}', '{with}', '{roll}')
         and not m.is_open and not s.is_unbound
-        and ('parent' <> all (p.seen) or m.is_guarded and (m.is_whole or not scope.is_strict))
+        and ('parent' <> all (p.seen) or m.is_guarded)
           and not ('rank' = any (p.seen) and m.is_any)
           and not ('roll' = any (p.seen) and m.is_filled)
           and array_to_string(v.seen, '|') !~ 'vacant' and ('flag' <> all (v.seen) or p.cmd = 'r')
@@ -1794,9 +1793,8 @@ clause as materialized (
   ) w
   cross join lateral (
     select p.attnum is not null and (o.attnum is null or p.attnum = o.attnum or not o.is_named
-      or not (o.is_known and exists (select from pg_attribute a where a.attrelid = p.polrelid and a.attnum = p.attnum
-        and a.attname in ('title', 'description', 'category', 'key')))
-        and not w.is_set) as is_identity,
+        or not w.is_set and not (o.is_known and exists (select from pg_attribute a where a.attrelid = p.polrelid
+          and a.attnum = p.attnum and a.attname in ('title', 'description', 'category', 'key')))) as is_identity,
       -- a JSON column or a list of the new row contains the user, but the owner column may contain another user
       p.text ~ ('\((?:row\.)?[\w$]+ (?:->|#>|@> (?:(?:to_)?jsonb|array)|&& array|\? [^{])'
         '|\)(?:::uuid|::bigint)? = any \(\(?(?:row\.)?[\w$]+\)'
@@ -1818,15 +1816,6 @@ clause as materialized (
       select q.polrelid from reached_policy q where q.clause = 'using' and q.polpermissive and q.cmd = 'r'
         and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{staff}', '{with}', '{mix}', '{flag}',
           '{parent}'))), false) as is_guarded,
-      -- all columns of a unique key are compared, or the one column of `in (select ...)`
-      coalesce(bool_or('parent' <> all (p.seen) or p.text ~ ' in \( select ' or exists (
-        select from pg_index x
-        where x.indrelid = d.refobjid and x.indisunique and x.indpred is null and x.indexprs is null and not exists (
-          select from pg_attribute a where a.attrelid = x.indrelid
-            and a.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1])
-            and p.text !~ ('\.(?:q_)?' || lower(a.attname)
-              || ' = \(?row\.|row\.[\w$]+\)?(?:::\w+)? = \(?[\w$]+\.(?:q_)?' || lower(a.attname) || '\y')))),
-              false) as is_whole,
       -- any row of the user in a table that may have several, since the condition uses only a part of its unique key
       coalesce(bool_or((
         select bool_or(x.n > 1 and x.has) and not bool_or(x.n = x.used)
@@ -2138,13 +2127,6 @@ user_check (oid) as (
   cross join named n
   where f.is_own_asking
     or f.is_dynamic and (f.own_text ~ '{(?:me|claims|token)}' or b.code ~ ('\y(?:' || n.me || ')\('))
-  union
-  -- a trigger for each statement that reads the rows of the statement
-  select f.oid
-  from function_text f
-  join pg_trigger t on t.tgfoid = f.oid
-  cross join unnest(array[t.tgnewtable, t.tgoldtable]) n (name)
-  where f.own_text ~ ('\y(?:from|join|using) ' || regexp_replace(lower(n.name), '\W', '\\\&', 'g') || '\y')
   union
   select r.function
   from user_check u
