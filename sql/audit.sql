@@ -2520,7 +2520,7 @@ public_view as materialized (
 ),
 
 found_tables (check_name, severity, object, finding, remedy) as materialized (
-  select 'row_security', case when l.is_lookup then 'hint' else 'hole' end, r.name,
+  select 'row_security', case when l.is_lookup then 'hint' when l.is_unclear then 'warning' else 'hole' end, r.name,
     'row security is off for this table' || case when l.is_lookup
       then ', which seems to be a lookup table that every user can read'
       else format(', so the privileges of the API role (%s) apply to the rows of all users',
@@ -2536,7 +2536,13 @@ found_tables (check_name, severity, object, finding, remedy) as materialized (
       else ' -- and create a policy for the permitted users' end
   from scope
   cross join reached r
-  cross join lateral (select r.oid in (select oid from lookup) as is_lookup) l
+  -- In other projects, triggers fill tables for all users, and jobs read what the API can only add.
+  cross join lateral (
+    select r.oid in (select oid from lookup) as is_lookup, not scope.is_strict and bool_and(u.privilege = 'INSERT'
+      or u.privilege = 'SELECT' and r.oid in (select relid from filled)) as is_unclear
+    from right_on u
+    where u.oid = r.oid
+  ) l
   where r.relkind in ('r', 'p') and not r.relrowsecurity and not r.is_platform
   union all
   -- The owner bypasses row security unless it is forced. If the API is not the owner, this matters only if a function

@@ -278,7 +278,7 @@ create policy for_owners on app.tasks for select to tasks_api using (exists (sel
 -- exploit
 select attack.sees('app.tasks');
 
--- all users but those whom the owner has blocked, by a function: warning security_definer app.may_see(text) | unmended
+-- all users but those whom the owner has blocked, by a function: warning security_definer app.may_see(text) | alone | unmended
 create table app.blocks (blocker text collate "C" not null, blocked text collate "C" not null, primary key (blocker, blocked));
 alter table app.blocks enable row level security;
 create function app.may_see(owner text) returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
