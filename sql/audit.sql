@@ -950,7 +950,8 @@ function_text as materialized (
       '|(?:\y(?:if|elsif|where|and|or|not|when|on|select|return|query|perform|call|from|in)|:=) ?[( ]*[\w$.]+'
         '(?: ?\((?:[^();]*[,>] ?)?| ?){USER}',
       -- or a token or a password that the caller must know
-      '|(?:token|secret|hash|digest|password|code|link)(?:_\w+)? ?= ?[\w$({]|= ?(?:\w+\.)?(?:crypt|sha\d+|digest|hmac) ?\('
+      '|(?:token|secret|hash|digest|password|code|link)(?:_\w+)? ?= ?[\w$({]'
+      '|= ?(?:\w+\.)?(?:crypt|sha\d+|digest|hmac) ?\('
       -- or a column that publishes the row
       '|\y(?:where|and|on) [( ]*(?:[\w$]+\.)?(?:[\w$]+ = {open}|(?:q_)?(?:is_?)?(?:public|published|shared|visible'
         '|listed)(?! (?:[<>!]|= {no}|is)))'))
@@ -2187,6 +2188,9 @@ bypass as materialized (
 argument as materialized (
   select b.oid, array(select lower(a.name) from unnest(b.proargnames, b.argtypes) a (name, type)
     where a.type in ('text'::regtype, 'varchar'::regtype)) as texts,
+    array(select x.name from unnest(b.proargnames, b.argtypes) with ordinality a (name, type, n)
+      cross join lateral (values ('$' || a.n), (lower(a.name))) x (name)
+      where a.type in ('integer'::regtype, 'bigint'::regtype)) as numbers,
     array(select '$' || i from generate_series(1, b.pronargs) i) || array(select lower(a.name)
     from unnest(b.proargnames, b.proargmodes) a (name, mode) where coalesce(a.mode, 'i') in ('i', 'b', 'v')) as names
   from body b
@@ -2194,7 +2198,7 @@ argument as materialized (
 
 -- In other projects, a definer without the user may be meant for all: a public profile, a counter, a list. It is a hole
 -- only if it changes rows, other than to count; adds rows that policies trust; finds rows by an argument that is an
--- owner; or returns whole rows, secrets or contact data.
+-- owner or a number; or returns whole rows, secrets or contact data.
 obvious as materialized (
   select f.oid
   from scope
@@ -2204,7 +2208,7 @@ obvious as materialized (
   join argument g on g.oid = f.oid
   join other_rights_read b on b.within = f.oid and b.bypasses_policies
   join pg_class c on c.oid = b.named
-  left join owner_of o on o.table_oid = b.oid and o.root = b.oid and b.oid not in (select oid from user_table)
+  left join owner_of o on o.table_oid = b.oid and o.root = b.oid
   cross join string_to_table(f.own_text, ';') s (text)
   cross join lateral (
     select '(?:only )?(?:[\w$]+\.)?(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '(?![\w$.(])'
@@ -2220,10 +2224,10 @@ obvious as materialized (
           select
           from string_to_table(s.text, ' from ') l (part) cross join regexp_split_to_table(l.part, '[^\w$]+') w (word)
           where l.part ~ '\yselect\y' and w.word ~* n.pattern)
-        or s.text !~ '\y(?:count|sum|avg|exists) ?\(' and exists (
-          select from regexp_matches(s.text, '(?<![\w$])(?:q_)?' || lower(o.attname)
-            || '(?: ?:: ?\w+)? ?= ?(?:any ?)?[( ]*(?:[\w$]+\.)?([\w$]+)', 'g') m (part)
-          where m.part[1] = any (g.names)))
+        or s.text !~ '\y(?:count|sum|avg|exists) ?\(' and b.oid not in (select oid from user_table) and exists (
+          select from regexp_matches(s.text, '(?<![\w$])(?:q_)?([\w$]+)(?: ?:: ?\w+)? ?= ?(?:any ?)?[( ]*'
+            '(?:[\w$]+\.)?([\w$]+)', 'g') m (part)
+          where m.part[2] = any (g.numbers) or m.part[1] = lower(o.attname) and m.part[2] = any (g.names)))
 ),
 
 -- SECURITY DEFINER functions whose owner has more rights than the API. `is_unknown`: the user, a secret or a column
