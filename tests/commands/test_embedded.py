@@ -95,9 +95,13 @@ def test_interrupted_first_runs_do_not_break_the_next(fresh: Cluster) -> None:
             eventually(lambda: any(fresh.home.glob("new-*/data/base")), 60)
             process.send_signal(number)
         assert not fresh.data.exists()
-    with fresh.running() as folder:
-        assert answer(folder) == str(fresh.data)
-    assert not list(fresh.home.glob("new-*"))
+
+    def cleaned() -> bool:
+        with fresh.running() as folder:
+            assert answer(folder) == str(fresh.data)
+        return not list(fresh.home.glob("new-*"))
+
+    eventually(cleaned, 60)
 
 
 def test_a_process_with_the_pid_of_a_dead_server_is_not_terminated(cluster: Cluster) -> None:

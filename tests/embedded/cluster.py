@@ -73,6 +73,8 @@ class Cluster:
         user = account(self.data, self.programs)
         if not (self.data / "PG_VERSION").exists():
             self._create(user)
+        for stray in self.home.glob("new-*"):  # if its parent was killed, initdb may still write to it
+            shutil.rmtree(stray, ignore_errors=True)
         if alone:  # with a stale file PostgreSQL would take another process for a running server
             for left_over in ("postmaster.pid", f"{SOCKET}.lock"):
                 (self.data / left_over).unlink(missing_ok=True)
@@ -86,15 +88,12 @@ class Cluster:
             f"Setting up PostgreSQL in {self.home}. This happens once and takes a few seconds",
             file=sys.stderr,
         )
-        left_over = [*self.home.glob("new-*")]
         with TemporaryDirectory(prefix="new-", dir=self.home, ignore_cleanup_errors=True) as folder:
             give(folder, user)
             made = self._run("initdb", "-D", f"{folder}/data", *INITDB, stdout=subprocess.PIPE, **user)
             if made.returncode:
                 sys.exit(f"PostgreSQL cannot be set up in {self.home}: {find_error(made.stdout)}")
             Path(folder, "data").rename(self.data)
-        for stray in left_over:  # only now, since an initdb whose parent was killed may have been running
-            shutil.rmtree(stray, ignore_errors=True)
 
     def _socket_folder(self, user: dict[str, Any]) -> Path:
         """Return a folder that no other user can enter, since connections need no password."""
