@@ -848,7 +848,7 @@ user_text (raw, step, text, is_last) as (
   select t.raw, t.step + 1, x.text, x.text = t.text or t.step = 4
   from user_text t cross join literal l
   cross join lateral (select regexp_replace(regexp_replace(regexp_replace(t.text,
-    'nullif ?\( ?{(me|claims)} ?, ?{blank} ?\)|\( ?(?:select |values )?{(me|claims)}(?: as \w+)? ?\)|'
+    'nullif ?\( ?{(me|claims)} ?, ?{blank} ?\)|(?<![\w$])\( ?(?:select |values )?{(me|claims)}(?: as \w+)? ?\)|'
       '{(me)} ?:: ?(?:text|uuid|bigint|integer|int|numeric|varchar|character varying)(?![\w(])', '{\1\2\3}', 'g'),
     '{me} ?:: ?jsonb?', '{claims}', 'g'),
     '{claims} ?(?:-> ?{(?:k|claim)} ?)*(?:->>|#>>) ?' || l.claim, '{me}', 'g') as text offset 0) x
@@ -950,11 +950,11 @@ function_text as materialized (
       '|(?:\y(?:if|elsif|where|and|or|not|when|on|select|return|query|perform|call|from|in)|:=) ?[( ]*[\w$.]+'
         '(?: ?\((?:[^();]*[,>] ?)?| ?){USER}',
       -- or a token or a password that the caller must know
-      '|(?:token|secret|hash|digest|password|code|link)(?:_\w+)? ?= ?[\w$({]'
+      '|(?:(?:token|secret|hash|digest|password)\w*|(?:code|link)(?:_\w+)?) ?= ?[\w$({]'
       '|= ?(?:\w+\.)?(?:crypt|sha\d+|digest|hmac) ?\('
       -- or a column that publishes the row
-      '|\y(?:where|and|on) [( ]*(?:[\w$]+\.)?(?:[\w$]+ = {open}|(?:q_)?(?:is_?)?(?:public|published|shared|visible'
-        '|listed)(?! (?:[<>!]|= {no}|is)))'))
+      '|\y(?:where|and|on) [( ]*(?:[\w$]+\.)?(?:(?!\w*schema)[\w$]+ = {open}'
+        '|(?:q_)?(?:is_?)?(?:public|published|shared|visible|listed)(?! (?:[<>!]|= {no}|is)))'))
       c (pattern, secret)
     cross join (values ('\yset (?:(?!\y(?:where|from|returning)\y)[^;])*')) n (pattern)
     cross join lateral regexp_replace(x.text, n.pattern, 'set ', 'g') a (text)
@@ -1768,7 +1768,8 @@ stamped as materialized (
 -- The policy conditions that apply to the API, for each command, and whether they restrict rows.
 clause as materialized (
   select p.oid, p.polrelid, p.clause, p.cmd, p.polcmd, p.polname, p.polpermissive, p.word, p.attnum, p.had,
-    array_replace(v.seen, case when s.is_unjoined then 'member' end, 'with') as seen,
+    array_replace(array_replace(v.seen, case when not m.is_whole then 'parent' end, 'with'),
+      case when s.is_unjoined then 'member' end, 'with') as seen,
     p.text, p.is_for_api, s.is_identity,
     s.is_identity or p.word in ('{no}', '{staff}')
       or p.word in ('{member}', '{rank}', '{mix}', '{parent}', '{flag}', '{with}', '{roll}')
@@ -1811,12 +1812,21 @@ clause as materialized (
     from regexp_count(p.text, ' join |\yfrom (?:(?!\ywhere\y)[^(),])*,') j (joins)
   ) s
   -- A comparison with rows of another table that the caller may read counts only if the policies of that table restrict
-  -- rows.
+  -- rows. For UPDATE and DELETE, a column that publishes these rows does not count.
   cross join lateral (
     select coalesce(bool_and(t.relrowsecurity and d.refobjid in (select oid from reached) and d.refobjid not in (
       select q.polrelid from reached_policy q where q.clause = 'using' and q.polpermissive and q.cmd = 'r'
-        and q.attnum is null and q.word not in ('{no}', '{member}', '{rank}', '{staff}', '{with}', '{mix}', '{flag}',
-          '{parent}'))), false) as is_guarded,
+        and q.attnum is null and (q.word not in ('{no}', '{member}', '{rank}', '{staff}', '{with}', '{mix}', '{flag}',
+          '{parent}') or 'flag' = any (q.seen) and p.cmd in ('w', 'd')))), false) as is_guarded,
+      -- all columns of a unique key are compared, or the one column of `in (select ...)`
+      coalesce(bool_or('parent' <> all (p.seen) or p.text ~ ' in \( select ' or exists (
+        select from pg_index x
+        where x.indrelid = d.refobjid and x.indisunique and x.indpred is null and x.indexprs is null and not exists (
+          select from pg_attribute a where a.attrelid = x.indrelid
+            and a.attnum = any ((x.indkey::int2[])[0:x.indnkeyatts - 1])
+            and p.text !~ ('\.(?:q_)?' || lower(a.attname)
+              || ' = \(?row\.|row\.[\w$]+\)?(?:::\w+)? = \(?[\w$]+\.(?:q_)?' || lower(a.attname) || '\y')))),
+              false) as is_whole,
       -- any row of the user in a table that may have several, since the condition uses only a part of its unique key
       coalesce(bool_or((
         select bool_or(x.n > 1 and x.has) and not bool_or(x.n = x.used)
@@ -2126,7 +2136,7 @@ user_check (oid) as (
   from function_text f
   join body b on b.oid = f.oid
   cross join named n
-  where f.is_own_asking
+  where f.is_own_asking or f.own_text ~ '{other}'
     or f.is_dynamic and (f.own_text ~ '{(?:me|claims|token)}' or b.code ~ ('\y(?:' || n.me || ')\('))
   union
   select r.function
@@ -2214,16 +2224,17 @@ obvious as materialized (
     select '(?:only )?(?:[\w$]+\.)?(?:q_)?' || regexp_replace(lower(c.relname), '\W', '\\\&', 'g') || '(?![\w$.(])'
       as name
   ) r
-  where s.text ~ ('\y(?:update|delete from|merge into|truncate(?: table)?) ' || r.name)
-      and s.text !~ '\yset ([\w$]+) = [( ]*(?:\w+ ?\( ?)?(?:[\w$]+\.)?\1\y[^;]*[-+]'
-    or s.text ~ ('\yinto ' || r.name) and (b.oid in (select relid from trusted_column) or s.text ~ '\ydo update\y')
-    or s.text ~ ('\y(?:from|join|table) ' || r.name) and b.oid not in (
+  where s.text !~ '{(?:me|claims|token)}' and (
+      s.text ~ ('\y(?:update|delete from|merge into|truncate(?: table)?) ' || r.name)
+        and s.text !~ '\yset ([\w$]+) = [( ]*(?:\w+ ?\( ?)?(?:[\w$]+\.)?\1\y[^;]*[-+]'
+      or s.text ~ ('\yinto ' || r.name) and (b.oid in (select relid from trusted_column) or s.text ~ '\ydo update\y'))
+    or s.text ~ ('\y(?:from|join|table|update) ' || r.name) and b.oid not in (
         select polrelid from clause where cmd = 'r' and polpermissive and is_for_api and not is_filtered)
-      and (p.prorettype = c.reltype or s.text ~ '\yselect (?:distinct )?(?:[\w$]+\.)?\*(?= ?(?:,|from\y))|\ytable '
-        or exists (
-          select
-          from string_to_table(s.text, ' from ') l (part) cross join regexp_split_to_table(l.part, '[^\w$]+') w (word)
-          where l.part ~ '\yselect\y' and w.word ~* n.pattern)
+      and (s.text !~ '{(?:me|claims|token)}' and (p.prorettype = c.reltype
+          or s.text ~ '\yselect (?:distinct )?(?:[\w$]+\.)?\*(?= ?(?:,|from\y))|\ytable ' or exists (
+            select
+            from string_to_table(s.text, ' from ') l (part) cross join regexp_split_to_table(l.part, '[^\w$]+') w (word)
+            where l.part ~ '\yselect\y' and w.word ~* n.pattern))
         or s.text !~ '\y(?:count|sum|avg|exists) ?\(' and b.oid not in (select oid from user_table) and exists (
           select from regexp_matches(s.text, '(?<![\w$])(?:q_)?([\w$]+)(?: ?:: ?\w+)? ?= ?(?:any ?)?[( ]*'
             '(?:[\w$]+\.)?([\w$]+)', 'g') m (part)
@@ -3007,6 +3018,17 @@ found_policies (check_name, severity, object, finding, remedy) as materialized (
   where t.is_written and t.function not in (select oid from definer where not is_compared)
     and t.function in (select objid from reachable where classid = 'pg_proc'::regclass and within <> 0)
   group by k.name
+  union all
+  -- On Supabase, a new user writes raw_user_meta_data.
+  select 'membership', 'hole', f.oid::regprocedure::text,
+    format('access to rows depends on %s, and this function writes a role there that a new user has chosen in '
+      'raw_user_meta_data', string_agg(distinct c.relid::regclass::text, ', ')),
+    '-- write a constant role, or one from raw_app_meta_data'
+  from function_text f
+  join table_use t on t.function = f.oid and t.is_written
+  join trusted_column c on c.relid = t.relid
+  where f.text ~ 'raw_user_meta_data ?(?:->>?|#>>?) ?{key}'
+  group by f.oid
   union all
   -- PostgreSQL evaluates the cheaper operand of AND first.
   select 'policy_leak', case when bool_or(f.procost < 1) then 'hole' else 'warning' end,

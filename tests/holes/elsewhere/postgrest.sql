@@ -95,7 +95,7 @@ create function api.clear(todo uuid) returns void language plpgsql security defi
   delete from data.mails where id = mine.id;
 end $$;
 
--- a definer that first selects any row: hole security_definer api.clear(uuid)
+-- a definer that first selects any row: warning security_definer api.clear(uuid)
 create function api.clear(todo uuid) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ declare mine record; begin
   select into mine * from data.todos where todos.id = todo;
   if mine.id is null then raise insufficient_privilege; end if;

@@ -261,7 +261,7 @@ create policy "own devices" on public.devices to authenticated using (owner_id =
 revoke all on public.devices from anon, authenticated; grant select (id, owner_id) on public.devices to authenticated;
 create function public.claim(printed text) returns void language sql security definer set search_path = '' as $$ update public.devices set owner_id = auth.uid(), code = null where code = printed and owner_id is null $$;
 
--- a definer that finds a row by its id: hole security_definer public.claim(uuid)
+-- a definer that finds a row by its id: warning security_definer public.claim(uuid)
 create table public.devices (id uuid primary key default gen_random_uuid(), owner_id uuid, code text unique);
 alter table public.devices enable row level security;
 create policy "own devices" on public.devices to authenticated using (owner_id = auth.uid());
@@ -825,3 +825,68 @@ alter table public.clients enable row level security;
 create policy mine on public.clients for select to authenticated using (coach is not null);
 create policy photos on storage.objects for select to authenticated using (bucket_id = 'photos' and exists (
   select from public.clients c where c.client::text = (storage.foldername(objects.name))[1]));
+
+-- a role that a new user chooses: hole membership public.greet()
+create table public.grades (user_id uuid primary key references auth.users, grade text not null);
+create table public.exams (id uuid primary key default gen_random_uuid(), body text);
+alter table public.grades enable row level security; alter table public.exams enable row level security;
+create policy own on public.grades for select using (user_id = auth.uid());
+create policy teachers on public.exams using (exists (select from public.grades g where g.user_id = auth.uid() and g.grade = 'teacher'));
+create function public.greet() returns trigger language plpgsql security definer set search_path = '' as $$ begin
+  insert into public.grades values (new.id, coalesce(new.raw_user_meta_data ->> 'role', 'student')); return new;
+end $$;
+create trigger greet after insert on auth.users for each row execute function public.greet();
+
+-- changes by way of a published parent: hole policy fee on public.fees
+create table public.fairs (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), is_public boolean not null);
+create table public.fees (fair uuid primary key references public.fairs, amount integer);
+alter table public.fairs enable row level security; alter table public.fees enable row level security;
+create policy own on public.fairs using (user_id = auth.uid());
+create policy everyone on public.fairs for select using (is_public);
+create policy fee on public.fees using (fair in (select id from public.fairs));
+
+-- sound: an invitation for the address in the token, and a key by its hash
+create table public.guests (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), email text not null, "keyHash" text);
+alter table public.guests enable row level security;
+create policy own on public.guests using (user_id = auth.uid());
+create function public.come(guest uuid) returns void language plpgsql security definer set search_path = '' as $$ begin
+  delete from public.guests where id = guest and email = lower(auth.jwt() ->> 'email');
+  if not found then raise exception 'no invitation'; end if;
+end $$;
+create function public.knock(hash text) returns uuid language sql security definer set search_path = '' as $$ select user_id from public.guests where "keyHash" = hash $$;
+
+-- numbers that a trigger keeps for all users: warning row_security public.rooms
+create table public.rooms (room text primary key, taken integer not null default 0);
+create table public.stays (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), room text not null references public.rooms);
+alter table public.stays enable row level security;
+create policy own on public.stays using (user_id = auth.uid());
+revoke all on public.rooms from anon, authenticated; grant select on public.rooms to authenticated;
+create function public.take() returns trigger language plpgsql security definer set search_path = '' as $$ begin
+  update public.rooms set taken = taken + 1 where room = new.room; return null;
+end $$;
+create trigger take after insert on public.stays for each row execute function public.take();
+
+-- a queue of jobs that users may only add: warning row_security public.queue
+create table public.queue (id bigint generated always as identity primary key, job text not null);
+revoke all on public.queue from anon, authenticated; grant insert on public.queue to authenticated;
+
+-- an attachment by its number: hole security_definer public.path_of(bigint)
+create table public.parts (id bigint generated always as identity primary key, user_id uuid not null default auth.uid(), path text);
+alter table public.parts enable row level security;
+create policy own on public.parts using (user_id = auth.uid());
+create function public.path_of(part bigint) returns text language sql stable security definer set search_path = '' as $$ select path from public.parts where id = part $$;
+
+-- an address by way of any meeting: hole membership public.meetings.place
+create table public.places (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), street text);
+create table public.meetings (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid(), place uuid);
+alter table public.places enable row level security; alter table public.meetings enable row level security;
+create policy own on public.meetings using (user_id = auth.uid());
+create policy seen on public.places using (user_id = auth.uid() or exists (select from public.meetings m where m.place = places.id));
+
+-- all rows by the names of tables: hole security_definer public.empty_all()
+create table public.crumbs (id uuid primary key default gen_random_uuid(), user_id uuid not null default auth.uid());
+alter table public.crumbs enable row level security;
+create policy own on public.crumbs using (user_id = auth.uid());
+create function public.empty_all() returns void language plpgsql security definer set search_path = '' as $$ begin
+  execute (select string_agg(format('truncate %I.%I', schemaname, tablename), '; ') from pg_catalog.pg_tables where schemaname = 'public');
+end $$;
