@@ -970,8 +970,8 @@ function_text as materialized (
   cross join lateral (
     select regexp_count(x.text, '\y(?:where|and|on) [( ]*(?:[\w$]+(?:\.[\w$]+)?(?: ?:: ?\w+)? ?= ?{me}|{me} ?= ?[\w$]+'
       '(?:\.[\w$]+)?(?![\w$.(]))') as comparisons, regexp_count(x.text, '\y(?:from|join|update)\y') as tables,
-      x.text ~ ('\y(?:or|union|except|intersect|left|right|full|case|not|is|merge|insert|truncate|copy|table|values'
-        '|execute|filter|over)\y|<>|!=|\yfrom [^;()]*,|\ycoalesce ?\(.*, ?{yes} ?\)') as is_other
+      x.text ~ ('\y(?:or|union|except|intersect|left|right|full|case|not|is|merge|insert|truncate|copy|table|using'
+        '|values|execute|filter|over)\y|<>|!=|\yfrom [^;()]*,|\ycoalesce ?\(.*, ?{yes} ?\)') as is_other
   ) k
   cross join lateral (
     select k.tables between 1 and k.comparisons and not k.is_other as is_simple,
@@ -2250,17 +2250,18 @@ definer as materialized (
       or not scope.is_strict and not d.is_dynamic and c.oid not in (select oid from obvious)) as is_unknown,
     -- It only adds rows. A role that may execute it can attach it to a temporary table as a trigger, and insert any
     -- rows there.
-    f.own_text !~ '\y(?:update|delete from|merge|truncate|from|execute)\y' and c.has_path and not n.is_instead
+    o.text !~ '\y(?:update|delete from|merge|truncate|from|execute)\y' and c.has_path and not n.is_instead
       and c.oid not in (select objid from granted where classid = 'pg_proc'::regclass) as is_appended,
     -- It only reads, and raises an error with a constant message.
-    not n.is_instead and f.own_text
-      !~ '\y(?:insert|update|delete|merge|truncate|into|execute|perform)\y|:=|\yraise [^;]*,' as is_test
+    not n.is_instead and o.text !~ '\y(?:insert|update|delete|merge|truncate|into|execute|perform)\y|:=|\yraise [^;]*,'
+      as is_test
   from scope
   cross join code c
   full join definer_reads b on b.within = c.oid
   left join test t on t.oid = c.oid
   left join function_text f on f.oid = c.oid
   left join (select distinct oid from bypass) y on y.oid = c.oid
+  cross join lateral coalesce(f.own_text, 'execute') o (text) -- another language than SQL and PL/pgSQL
   cross join lateral (
     select c.oid in (select tgfoid from pg_trigger where tgtype & 64 <> 0) as is_instead,
       coalesce(b.is_api_relation or b.is_usable and not c.has_path, false)
@@ -2274,7 +2275,7 @@ definer as materialized (
   -- It only inserts rows with the user. A function that the API cannot call may get checked rows.
   cross join lateral (
     select c.oid in (select oid from user_check)
-      or f.own_text ~ '{me}' and c.oid not in (select function from table_use where is_read)
+      or o.text ~ '{me}' and c.oid not in (select function from table_use where is_read)
       or c.oid not in (select oid from callable) and c.oid in (
       select r.objid from body_reference r where r.function in (select oid from user_check)) as is_checked
   ) u
@@ -3435,7 +3436,7 @@ found_code (check_name, severity, object, finding, remedy) as materialized (
   select 'security_definer', case when d.is_compared then 'hint' when d.is_unknown then 'warning' else 'hole' end,
     concat(d.name, w.place), concat(w.way, format(': it runs with the rights of its owner %I, and ', d.owner_name),
       case when d.is_compared then 'it compares a column of each table with the user'
-        when d.names is not null then 'reaches rows of other users in ' || d.names
+        when d.names is not null then 'can reach the rows of all users in ' || d.names
         else 'runs dynamic SQL' end,
       case when d.is_compared then '; review it once'
         when d.is_open then '; the test before this statement has no effect if its result is null'
